@@ -1,0 +1,288 @@
+import { join } from 'node:path';
+import type { Config } from './config/config.ts';
+import { advertisedAddress } from './config/config.ts';
+import { startControlServer } from './control/server.ts';
+import { ClusterView } from './cluster/cluster-view.ts';
+import { RunningControlPlane } from './cluster/control-plane.ts';
+import {
+  RpcTserver,
+  checkWalDir,
+  fetchCatalog,
+  fetchEnds,
+  fetchReplicas,
+  lookUpSchema,
+} from './cluster/kudu-access.ts';
+import { openSystemTable } from './cluster/kudu-system-table.ts';
+import { KuduMarkerWriter } from './cluster/marker-writer.ts';
+import { PeerLog } from './cluster/peer-log.ts';
+import { LivingSidecars } from './cluster/living-sidecars.ts';
+import { LocalLogs } from './cluster/local-logs.ts';
+import { LateControlPlane } from './cluster/late-control-plane.ts';
+import { ServerRetention } from './cluster/server-retention.ts';
+import { SIDECAR_COLUMNS, SidecarRegistry } from './cluster/sidecar-registry.ts';
+import { STREAM_COLUMNS, StreamStore } from './cluster/stream-store.ts';
+import { compileJson } from './formats/json.ts';
+import { KuduClient } from './kudu/client.ts';
+import { createMetrics } from './metrics/metrics.ts';
+import { Catalog } from './replication/catalog.ts';
+import type { HoldFigures } from './replication/views.ts';
+import type { StoredStream } from './replication/stored-stream.ts';
+import { PeerManager } from './replication/peer-manager.ts';
+import type { ReplicatorLimits } from './replication/replicator-core.ts';
+import type { ReplicaKeepersOptions } from './replication/replica-keepers.ts';
+import { TabletChanges } from './replication/tablet-changes.ts';
+import { createKafkaSink } from './sinks/kafka/kafka-sink.ts';
+import { refusingSink } from './sinks/refusing-sink.ts';
+import type { Sink } from './sinks/sink.ts';
+import type { Logger } from './util/logger.ts';
+import { pause } from './util/pause.ts';
+import { TimeLimit } from './util/time-limit.ts';
+import { SPOOR_VERSION } from './util/version.ts';
+
+/** How long tablets may take to finish their batch in hand when the sidecar stops; the rest of the 10 s is for closing. */
+const FINISH_BATCHES_MS = 7000;
+const CONNECT_TIMEOUT_MS = 10_000;
+const CONNECT_AGAIN_BASE_MS = 500;
+const CONNECT_AGAIN_CAP_MS = 10_000;
+const CATALOG_MAX_AGE_MS = 5000;
+
+/** Below the keeper's own patience, so that what Kudu said is told. */
+const MARKER_TIMEOUT_MS = 4_000;
+
+/** Brokers keep a group's offsets for 7 days (offsets.retention.minutes), some for 1. */
+const POSITION_REFRESH_MS = 6 * 3600 * 1000;
+
+/** Log bytes that may be queued in all, and by one tablet at least and at most. */
+const QUEUE_TOTAL_BYTES = 24 << 20;
+const QUEUE_MIN_BYTES = 128 << 10;
+const QUEUE_MAX_BYTES = 2 << 20;
+/** About 10,000 rows of a narrow table: enough that a transaction's own cost does not count. */
+const BATCH_BYTES = 512 << 10;
+/** A transaction is several round trips; one every so often costs little and delays little. */
+const EXACTLY_ONCE_WRITE_INTERVAL_MS = 15;
+const AT_LEAST_ONCE_WRITE_INTERVAL_MS = 2;
+const MAX_WRITE_INTERVAL_MS = 80;
+
+/**
+ * Runs a sidecar until `signal` aborts, then stops it in order: tablets finish the batch in hand, sinks and logs are
+ * closed, the API last. Kudu and Kafka may come and go meanwhile.
+ * @throws {Error} when the API's address cannot be listened on
+ */
+export async function runSidecar(config: Config, deps: { logger: Logger; signal: AbortSignal }): Promise<void> {
+  const { logger, signal } = deps;
+  const plane = new LateControlPlane();
+  let holdFigures: () => readonly HoldFigures[] = () => [];
+  let markerLabels: PeerManager['labelsOf'] = () => [];
+  const onMarkerWritten: ReplicaKeepersOptions['onMarkerWritten'] = (tabletId, generations) => {
+    for (const labels of markerLabels(tabletId, generations)) metrics.markerWritten(labels);
+  };
+  const metrics = createMetrics(
+    () => plane.localTablets(),
+    () => performance.now(),
+    () => holdFigures(),
+  );
+  const { listen, token } = config.http;
+  const server = await startControlServer({ listen, token, plane, metrics, logger, version: SPOOR_VERSION });
+  const advertise = advertisedAddress(config.http, server.address.port);
+  logger.info({ listen: `${server.address.host}:${server.address.port}`, version: SPOOR_VERSION }, 'sidecar started');
+  const logs = new LocalLogs(config, onMarkerWritten, logger);
+  try {
+    const kudu = await connectToKudu(config, logs, plane, logger, signal);
+    if (!kudu) return;
+    using client = kudu.client;
+    logs.markersThrough(new KuduMarkerWriter(client, { timeoutMs: MARKER_TIMEOUT_MS }));
+    const { holds, watcher, keepers } = logs.parts;
+    const { prefix } = config.systemTables;
+    const store = new StreamStore(kudu.streams);
+    const self = { id: kudu.tserverUuid, http: advertise, tserver: config.tserver, version: SPOOR_VERSION };
+    const registry = new SidecarRegistry(kudu.sidecars, { ...self, tserverUuid: kudu.tserverUuid }, logger);
+    const living = new LivingSidecars((s) => registry.list(s));
+    const newCatalog = (): Catalog => new Catalog((s) => fetchCatalog(client, s), CATALOG_MAX_AGE_MS);
+    // The API has a catalog of its own: a question from outside never changes what the peer manager works with.
+    const catalog = newCatalog();
+    const cluster = new ClusterView({
+      selfId: kudu.tserverUuid,
+      localTablets: () => plane.localTablets(),
+      listSidecars: (s) => registry.list(s),
+      replicasOf: (tableId, s) => fetchReplicas(client, tableId, s),
+      joinedTables: (stream, s) => store.joinedTables(stream, s),
+      catalog,
+      systemTablePrefix: prefix,
+      token,
+      logger,
+    });
+    const peers = new PeerManager({
+      tserver: new RpcTserver(client, config.tserver, kudu.tserverUuid),
+      selfUuid: kudu.tserverUuid,
+      keepers,
+      aliveSidecars: (s) => living.tserverUuids(s),
+      shippedElsewhere: (s) => cluster.shippedElsewhere(s),
+      gaps: new PeerLog({
+        selfId: kudu.tserverUuid,
+        listSidecars: (s) => living.list(s),
+        holdOf: (tabletId) => holds.enable(tabletId),
+        token,
+        logger,
+      }),
+      streams: store,
+      catalog: newCatalog(),
+      sinkFor: (stream) => kafkaSinkFor(stream, config, logger),
+      encoderFor: ({ definition }) => {
+        const { name, tombstones } = definition;
+        const format = compileJson({ streamName: name, version: SPOOR_VERSION, tombstones });
+        return (change) => format.encode(change);
+      },
+      openLog: (tablet, after, { announceSchema }, s) =>
+        new TabletChanges({
+          log: logs.read(tablet.tabletId, s),
+          tablet,
+          after,
+          announceSchema,
+          lookUpSchema: () => lookUpSchema(client, config.tserver, tablet.tabletId, s),
+        }),
+      limitsFor,
+      systemTablePrefix: prefix,
+      metrics,
+      logger,
+    });
+    holdFigures = () => peers.holds();
+    markerLabels = (tabletId, generations) => peers.labelsOf(tabletId, generations);
+    watcher.on('tablet-appeared', (tabletId) => {
+      peers.tabletAppeared(tabletId);
+    });
+    plane.becomes(
+      new RunningControlPlane({
+        store,
+        registry,
+        catalog,
+        cluster,
+        peers,
+        endsOf: (tables, s) => fetchEnds(client, tables, s),
+        heldLog: (tabletId) => holds.get(tabletId)?.generations() ?? null,
+        checkWal: () => checkWalDir(config.walDir, config.tserver, kudu.tserverUuid),
+        advertise,
+        systemTablePrefix: prefix,
+      }),
+    );
+    logger.info({ tserver: config.tserver, tserverUuid: kudu.tserverUuid }, 'watching the tablet server');
+    const retention = new ServerRetention({
+      tserver: client.tabletServer(config.tserver),
+      neededSegments: () => holds.neededSegments(),
+      stateFile: join(config.hold.dir, 'server-retention.json'),
+      enabled: config.hold.server,
+      logger,
+    });
+    await Promise.all([peers.run(signal, finishInTime(signal)), registry.run(signal), retention.run(signal)]);
+  } finally {
+    await logs[Symbol.asyncDispose]();
+    await server.close();
+    logger.info({}, 'sidecar stopped');
+  }
+}
+
+interface KuduParts {
+  readonly client: KuduClient;
+  readonly tserverUuid: string;
+  readonly streams: Awaited<ReturnType<typeof openSystemTable<(typeof STREAM_COLUMNS)[number]>>>;
+  readonly sidecars: Awaited<ReturnType<typeof openSystemTable<(typeof SIDECAR_COLUMNS)[number]>>>;
+}
+
+/** Tries until Kudu answers and its log can be read; null when the signal aborts first. */
+async function connectToKudu(
+  config: Config,
+  logs: LocalLogs,
+  plane: LateControlPlane,
+  logger: Logger,
+  signal: AbortSignal,
+): Promise<KuduParts | null> {
+  const isStopping = (): boolean => signal.aborted; // asked anew after each wait
+  let lastReason = '';
+  for (let failures = 0; !isStopping(); failures++) {
+    try {
+      logs.open(); // before Kudu is asked for anything: what was held is held on although a master is away
+      using limit = new TimeLimit(signal, CONNECT_TIMEOUT_MS * 3);
+      return await tryConnect(config, limit.signal);
+    } catch (error) {
+      if (isStopping()) break;
+      const reason = error instanceof Error ? error.message : String(error);
+      if (reason !== lastReason) logger.error({ reason }, 'cannot work yet, trying again');
+      lastReason = reason;
+      plane.waitingFor(reason);
+      await pause(Math.min(CONNECT_AGAIN_CAP_MS, CONNECT_AGAIN_BASE_MS * 2 ** Math.min(failures, 10)), signal);
+    }
+  }
+  return null;
+}
+
+async function tryConnect(config: Config, signal: AbortSignal): Promise<KuduParts> {
+  const { masters, user } = config.kudu;
+  const client = await KuduClient.connect({ masters, user, timeoutMs: CONNECT_TIMEOUT_MS, signal });
+  try {
+    const { uuid: tserverUuid } = await client.tabletServer(config.tserver).getStatus({ signal });
+    await checkWalDir(config.walDir, config.tserver, tserverUuid);
+    const { prefix, replicas } = config.systemTables;
+    const table = { replicas, signal };
+    return {
+      client,
+      tserverUuid,
+      streams: await openSystemTable(client, { ...table, name: `${prefix}streams`, columns: STREAM_COLUMNS, keys: 2 }),
+      sidecars: await openSystemTable(client, {
+        ...table,
+        name: `${prefix}sidecars`,
+        columns: SIDECAR_COLUMNS,
+        keys: 1,
+      }),
+    };
+  } catch (error) {
+    client[Symbol.dispose]();
+    throw error;
+  }
+}
+
+function kafkaSinkFor({ definition }: StoredStream, config: Config, logger: Logger): Sink {
+  const { brokers, ssl, sasl } = config.kafka;
+  if (!brokers) return refusingSink('SPOOR_KAFKA_BROKERS is not given to this sidecar, so it cannot ship to Kafka');
+  const { topic, schemaTopic, delivery, partitions, replicationFactor, createTopics } = definition.sink;
+  return createKafkaSink({
+    streamName: definition.name,
+    brokers,
+    ...(ssl && { ssl: ssl === true ? ssl : { ...ssl } }),
+    ...(sasl && { sasl }),
+    topic,
+    schemaTopic,
+    delivery,
+    partitions,
+    replicationFactor,
+    createTopics,
+    logger,
+  });
+}
+
+function limitsFor({ definition }: StoredStream, tabletCount: number): ReplicatorLimits {
+  const exactlyOnce = definition.sink.delivery === 'exactly-once';
+  return {
+    maxBatchBytes: BATCH_BYTES,
+    maxQueuedBytes: Math.min(QUEUE_MAX_BYTES, Math.max(QUEUE_MIN_BYTES, QUEUE_TOTAL_BYTES / tabletCount)),
+    minWriteIntervalMs: exactlyOnce ? EXACTLY_ONCE_WRITE_INTERVAL_MS : AT_LEAST_ONCE_WRITE_INTERVAL_MS,
+    maxWriteIntervalMs: MAX_WRITE_INTERVAL_MS,
+    positionIntervalMs: 1000,
+    positionRefreshMs: POSITION_REFRESH_MS,
+    retryBaseMs: 250,
+    retryCapMs: 10_000,
+  };
+}
+
+/** Aborts some time after `signal` does: how long a batch in hand may take at a stop. */
+function finishInTime(signal: AbortSignal): AbortSignal {
+  const hurry = new AbortController();
+  signal.addEventListener(
+    'abort',
+    () => {
+      setTimeout(() => {
+        hurry.abort(new Error('the sidecar stops'));
+      }, FINISH_BATCHES_MS).unref();
+    },
+    { once: true },
+  );
+  return hurry.signal;
+}

@@ -1,0 +1,75 @@
+import type { HybridTime } from '../kudu/hybrid-time.ts';
+import type { OpId } from '../kudu/opid.ts';
+import type { TableSchema } from '../kudu/schema.ts';
+
+/** The tablet that a change belongs to. `tableName` is the name in force at the operation. */
+export interface TabletRef {
+  readonly tableId: string;
+  readonly tabletId: string;
+  readonly tableName: string;
+}
+
+/** The row operations as Kudu numbers them. Source: kudu/common/row_operations.proto RowOperationsPB.Type. */
+export const RowOp = {
+  INSERT: 1,
+  UPDATE: 2,
+  DELETE: 3,
+  UPSERT: 5,
+  INSERT_IGNORE: 10,
+  UPDATE_IGNORE: 11,
+  DELETE_IGNORE: 12,
+  UPSERT_IGNORE: 13,
+} as const;
+export type RowOp = (typeof RowOp)[keyof typeof RowOp];
+
+/** What a cell of {@link ChangeBatch.cells} says when it is not an offset. */
+export const Cell = {
+  /** The operation did not set this column: it keeps its value, or (a new row by UPSERT) takes the default. */
+  UNSET: -1,
+  NULL: -2,
+  /** An INSERT left the column out: the value is the schema's write default. */
+  DEFAULT: -3,
+  /** The value is {@link ChangeBatch.autoIncrement} of the row (kudu-facts 6.6). */
+  AUTO: -4,
+} as const;
+
+/**
+ * The applied rows of one committed write, in the order of the operation; rejected and ignored rows are left out.
+ *
+ * A row is not an object here: it is a run of cells over the bytes of the log, so that a format can walk a whole
+ * batch without allocating. The buffers are views of log memory; a batch is consumed before the next is read.
+ */
+export interface ChangeBatch {
+  readonly kind: 'rows';
+  readonly tablet: TabletRef;
+  readonly opId: OpId;
+  readonly hybridTime: HybridTime;
+  /** The tablet's schema in force at this OpId; `cells` follows its column order. */
+  readonly schema: TableSchema;
+  /** How many rows were applied; the length of `ops` and `rowIndexes`. */
+  readonly rowCount: number;
+  /** Kind of each applied row: a {@link RowOp}. */
+  readonly ops: Uint8Array;
+  /** Position of each applied row in its operation, rejected and ignored rows counted. */
+  readonly rowIndexes: Int32Array;
+  /** `rowCount` x `schema.columns.length`, row by row: a byte offset into `rows`, or a {@link Cell} code. */
+  readonly cells: Int32Array;
+  /** Fixed-size cells, little-endian; a var-length cell is u64 offset into `indirect`, u64 length (kudu-facts 3.3). */
+  readonly rows: Buffer;
+  readonly indirect: Buffer;
+  /** One value a row for tables with an auto-incrementing column, else null. */
+  readonly autoIncrement: BigInt64Array | null;
+}
+
+/** A successful ALTER of the table, or (with `before` null) the schema a tablet's stream begins with. */
+export interface SchemaChange {
+  readonly kind: 'schema';
+  readonly tablet: TabletRef;
+  readonly opId: OpId;
+  readonly hybridTime: HybridTime;
+  readonly version: number;
+  readonly before: { readonly tableName: string; readonly schema: TableSchema } | null;
+  readonly after: { readonly tableName: string; readonly schema: TableSchema };
+}
+
+export type Change = ChangeBatch | SchemaChange;

@@ -1,0 +1,88 @@
+import * as z from 'zod';
+import { problem } from '../control/schemas.ts';
+import { CliError } from './cli-error.ts';
+
+const TIMEOUT_MS = 60_000;
+
+export interface ApiTarget {
+  readonly url: string;
+  readonly token: string | null;
+}
+
+/** Calls the HTTP API of a running sidecar. Every failure is a {@link CliError} that says all there is to know. */
+export class ApiClient {
+  readonly #target: ApiTarget;
+
+  constructor(target: ApiTarget) {
+    if (!URL.canParse(target.url) || !/^https?:$/.test(new URL(target.url).protocol))
+      throw new CliError(2, `--url: got ${JSON.stringify(target.url)}; allowed: http://host:port or https://host:port`);
+    this.#target = target;
+  }
+
+  /** @returns the answer's JSON, or null where it has no body */
+  async call(method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown): Promise<unknown> {
+    const response = await this.#fetch(method, path, body);
+    const text = await response.text();
+    if (!response.ok) throw new CliError(1, describeFailure(response, text));
+    if (text === '') return null;
+    try {
+      return JSON.parse(text) as unknown;
+    } catch (error) {
+      throw new CliError(1, `${response.url} did not answer JSON; is a Spoor sidecar listening there?`, error);
+    }
+  }
+
+  async #fetch(method: string, path: string, body: unknown): Promise<Response> {
+    const { url, token } = this.#target;
+    const headers: Record<string, string> = { accept: 'application/json' };
+    if (token !== null) headers.authorization = `Bearer ${token}`;
+    if (body !== undefined) headers['content-type'] = 'application/json';
+    try {
+      return await fetch(new URL(path.replace(/^\//, ''), url.endsWith('/') ? url : `${url}/`), {
+        method,
+        headers,
+        ...(body !== undefined && { body: JSON.stringify(body) }),
+        signal: AbortSignal.timeout(TIMEOUT_MS),
+      });
+    } catch (error) {
+      throw new CliError(1, `cannot reach ${url}: ${networkReason(error)}`, error);
+    }
+  }
+}
+
+/** Reads an answer with the API's own schema. @throws {CliError} where a sidecar of another version answers otherwise */
+export function expectShape<T>(schema: z.ZodType<T>, answer: unknown): T {
+  const parsed = schema.safeParse(answer);
+  if (parsed.success) return parsed.data;
+  throw new CliError(
+    1,
+    `the sidecar's answer is not of the form that this version knows:\n${z.prettifyError(parsed.error)}`,
+  );
+}
+
+function describeFailure(response: Response, text: string): string {
+  const parsed = problem.safeParse(parseJson(text));
+  if (!parsed.success) return `${response.url} answered ${response.status} ${response.statusText}`;
+  const { title, status, detail, errors = [], remedy } = parsed.data;
+  const lines = [`${title} (${status}): ${detail}`];
+  for (const { path, message } of errors) lines.push(`  ${path === '' ? 'the body' : path}: ${message}`);
+  if (remedy !== undefined) lines.push(remedy);
+  if (status === 401) lines.push('Give the token with --token, SPOOR_HTTP_TOKEN or SPOOR_HTTP_TOKEN_FILE.');
+  return lines.join('\n');
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function networkReason(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if (error.name === 'TimeoutError') return `no answer within ${TIMEOUT_MS / 1000} s`;
+  const { cause } = error;
+  if (cause instanceof AggregateError && cause.errors[0] instanceof Error) return cause.errors[0].message;
+  return cause instanceof Error && cause.message !== '' ? cause.message : error.message;
+}

@@ -1,0 +1,126 @@
+import type { Command } from 'commander';
+import * as z from 'zod';
+import { loadClientConfig } from '../config/client-config.ts';
+import { sidecarView, streamView } from '../control/schemas.ts';
+import { ApiClient, expectShape } from './api-client.ts';
+import type { CliContext } from './cli-context.ts';
+import { CliError } from './cli-error.ts';
+import { streamInput, type CreateFlags } from './stream-input.ts';
+import { renderSidecars, renderStream, renderStreams, renderTablets } from './stream-text.ts';
+
+interface ApiOptions {
+  readonly url?: string;
+  readonly token?: string;
+  readonly json?: boolean;
+}
+
+/** `spoor streams ...` and `spoor status`: the HTTP API of a running sidecar from a shell. */
+export function addApiCommands(program: Command, context: CliContext): void {
+  const { out: print, readStdin } = context;
+  const clientFor = (options: ApiOptions): ApiClient => openClient(options, context);
+  const streams = program.command('streams').description('list, show, create, pause, resume, resync or delete streams');
+
+  apiCommand(streams, 'list', 'list the streams').action(async (options: ApiOptions) => {
+    const answer = await clientFor(options).call('GET', '/v1/streams');
+    print(options.json ? toJson(answer) : renderStreams(expectShape(z.array(streamView), answer)));
+  });
+
+  apiCommand(streams, 'show', 'show a stream and each of its tablets')
+    .argument('<stream>', 'name of the stream')
+    .action(async (name: string, options: ApiOptions) => {
+      const answer = await clientFor(options).call('GET', streamPath(name));
+      print(options.json ? toJson(answer) : renderStream(expectShape(streamView, answer)));
+    });
+
+  const create = apiCommand(streams, 'create', 'create a stream from a JSON file or from flags')
+    .argument('[file]', 'JSON file with the definition, - for standard input')
+    .option('--name <name>', 'name of the stream')
+    .option('--table <pattern...>', 'table names, or patterns with *; may be given more than once')
+    .option('--topic <template>', 'topic: a name, or a template with {table}, {stream}, {database}')
+    .option('--start <where>', 'now or snapshot')
+    .option('--delivery <kind>', 'exactly-once or at-least-once')
+    .option('--partitions <n>', 'of topics that Spoor creates')
+    .option('--replication-factor <n>', 'of topics that Spoor creates')
+    .option('--no-create-topics', 'wait for a missing topic instead of creating it')
+    .option('--schema-topic <topic>', 'topic of the schema changes')
+    .option('--format <type>', 'json')
+    .option('--images <kind>', 'changed')
+    .option('--no-tombstones', 'no null record after a delete');
+  create.action(async (file: string | undefined, options: ApiOptions & CreateFlags) => {
+    const body = streamInput(file, options, readStdin);
+    const answer = await clientFor(options).call('POST', '/v1/streams', body);
+    print(options.json ? toJson(answer) : renderStream(expectShape(streamView, answer)));
+  });
+
+  apiCommand(streams, 'delete', 'delete a stream; topics and records stay')
+    .argument('<stream>', 'name of the stream')
+    .action(async (name: string, options: ApiOptions) => {
+      await clientFor(options).call('DELETE', streamPath(name));
+      print(options.json ? toJson({ deleted: name }) : `deleted stream ${name}\n`);
+    });
+
+  const changes = [
+    ['pause', 'pause a stream: nothing of it ships, and its log is held'],
+    ['resume', 'let a paused stream go on where it stopped'],
+  ] as const;
+  for (const [verb, summary] of changes)
+    apiCommand(streams, verb, summary)
+      .argument('<stream>', 'name of the stream')
+      .action(async (name: string, options: ApiOptions) => {
+        const answer = await clientFor(options).call('POST', `${streamPath(name)}/${verb}`);
+        print(options.json ? toJson(answer) : renderStream(expectShape(streamView, answer)));
+      });
+
+  apiCommand(streams, 'resync', 'repair a stream (not in this version)')
+    .argument('<stream>', 'name of the stream')
+    .option('--table <name...>', 'only these tables')
+    .option('--from <where>', 'snapshot or gap')
+    .action(async (name: string, options: ApiOptions & { table?: string[]; from?: string }) => {
+      const { table, from } = options;
+      const body = { ...(table && { tables: table }), ...(from !== undefined && { from }) };
+      print(toJson(await clientFor(options).call('POST', `${streamPath(name)}/resync`, body)));
+    });
+
+  apiCommand(program, 'status', 'show every tablet of every stream, and the sidecars').action(
+    async (options: ApiOptions) => {
+      const client = clientFor(options);
+      const [streamsAnswer, sidecarsAnswer] = await Promise.all([
+        client.call('GET', '/v1/streams'),
+        client.call('GET', '/v1/sidecars'),
+      ]);
+      if (options.json) {
+        print(toJson({ streams: streamsAnswer, sidecars: sidecarsAnswer }));
+        return;
+      }
+      const tablets = expectShape(z.array(streamView), streamsAnswer).flatMap((stream) => stream.tablets);
+      print(`${renderTablets(tablets)}\n${renderSidecars(expectShape(z.array(sidecarView), sidecarsAnswer))}`);
+    },
+  );
+}
+
+/** A command with the options that all of them share. */
+function apiCommand(parent: Command, name: string, description: string): Command {
+  return parent
+    .command(name)
+    .description(description)
+    .option('--url <url>', 'API of a sidecar (default: SPOOR_HTTP_LISTEN, else http://127.0.0.1:8100)')
+    .option('--token <token>', 'bearer token (default: SPOOR_HTTP_TOKEN)')
+    .option('--json', 'print the answer as JSON');
+}
+
+/** Options win over the environment. A token of the environment belongs to the sidecar of the environment, or to `--url`'s. */
+function openClient({ url, token }: ApiOptions, { env, cwd }: CliContext): ApiClient {
+  const loaded = loadClientConfig(env, cwd);
+  if ('faults' in loaded) throw new CliError(2, loaded.faults.join('\n'));
+  return new ApiClient({ url: url ?? loaded.url, token: token ?? loaded.token });
+}
+
+function streamPath(name: string): string {
+  if (name === '' || name === '.' || name === '..')
+    throw new CliError(2, `${JSON.stringify(name)} cannot be the name of a stream`);
+  return `/v1/streams/${encodeURIComponent(name)}`;
+}
+
+function toJson(value: unknown): string {
+  return `${JSON.stringify(value, null, 2)}\n`;
+}

@@ -1,0 +1,12 @@
+/** What a command line has around it; tests bring their own. */
+export interface CliContext {
+  /** Writes to standard output. */
+  readonly out: (text: string) => void;
+  /** Writes to standard error. */
+  readonly err: (text: string) => void;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** The folder in which `.env` is looked for. */
+  readonly cwd: string;
+  /** Reads all of standard input. */
+  readonly readStdin: () => string;
+}

@@ -1,0 +1,11 @@
+/** What a command found wrong: printed as it is, and the exit code that goes with it. */
+export class CliError extends Error {
+  override readonly name = 'CliError';
+  /** 1: the command failed. 2: it was used wrongly. */
+  readonly exitCode: 1 | 2;
+
+  constructor(exitCode: 1 | 2, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.exitCode = exitCode;
+  }
+}

@@ -1,0 +1,106 @@
+import { readFileSync } from 'node:fs';
+import { CliError } from './cli-error.ts';
+
+/** What `spoor streams create` takes instead of a file. The two of `--no-...` are true where they were not given. */
+export interface CreateFlags {
+  readonly name?: string;
+  readonly table?: string[];
+  readonly topic?: string;
+  readonly start?: string;
+  readonly delivery?: string;
+  readonly partitions?: string;
+  readonly replicationFactor?: string;
+  readonly createTopics?: boolean;
+  readonly schemaTopic?: string;
+  readonly format?: string;
+  readonly images?: string;
+  readonly tombstones?: boolean;
+}
+
+const FLAGS = [
+  'name',
+  'table',
+  'topic',
+  'start',
+  'delivery',
+  'partitions',
+  'replicationFactor',
+  'createTopics',
+  'schemaTopic',
+  'format',
+  'images',
+  'tombstones',
+] as const satisfies (keyof CreateFlags)[];
+
+/** The body for POST /v1/streams: from a JSON file, from standard input (`-`), or from flags. The API judges it. */
+export function streamInput(file: string | undefined, flags: CreateFlags, readStdin: () => string): unknown {
+  if (file === undefined) return fromFlags(flags);
+  if (FLAGS.some((flag) => flags[flag] !== undefined && flags[flag] !== true))
+    throw new CliError(2, 'give a file or flags, not both');
+  const source = file === '-' ? 'standard input' : file;
+  let text: string;
+  try {
+    text = file === '-' ? readStdin() : readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new CliError(1, `cannot read ${source}: ${messageOf(error)}`, error);
+  }
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    throw new CliError(1, `${source} is not JSON: ${messageOf(error)}`, error);
+  }
+}
+
+/** What was not given is left out, so that the API's defaults hold. */
+function fromFlags(flags: CreateFlags): unknown {
+  const missing = (['name', 'table', 'topic'] as const).filter((key) => flags[key] === undefined);
+  if (missing.length > 0)
+    throw new CliError(
+      2,
+      `give a JSON file, - for standard input, or flags; missing: ${missing.map((key) => `--${key}`).join(', ')}`,
+    );
+  const {
+    name,
+    table,
+    topic,
+    start,
+    delivery,
+    partitions,
+    replicationFactor,
+    createTopics,
+    schemaTopic,
+    format,
+    images,
+    tombstones,
+  } = flags;
+  return withoutUndefined({
+    name,
+    tables: table,
+    start,
+    sink: withoutUndefined({
+      type: 'kafka',
+      topic,
+      delivery,
+      partitions: toNumber(partitions),
+      replicationFactor: toNumber(replicationFactor),
+      createTopics: createTopics === false ? false : undefined,
+      schemaTopic,
+    }),
+    format: format === undefined ? undefined : { type: format },
+    images,
+    tombstones: tombstones === false ? false : undefined,
+  });
+}
+
+/** Text that is no number goes to the API as it is, whose answer names the field and what is allowed. */
+function toNumber(text: string | undefined): number | string | undefined {
+  return text !== undefined && /^-?\d+$/.test(text) ? Number(text) : text;
+}
+
+function withoutUndefined(fields: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

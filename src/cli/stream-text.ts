@@ -1,0 +1,102 @@
+import type { SidecarView, StreamView, TabletView } from '../replication/views.ts';
+import { printable, renderTable } from './text-table.ts';
+
+/** `spoor streams list`: one line a stream. */
+export function renderStreams(streams: readonly StreamView[]): string {
+  if (streams.length === 0) return 'no streams\n';
+  const rows = streams.map(({ name, tables, sink, start, tablets }) => [
+    name,
+    tables.join(','),
+    `${sink.type}:${sink.topic}`,
+    start,
+    String(tablets.length),
+    countStates(tablets),
+    formatNumber(sum(tablets.map((tablet) => tablet.lagOps))),
+  ]);
+  return renderTable(['name', 'tables', 'sink', 'start', 'tablets', 'states', 'lag ops'], rows, new Set([4, 6]));
+}
+
+/** `spoor streams show`: the definition, then its tablets. */
+export function renderStream(stream: StreamView): string {
+  const { name, tables, start, sink, format, images, tombstones, createdAt, tablets } = stream;
+  const { type, ...sinkOptions } = sink;
+  const facts: [string, string][] = [
+    ['name', name],
+    ['created', createdAt],
+    ['tables', tables.join(', ')],
+    ['start', start],
+    ['sink', type],
+    ...Object.entries(sinkOptions).map(([key, value]): [string, string] => [`  ${key}`, String(value)]),
+    ['format', format.type],
+    ['images', images],
+    ['tombstones', String(tombstones)],
+  ];
+  const width = Math.max(...facts.map(([key]) => key.length));
+  const head = facts.map(([key, value]) => `${key.padEnd(width)}  ${printable(value)}\n`).join('');
+  return `${head}\n${tablets.length === 0 ? 'no tablets\n' : renderTablets(tablets)}`;
+}
+
+/** `spoor status`: one line a tablet, then what is wrong with any. */
+export function renderTablets(tablets: readonly TabletView[]): string {
+  if (tablets.length === 0) return 'no tablets\n';
+  const rows = tablets.map((tablet) => [
+    tablet.stream,
+    tablet.table,
+    tablet.tabletId,
+    tablet.role,
+    tablet.state,
+    tablet.applyOpId ?? '-',
+    tablet.committedOpId ?? '-',
+    formatNumber(tablet.lagOps),
+    tablet.lagSeconds === null ? '-' : tablet.lagSeconds.toFixed(1),
+    tablet.hold === null ? '-' : `${tablet.hold.index} (${formatBytes(tablet.hold.bytes)})`,
+    tablet.sidecar ?? '-',
+  ]);
+  const headings = [
+    'stream',
+    'table',
+    'tablet',
+    'role',
+    'state',
+    'apply',
+    'committed',
+    'lag ops',
+    'lag s',
+    'hold',
+    'sidecar',
+  ];
+  const errors = tablets.flatMap(({ stream, tabletId, error }) =>
+    error ? [`${stream} ${tabletId}: ${error.code} since ${error.since}: ${printable(error.message)}\n`] : [],
+  );
+  return renderTable(headings, rows, new Set([5, 6, 7, 8])) + (errors.length === 0 ? '' : `\n${errors.join('')}`);
+}
+
+/** `spoor status`, below the tablets. */
+export function renderSidecars(sidecars: readonly SidecarView[]): string {
+  if (sidecars.length === 0) return 'no sidecars\n';
+  const rows = sidecars.map(({ http, tserver, version, lastSeen }) => [http, tserver, version, lastSeen]);
+  return renderTable(['sidecar', 'tserver', 'version', 'last seen'], rows);
+}
+
+/** `3 running, 1 blocked`, in the order of the tablets. */
+function countStates(tablets: readonly TabletView[]): string {
+  const counts = new Map<string, number>();
+  for (const { state } of tablets) counts.set(state, (counts.get(state) ?? 0) + 1);
+  return [...counts].map(([state, count]) => `${count} ${state}`).join(', ') || '-';
+}
+
+/** Null where nothing is known at all; what is unknown of single tablets counts as nothing. */
+function sum(values: readonly (number | null)[]): number | null {
+  const known = values.filter((value) => value !== null);
+  return known.length === 0 ? null : known.reduce((total, value) => total + value, 0);
+}
+
+function formatNumber(value: number | null): string {
+  return value === null ? '-' : String(value);
+}
+
+function formatBytes(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  const power = bytes < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(bytes) / 10));
+  return `${(bytes / 1024 ** power).toFixed(power === 0 ? 0 : 1)} ${units[power]!}`;
+}

@@ -1,0 +1,69 @@
+import { SpoorError } from '../errors.ts';
+import type { OpId } from '../kudu/opid.ts';
+import type { StreamDefinition } from '../replication/stream.ts';
+import type { ControlPlane, SidecarView, StreamView, TabletView } from '../replication/views.ts';
+
+/**
+ * The control plane of a sidecar that may still be waiting for Kudu: says so until the real one is there. The API is up
+ * from the first moment, so that health checks see a reason instead of a closed port.
+ */
+export class LateControlPlane implements ControlPlane {
+  #plane: ControlPlane | null = null;
+  #reason = 'still connecting';
+
+  /** Why the real one is not there yet. */
+  waitingFor(reason: string): void {
+    this.#reason = reason;
+  }
+
+  becomes(plane: ControlPlane): void {
+    this.#plane = plane;
+  }
+
+  // async, so that what #get throws is a rejection like any other
+  async createStream(definition: StreamDefinition): Promise<StreamView> {
+    return this.#get().createStream(definition);
+  }
+
+  async listStreams(): Promise<readonly StreamView[]> {
+    return this.#get().listStreams();
+  }
+
+  async getStream(name: string): Promise<StreamView | null> {
+    return this.#get().getStream(name);
+  }
+
+  async pauseStream(name: string): Promise<StreamView | null> {
+    return this.#get().pauseStream(name);
+  }
+
+  async resumeStream(name: string): Promise<StreamView | null> {
+    return this.#get().resumeStream(name);
+  }
+
+  async deleteStream(name: string): Promise<boolean> {
+    return this.#get().deleteStream(name);
+  }
+
+  localTablets(): readonly TabletView[] {
+    return this.#plane?.localTablets() ?? [];
+  }
+
+  openHeldLog(tabletId: string, after: OpId): AsyncIterable<Uint8Array> | null {
+    return this.#get().openHeldLog(tabletId, after);
+  }
+
+  async listSidecars(): Promise<readonly SidecarView[]> {
+    return this.#get().listSidecars();
+  }
+
+  async readiness(): ReturnType<ControlPlane['readiness']> {
+    const unknown = { ok: false, reason: 'not looked at before Kudu answers' };
+    return this.#plane?.readiness() ?? { kudu: { ok: false, reason: this.#reason }, kafka: unknown, wal: unknown };
+  }
+
+  #get(): ControlPlane {
+    if (this.#plane) return this.#plane;
+    throw new SpoorError('SPOOR_KUDU_UNAVAILABLE', `not connected to Kudu: ${this.#reason}`);
+  }
+}

@@ -1,0 +1,32 @@
+import type { SidecarView } from '../replication/views.ts';
+
+/** Three beats and more: a sidecar that has not been heard of for so long does not ship any more, as far as others care. */
+const SIDECAR_ALIVE_MS = 15_000;
+/** How old an answer may be: a sidecar that comes back is seen within it. */
+const MAX_AGE_MS = 2_000;
+
+/** Which sidecars live: those that were heard of lately, by what Kudu keeps of their heartbeats. */
+export class LivingSidecars {
+  readonly #list: (signal: AbortSignal) => Promise<readonly SidecarView[]>;
+  #known: { readonly sidecars: readonly SidecarView[]; readonly atMs: number } | null = null;
+
+  constructor(list: (signal: AbortSignal) => Promise<readonly SidecarView[]>) {
+    this.#list = list;
+  }
+
+  async list(signal: AbortSignal): Promise<readonly SidecarView[]> {
+    if (this.#known === null || performance.now() - this.#known.atMs > MAX_AGE_MS)
+      this.#known = { sidecars: await this.#list(signal), atMs: performance.now() };
+    return this.#known.sidecars.filter(isAlive);
+  }
+
+  /** Uuids of the tablet servers that they stand beside. */
+  async tserverUuids(signal: AbortSignal): Promise<ReadonlySet<string>> {
+    return new Set((await this.list(signal)).map(({ tserverUuid }) => tserverUuid));
+  }
+}
+
+/** Clocks of a Kudu cluster agree within seconds, or its servers would not run. */
+export function isAlive({ lastSeen }: SidecarView): boolean {
+  return Date.now() - Date.parse(lastSeen) < SIDECAR_ALIVE_MS;
+}

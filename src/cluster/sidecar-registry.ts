@@ -1,0 +1,61 @@
+import type { Logger } from '../util/logger.ts';
+import { pause } from '../util/pause.ts';
+import { TimeLimit } from '../util/time-limit.ts';
+import type { SystemTable } from './system-table.ts';
+import type { SidecarView } from '../replication/views.ts';
+
+/** The columns of the sidecars table, all strings; the first is the key. */
+export const SIDECAR_COLUMNS = ['id', 'http', 'tserver', 'tserver_uuid', 'version', 'last_seen'] as const;
+type SidecarsTable = SystemTable<(typeof SIDECAR_COLUMNS)[number]>;
+
+const HEARTBEAT_MS = 5000;
+const CALL_TIMEOUT_MS = 5000;
+/** A sidecar that was not seen for so long is forgotten. */
+const FORGET_AFTER_MS = 24 * 3600 * 1000;
+
+/** Tells the other sidecars that we are here, and lists them. A sidecar's id is its tablet server's uuid. */
+export class SidecarRegistry {
+  readonly #table: SidecarsTable;
+  readonly #self: Omit<SidecarView, 'lastSeen'>;
+  readonly #logger: Logger;
+
+  constructor(table: SidecarsTable, self: Omit<SidecarView, 'lastSeen'>, logger: Logger) {
+    this.#table = table;
+    this.#self = self;
+    this.#logger = logger;
+  }
+
+  /** Beats until `signal` aborts. A beat that fails is made up for by the next. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        using limit = new TimeLimit(signal, CALL_TIMEOUT_MS);
+        await this.beat(limit.signal);
+      } catch (error) {
+        this.#logger.debug({ reason: error instanceof Error ? error.message : String(error) }, 'heartbeat failed');
+      }
+      await pause(HEARTBEAT_MS, signal);
+    }
+  }
+
+  async beat(signal: AbortSignal): Promise<void> {
+    const { id, http, tserver, tserverUuid, version } = this.#self;
+    const row = { id, http, tserver, tserver_uuid: tserverUuid, version, last_seen: new Date().toISOString() };
+    await this.#table.upsert([row], signal);
+  }
+
+  async list(signal: AbortSignal): Promise<readonly SidecarView[]> {
+    const rows = await this.#table.scan({}, signal);
+    return rows
+      .map(({ id, http, tserver, tserver_uuid, version, last_seen }) => ({
+        id,
+        http,
+        tserver,
+        tserverUuid: tserver_uuid,
+        version,
+        lastSeen: last_seen,
+      }))
+      .filter(({ lastSeen }) => Date.now() - Date.parse(lastSeen) < FORGET_AFTER_MS)
+      .sort((a, b) => a.tserver.localeCompare(b.tserver));
+  }
+}

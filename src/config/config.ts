@@ -1,0 +1,202 @@
+import { hostname, userInfo } from 'node:os';
+import { resolve } from 'node:path';
+import { formatHostPort, isLoopbackHost, isWildcardHost, type HostPort } from '../util/host-port.ts';
+import { readEnvironment, valueFault, type Environment, type GivenVariables } from './environment.ts';
+import { VARIABLES, VARIABLE_NAMES, variableInfo, type VariableName, type Variables } from './variables.ts';
+
+/** What a sidecar runs with: read once, checked, frozen. Handed down as these small groups. */
+export interface Config {
+  readonly mode: 'leader';
+  readonly kudu: KuduOptions;
+  /** `host:port` of the tablet server beside it. */
+  readonly tserver: string;
+  /** Absolute path of that server's fs_wal_dir; contains `wals/`. */
+  readonly walDir: string;
+  readonly hold: HoldOptions;
+  readonly kafka: KafkaOptions;
+  readonly redis: { readonly url: string | null };
+  readonly http: HttpOptions;
+  readonly systemTables: { readonly prefix: string; readonly replicas: number };
+  readonly markerIntervalMs: number;
+  readonly logLevel: LogLevel;
+}
+
+export interface KuduOptions {
+  /** Each `host:port`. */
+  readonly masters: readonly string[];
+  readonly user: string;
+}
+
+export interface HoldOptions {
+  /** Absolute path. */
+  readonly dir: string;
+  /** Whether to raise the server's own log_min_segments_to_retain too. */
+  readonly server: boolean;
+  /** 0 is no limit, here and below. */
+  readonly maxBytes: number;
+  readonly maxAgeS: number;
+}
+
+/** `ssl` and `sasl` in the form of kafkajs, absent where not wanted. */
+export interface KafkaOptions {
+  /** Each `host:port`; null where none were given, so that Kafka streams cannot run here. */
+  readonly brokers: readonly string[] | null;
+  readonly ssl?: true | { readonly ca?: string[]; readonly cert?: string; readonly key?: string };
+  readonly sasl?: Sasl<'plain'> | Sasl<'scram-sha-256'> | Sasl<'scram-sha-512'>;
+}
+
+interface Sasl<Mechanism extends string> {
+  readonly mechanism: Mechanism;
+  readonly username: string;
+  readonly password: string;
+}
+
+export interface HttpOptions {
+  /** Port 0 takes a free one. */
+  readonly listen: HostPort;
+  /** `host:port` for other sidecars, or null for what {@link advertisedAddress} makes of the listen address. */
+  readonly advertise: string | null;
+  readonly token: string | null;
+}
+
+export type LogLevel = Variables['SPOOR_LOG_LEVEL'];
+
+export type LoadedConfig = { readonly config: Config } | { readonly faults: readonly string[] };
+
+/** What the defaults take from this machine. `user` is null where the process's uid has no name. */
+export interface HostFacts {
+  readonly user: string | null;
+}
+
+/**
+ * Reads the configuration from `env` and from `.env` in `cwd` (contract 2).
+ * @returns the frozen configuration, or every fault of it, each one line: variable, what was given, what is allowed
+ */
+export function loadConfig(env: Environment, cwd: string, host: HostFacts = { user: osUser() }): LoadedConfig {
+  const given = readEnvironment(env, cwd);
+  const { values, faulty } = parseVariables(given);
+  const faults = [...given.faults, ...faulty.map((name) => valueFault(name, given)), ...relationFaults(values, given)];
+  const user = values.SPOOR_KUDU_USER ?? host.user;
+  if (user === null) faults.push(missing('SPOOR_KUDU_USER', 'required, as the OS user of this process has no name'));
+  const { SPOOR_KUDU_MASTERS: masters, SPOOR_TSERVER: tserver, SPOOR_WAL_DIR: walDir } = values;
+  if (faults.length > 0 || user === null || masters === undefined || tserver === undefined || walDir === undefined)
+    return { faults };
+  return {
+    config: deepFreeze({
+      mode: values.SPOOR_MODE,
+      kudu: { masters, user },
+      tserver,
+      walDir: resolve(cwd, walDir),
+      hold: {
+        dir: resolve(cwd, values.SPOOR_HOLD_DIR ?? `${walDir}/spoor-hold`),
+        server: values.SPOOR_HOLD_SERVER === 'on',
+        maxBytes: values.SPOOR_HOLD_MAX_BYTES,
+        maxAgeS: values.SPOOR_HOLD_MAX_AGE_S,
+      },
+      kafka: kafkaOptions(values),
+      redis: { url: values.SPOOR_REDIS_URL ?? null },
+      http: {
+        listen: values.SPOOR_HTTP_LISTEN,
+        advertise: values.SPOOR_HTTP_ADVERTISE ?? null,
+        token: values.SPOOR_HTTP_TOKEN ?? null,
+      },
+      systemTables: { prefix: values.SPOOR_SYSTEM_TABLE_PREFIX, replicas: values.SPOOR_SYSTEM_TABLE_REPLICAS },
+      markerIntervalMs: values.SPOOR_MARKER_INTERVAL_MS,
+      logLevel: values.SPOOR_LOG_LEVEL,
+    }),
+  };
+}
+
+/**
+ * The address by which other sidecars call this one: as configured, else the listen address with the port that was
+ * bound. A listener on every interface has no address of its own; it is called by the machine's name.
+ */
+export function advertisedAddress(http: HttpOptions, boundPort: number, hostName = hostname()): string {
+  if (http.advertise !== null) return http.advertise;
+  const host = isWildcardHost(http.listen.host) ? hostName : http.listen.host;
+  return formatHostPort({ host, port: boundPort });
+}
+
+/** The values that must not appear in a log. */
+export function secretsOf({ http, kafka, redis }: Config): string[] {
+  const key = typeof kafka.ssl === 'object' ? kafka.ssl.key : undefined;
+  const redisPassword = redis.url === null ? undefined : new URL(redis.url).password;
+  return [http.token, kafka.sasl?.password, key, redisPassword].filter((secret) => typeof secret === 'string');
+}
+
+/** Parses what was given; a faulty variable is left out of `values` (or stands there with its default). */
+function parseVariables(given: GivenVariables): { values: Variables; faulty: VariableName[] } {
+  const first = VARIABLES.safeParse(given.values);
+  if (first.success) return { values: first.data, faulty: [] };
+  const names = new Set(first.error.issues.map((issue) => issue.path[0]));
+  const faulty = VARIABLE_NAMES.filter((name) => names.has(name));
+  const rest = Object.entries(given.values).filter(([name]) => !names.has(name));
+  return { values: VARIABLES.parse(Object.fromEntries(rest)), faulty };
+}
+
+/** What no single variable can tell. A variable that was given, however wrong, is not called missing. */
+function relationFaults(values: Variables, given: GivenVariables): string[] {
+  const isGiven = (name: VariableName) => given.names.has(name);
+  const faults: string[] = [];
+  const requireAll = (names: readonly VariableName[], why: string) => {
+    for (const name of names) if (!isGiven(name)) faults.push(missing(name, why));
+  };
+
+  requireAll(['SPOOR_KUDU_MASTERS'], 'required');
+  requireAll(['SPOOR_TSERVER', 'SPOOR_WAL_DIR'], 'required in leader mode');
+
+  const sasl = ['SPOOR_KAFKA_SASL_MECHANISM', 'SPOOR_KAFKA_SASL_USERNAME', 'SPOOR_KAFKA_SASL_PASSWORD'] as const;
+  const saslGiven = sasl.find(isGiven);
+  if (saslGiven !== undefined) requireAll(sasl, `goes with ${saslGiven}`);
+  const pair = ['SPOOR_KAFKA_SSL_CERT', 'SPOOR_KAFKA_SSL_KEY'] as const;
+  const pairGiven = pair.find(isGiven);
+  if (pairGiven !== undefined) requireAll(pair, `goes with ${pairGiven}`);
+  const pem = (['SPOOR_KAFKA_SSL_CA', ...pair] as const).find(isGiven);
+  if (values.SPOOR_KAFKA_SSL === 'false' && pem !== undefined)
+    faults.push(valueFault('SPOOR_KAFKA_SSL', given, `true, as ${pem} is given`));
+
+  const { SPOOR_HTTP_LISTEN: listen } = values;
+  if (!isGiven('SPOOR_HTTP_TOKEN') && !isLoopbackHost(listen.host))
+    faults.push(
+      valueFault(
+        'SPOOR_HTTP_LISTEN',
+        given,
+        'a loopback address such as 127.0.0.1:8100, unless SPOOR_HTTP_TOKEN is given',
+      ),
+    );
+  return faults;
+}
+
+function missing(name: VariableName, why: string): string {
+  return `${name}: not given; allowed: ${variableInfo(name).allowed} (${why})`;
+}
+
+function kafkaOptions(values: Variables): KafkaOptions {
+  const { SPOOR_KAFKA_SSL_CA: ca, SPOOR_KAFKA_SSL_CERT: cert, SPOOR_KAFKA_SSL_KEY: key } = values;
+  const {
+    SPOOR_KAFKA_SASL_MECHANISM: mechanism,
+    SPOOR_KAFKA_SASL_USERNAME: username,
+    SPOOR_KAFKA_SASL_PASSWORD: password,
+  } = values;
+  const own = { ...(ca && { ca: [ca] }), ...(cert && { cert }), ...(key && { key }) };
+  const ssl = Object.keys(own).length > 0 ? own : values.SPOOR_KAFKA_SSL === 'true';
+  return {
+    brokers: values.SPOOR_KAFKA_BROKERS ?? null,
+    ...(ssl !== false && { ssl }),
+    ...(mechanism && username && password && { sasl: { mechanism, username, password } }),
+  };
+}
+
+/** A uid without an entry in the password file, as containers often have, has no name. */
+function osUser(): string | null {
+  try {
+    return userInfo().username;
+  } catch {
+    return null;
+  }
+}
+
+function deepFreeze<T extends object>(value: T): T {
+  for (const each of Object.values(value)) if (typeof each === 'object' && each !== null) deepFreeze(each as object);
+  return Object.freeze(value);
+}

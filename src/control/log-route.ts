@@ -1,0 +1,75 @@
+import { Readable } from 'node:stream';
+import type { FastifyInstance } from 'fastify';
+import * as z from 'zod';
+import { parseOpId } from '../kudu/opid.ts';
+import type { ControlPlane } from '../replication/views.ts';
+import { ProblemError, type BodyFault } from './problem.ts';
+import { routeSchema } from './route-schema.ts';
+
+/** A caller that takes nothing for so long is gone, or might as well be: the held files are not kept open for it. */
+const IDLE_TIMEOUT_MS = 30_000;
+
+const logQuery = z.object({
+  after: z
+    .string()
+    .regex(/^\d{1,19}\.\d{1,19}$/)
+    .describe("The log from the first operation after this one on: a position in the tablet's log, term.index."),
+});
+const tabletId = z.string().regex(/^[0-9a-f]{32}$/);
+
+interface LogCall {
+  Params: { id: string };
+}
+
+/** `GET /v1/local/tablets/{id}/log`: the held log of a replica beside us, for another sidecar. */
+export function addLogRoute(app: FastifyInstance, plane: ControlPlane): void {
+  const sending = new Set<Readable>();
+  const schema = routeSchema({
+    tag: 'cluster',
+    summary: 'Read the held log of a local replica, for a sidecar whose own does not reach back so far',
+    query: logQuery,
+    answer: [
+      200,
+      'The log: docs/wal-format.md, The log over HTTP. Whole only if its end frame is there.',
+      'application/octet-stream',
+    ],
+    problems: [400, 404, 503],
+  });
+  // No HEAD: fastify would read the whole log for it.
+  app.get<LogCall>('/v1/local/tablets/:id/log', { schema, exposeHeadRoute: false }, (request, reply) => {
+    const { id, after } = parseLogCall(request.params.id, request.query);
+    const log = plane.openHeldLog(id, after);
+    if (log === null) throw new ProblemError(404, `This sidecar holds nothing of the log of tablet ${id}.`);
+    const body = Readable.from(log, { objectMode: false });
+    sending.add(body);
+    body.once('close', () => sending.delete(body));
+    reply.raw.setTimeout(IDLE_TIMEOUT_MS, () => body.destroy());
+    return reply.type('application/octet-stream').send(body);
+  });
+  // A log takes long, and a stop does not wait for it. Cut short it lacks its end, and the caller asks another sidecar.
+  app.addHook('preClose', (done) => {
+    for (const body of sending) body.destroy(new Error('the sidecar stops'));
+    done();
+  });
+}
+
+function parseLogCall(id: string, query: unknown) {
+  const faults: BodyFault[] = [];
+  if (!tabletId.safeParse(id).success)
+    faults.push(fault('id', JSON.stringify(id), "a tablet's id: 32 hexadecimal digits in lower case"));
+  const parsed = logQuery.safeParse(query);
+  if (!parsed.success) {
+    const given = z.looseObject({ after: z.unknown() }).safeParse(query).data?.after;
+    const shown = given === undefined ? 'nothing' : JSON.stringify(given);
+    faults.push(fault('after', shown, '<term>.<index> of an operation, for example 7.1042'));
+  }
+  if (!parsed.success || faults.length > 0) {
+    const detail = faults.map(({ path, message }) => `${path}: ${message}`).join('; ');
+    throw new ProblemError(400, detail, { errors: faults });
+  }
+  return { id, after: parseOpId(parsed.data.after) };
+}
+
+function fault(path: string, given: string, allowed: string): BodyFault {
+  return { path, message: `got ${given}; allowed: ${allowed}` };
+}

@@ -1,0 +1,87 @@
+import { STATUS_CODES } from 'node:http';
+import { ERRORS, SpoorError } from '../errors.ts';
+import { KuduError } from '../kudu/errors.ts';
+import { StreamExistsError } from '../replication/views.ts';
+
+export const PROBLEM_TYPE = 'application/problem+json';
+
+/** A fault of one place of a body; `path` as in `sink.topic` or `tables[0]`, empty for the body itself. */
+export interface BodyFault {
+  readonly path: string;
+  readonly message: string;
+}
+
+/** An error as the API answers it (RFC 9457; `type` is about:blank and so left out). */
+export interface Problem {
+  readonly title: string;
+  readonly status: number;
+  readonly detail: string;
+  /** Faults of the body, all of them. */
+  readonly errors?: readonly BodyFault[];
+  /** A code of docs/errors.md, and what a person does about it. */
+  readonly code?: string;
+  readonly remedy?: string;
+}
+
+/** Thrown by a route to answer with just this problem. */
+export class ProblemError extends Error {
+  override readonly name = 'ProblemError';
+  readonly problem: Problem;
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(
+    status: number,
+    detail: string,
+    more: Partial<Problem> = {},
+    headers: Readonly<Record<string, string>> = {},
+  ) {
+    super(detail);
+    this.problem = { title: titleOf(status), status, detail, ...more };
+    this.headers = headers;
+  }
+}
+
+/** What fastify itself refuses before a route sees it, by its error code. */
+const FASTIFY_DETAILS: Readonly<Record<string, string>> = {
+  FST_ERR_CTP_EMPTY_JSON_BODY: 'The body is empty; it must be JSON.',
+  FST_ERR_CTP_INVALID_JSON_BODY: 'The body is not valid JSON.',
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'The body must be JSON, with content-type: application/json.',
+  FST_ERR_CTP_BODY_TOO_LARGE: 'The body is too large.',
+};
+
+/** The answer to whatever was thrown. What is not meant for the caller's eyes becomes a 500 without particulars. */
+export function toProblem(error: unknown): { problem: Problem; headers: Readonly<Record<string, string>> } {
+  if (error instanceof ProblemError) return { problem: error.problem, headers: error.headers };
+  return { problem: problemOf(error), headers: {} };
+}
+
+function problemOf(error: unknown): Problem {
+  if (error instanceof StreamExistsError) return { title: titleOf(409), status: 409, detail: error.message };
+  if (error instanceof SpoorError) return spoorProblem(error.code, error.message);
+  if (error instanceof KuduError) return spoorProblem('SPOOR_KUDU_UNAVAILABLE', error.message);
+  const status = statusOfFastifyError(error);
+  if (status !== null && error instanceof Error) {
+    const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
+    const reason = code === 'FST_ERR_CTP_INVALID_JSON_BODY' ? `: ${error.message}` : '';
+    return { title: titleOf(status), status, detail: FASTIFY_DETAILS[code] ?? error.message + reason };
+  }
+  return {
+    title: titleOf(500),
+    status: 500,
+    detail: 'Something went wrong inside; the log of this sidecar says what.',
+  };
+}
+
+function spoorProblem(code: keyof typeof ERRORS, detail: string): Problem {
+  const { httpStatus: status, remedy } = ERRORS[code];
+  return { title: titleOf(status), status, detail, code, remedy };
+}
+
+function statusOfFastifyError(error: unknown): number | null {
+  if (!(error instanceof Error) || !('statusCode' in error) || typeof error.statusCode !== 'number') return null;
+  return error.statusCode >= 400 && error.statusCode < 500 ? error.statusCode : null;
+}
+
+function titleOf(status: number): string {
+  return STATUS_CODES[status] ?? 'Error';
+}

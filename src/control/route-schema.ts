@@ -1,0 +1,48 @@
+import { STATUS_CODES } from 'node:http';
+import type { FastifySchema } from 'fastify';
+import type * as z from 'zod';
+import { PROBLEM_TYPE } from './problem.ts';
+import { jsonSchema, problem } from './schemas.ts';
+
+/** What openapi.json says of a route, besides its path. */
+export interface RouteDoc {
+  readonly tag: 'streams' | 'cluster' | 'health';
+  readonly summary: string;
+  readonly body?: z.ZodType;
+  /** Its query string. */
+  readonly query?: z.ZodType;
+  /** The answer when all goes well: status, what it is, and its shape (or media type where it is not JSON, or null for no body). */
+  readonly answer?: readonly [status: number, description: string, shape: z.ZodType | string | null];
+  /** Status codes that come as problem+json. 401 and 500 go without saying. */
+  readonly problems?: readonly number[];
+  /** Answered without a token, whatever is configured. */
+  readonly open?: boolean;
+}
+
+/** The same as fastify's route schema, which `@fastify/swagger` reads. Nothing is validated by it. */
+export function routeSchema(doc: RouteDoc): FastifySchema {
+  const response: Record<string, unknown> = {};
+  if (doc.answer) {
+    const [status, description, shape] = doc.answer;
+    response[status] = { description, ...answerContent(shape) };
+  }
+  for (const status of [...(doc.problems ?? []), ...(doc.open === true ? [] : [401]), 500].sort())
+    response[status] = {
+      description: STATUS_CODES[status],
+      content: { [PROBLEM_TYPE]: { schema: jsonSchema(problem, 'output') } },
+    };
+  return {
+    tags: [doc.tag],
+    summary: doc.summary,
+    ...(doc.body && { body: jsonSchema(doc.body, 'input') }),
+    ...(doc.query && { querystring: jsonSchema(doc.query, 'input') }),
+    ...(doc.open === true && { security: [] }),
+    response,
+  };
+}
+
+function answerContent(shape: z.ZodType | string | null): object {
+  if (shape === null) return { type: 'null' };
+  if (typeof shape === 'string') return { content: { [shape]: { schema: { type: 'string' } } } };
+  return { content: { 'application/json': { schema: jsonSchema(shape, 'output') } } };
+}

@@ -1,0 +1,188 @@
+import type { FastifyInstance } from 'fastify';
+import * as z from 'zod';
+import { parseStreamDefinition, streamDefinition } from '../replication/stream.ts';
+import type { ControlPlane } from '../replication/views.ts';
+import { addLogRoute } from './log-route.ts';
+import { ProblemError, PROBLEM_TYPE, type Problem } from './problem.ts';
+import { routeSchema } from './route-schema.ts';
+import { readiness, sidecarView, streamView, tabletView } from './schemas.ts';
+
+/** What /metrics answers. */
+export interface MetricsPage {
+  readonly contentType: string;
+  text(): Promise<string>;
+}
+
+export interface RouteParts {
+  readonly plane: ControlPlane;
+  readonly metrics: MetricsPage;
+  readonly version: string;
+}
+
+interface NameParam {
+  Params: { name: string };
+}
+
+/** Adds every route of contract 4; those of later versions answer 501. */
+export function addRoutes(app: FastifyInstance, parts: RouteParts): void {
+  addStreamRoutes(app, parts.plane);
+  addLaterRoutes(app);
+  addClusterRoutes(app, parts);
+  addLogRoute(app, parts.plane);
+  addHealthRoutes(app, parts);
+}
+
+function addStreamRoutes(app: FastifyInstance, plane: ControlPlane): void {
+  const create = routeSchema({
+    tag: 'streams',
+    summary: 'Create a stream',
+    body: streamDefinition,
+    answer: [201, 'The stream.', streamView],
+    problems: [400, 409, 413, 415, 501, 503],
+  });
+  app.post('/v1/streams', { schema: create }, async (request, reply) => {
+    const parsed = parseStreamDefinition(request.body);
+    if (parsed.kind === 'invalid')
+      throw new ProblemError(400, "The stream's definition is wrong.", { errors: parsed.faults });
+    if (parsed.kind === 'unsupported')
+      throw notSupported('The definition asks for what this version cannot do yet.', { errors: parsed.faults });
+    const stream = await plane.createStream(parsed.definition);
+    return reply.code(201).header('location', `/v1/streams/${stream.name}`).send(stream);
+  });
+
+  const list = routeSchema({
+    tag: 'streams',
+    summary: 'List the streams, with the state of each tablet across the cluster',
+    answer: [200, 'The streams.', z.array(streamView)],
+    problems: [503],
+  });
+  app.get('/v1/streams', { schema: list }, () => plane.listStreams());
+
+  const show = routeSchema({
+    tag: 'streams',
+    summary: 'Show a stream, with the state of each tablet across the cluster',
+    answer: [200, 'The stream.', streamView],
+    problems: [404, 503],
+  });
+  app.get<NameParam>('/v1/streams/:name', { schema: show }, async ({ params }) => {
+    const stream = await plane.getStream(params.name);
+    if (stream === null) throw noSuchStream(params.name);
+    return stream;
+  });
+
+  const changes = [
+    ['pause', 'Pause a stream: nothing of it ships, and its log is held', plane.pauseStream.bind(plane)],
+    ['resume', 'Let a paused stream go on where it stopped', plane.resumeStream.bind(plane)],
+  ] as const;
+  for (const [verb, summary, change] of changes) {
+    const answer = [200, 'The stream.', streamView] as const;
+    const schema = routeSchema({ tag: 'streams', summary, answer, problems: [404, 503] });
+    app.post<NameParam>(`/v1/streams/:name/${verb}`, { schema }, async ({ params }) => {
+      const stream = await change(params.name);
+      if (stream === null) throw noSuchStream(params.name);
+      return stream;
+    });
+  }
+
+  const remove = routeSchema({
+    tag: 'streams',
+    summary: 'Delete a stream',
+    answer: [204, 'The stream is gone.', null],
+    problems: [404, 503],
+  });
+  app.delete<NameParam>('/v1/streams/:name', { schema: remove }, async ({ params }, reply) => {
+    if (!(await plane.deleteStream(params.name))) throw noSuchStream(params.name);
+    return reply.code(204).send();
+  });
+}
+
+/** In the contract already, so that a caller learns that the call is right and the version too old. */
+function addLaterRoutes(app: FastifyInstance): void {
+  const later = [
+    { method: 'PATCH', url: '/v1/streams/:name', what: 'Change a stream' },
+    { method: 'POST', url: '/v1/streams/:name/resync', what: 'Resync a stream' },
+  ] as const;
+  for (const { method, url, what } of later)
+    app.route({
+      method,
+      url,
+      schema: routeSchema({
+        tag: 'streams',
+        summary: `${what} (not in this version)`,
+        problems: [501],
+      }),
+      handler: () => {
+        throw notSupported(`This version of Spoor cannot do that yet: ${what.toLowerCase()}.`);
+      },
+    });
+}
+
+function addClusterRoutes(app: FastifyInstance, { plane }: RouteParts): void {
+  const local = routeSchema({
+    tag: 'cluster',
+    summary: "List this sidecar's own tablets",
+    answer: [200, 'The tablets.', z.array(tabletView)],
+  });
+  app.get('/v1/local', { schema: local }, async () => Promise.resolve(plane.localTablets()));
+
+  const sidecars = routeSchema({
+    tag: 'cluster',
+    summary: 'List every sidecar known',
+    answer: [200, 'The sidecars.', z.array(sidecarView)],
+    problems: [503],
+  });
+  app.get('/v1/sidecars', { schema: sidecars }, () => plane.listSidecars());
+}
+
+function addHealthRoutes(app: FastifyInstance, { plane, metrics, version }: RouteParts): void {
+  const healthz = routeSchema({
+    tag: 'health',
+    summary: 'Whether the process lives',
+    answer: [200, 'It does.', z.object({ status: z.literal('ok'), version: z.string() })],
+    open: true,
+  });
+  app.get('/healthz', { schema: healthz }, async () => Promise.resolve({ status: 'ok', version }));
+
+  const readyz = routeSchema({
+    tag: 'health',
+    summary: 'Whether each part can work now, and why not',
+    answer: [200, 'All can.', readiness],
+    problems: [503],
+    open: true,
+  });
+  app.get('/readyz', { schema: readyz }, async (_request, reply) => {
+    const parts = await plane.readiness();
+    const failing = Object.entries(parts).filter(([, { ok }]) => !ok);
+    if (failing.length === 0) return reply.send({ ready: true, ...parts });
+    const detail = failing.map(([part, { reason }]) => `${part}: ${reason ?? 'no reason known'}`).join('; ');
+    const problem: Problem = { title: 'Not ready', status: 503, detail };
+    return reply
+      .code(503)
+      .type(PROBLEM_TYPE)
+      .send(JSON.stringify({ ...problem, ready: false, ...parts }));
+  });
+
+  const prometheus = routeSchema({
+    tag: 'health',
+    summary: 'Metrics for Prometheus',
+    answer: [200, 'The metrics.', 'text/plain'],
+  });
+  app.get('/metrics', { schema: prometheus }, async (_request, reply) =>
+    reply.type(metrics.contentType).send(await metrics.text()),
+  );
+
+  const openapi = routeSchema({
+    tag: 'health',
+    summary: 'This description',
+    answer: [200, 'OpenAPI 3.1.', z.looseObject({ openapi: z.string() })],
+  });
+  app.get('/openapi.json', { schema: openapi }, async () => Promise.resolve(app.swagger()));
+}
+
+function noSuchStream(name: string): ProblemError {
+  return new ProblemError(404, `There is no stream named ${JSON.stringify(name)}.`);
+}
+
+function notSupported(detail: string, more: Partial<Problem> = {}): ProblemError {
+  return new ProblemError(501, detail, { code: 'SPOOR_NOT_SUPPORTED', ...more });
+}

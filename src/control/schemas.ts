@@ -1,0 +1,73 @@
+import * as z from 'zod';
+import { streamDefinition } from '../replication/stream.ts';
+import { TABLET_STATES, type SidecarView, type StreamView, type TabletView } from '../replication/views.ts';
+import type { Problem } from './problem.ts';
+
+/*
+ * The shapes of the API's answers. The types of views.ts are what the code works with; `satisfies` keeps the two
+ * from drifting apart, and openapi.json is made from here.
+ */
+
+const opId = z.string().describe("A position in the tablet's Raft log, written term.index.");
+const hostPort = z.string().describe('host:port');
+
+export const tabletView = z.object({
+  stream: z.string(),
+  tabletId: z.string(),
+  table: z.string(),
+  sidecar: hostPort.nullable().describe('The sidecar that ships it, by its host:port; null where none does.'),
+  role: z.enum(['leader', 'follower', 'learner', 'unknown']),
+  state: z.enum(TABLET_STATES),
+  applyOpId: opId.nullable().describe('Up to here the sink has everything.'),
+  committedOpId: opId.nullable(),
+  lagOps: z.number().nullable(),
+  lagSeconds: z
+    .number()
+    .nullable()
+    .describe('Age of the oldest committed operation that the sink has not acknowledged.'),
+  hold: z
+    .object({ index: z.number(), bytes: z.number(), ageSeconds: z.number() })
+    .nullable()
+    .describe('The log that is kept from garbage collection, from this index on.'),
+  error: z
+    .object({ code: z.string(), message: z.string(), since: z.iso.datetime() })
+    .exactOptional()
+    .describe('What keeps it from running, and since when. Codes: docs/errors.md.'),
+}) satisfies z.ZodType<TabletView>;
+
+export const streamView = z.object({
+  ...streamDefinition.shape,
+  createdAt: z.iso.datetime(),
+  tablets: z.array(tabletView),
+}) satisfies z.ZodType<StreamView>;
+
+export const sidecarView = z.object({
+  id: z.string(),
+  http: hostPort,
+  tserver: hostPort,
+  tserverUuid: z.string(),
+  version: z.string(),
+  lastSeen: z.iso.datetime(),
+}) satisfies z.ZodType<SidecarView>;
+
+const partHealth = z.object({ ok: z.boolean(), reason: z.string().exactOptional() });
+export const readiness = z.object({ ready: z.boolean(), kudu: partHealth, kafka: partHealth, wal: partHealth });
+
+export const problem = z.object({
+  title: z.string(),
+  status: z.int(),
+  detail: z.string(),
+  errors: z
+    .array(z.object({ path: z.string(), message: z.string() }))
+    .exactOptional()
+    .describe('Every fault of the body.'),
+  code: z.string().exactOptional().describe('A code of docs/errors.md.'),
+  remedy: z.string().exactOptional(),
+}) satisfies z.ZodType<Problem>;
+
+/** JSON Schema 2020-12, which is what OpenAPI 3.1 speaks, of what goes in or of what comes out. */
+export function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): Record<string, unknown> {
+  const made: Record<string, unknown> = z.toJSONSchema(schema, { io, unrepresentable: 'any' });
+  delete made.$schema; // OpenAPI 3.1 implies it
+  return made;
+}

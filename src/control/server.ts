@@ -1,0 +1,154 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { AddressInfo } from 'node:net';
+import swagger from '@fastify/swagger';
+import { fastify, type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import type { ControlPlane } from '../replication/views.ts';
+import { formatHostPort, type HostPort } from '../util/host-port.ts';
+import type { Logger } from '../util/logger.ts';
+import { ProblemError, PROBLEM_TYPE, toProblem } from './problem.ts';
+import { watchQuietConnections } from './quiet-connections.ts';
+import { addRoutes, type MetricsPage } from './routes.ts';
+
+export interface ControlServerOptions {
+  /** Port 0 takes a free one. */
+  readonly listen: HostPort;
+  /** Bearer token that every call but /healthz and /readyz must carry, or null for none. */
+  readonly token: string | null;
+  readonly plane: ControlPlane;
+  readonly metrics: MetricsPage;
+  readonly logger: Logger;
+  readonly version: string;
+}
+
+export interface ControlServer {
+  /** Where it listens, with the port that was bound. */
+  readonly address: HostPort;
+  /** Takes no more calls and resolves when those in hand are answered. */
+  close(): Promise<void>;
+}
+
+/** A stream's definition with a thousand long table names fits ten times. */
+const MAX_BODY_BYTES = 1 << 20;
+const REQUEST_TIMEOUT_MS = 30_000;
+/** For whoever asks whether the process lives, who may not be trusted with a token. */
+const OPEN_PATHS = new Set(['/healthz', '/readyz']);
+
+/**
+ * Serves the HTTP API of contract 4. Every error is RFC 9457 problem+json.
+ * @throws when the address cannot be listened on
+ */
+export async function startControlServer(options: ControlServerOptions): Promise<ControlServer> {
+  const { listen, token, logger } = options;
+  const app = fastify({
+    logger: false,
+    bodyLimit: MAX_BODY_BYTES,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    routerOptions: { ignoreTrailingSlash: true },
+    // Before routing there are no hooks, and so no token was asked for: say nothing but that the URL is bad.
+    frameworkErrors: (error: FastifyError, _request: FastifyRequest, reply: FastifyReply) => {
+      void sendProblem(reply, new ProblemError(error.statusCode ?? 400, 'The URL cannot be read.'));
+    },
+    clientErrorHandler: (_error, socket) => {
+      if (!socket.writable) return;
+      const body = JSON.stringify(toProblem(new ProblemError(400, 'The request is not HTTP.')).problem);
+      socket.end(
+        `HTTP/1.1 400 Bad Request\r\nContent-Type: ${PROBLEM_TYPE}\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+      );
+    },
+  });
+  // Route schemas are there for openapi.json alone: bodies are checked by zod, which names every fault.
+  app.setValidatorCompiler(() => () => true);
+  app.setSerializerCompiler(() => (data) => JSON.stringify(data));
+  app.removeContentTypeParser('text/plain');
+
+  if (token !== null) {
+    const refusal = bearerCheck(token);
+    app.addHook('onRequest', ({ routeOptions, headers }, _reply, done) => {
+      done(OPEN_PATHS.has(routeOptions.url ?? '') ? undefined : refusal(headers.authorization));
+    });
+  }
+  app.addHook('onResponse', (request, reply, done) => {
+    const { method, url } = request;
+    logger.debug({ method, url, status: reply.statusCode, ms: Math.round(reply.elapsedTime) }, 'answered an API call');
+    done();
+  });
+  app.setErrorHandler((error, request, reply) => {
+    const { problem } = toProblem(error);
+    if (problem.status >= 500 && problem.status !== 501)
+      logger.warn(
+        { method: request.method, url: request.url, status: problem.status, err: error },
+        'an API call failed',
+      );
+    return sendProblem(reply, error);
+  });
+
+  const endQuietConnections = watchQuietConnections(app.server);
+  app.addHook('preClose', (done) => {
+    endQuietConnections();
+    done();
+  });
+
+  await app.register(swagger, { openapi: openApiHead(options.version, token !== null) });
+  const methodsOf = watchRoutes(app);
+  addRoutes(app, options);
+  app.setNotFoundHandler((request) => {
+    const path = request.url.split('?', 1)[0]!;
+    const methods = methodsOf(path);
+    if (methods.length === 0) throw new ProblemError(404, `There is nothing at ${path}.`);
+    const allow = methods.join(', ');
+    throw new ProblemError(405, `${path} answers ${allow}, not ${request.method}.`, {}, { allow });
+  });
+
+  await app.listen({ host: listen.host, port: listen.port });
+  const { port } = app.server.address() as AddressInfo;
+  logger.info({ address: formatHostPort({ host: listen.host, port }) }, 'control API listens');
+  return { address: { host: listen.host, port }, close: () => app.close() };
+}
+
+function sendProblem(reply: FastifyReply, error: unknown): FastifyReply {
+  const { problem, headers } = toProblem(error);
+  return reply.code(problem.status).headers(headers).type(PROBLEM_TYPE).send(JSON.stringify(problem));
+}
+
+/** Refuses headers without the token. Digests are compared, so that time tells neither its length nor its beginning. */
+function bearerCheck(token: string): (authorization: string | undefined) => ProblemError | undefined {
+  const digest = (text: string) => createHash('sha256').update(text).digest();
+  const wanted = digest(token);
+  return (authorization) => {
+    const given = /^Bearer +(\S+) *$/i.exec(authorization ?? '')?.[1];
+    if (given === undefined)
+      return new ProblemError(401, 'A bearer token is needed.', {}, { 'www-authenticate': 'Bearer realm="spoor"' });
+    if (timingSafeEqual(digest(given), wanted)) return undefined;
+    const challenge = 'Bearer realm="spoor", error="invalid_token"';
+    return new ProblemError(401, 'The bearer token is not the right one.', {}, { 'www-authenticate': challenge });
+  };
+}
+
+/** Remembers which methods each path has, for 405. Call before the routes are added. */
+function watchRoutes(app: FastifyInstance): (path: string) => string[] {
+  const routes: { readonly parts: readonly string[]; readonly methods: readonly string[] }[] = [];
+  app.addHook('onRoute', ({ url, method }) => {
+    routes.push({ parts: url.split('/'), methods: [method].flat() });
+  });
+  return (path) => {
+    const given = path.replace(/(?<=.)\/$/, '').split('/');
+    const matches = (parts: readonly string[]) =>
+      parts.length === given.length &&
+      parts.every((part, i) => part === given[i] || (part.startsWith(':') && given[i] !== ''));
+    return [...new Set(routes.filter(({ parts }) => matches(parts)).flatMap(({ methods }) => methods))];
+  };
+}
+
+function openApiHead(version: string, withToken: boolean) {
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'Spoor',
+      version,
+      description: 'Change data capture for Apache Kudu. Any call may be made on any sidecar of the cluster.',
+      license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+    },
+    components: { securitySchemes: { token: { type: 'http' as const, scheme: 'bearer' } } },
+    ...(withToken && { security: [{ token: [] }] }),
+  };
+}

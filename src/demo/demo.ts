@@ -1,0 +1,212 @@
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { KuduClient } from '../kudu/client.ts';
+import { TimeLimit } from '../util/time-limit.ts';
+import { fetchKafka, fetchKudu, type KafkaInstall, type KuduInstall } from './artifacts.ts';
+import { KafkaServer } from './kafka-server.ts';
+import { KuduCluster, type TabletServer } from './kudu-servers.ts';
+import { DemoFigures, statusLine } from './figures.ts';
+import { createOrders, OrderWriter } from './order-writer.ts';
+import type { Screen } from './screen.ts';
+import { SidecarProcess } from './sidecar-process.ts';
+import { createStream, topicOf } from './stream-setup.ts';
+import { ensureSystemTools } from './system-packages.ts';
+import { TopicWatcher, type TopicSample } from './topic-watcher.ts';
+import { DemoError } from './user-error.ts';
+import { WorkDir } from './work-dir.ts';
+
+const TABLE = 'demo.orders';
+const STREAM = 'demo';
+const SIDECARS = 3;
+const TICK_MS = 500;
+const POLL_MS = 100;
+const READY_TIMEOUT_MS = 60_000;
+/** How long the last rows may take to arrive once the load has stopped. */
+const DRAIN_TIMEOUT_MS = 30_000;
+
+export interface DemoOptions {
+  readonly screen: Screen;
+  /** Where Kudu and Kafka are kept between runs. */
+  readonly cacheDir: string;
+  /** Row operations a second. */
+  readonly rate: number;
+  /** How long the load runs; null: until the signal. */
+  readonly exitAfterMs: number | null;
+  /** Ends the load; what was started is then stopped in order. */
+  readonly signal: AbortSignal;
+}
+
+/** Whether every row that was written had arrived when the demo ended; `unstarted` when it was ended before that. */
+export type DemoOutcome = 'all-shipped' | 'not-all-shipped' | 'unstarted';
+
+interface Installs {
+  readonly kudu: KuduInstall;
+  readonly kafka: KafkaInstall;
+}
+
+/**
+ * A whole cluster on this machine, under load until `signal` aborts: stock Kudu, Kafka, a sidecar beside each tablet
+ * server. Everything is stopped when it settles.
+ * @throws {DemoError} when something is missing that a person must provide, or a part ended by itself
+ */
+export async function runDemo(options: DemoOptions): Promise<DemoOutcome> {
+  const { screen, signal } = options;
+  const load = { begun: false };
+  try {
+    const installs = await install(options);
+    try {
+      return await runCluster(options, installs, load);
+    } finally {
+      screen.keepStatus();
+      screen.line('stopped: sidecars, Kafka and Kudu have ended, their data is removed');
+    }
+  } catch (error) {
+    // What fails at its start while it is being ended fails because of that: Ctrl-C reaches Maven too.
+    if (signal.aborted && !load.begun) return 'unstarted';
+    throw error;
+  }
+}
+
+async function install({ screen, cacheDir, signal }: DemoOptions): Promise<Installs> {
+  const progress = (line: string): void => {
+    screen.status(line, performance.now());
+  };
+  const tools = await ensureSystemTools({ compiler: false, progress });
+  signal.throwIfAborted();
+  const kudu = await fetchKudu({ tools, cacheDir, progress });
+  signal.throwIfAborted();
+  const kafka = await fetchKafka({ tools, cacheDir, progress });
+  signal.throwIfAborted();
+  return { kudu, kafka };
+}
+
+async function runCluster(
+  { screen, rate, exitAfterMs, signal }: DemoOptions,
+  installs: Installs,
+  load: { begun: boolean },
+): Promise<DemoOutcome> {
+  const progress = (line: string): void => {
+    screen.status(line, performance.now());
+  };
+  await using dir = await WorkDir.create('spoor-demo');
+  progress('starting Kudu: a master and three tablet servers');
+  await using kudu = await KuduCluster.start({
+    install: installs.kudu,
+    dir: join(dir.path, 'kudu'),
+    tservers: SIDECARS,
+  });
+  screen.line(`Kudu       master ${kudu.masters.join(',')}`);
+  signal.throwIfAborted();
+
+  progress('starting Kafka');
+  await using kafka = await KafkaServer.start({ install: installs.kafka, dir: join(dir.path, 'kafka') });
+  screen.line(`Kafka      ${kafka.brokers.join(',')}`);
+  signal.throwIfAborted();
+
+  progress('starting the sidecars');
+  await using sidecars = await startSidecars(dir.path, kudu, kafka, signal);
+  for (const [i, { url }] of sidecars.all.entries()) {
+    screen.line(`Sidecar ${i + 1}  ${url}  beside tablet server ${kudu.tservers[i]!.rpc}`);
+  }
+  signal.throwIfAborted();
+
+  using client = await KuduClient.connect({ masters: kudu.masters, signal });
+  progress(`creating table ${TABLE} and stream ${STREAM}`);
+  const table = await createOrders(client, TABLE, signal);
+  const api = sidecars.all[0]!.url;
+  await createStream(api, { name: STREAM, table: TABLE, signal });
+  const topic = topicOf(TABLE);
+  if (!(await kafka.withAdmin((admin) => admin.listTopics())).includes(topic)) await kafka.createTopic(topic, 3);
+  await using watcher = await TopicWatcher.open(kafka.brokers, topic);
+  screen.line(`Table      ${TABLE}: 4 hash partitions, 3 replicas each; ${rate} row operations a second`);
+  screen.line(`Stream     ${STREAM}: ${api}/v1/streams/${STREAM}`);
+  screen.line(`Topic      ${topic}`);
+  screen.line('Ctrl-C stops the load, then everything.');
+
+  const figures = new DemoFigures(performance.now());
+  const writer = new OrderWriter(table, rate);
+  using limit = exitAfterMs === null ? null : new TimeLimit(signal, exitAfterMs);
+  const end = limit?.signal ?? signal;
+  load.begun = true;
+  const writing = writer.run(end);
+  let shown = 0;
+  const show = (): void => {
+    for (const [op, sample] of [...watcher.samples].slice(shown)) {
+      shown++;
+      for (const line of sampleLines(op, sample)) screen.line(line);
+    }
+    const now = performance.now();
+    const seen = { written: writer.written, shipped: watcher.rows, worstAgeMs: watcher.takeWorstAgeMs() };
+    screen.status(statusLine(figures.next(now, seen)), now);
+  };
+  while (!end.aborted) {
+    await sleep(TICK_MS, undefined, { signal: end }).catch(() => undefined);
+    show();
+    for (const [i, sidecar] of sidecars.all.entries()) {
+      if (!sidecar.running) throw new DemoError(`sidecar ${i + 1} has ended by itself:\n${await sidecar.logTail()}`);
+    }
+    if (writer.failure !== null) throw new DemoError(`the load could not be written: ${writer.failure.message}`);
+  }
+  await writing;
+
+  const drainUntil = performance.now() + DRAIN_TIMEOUT_MS;
+  while (watcher.rows < writer.written && performance.now() < drainUntil) {
+    await sleep(POLL_MS);
+    show();
+  }
+  screen.keepStatus();
+  const complete = watcher.rows === writer.written;
+  screen.line(
+    `${writer.written} row changes written, ${watcher.rows} records read from Kafka: ` +
+      (complete ? 'all shipped' : 'NOT the same number'),
+  );
+  return complete ? 'all-shipped' : 'not-all-shipped';
+}
+
+/** One beside each tablet server; resolves when each says that it is ready. */
+async function startSidecars(
+  dir: string,
+  kudu: KuduCluster,
+  kafka: KafkaServer,
+  signal: AbortSignal,
+): Promise<AsyncDisposable & { readonly all: readonly SidecarProcess[] }> {
+  const all: SidecarProcess[] = [];
+  const stopAll = async (): Promise<void> => {
+    await Promise.all(all.map((sidecar) => sidecar.stop()));
+  };
+  const start = async (tserver: TabletServer, i: number): Promise<void> => {
+    const name = `sidecar ${i + 1}`;
+    const servers = { masters: kudu.masters, tserver, brokers: kafka.brokers };
+    const sidecar = await SidecarProcess.start({ name, dir: join(dir, `sidecar-${i + 1}`), ...servers });
+    all[i] = sidecar;
+    await waitUntilReady(sidecar, signal);
+  };
+  const results = await Promise.allSettled(kudu.tservers.map(start));
+  const failed = results.find((result) => result.status === 'rejected');
+  if (failed !== undefined) {
+    await stopAll();
+    throw failed.reason as Error;
+  }
+  return { all, [Symbol.asyncDispose]: stopAll };
+}
+
+async function waitUntilReady(sidecar: SidecarProcess, signal: AbortSignal): Promise<void> {
+  const deadline = performance.now() + READY_TIMEOUT_MS;
+  for (;;) {
+    const answer = await fetch(`${sidecar.url}/readyz`, { signal });
+    if (answer.ok) return;
+    if (performance.now() > deadline) throw new DemoError(`the sidecar is not ready: ${await answer.text()}`);
+    await sleep(POLL_MS, undefined, { signal });
+  }
+}
+
+const OP_NAMES: Readonly<Record<string, string>> = { c: 'an insert', u: 'an update', d: 'a delete' };
+
+function sampleLines(op: string, { key, value, headers }: TopicSample): readonly string[] {
+  return [
+    `\nthe first record of ${OP_NAMES[op] ?? op}:`,
+    `  key     ${key}`,
+    `  value   ${value}`,
+    `  header  ${headers}`,
+  ];
+}

@@ -1,0 +1,190 @@
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Kafka, logLevel, type Admin } from 'kafkajs';
+import type { KafkaInstall } from './artifacts.ts';
+import { freePort } from './ports.ts';
+import { runCommand } from './run-command.ts';
+import { ServerProcess } from './server-process.ts';
+
+/** 16 bytes of one's choice. Not random: one in 64 would begin with a dash and be taken for an option. */
+const CLUSTER_ID = Buffer.from('spoor-test-kafka').toString('base64url');
+const START_TIMEOUT_MS = 60_000;
+const ASK_TIMEOUT_MS = 2_000;
+
+export interface KafkaServerOptions {
+  readonly install: KafkaInstall;
+  /** Data, settings and log go into it. */
+  readonly dir: string;
+  /** More lines for `server.properties`; they win over ours. */
+  readonly settings?: Readonly<Record<string, string | number | boolean>>;
+}
+
+/** A single Kafka broker that is its own controller (KRaft), on loopback. Topics must be made: it makes none by itself. */
+export class KafkaServer implements AsyncDisposable {
+  readonly #options: KafkaServerOptions;
+  readonly #process: ServerProcess;
+  readonly #address: string;
+
+  private constructor(options: KafkaServerOptions, process: ServerProcess, address: string) {
+    this.#options = options;
+    this.#process = process;
+    this.#address = address;
+  }
+
+  /** Resolves when topics can be created. */
+  static async start(options: KafkaServerOptions): Promise<KafkaServer> {
+    const { dir, install } = options;
+    const [port, controllerPort] = [await freePort(), await freePort()];
+    const address = `127.0.0.1:${port}`;
+    await mkdir(dir, { recursive: true });
+    const propertiesFile = join(dir, 'server.properties');
+    await writeFile(propertiesFile, toProperties({ ...settings(dir, address, controllerPort), ...options.settings }));
+    const logFile = join(dir, 'output.log');
+    const log4jFile = join(dir, 'log4j2.properties');
+    await writeFile(log4jFile, toProperties(LOGGING));
+
+    const java = [`-Dlog4j2.configurationFile=${log4jFile}`, '-cp', install.classPath];
+    const format = ['kafka.tools.StorageTool', 'format', '-t', CLUSTER_ID, '-c', propertiesFile];
+    const formatted = await runCommand(install.java, ['-Xmx128m', '-XX:TieredStopAtLevel=1', ...java, ...format]);
+    if (formatted.exitCode !== 0) throw new Error(`Kafka could not format its folder:\n${formatted.output}`);
+
+    const process = await ServerProcess.start({
+      name: 'Kafka broker',
+      command: install.java,
+      args: ['-Xms128m', '-Xmx512m', ...java, 'kafka.Kafka', propertiesFile],
+      env: { ...globalThis.process.env },
+      logFile,
+      isReady: () => canServe(address),
+      readyTimeoutMs: START_TIMEOUT_MS,
+    });
+    return new KafkaServer(options, process, address);
+  }
+
+  get brokers(): readonly string[] {
+    return [this.#address];
+  }
+
+  get pid(): number {
+    return this.#process.pid;
+  }
+
+  get running(): boolean {
+    return this.#process.running;
+  }
+
+  get logFile(): string {
+    return this.#process.logFile;
+  }
+
+  /** Runs `work` with an admin client that is closed afterwards. */
+  async withAdmin<T>(work: (admin: Admin) => Promise<T>): Promise<T> {
+    return withAdmin(this.#address, work);
+  }
+
+  async createTopic(topic: string, partitions: number, settings: Readonly<Record<string, string>> = {}): Promise<void> {
+    const configEntries = Object.entries(settings).map(([name, value]) => ({ name, value }));
+    await this.withAdmin((admin) =>
+      admin.createTopics({
+        waitForLeaders: true,
+        topics: [{ topic, numPartitions: partitions, replicationFactor: 1, configEntries }],
+      }),
+    );
+  }
+
+  /** SIGTERM: a clean shutdown. */
+  async stop(): Promise<void> {
+    await this.#process.stop();
+  }
+
+  /** SIGKILL. */
+  async kill(): Promise<void> {
+    await this.#process.kill();
+  }
+
+  /** Stops it if it runs and starts it on the same port and data. */
+  async restart(): Promise<void> {
+    await this.#process.restart();
+  }
+
+  /** SIGSTOP. */
+  async freeze(): Promise<void> {
+    await this.#process.freeze();
+  }
+
+  /** SIGCONT. */
+  thaw(): void {
+    this.#process.thaw();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill();
+    await rm(this.#options.dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+  }
+}
+
+function settings(dir: string, address: string, controllerPort: number): Record<string, string | number | boolean> {
+  const controller = `127.0.0.1:${controllerPort}`;
+  return {
+    'process.roles': 'broker,controller',
+    'node.id': 1,
+    'controller.quorum.voters': `1@${controller}`,
+    'controller.listener.names': 'CONTROLLER',
+    listeners: `PLAINTEXT://${address},CONTROLLER://${controller}`,
+    'advertised.listeners': `PLAINTEXT://${address}`,
+    'listener.security.protocol.map': 'CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT',
+    'log.dirs': join(dir, 'data'),
+    'auto.create.topics.enable': false,
+    'default.replication.factor': 1,
+    // One broker has to do for Kafka's own topics, and few partitions of them start faster.
+    'offsets.topic.replication.factor': 1,
+    'offsets.topic.num.partitions': 4,
+    'transaction.state.log.replication.factor': 1,
+    'transaction.state.log.min.isr': 1,
+    'transaction.state.log.num.partitions': 4,
+    'share.coordinator.state.topic.replication.factor': 1,
+    'share.coordinator.state.topic.min.isr': 1,
+    'group.initial.rebalance.delay.ms': 0,
+    // A broker that was killed may register again only when its old session has ended (9 s as shipped).
+    'broker.session.timeout.ms': 2_000,
+    'broker.heartbeat.interval.ms': 500,
+  };
+}
+
+const LOGGING = {
+  'appender.out.type': 'Console',
+  'appender.out.name': 'out',
+  'appender.out.layout.type': 'PatternLayout',
+  'appender.out.layout.pattern': '%d %p %c{1} %m%n',
+  'rootLogger.level': 'INFO',
+  'rootLogger.appenderRef.out.ref': 'out',
+};
+
+function toProperties(entries: Readonly<Record<string, string | number | boolean>>): string {
+  return Object.entries(entries)
+    .map(([name, value]) => `${name}=${value}\n`)
+    .join('');
+}
+
+/** A broker is in the cluster's metadata only once it is allowed to lead partitions. */
+async function canServe(address: string): Promise<boolean> {
+  const { brokers } = await withAdmin(address, (admin) => admin.describeCluster());
+  return brokers.length > 0;
+}
+
+async function withAdmin<T>(address: string, work: (admin: Admin) => Promise<T>): Promise<T> {
+  const kafka = new Kafka({
+    clientId: 'spoor-demo',
+    brokers: [address],
+    logLevel: logLevel.NOTHING,
+    connectionTimeout: ASK_TIMEOUT_MS,
+    requestTimeout: 30_000,
+    retry: { retries: 3, initialRetryTime: 100 },
+  });
+  const admin = kafka.admin();
+  try {
+    await admin.connect();
+    return await work(admin);
+  } finally {
+    await admin.disconnect();
+  }
+}

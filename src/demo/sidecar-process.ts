@@ -1,0 +1,130 @@
+import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
+import { mkdir } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from './ports.ts';
+import { ServerProcess } from './server-process.ts';
+
+const START_TIMEOUT_MS = 60_000;
+const READY_POLL_MS = 100;
+
+export interface SidecarOptions {
+  readonly name: string;
+  readonly masters: readonly string[];
+  /** The tablet server beside it. */
+  readonly tserver: { readonly rpc: string; readonly walDir: string };
+  readonly brokers: readonly string[];
+  /** Its working folder; its log goes there. */
+  readonly dir: string;
+  /** How Spoor is started; this very one unless told otherwise. */
+  readonly command?: readonly [string, ...string[]];
+  /** More variables, or other values. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** A sidecar as a process of its own, beside a tablet server of this machine. */
+export class SidecarProcess implements AsyncDisposable {
+  readonly #process: ServerProcess;
+  /** Of its HTTP API; stays the same over restarts. */
+  readonly url: string;
+
+  private constructor(process: ServerProcess, url: string) {
+    this.#process = process;
+    this.url = url;
+  }
+
+  /** Resolves when its API answers; it may still be waiting for Kudu then. */
+  static async start(options: SidecarOptions): Promise<SidecarProcess> {
+    await mkdir(options.dir, { recursive: true });
+    const listen = `127.0.0.1:${await freePort()}`;
+    const [command, ...args] = options.command ?? spoorCommand();
+    const server = await ServerProcess.start({
+      name: options.name,
+      command,
+      args: [...args, 'run'],
+      cwd: options.dir, // so that no .env of the caller's folder is read
+      env: {
+        ...withoutSpoor(process.env),
+        SPOOR_KUDU_MASTERS: options.masters.join(','),
+        SPOOR_TSERVER: options.tserver.rpc,
+        SPOOR_WAL_DIR: options.tserver.walDir,
+        SPOOR_KAFKA_BROKERS: options.brokers.join(','),
+        SPOOR_HTTP_LISTEN: listen,
+        ...options.env,
+      },
+      logFile: join(options.dir, `${options.name.replaceAll(' ', '-')}.log`),
+      isReady: async (signal) => (await fetch(`http://${listen}/healthz`, { signal })).ok,
+      readyTimeoutMs: START_TIMEOUT_MS,
+    });
+    return new SidecarProcess(server, `http://${listen}`);
+  }
+
+  get pid(): number {
+    return this.#process.pid;
+  }
+
+  get running(): boolean {
+    return this.#process.running;
+  }
+
+  get logFile(): string {
+    return this.#process.logFile;
+  }
+
+  /** Resolves when it is ready to work: Kudu, Kafka and the log are there. @throws {Error} with the reasons when not in time */
+  async waitUntilReady(timeoutMs: number = START_TIMEOUT_MS): Promise<void> {
+    const deadline = Date.now() + timeoutMs;
+    for (;;) {
+      const answer = await fetch(`${this.url}/readyz`);
+      if (answer.ok) return;
+      if (Date.now() > deadline) throw new Error(`${this.url} is not ready: ${await answer.text()}`);
+      await answer.body?.cancel();
+      await sleep(READY_POLL_MS);
+    }
+  }
+
+  /** The last lines of its log. */
+  async logTail(): Promise<string> {
+    return this.#process.logTail();
+  }
+
+  /** SIGTERM: it finishes the batch in hand. */
+  async stop(): Promise<void> {
+    await this.#process.stop();
+  }
+
+  /** SIGKILL. */
+  async kill(): Promise<void> {
+    await this.#process.kill();
+  }
+
+  /** Stops it if it runs and starts it again. */
+  async restart(): Promise<void> {
+    await this.#process.restart();
+  }
+
+  async freeze(): Promise<void> {
+    await this.#process.freeze();
+  }
+
+  thaw(): void {
+    this.#process.thaw();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+}
+
+/** How this very Spoor is started: built, or from its sources. */
+export function spoorCommand(): readonly [string, ...string[]] {
+  const main = fileURLToPath(new URL('../cli/main.js', import.meta.url));
+  if (!import.meta.url.endsWith('.ts')) return [process.execPath, main];
+  // A URL, since a bare name would be looked for from the sidecar's working folder.
+  return [process.execPath, '--import', import.meta.resolve('tsx'), main.replace(/\.js$/, '.ts')];
+}
+
+/** The settings are its own: nothing of the caller's environment gets in. */
+function withoutSpoor(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('SPOOR_')));
+}

@@ -1,0 +1,43 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DemoError } from './user-error.ts';
+
+const POLL_MS = 200;
+const RUNNING_TIMEOUT_MS = 60_000;
+
+interface StreamAnswer {
+  readonly tablets: readonly { readonly state: string; readonly error?: { readonly message: string } }[];
+}
+
+/** The topic that {@link createStream} ships a table to. */
+export function topicOf(table: string): string {
+  return `cdc.${table}`;
+}
+
+/** Creates an exactly-once stream of one table over the HTTP API; resolves when each of its tablets is running. */
+export async function createStream(
+  api: string,
+  { name, table, signal }: { name: string; table: string; signal: AbortSignal },
+): Promise<void> {
+  const created = await fetch(`${api}/v1/streams`, {
+    method: 'POST',
+    signal,
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({
+      name,
+      tables: [table],
+      start: 'now',
+      sink: { type: 'kafka', topic: 'cdc.{table}', delivery: 'exactly-once', partitions: 3, replicationFactor: 1 },
+      format: { type: 'json' },
+    }),
+  });
+  if (created.status !== 201) throw new DemoError(`the stream was not created: ${await created.text()}`);
+
+  const deadline = Date.now() + RUNNING_TIMEOUT_MS;
+  for (;;) {
+    const answer = await fetch(`${api}/v1/streams/${name}`, { signal });
+    const { tablets } = (await answer.json()) as StreamAnswer;
+    if (tablets.length > 0 && tablets.every(({ state }) => state === 'running')) return;
+    if (Date.now() > deadline) throw new DemoError(`the stream's tablets do not run: ${JSON.stringify(tablets)}`);
+    await sleep(POLL_MS, undefined, { signal });
+  }
+}

@@ -1,0 +1,91 @@
+/** Who can end the trouble: Spoor by trying again, or a person. */
+export type Retry = 'auto' | 'operator';
+
+export interface ErrorEntry {
+  readonly retry: Retry;
+  readonly httpStatus: number;
+  /** What a person does about it, one sentence. */
+  readonly remedy: string;
+}
+
+/** Every code that Spoor can show. docs/errors.md is held against this table by a test. */
+export const ERRORS = {
+  SPOOR_WAL_GAP: {
+    retry: 'operator',
+    httpStatus: 409,
+    remedy:
+      'The log before the wanted position is gone. Delete the stream and create it anew, and copy the table by other means.',
+  },
+  SPOOR_WAL_CORRUPT: {
+    retry: 'operator',
+    httpStatus: 500,
+    remedy:
+      'The tablet server wrote bytes that do not check, or the disk changed them. Look at the file and byte that the message names.',
+  },
+  SPOOR_WAL_UNSUPPORTED: {
+    retry: 'operator',
+    httpStatus: 501,
+    remedy:
+      'The log holds something that this version of Spoor does not know. The message says what; look for a newer version.',
+  },
+  SPOOR_WAL_ENCRYPTED: {
+    retry: 'operator',
+    httpStatus: 501,
+    remedy: 'The tablet server encrypts its data at rest (encrypt_data_at_rest); Spoor reads plain logs only.',
+  },
+  SPOOR_WAL_DIVERGED: {
+    retry: 'operator',
+    httpStatus: 409,
+    remedy:
+      'The log holds another operation at a position that was already shipped (power loss or unsafe repair). Delete the stream and create it anew.',
+  },
+  SPOOR_TRANSACTION_UNSUPPORTED: {
+    retry: 'operator',
+    httpStatus: 501,
+    remedy:
+      'The tablet has a multi-row transaction, which Spoor cannot ship yet. Its rows are not shipped early; the tablet stays blocked.',
+  },
+  SPOOR_WAL_UNREADABLE: {
+    retry: 'auto',
+    httpStatus: 503,
+    remedy:
+      "Spoor could not read the log. It must run as the tablet server's own user and see its --fs_wal_dir; it tries again by itself.",
+  },
+  SPOOR_SINK_UNAVAILABLE: {
+    retry: 'auto',
+    httpStatus: 503,
+    remedy:
+      'The sink cannot be reached or does not answer in time. Spoor tries again by itself and goes on where it stopped.',
+  },
+  SPOOR_SINK_REFUSED: {
+    retry: 'auto',
+    httpStatus: 503,
+    remedy:
+      'The sink answered no: the message says what a person must do (create the topic, grant the right). Spoor then goes on by itself.',
+  },
+  SPOOR_KUDU_UNAVAILABLE: {
+    retry: 'auto',
+    httpStatus: 503,
+    remedy: 'Kudu did not answer in time. Look at its masters and tablet servers; ask again later.',
+  },
+  SPOOR_NOT_SUPPORTED: {
+    retry: 'operator',
+    httpStatus: 501,
+    remedy: 'This version of Spoor does not do that yet. The message says what; docs/operations.md says what there is.',
+  },
+} as const satisfies Record<string, ErrorEntry>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** An error with a code of the table above. The code decides retry, HTTP status and remedy; never branch on the text. */
+export class SpoorError extends Error {
+  override readonly name = 'SpoorError';
+  readonly code: ErrorCode;
+  readonly fields: Readonly<Record<string, unknown>>;
+
+  constructor(code: ErrorCode, message: string, fields: Readonly<Record<string, unknown>> = {}, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.code = code;
+    this.fields = fields;
+  }
+}

@@ -1,0 +1,119 @@
+import type { DescMessage, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
+import { KuduError, masterError } from './errors.ts';
+import type { MasterErrorPB } from './proto/master_pb.ts';
+import { DEFAULT_MASTER_PORT, formatHostPort, parseHostPort } from './rpc/address.ts';
+import { Deadline, backoffMs } from './rpc/deadline.ts';
+import type { Messenger, RpcMethod } from './rpc/messenger.ts';
+import { MasterService } from './services.ts';
+
+/** One attempt of a call that may be repeated: a master that hangs must not use up the whole time. */
+const ATTEMPT_MS = 5000;
+const ROLE_LEADER = 1;
+
+/** The masters of a cluster: finds the one that leads, and finds it again when it no longer does. */
+export class MasterClient {
+  readonly addresses: readonly string[];
+  readonly #messenger: Messenger;
+  #leader: Promise<string> | null = null;
+
+  /** @throws {KuduError} `usage` for an empty list, or an address that is none */
+  constructor(messenger: Messenger, addresses: readonly string[]) {
+    if (addresses.length === 0) throw new KuduError('usage', 'a cluster has at least one master address');
+    this.#messenger = messenger;
+    this.addresses = addresses.map((address) => formatHostPort(parseHostPort(address, DEFAULT_MASTER_PORT)));
+  }
+
+  /**
+   * Calls the leader. Repeated, with the leader looked for again, until the deadline: whenever the call was
+   * certainly not run, and also after a broken connection or an attempt without answer if `method` is idempotent.
+   *
+   * @throws {KuduError} `master` for what the catalog answers; `network` or `timeout` when no leader was found, or
+   *   when a call that is not idempotent may or may not have run
+   */
+  async call<I extends DescMessage, O extends DescMessage>(
+    method: RpcMethod<I, O>,
+    request: MessageInitShape<I>,
+    deadline: Deadline,
+    requiredFeatures: readonly number[] = [],
+  ): Promise<MessageShape<O>> {
+    return this.#withLeader(method.name, method.idempotent, deadline, async (leader, attemptDeadline) => {
+      const options = { deadline: attemptDeadline, requiredFeatures };
+      const { message } = await this.#messenger.call(leader, method, request, options);
+      const error = (message as { error?: MasterErrorPB }).error;
+      if (error) throw masterError(leader, method.name, error);
+      return message;
+    });
+  }
+
+  /** Resolves when a leader has answered. @throws {KuduError} as {@link call} */
+  async connect(deadline: Deadline): Promise<void> {
+    await this.#withLeader('ConnectToMaster', true, deadline, () => Promise.resolve());
+  }
+
+  async #withLeader<T>(
+    what: string,
+    idempotent: boolean,
+    deadline: Deadline,
+    run: (leader: string, deadline: Deadline) => Promise<T>,
+  ): Promise<T> {
+    let lastError: unknown;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const leader = await this.#findLeader(deadline);
+        return await run(leader, idempotent ? deadline.atMost(ATTEMPT_MS) : deadline);
+      } catch (error) {
+        if (!(error instanceof KuduError) || !error.retriable) throw error;
+        // A refusal because another one leads was no run; other catalog errors are answers.
+        if (!idempotent && !error.notRun && !error.notLeader) throw error;
+        if (error.notLeader || error.kind !== 'master') this.#leader = null;
+        lastError = error.kind === 'timeout' && lastError !== undefined ? lastError : error;
+        if (deadline.remainingMs() === 0) throw timedOut(what, lastError);
+      }
+      await deadline.sleep(backoffMs(attempt));
+    }
+  }
+
+  /** The leader's address, found by asking all masters at once. */
+  #findLeader(deadline: Deadline): Promise<string> {
+    // Shared by the calls that wait for it, so with a time of its own; each waits as long as it itself may.
+    this.#leader ??= this.#askAll(Deadline.detached(ATTEMPT_MS)).catch((error: unknown) => {
+      this.#leader = null;
+      throw error;
+    });
+    return deadline.race(this.#leader, () => {
+      return new KuduError('timeout', `no leader found in time among ${this.addresses.join(', ')}`, { notRun: true });
+    });
+  }
+
+  async #askAll(deadline: Deadline): Promise<string> {
+    const failures: string[] = [];
+    const asked = this.addresses.map(async (address) => {
+      try {
+        const { message } = await this.#messenger.call(address, MasterService.connectToMaster, {}, { deadline });
+        if (message.error) throw masterError(address, 'ConnectToMaster', message.error);
+        if (message.role !== ROLE_LEADER) throw new KuduError('network', `${address} does not lead`, { notRun: true });
+        return address;
+      } catch (error) {
+        failures.push(error instanceof Error ? error.message : String(error));
+        throw error;
+      }
+    });
+    try {
+      return await Promise.any(asked);
+    } catch (cause) {
+      const errors = cause instanceof AggregateError ? (cause.errors as unknown[]) : [];
+      const fatal = errors.find((error): error is KuduError => error instanceof KuduError && !error.retriable);
+      // Being refused by one master is not settled by looking for another.
+      if (fatal) throw fatal;
+      throw new KuduError('network', `no master leads: ${failures.join('; ')}`, { notRun: true, cause });
+    }
+  }
+}
+
+function timedOut(method: string, last: unknown): KuduError {
+  const message = last instanceof Error ? last.message : String(last);
+  return new KuduError('timeout', `${method}: out of time; last: ${message}`, {
+    notRun: last instanceof KuduError && last.notRun,
+    cause: last,
+  });
+}

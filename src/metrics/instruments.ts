@@ -1,0 +1,72 @@
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+
+const TABLET = ['stream', 'table', 'tablet'] as const;
+/** Histograms are kept per table: with buckets, a series for each of hundreds of tablets would be too many. */
+const TABLE = ['stream', 'table'] as const;
+
+/** Commit to acknowledgement: from one millisecond, a hop on loopback, to ten minutes, a sink that was down. */
+const LATENCY_BUCKETS_S = [
+  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600,
+];
+const BATCH_BUCKETS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000];
+
+/** Every instrument of contract 6, made in `registry`. */
+export function createInstruments(registry: Registry) {
+  const registers = [registry];
+  const gauge = (name: string, help: string) => new Gauge({ name, help, labelNames: TABLET, registers });
+  const counter = (name: string, help: string) => new Counter({ name, help, labelNames: TABLET, registers });
+  const histogram = (name: string, help: string, buckets: number[]) =>
+    new Histogram({ name, help, labelNames: TABLE, buckets, registers });
+  return {
+    gauges: {
+      applyIndex: gauge(
+        'spoor_apply_index',
+        'Index of the apply OpId: up to here the sink has every committed operation.',
+      ),
+      committedIndex: gauge('spoor_committed_index', 'Index of the last operation that the tablet committed.'),
+      lagOps: gauge('spoor_lag_ops', 'Committed operations that the sink has not acknowledged.'),
+      lagSeconds: gauge(
+        'spoor_lag_seconds',
+        'Age of the oldest committed operation that the sink has not acknowledged.',
+      ),
+      holdIndex: gauge('spoor_hold_index', 'Index from which on the log is held.'),
+      holdBytes: gauge('spoor_hold_bytes', 'Size of the held log in bytes.'),
+      holdAge: gauge('spoor_hold_age_seconds', 'Age of the oldest part of the held log.'),
+      holdSecondsLeft: gauge(
+        'spoor_hold_seconds_until_limit',
+        'Until SPOOR_HOLD_MAX_BYTES or SPOOR_HOLD_MAX_AGE_S lets go of the held log at its present growth; absent while none is in sight.',
+      ),
+      unmarkedOps: gauge(
+        'spoor_unmarked_ops',
+        'Acknowledged operations that no apply marker tells of yet: what a crash may make at-least-once repeat.',
+      ),
+      tabletState: new Gauge({
+        name: 'spoor_tablet_state',
+        help: '1 for the state that the tablet is in, 0 for the others.',
+        labelNames: [...TABLET, 'state'],
+        registers,
+      }),
+    },
+    counters: {
+      recordsShipped: counter('spoor_records_shipped_total', 'Records that the sink acknowledged.'),
+      bytesShipped: counter('spoor_bytes_shipped_total', 'Bytes of the keys and values of these records.'),
+      rowsRejected: counter('spoor_rows_rejected_total', 'Rows that Kudu rejected or ignored, which make no record.'),
+      sinkErrors: counter('spoor_sink_errors_total', 'Writes that the sink refused or did not acknowledge.'),
+      markersWritten: counter('spoor_markers_written_total', "Apply markers written to the tablet's log."),
+      leaderChanges: counter(
+        'spoor_leader_changes_total',
+        'Times that the replica beside this sidecar began or ceased to lead.',
+      ),
+      resyncs: counter('spoor_resyncs_total', 'Repairs of a gap.'),
+    },
+    histograms: {
+      shipLatency: histogram(
+        'spoor_ship_latency_seconds',
+        'From the commit of an operation in Kudu to its acknowledgement by the sink.',
+        LATENCY_BUCKETS_S,
+      ),
+      batchRecords: histogram('spoor_batch_records', 'Records that were acknowledged at once.', BATCH_BUCKETS),
+    },
+  };
+}
+export type Instruments = ReturnType<typeof createInstruments>;

@@ -1,0 +1,122 @@
+import * as z from 'zod';
+import { formatOpId, parseOpId } from '../kudu/opid.ts';
+import type { SinkPosition } from '../sinks/sink.ts';
+
+/** What one marker says of one stream on its tablet: all up to `position` is durable in `sink`. */
+export interface MarkedStream {
+  /** {@link SinkTablet.streamGeneration}: a stream made anew under the old name is another one (kudu-facts trap 51). */
+  readonly generation: string;
+  readonly position: SinkPosition;
+  /** Which sink it speaks of, for example `kafka:<cluster id>`; empty where that is not known. */
+  readonly sink: string;
+}
+
+/**
+ * A lower bound of what is durable in the sinks, kept in the tablet's own log, where every replica has it.
+ *
+ * It is written only after the sink acknowledged, so it holds whatever became of the write that carries it: also where
+ * that was never committed. Several may come in any order; of each stream the highest position counts, whatever
+ * sink it names: a stream that goes to another sink goes on there.
+ */
+export interface ApplyMarker {
+  /** Who wrote it. */
+  readonly sidecar: string;
+  readonly streams: readonly MarkedStream[];
+}
+
+/** Layout: docs/wal-format.md, "The apply marker". */
+const MAGIC = Buffer.from('spoor:m\x01', 'latin1');
+
+const opId = z
+  .string()
+  .regex(/^\d{1,19}\.\d{1,19}$/)
+  .transform(parseOpId);
+const body = z.object({
+  sidecar: z.string(),
+  streams: z.array(
+    z.object({
+      generation: z.string(),
+      sink: z.string(),
+      op: opId,
+      table: z.string(),
+      schema: z.int().nonnegative(),
+    }),
+  ),
+});
+type Body = z.input<typeof body>;
+
+/** The bytes to put into the tablet's log. */
+export function encodeMarker(marker: ApplyMarker): Buffer {
+  const json: Body = {
+    sidecar: marker.sidecar,
+    streams: marker.streams.map(({ generation, sink, position: { opId: op, tableName, schemaVersion } }) => ({
+      generation,
+      sink,
+      op: formatOpId(op),
+      table: tableName,
+      schema: schemaVersion,
+    })),
+  };
+  return Buffer.concat([MAGIC, Buffer.from(JSON.stringify(json))]);
+}
+
+/** Null: not ours, or of a version that we do not know. Foreign bytes are never an error: anybody may write some. */
+export function decodeMarker(bytes: Uint8Array): ApplyMarker | null {
+  if (!MAGIC.equals(bytes.subarray(0, MAGIC.length))) return null;
+  const parsed = body.safeParse(parseJson(bytes.subarray(MAGIC.length)));
+  if (!parsed.success) return null;
+  const { sidecar, streams } = parsed.data;
+  return {
+    sidecar,
+    streams: streams.map(({ generation, sink, op, table, schema }) => ({
+      generation,
+      position: { opId: op, tableName: table, schemaVersion: schema },
+      sink,
+    })),
+  };
+}
+
+/** Undefined for what is not UTF-8 or not JSON. */
+function parseJson(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(UTF8.decode(bytes));
+  } catch {
+    return undefined;
+  }
+}
+
+const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** Puts markers into the logs of tablets. */
+export interface MarkerWriter {
+  /**
+   * Resolves once a majority of the tablet's replicas has the marker in its log.
+   * Errors: {@link MarkerError}; the signal's reason when that aborts. After any of them the marker may be in the log
+   *         all the same, or get there later: it stays true.
+   */
+  write(
+    tablet: { readonly tableId: string; readonly tabletId: string },
+    marker: ApplyMarker,
+    signal: AbortSignal,
+  ): Promise<void>;
+}
+
+/**
+ * - `retry`: something that passes: a busy server, a lost connection, a schema that changes just now.
+ * - `not-leader`: no replica of the tablet took it as the leader in time: an election, or no majority. (Where some
+ *   replicas are dead, it depends on who was asked last whether it is this or `retry`.)
+ * - `locked`: a multi-row transaction holds the tablet; it takes no other write before that has ended. Try seldom: the
+ *   server tries for a second before it says so, and the transaction's own writes to the tablet wait behind that.
+ * - `refused`: a person must act, or nobody can: no right to write, or the tablet is dropped.
+ */
+export type MarkerErrorKind = 'retry' | 'not-leader' | 'locked' | 'refused';
+
+export class MarkerError extends Error {
+  override readonly name = 'MarkerError';
+  readonly kind: MarkerErrorKind;
+
+  constructor(kind: MarkerErrorKind, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.kind = kind;
+  }
+}

@@ -1,0 +1,237 @@
+import type { SinkPosition } from '../sinks/sink.ts';
+import type { MarkedStream } from './apply-marker.ts';
+
+/*
+ * What one replica's keeper knows of the streams on its tablet and decides from it: when a marker is due, what it says,
+ * and how much of the held log may go. Pure, as replicator-core.ts is: replica-keeper.ts carries the effects out.
+ *
+ *   sink ──acknowledged──▶ acked ──marker written──▶ marked ──every stream's──▶ safe point ──release──▶ held log
+ *
+ * Invariant at all times, for each stream: marked <= acked where we ship it, and released <= the lowest marked.
+ */
+
+/** A stream on this tablet, in one of its generations. */
+export interface LedgerStream {
+  readonly generation: string;
+  /** Index before the first operation that the stream owes. */
+  readonly startIndex: bigint;
+}
+
+interface Acked {
+  readonly position: SinkPosition;
+  /** The highest acknowledged index that is not a marker's: markers beget no markers. */
+  readonly worthIndex: bigint;
+  readonly sink: string;
+  /** Not shipped here any more: known until a marker says it, ours or a successor's. */
+  readonly ended?: true;
+}
+
+export type MarkerPhase =
+  | { readonly kind: 'idle' }
+  | { readonly kind: 'writing'; readonly streams: readonly MarkedStream[] }
+  | { readonly kind: 'waiting' };
+
+export interface LedgerState {
+  readonly streams: readonly LedgerStream[];
+  /** Whether the whole log was read once: before that its markers are not all known, and nothing is let go. */
+  readonly caughtUp: boolean;
+  /** By generation: what was said by the newest marker, of this log or of ours. */
+  readonly marked: ReadonlyMap<string, MarkedStream>;
+  /** By generation: of the streams that this sidecar ships, or shipped and has not marked. */
+  readonly acked: ReadonlyMap<string, Acked>;
+  readonly marker: MarkerPhase;
+  readonly failures: number;
+  readonly lastMarkerAtMs: number;
+  /** Everything up to this index may go, and has been let go. */
+  readonly released: bigint;
+}
+
+export type LedgerEvent =
+  | { readonly kind: 'streams'; readonly streams: readonly LedgerStream[] }
+  | { readonly kind: 'caught-up' }
+  | { readonly kind: 'marker-read'; readonly streams: readonly MarkedStream[] }
+  | ({ readonly kind: 'acked'; readonly generation: string } & Omit<Acked, 'ended'>)
+  /** This sidecar does not ship the stream any more; what it has acknowledged still gets its marker. */
+  | { readonly kind: 'shipping-ended'; readonly generation: string }
+  | { readonly kind: 'marker-written' }
+  /** `lost`: it will not be tried again before something is acknowledged; another sidecar may lead now. */
+  | { readonly kind: 'marker-failed'; readonly lost: boolean }
+  | { readonly kind: 'marker-retry-due' }
+  | { readonly kind: 'due' }
+  /** At a clean stop, or a pause: what is due is due now. */
+  | { readonly kind: 'flush' };
+
+export type LedgerEffect =
+  /** Answers `marker-written` or `marker-failed`. */
+  | { readonly kind: 'write-marker'; readonly streams: readonly MarkedStream[] }
+  | { readonly kind: 'retry-marker-in'; readonly ms: number }
+  | { readonly kind: 'due-in'; readonly ms: number }
+  /** Every operation up to this index is durable in every stream's sink, and a marker in the log says so. */
+  | { readonly kind: 'release'; readonly index: bigint };
+
+export interface LedgerLimits {
+  readonly markerIntervalMs: number;
+  readonly retryBaseMs: number;
+  readonly retryCapMs: number;
+}
+
+export interface LedgerStep {
+  readonly state: LedgerState;
+  readonly effects: readonly LedgerEffect[];
+}
+
+export const EMPTY_LEDGER: LedgerState = {
+  streams: [],
+  caughtUp: false,
+  marked: new Map(),
+  acked: new Map(),
+  marker: { kind: 'idle' },
+  failures: 0,
+  lastMarkerAtMs: Number.NEGATIVE_INFINITY,
+  released: 0n,
+};
+
+/** Generations that no stream has are kept for a while: their stream may only just have been made. */
+const MAX_MARKED = 256;
+
+/** Pure. A late or repeated event changes nothing. */
+export function stepLedger(state: LedgerState, event: LedgerEvent, nowMs: number, limits: LedgerLimits): LedgerStep {
+  switch (event.kind) {
+    case 'streams':
+      return advance({ ...state, streams: event.streams }, nowMs, limits);
+    case 'caught-up':
+      return advance({ ...state, caughtUp: true }, nowMs, limits);
+    case 'marker-read':
+      return advance({ ...state, marked: mergeMarked(state, event.streams) }, nowMs, limits);
+    case 'acked': {
+      const { generation, position, worthIndex, sink } = event;
+      const known = state.acked.get(generation);
+      if (known && known.position.opId.index >= position.opId.index) return { state, effects: [] };
+      const acked = new Map(state.acked).set(generation, { position, worthIndex, sink });
+      return advance({ ...state, acked }, nowMs, limits);
+    }
+    case 'shipping-ended': {
+      const known = state.acked.get(event.generation);
+      if (!known) return { state, effects: [] };
+      const acked = new Map(state.acked).set(event.generation, { ...known, ended: true });
+      return advance({ ...state, acked }, nowMs, limits);
+    }
+    case 'marker-written': {
+      if (state.marker.kind !== 'writing') return { state, effects: [] };
+      const marked = mergeMarked(state, state.marker.streams);
+      return advance({ ...state, marked, marker: { kind: 'idle' }, failures: 0 }, nowMs, limits);
+    }
+    case 'marker-failed': {
+      if (state.marker.kind !== 'writing') return { state, effects: [] };
+      const failures = state.failures + 1;
+      const ms = event.lost ? limits.retryCapMs : backoffMs(failures, limits);
+      return {
+        state: { ...state, marker: { kind: 'waiting' }, failures },
+        effects: [{ kind: 'retry-marker-in', ms }],
+      };
+    }
+    case 'marker-retry-due':
+      if (state.marker.kind !== 'waiting') return { state, effects: [] };
+      return advance({ ...state, marker: { kind: 'idle' } }, nowMs, limits);
+    case 'due':
+      return advance(state, nowMs, limits);
+    case 'flush':
+      return advance(
+        { ...state, lastMarkerAtMs: Number.NEGATIVE_INFINITY, marker: flushed(state.marker) },
+        nowMs,
+        limits,
+      );
+    default:
+      return assertNever(event);
+  }
+}
+
+/** The position from which a stream goes on here, as far as this replica's log tells; null where it tells nothing. */
+export function markedPosition(state: LedgerState, generation: string): SinkPosition | null {
+  return state.marked.get(generation)?.position ?? null;
+}
+
+/** The index up to which every stream's sink has everything, and a marker says so. Null while nothing wants this log. */
+export function safeIndex({ streams, marked }: LedgerState): bigint | null {
+  let safe: bigint | null = null;
+  for (const { generation, startIndex } of streams) {
+    const said = marked.get(generation)?.position.opId.index ?? 0n;
+    const index = said > startIndex ? said : startIndex;
+    if (safe === null || index < safe) safe = index;
+  }
+  return safe;
+}
+
+function advance(state: LedgerState, nowMs: number, limits: LedgerLimits): LedgerStep {
+  const effects: LedgerEffect[] = [];
+  let next = withoutEnded(state);
+  if (next.marker.kind === 'idle' && next.caughtUp) {
+    const news = next.streams.some(({ generation }) => isWorthAMarker(next, generation));
+    const dueInMs = next.lastMarkerAtMs + limits.markerIntervalMs - nowMs;
+    if (news && dueInMs > 0) effects.push({ kind: 'due-in', ms: dueInMs });
+    else if (news) {
+      const streams = markerOf(next);
+      next = { ...next, marker: { kind: 'writing', streams }, lastMarkerAtMs: nowMs };
+      effects.push({ kind: 'write-marker', streams });
+    }
+  }
+  const safe = next.caughtUp ? safeIndex(next) : null;
+  if (safe !== null && safe > next.released) {
+    next = { ...next, released: safe };
+    effects.push({ kind: 'release', index: safe });
+  }
+  return { state: next, effects };
+}
+
+/** What has ended and is marked is forgotten; so is what no stream has any more. */
+function withoutEnded(state: LedgerState): LedgerState {
+  const isDone = (generation: string): boolean =>
+    !isWorthAMarker(state, generation) || !state.streams.some((stream) => stream.generation === generation);
+  const done = [...state.acked].filter(([generation, { ended }]) => ended === true && isDone(generation));
+  if (done.length === 0) return state;
+  const acked = new Map(state.acked);
+  for (const [generation] of done) acked.delete(generation);
+  return { ...state, acked };
+}
+
+function isWorthAMarker({ acked, marked }: LedgerState, generation: string): boolean {
+  const ours = acked.get(generation);
+  return ours !== undefined && ours.worthIndex > (marked.get(generation)?.position.opId.index ?? 0n);
+}
+
+/** A marker says all that is known, so that the newest one is enough: also of streams that are paused or stuck. */
+function markerOf({ streams, acked, marked }: LedgerState): MarkedStream[] {
+  return streams.flatMap(({ generation }): MarkedStream[] => {
+    const said = marked.get(generation);
+    const ours = acked.get(generation);
+    if (ours && ours.position.opId.index > (said?.position.opId.index ?? 0n))
+      return [{ generation, position: ours.position, sink: ours.sink }];
+    return said ? [said] : [];
+  });
+}
+
+/** Markers are lower bounds: the highest wins, in whatever order they come. */
+function mergeMarked(state: LedgerState, said: readonly MarkedStream[]): ReadonlyMap<string, MarkedStream> {
+  const marked = new Map(state.marked);
+  for (const stream of said) {
+    const known = marked.get(stream.generation);
+    if (known && known.position.opId.index >= stream.position.opId.index) continue;
+    marked.set(stream.generation, stream);
+  }
+  if (marked.size <= MAX_MARKED) return marked;
+  const wanted = new Set(state.streams.map(({ generation }) => generation));
+  for (const generation of marked.keys()) if (!wanted.has(generation)) marked.delete(generation);
+  return marked;
+}
+
+function flushed(marker: MarkerPhase): MarkerPhase {
+  return marker.kind === 'waiting' ? { kind: 'idle' } : marker;
+}
+
+function backoffMs(failures: number, limits: LedgerLimits): number {
+  return Math.min(limits.retryCapMs, limits.retryBaseMs * 2 ** Math.min(failures - 1, 20));
+}
+
+function assertNever(event: never): never {
+  throw new TypeError(`unhandled event ${JSON.stringify(event)}`);
+}

@@ -1,0 +1,41 @@
+import type { OpId } from '../kudu/opid.ts';
+
+/** One replica of the tablet server beside us. */
+export interface LocalReplica {
+  readonly tabletId: string;
+  readonly isLeader: boolean;
+  /** RUNNING and with its data READY; anything else has no log to read, or a half one (kudu-facts trap 36). */
+  readonly isRunning: boolean;
+  /** Tablet server of the leader that this replica knows, or null. */
+  readonly leaderUuid: string | null;
+  /** Tablet servers of the voters that this replica knows; none where it may not be asked. */
+  readonly voterUuids: readonly string[];
+}
+
+/** The tablet server beside us, as far as the peer manager asks it. */
+export interface LocalTserver {
+  listReplicas(signal: AbortSignal): Promise<readonly LocalReplica[]>;
+  /** The replica's last committed operation. */
+  committedOpId(tabletId: string, signal: AbortSignal): Promise<OpId>;
+}
+
+/** Who, of the sidecars beside a tablet's replicas, ships it, as far as one of them can tell. */
+export interface ShipperView {
+  /** Uuid of the tablet server beside us. */
+  readonly self: string;
+  /** Uuids of the tablet servers that have a living sidecar. */
+  readonly alive: ReadonlySet<string>;
+}
+
+/**
+ * The leader's sidecar ships. Where it does not live, the first living one among the voters stands in: it reads the same
+ * committed operations in its own replica's log. Two that think it is their turn do no harm: the sink fences one.
+ */
+export function shipsHere(replica: LocalReplica, { self, alive }: ShipperView): boolean {
+  if (!replica.isRunning) return false;
+  if (replica.isLeader) return true;
+  const { leaderUuid, voterUuids } = replica;
+  if (leaderUuid === null || alive.has(leaderUuid)) return false;
+  const first = voterUuids.filter((uuid) => uuid === self || alive.has(uuid)).sort()[0];
+  return first === self;
+}

@@ -1,0 +1,103 @@
+import type { OpId } from '../kudu/opid.ts';
+import { formatOpId, parseOpId } from '../kudu/opid.ts';
+import type { Logger } from '../util/logger.ts';
+import { TimeLimit } from '../util/time-limit.ts';
+import type { ReplicaKeepers } from './replica-keepers.ts';
+import type { StreamedTablet } from './stream-members.ts';
+import type { TabletView } from './views.ts';
+
+/** Fetches what the held log lacks from the sidecars of the tablet's other replicas. */
+export interface GapFiller {
+  /** `filled`: the held log now goes on after `after`; `nobody`: no sidecar that answers has it. */
+  fill(tabletId: string, after: OpId, signal: AbortSignal): Promise<'filled' | 'nobody'>;
+}
+
+/** How often the other sidecars are asked for what a gap lacks, or whether they still need a replica that is gone. */
+const ASK_OTHERS_EVERY_MS = 15_000;
+const FILL_TIMEOUT_MS = 600_000;
+/** A replica that is copied again is away for a moment. */
+const ORPHANED_FOR_MS = 15_000;
+
+/** Fills gaps in our logs from other replicas': one answer serves all streams of a tablet that wait for it. */
+export class GapFilling {
+  readonly #gaps: GapFiller;
+  readonly #logger: Logger;
+  /** Gaps that are being filled, or are not worth another question before then. */
+  readonly #notBeforeMs = new Map<string, number>();
+
+  constructor(gaps: GapFiller, logger: Logger) {
+    this.#gaps = gaps;
+    this.#logger = logger;
+  }
+
+  /** A bounded hold let go of it here: the others have the same limits. */
+  neverAskFor(tabletId: string): void {
+    this.#notBeforeMs.set(tabletId, Number.POSITIVE_INFINITY);
+  }
+
+  /** Asks for what a tablet's log lacks after `after`, unless that was done lately; null then. @returns whether it was filled */
+  start(tabletId: string, after: OpId, signal: AbortSignal): Promise<boolean> | null {
+    if ((this.#notBeforeMs.get(tabletId) ?? 0) > performance.now()) return null;
+    this.#notBeforeMs.set(tabletId, performance.now() + FILL_TIMEOUT_MS);
+    return this.#fill(tabletId, after, signal);
+  }
+
+  async #fill(tabletId: string, after: OpId, signal: AbortSignal): Promise<boolean> {
+    const log = this.#logger.child({ tabletId, after: formatOpId(after) });
+    try {
+      using limit = new TimeLimit(signal, FILL_TIMEOUT_MS);
+      const outcome = await this.#gaps.fill(tabletId, after, limit.signal);
+      if (outcome === 'filled') log.info({}, 'gap in the log filled from another sidecar');
+      else log.warn({}, 'no sidecar has what the log lacks');
+      return outcome === 'filled';
+    } catch (error) {
+      if (!signal.aborted)
+        log.warn({ reason: error instanceof Error ? error.message : String(error) }, 'gap not filled');
+      return false;
+    } finally {
+      this.#notBeforeMs.set(tabletId, performance.now() + ASK_OTHERS_EVERY_MS);
+    }
+  }
+}
+
+/** The held logs of replicas that were moved away: held until the sinks have all of them. */
+export class OrphanedLogs {
+  readonly #keepers: ReplicaKeepers;
+  readonly #shippedElsewhere: (signal: AbortSignal) => Promise<readonly TabletView[]>;
+  /** Since when they have no replica here. */
+  readonly #sinceMs = new Map<string, number>();
+  #askedAtMs = Number.NEGATIVE_INFINITY;
+
+  /** @param shippedElsewhere what the other sidecars say of the tablets that they ship */
+  constructor(keepers: ReplicaKeepers, shippedElsewhere: (signal: AbortSignal) => Promise<readonly TabletView[]>) {
+    this.#keepers = keepers;
+    this.#shippedElsewhere = shippedElsewhere;
+  }
+
+  /** Lets go of those that are done with. @param here the tablets that have a replica on this server */
+  async look(streamed: readonly StreamedTablet[], here: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
+    const nowMs = performance.now();
+    for (const tabletId of this.#sinceMs.keys()) if (here.has(tabletId)) this.#sinceMs.delete(tabletId);
+    const orphans = streamed.filter(({ tabletId }) => {
+      if (here.has(tabletId)) return false;
+      const sinceMs = this.#sinceMs.get(tabletId) ?? nowMs;
+      this.#sinceMs.set(tabletId, sinceMs);
+      return nowMs - sinceMs >= ORPHANED_FOR_MS;
+    });
+    if (orphans.length === 0 || nowMs - this.#askedAtMs < ASK_OTHERS_EVERY_MS) return;
+    this.#askedAtMs = nowMs;
+    const applied = new Map<string, bigint>();
+    for (const { stream, tabletId, applyOpId } of await this.#shippedElsewhere(signal))
+      if (applyOpId !== null) applied.set(`${stream}/${tabletId}`, parseOpId(applyOpId).index);
+    for (const { tabletId, streams } of orphans) {
+      const keeper = this.#keepers.get(tabletId);
+      if (!keeper?.caughtUp) continue;
+      const isDone = streams.every(
+        ({ open }) => (applied.get(`${open.stored.definition.name}/${tabletId}`) ?? -1n) >= keeper.lastIndex,
+      );
+      if (!isDone) continue;
+      this.#sinceMs.delete(tabletId);
+      this.#keepers.letGo(tabletId, 'its replica was moved away, and all of it is shipped');
+    }
+  }
+}

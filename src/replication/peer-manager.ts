@@ -1,0 +1,528 @@
+import type { OpId } from '../kudu/opid.ts';
+import { formatOpId, MIN_OPID } from '../kudu/opid.ts';
+import type { Sink, SinkPosition } from '../sinks/sink.ts';
+import type { Logger } from '../util/logger.ts';
+import { pause } from '../util/pause.ts';
+import { Slots } from '../util/slots.ts';
+import { TimeLimit } from '../util/time-limit.ts';
+import type { Catalog, CatalogTable } from './catalog.ts';
+import { firstTabletId } from './catalog.ts';
+import type { Ending, ReplicatorLimits } from './replicator-core.ts';
+import { furthestStart, lostLogError, type LostRange, type ReplicaKeeper } from './replica-keeper.ts';
+import type { KeptTablet, ReplicaKeepers } from './replica-keepers.ts';
+import { GapFilling, OrphanedLogs, type GapFiller } from './other-replicas.ts';
+import type { StoredStream } from './stored-stream.ts';
+import {
+  StreamMembers,
+  streamKey,
+  type OpenStream,
+  type StreamMembersOptions,
+  type StreamedTablet,
+} from './stream-members.ts';
+import { shipsHere, type LocalReplica, type LocalTserver } from './local-replica.ts';
+import type { ChangeSource } from './tablet-replicator.ts';
+import { TabletReplicator } from './tablet-replicator.ts';
+import type { HoldFigures, HoldView, ReplicationMetrics, TabletLabels, TabletView } from './views.ts';
+
+export interface PeerManagerOptions extends StreamMembersOptions {
+  readonly tserver: LocalTserver;
+  /** Uuid of that tablet server, which is the sidecar's own id too. */
+  readonly selfUuid: string;
+  readonly keepers: ReplicaKeepers;
+  /** Uuids of the tablet servers whose sidecars live. */
+  readonly aliveSidecars: (signal: AbortSignal) => Promise<ReadonlySet<string>>;
+  /** The views of all sidecars, of tablets that are shipped from elsewhere. */
+  readonly shippedElsewhere: (signal: AbortSignal) => Promise<readonly TabletView[]>;
+  readonly gaps: GapFiller;
+  readonly openLog: (
+    tablet: { readonly tableId: string; readonly tabletId: string },
+    after: SinkPosition,
+    options: { readonly announceSchema: boolean },
+    signal: AbortSignal,
+  ) => ChangeSource;
+  readonly limitsFor: (stream: StoredStream, tabletCount: number) => ReplicatorLimits;
+  readonly metrics: ReplicationMetrics;
+  readonly logger: Logger;
+}
+
+/** A new leader is seen within it; the streams are looked at as often. */
+const TICK_MS = 1000;
+const CALL_TIMEOUT_MS = 5000;
+/** How long one question of a look may take before the last answer has to do. */
+const LOOK_TIMEOUT_MS = 1500;
+/** A sidecar that was fenced waits for its tablet server to learn who leads; then it may be its turn again. */
+const FENCED_BASE_MS = 1000;
+const FENCED_CAP_MS = 30_000;
+const MAX_WRITES_AT_A_TIME = 12;
+const MAX_COMMITTED_CALLS_AT_A_TIME = 8;
+/** How often a tablet that seems to have nothing left to ship is held against what its server has committed. */
+const CHECK_COMMITTED_EVERY_MS = 10_000;
+/** How long a catalog may take; larger clusters are asked for it in the background. */
+const CATALOG_TIMEOUT_MS = 20_000;
+
+interface Shipping {
+  readonly stream: StoredStream;
+  readonly replicator: TabletReplicator;
+}
+
+/**
+ * Watches the replicas of the tablet server beside us: has all of them kept whose tables are streamed, and runs a
+ * {@link TabletReplicator} for each that it is ours to ship. Owns the keepers, the replicators and the sinks.
+ */
+export class PeerManager {
+  readonly #options: PeerManagerOptions;
+  readonly #logger: Logger;
+  readonly #shipping = new Map<string, Shipping>();
+  readonly #ending = new Set<Promise<unknown>>();
+  readonly #members: StreamMembers;
+  readonly #gaps: GapFilling;
+  readonly #orphans: OrphanedLogs;
+  readonly #fenced = new Map<string, { times: number; notBeforeMs: number }>();
+  readonly #writeSlots = new Slots(MAX_WRITES_AT_A_TIME);
+  #replicas: readonly LocalReplica[] = [];
+  /** Null until they were listed once. */
+  #streams: readonly StoredStream[] | null = null;
+  /** Why a question of the last look has no new answer. */
+  #unanswered: unknown = null;
+  #wake: () => void = () => undefined;
+  #poked = false;
+  #kuduTrouble: string | null = 'not asked yet';
+  #alive: ReadonlySet<string> = new Set();
+  #streamed: readonly StreamedTablet[] = [];
+  #checkedCommittedAtMs = Number.NEGATIVE_INFINITY;
+  #refreshing: Promise<void> | null = null;
+  /** By tablet: what a bounded hold has let go of. */
+  readonly #lost = new Map<string, { readonly range: LostRange; readonly since: string }>();
+
+  constructor(options: PeerManagerOptions) {
+    this.#options = options;
+    this.#logger = options.logger;
+    this.#members = new StreamMembers(options);
+    this.#gaps = new GapFilling(options.gaps, options.logger);
+    this.#orphans = new OrphanedLogs(options.keepers, options.shippedElsewhere);
+  }
+
+  /** Runs until `signal` aborts; then lets every tablet finish its batch, for as long as `hurry` allows. */
+  async run(signal: AbortSignal, hurry: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.#tick(signal);
+      await this.#pause(signal);
+    }
+    await this.#stopAll(hurry);
+  }
+
+  /** Something changed (a stream was made, a tablet appeared): look at once. */
+  poke(): void {
+    this.#poked = true;
+    this.#wake();
+  }
+
+  /**
+   * A tablet has a folder here that had none. Unless there are no streams it is held at once: by the time that the master
+   * has said what table it is of, log GC could have taken its first operations.
+   */
+  tabletAppeared(tabletId: string): void {
+    if (this.#streams?.length !== 0) this.#options.keepers.keep(tabletId);
+    this.poke();
+  }
+
+  /** Why Kudu cannot be asked at present, or null. */
+  get kuduTrouble(): string | null {
+    return this.#kuduTrouble;
+  }
+
+  sinks(): readonly Sink[] {
+    return this.#members.all().map(({ sink }) => sink);
+  }
+
+  /** The tablets that this sidecar ships, or would but for a pause; `sidecar` is filled in by who knows our address. */
+  views(): readonly TabletView[] {
+    const nowMs = Date.now();
+    const led = this.#led();
+    const shipped = [...this.#shipping.values()].map(({ replicator }) => {
+      const role = led.has(replicator.tabletId) ? ('leader' as const) : ('follower' as const);
+      return { ...replicator.view(nowMs), sidecar: null, role, hold: this.#holdView(replicator.tabletId, nowMs) };
+    });
+    return [...shipped, ...this.#pausedViews(led, nowMs)];
+  }
+
+  #led(): ReadonlySet<string> {
+    return new Set(this.#replicas.filter(({ isLeader }) => isLeader).map(({ tabletId }) => tabletId));
+  }
+
+  #pausedViews(led: ReadonlySet<string>, nowMs: number): TabletView[] {
+    return this.#streamed
+      .filter(({ tabletId }) => led.has(tabletId))
+      .flatMap(({ tabletId, table, streams }) =>
+        streams
+          .filter(({ open, paused }) => paused && !this.#shipping.has(shippingKey(open.stored, tabletId)))
+          .map(({ open }) => {
+            const applied = this.#startOf(open, table, tabletId).opId;
+            const lost = this.#lost.get(tabletId);
+            const isGap = lost !== undefined && lost.range.toIndex > applied.index;
+            return {
+              stream: open.stored.definition.name,
+              tabletId,
+              table: table.name,
+              sidecar: null,
+              role: 'leader' as const,
+              state: isGap ? ('gap' as const) : ('paused' as const),
+              applyOpId: formatOpId(applied),
+              committedOpId: null,
+              lagOps: null,
+              lagSeconds: null,
+              hold: this.#holdView(tabletId, nowMs),
+              ...(isGap && {
+                error: {
+                  code: 'SPOOR_WAL_GAP',
+                  message: lostLogError(tabletId, lost.range, applied).message,
+                  since: lost.since,
+                },
+              }),
+            };
+          }),
+      );
+  }
+
+  /** Those of a tablet's streams that are shipped from here. */
+  labelsOf(tabletId: string, generations: readonly string[]): readonly TabletLabels[] {
+    const spoken = new Set(generations);
+    return [...this.#shipping.values()]
+      .filter(({ stream, replicator }) => replicator.tabletId === tabletId && spoken.has(stream.generation))
+      .map(({ replicator }) => replicator.labels);
+  }
+
+  /** The held logs of all replicas here whose tables are streamed, led from here or not. */
+  holds(): readonly HoldFigures[] {
+    const nowMs = Date.now();
+    return this.#streamed.flatMap(({ tabletId, table, streams }) => {
+      const keeper = this.#options.keepers.get(tabletId);
+      if (!keeper) return [];
+      const hold = this.#holdView(tabletId, nowMs);
+      const secondsUntilLimit = keeper.secondsUntilLimit(nowMs);
+      return streams.map(({ open: { stored } }) => ({
+        stream: stored.definition.name,
+        table: table.name,
+        tablet: tabletId,
+        hold,
+        secondsUntilLimit,
+        unmarkedOps: this.#unmarkedOps(keeper, stored),
+      }));
+    });
+  }
+
+  /** What a crash may make at-least-once repeat. */
+  #unmarkedOps(keeper: ReplicaKeeper, stream: StoredStream): number {
+    const acked = this.#shipping.get(shippingKey(stream, keeper.tabletId))?.replicator.acked.index;
+    const marked = keeper.marked(stream.generation)?.position.opId.index ?? 0n;
+    return acked === undefined || acked <= marked ? 0 : Number(acked - marked);
+  }
+
+  #holdView(tabletId: string, nowMs: number): HoldView | null {
+    const hold = this.#options.keepers.get(tabletId)?.hold;
+    if (hold?.firstIndex == null) return null;
+    const { firstIndex, bytes, oldestAtMs } = hold;
+    return { index: Number(firstIndex), bytes, ageSeconds: Math.max(0, nowMs - (oldestAtMs ?? nowMs)) / 1000 };
+  }
+
+  async #tick(signal: AbortSignal): Promise<void> {
+    this.#poked = false;
+    try {
+      using limit = new TimeLimit(signal, CALL_TIMEOUT_MS);
+      await this.#look(limit.signal);
+      await this.#reconcile(limit.signal);
+      for (const { replicator } of this.#shipping.values()) replicator.reportSaved();
+      this.#boundHolds();
+      await this.#askCommitted(limit.signal);
+      this.#fillGaps(signal);
+      await this.#orphans.look(this.#streamed, new Set(this.#replicas.map(({ tabletId }) => tabletId)), limit.signal);
+      if (this.#unanswered !== null) throw this.#unanswered as Error;
+      if (this.#kuduTrouble !== null) this.#logger.info({}, 'kudu answers');
+      this.#kuduTrouble = null;
+    } catch (error) {
+      if (signal.aborted) return;
+      const reason = error instanceof Error ? error.message : String(error);
+      // What ships goes on shipping: the log is read from the disk. Only news of leaders and streams must wait.
+      if (this.#kuduTrouble === null) this.#logger.warn({ reason }, 'kudu does not answer');
+      this.#kuduTrouble = reason;
+    }
+  }
+
+  async #pause(signal: AbortSignal): Promise<void> {
+    if (this.#poked || signal.aborted) return;
+    const woken = new AbortController();
+    this.#wake = () => {
+      woken.abort();
+    };
+    await pause(TICK_MS, AbortSignal.any([signal, woken.signal]));
+    this.#wake = () => undefined;
+  }
+
+  /**
+   * What is new. Leaders are the tablet server's to say, and must be acted on while Spoor's own tables or a master are
+   * away, perhaps for the same reason as the old leader: of these the last answer counts until there is another.
+   */
+  async #look(signal: AbortSignal): Promise<void> {
+    const { tserver, streams, catalog, keepers, aliveSidecars } = this.#options;
+    const ask = async <T>(question: (signal: AbortSignal) => Promise<T>, last: T): Promise<T> => {
+      try {
+        using limit = new TimeLimit(signal, LOOK_TIMEOUT_MS);
+        return await question(limit.signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        this.#unanswered ??= error;
+        return last;
+      }
+    };
+    this.#unanswered = null;
+    this.#replicas = await tserver.listReplicas(signal);
+    [this.#streams, this.#alive] = await Promise.all([
+      ask((s) => streams.list(s), this.#streams),
+      ask(aliveSidecars, this.#alive),
+    ]);
+    if (this.#streams === null || this.#streams.length === 0) return;
+    const running = this.#replicas.filter(({ isRunning }) => isRunning).map(({ tabletId }) => tabletId);
+    const tabletIds = [...new Set([...running, ...keepers.tabletIds()])];
+    await ask((s) => this.#refreshCatalog(catalog, tabletIds, s), undefined);
+  }
+
+  /** Waits for a new catalog as long as a question may take; asking goes on, and the next look finds the answer. */
+  async #refreshCatalog(catalog: Catalog, tabletIds: readonly string[], signal: AbortSignal): Promise<void> {
+    if (this.#refreshing === null) {
+      const asking = catalog.refresh(tabletIds, AbortSignal.timeout(CATALOG_TIMEOUT_MS)).finally(() => {
+        this.#refreshing = null;
+      });
+      asking.catch(() => undefined); // told to whoever waits for it
+      this.#refreshing = asking;
+    }
+    let giveUp = (): void => undefined;
+    const late = new Promise<never>((_, reject) => {
+      giveUp = () => {
+        reject(signal.reason as Error);
+      };
+      signal.addEventListener('abort', giveUp, { once: true });
+    });
+    try {
+      await Promise.race([this.#refreshing, late]);
+    } finally {
+      signal.removeEventListener('abort', giveUp);
+    }
+  }
+
+  /** Makes what runs equal what should: keepers, replicators, and streams that are no more. */
+  async #reconcile(signal: AbortSignal): Promise<void> {
+    const { catalog, keepers, metrics } = this.#options;
+    if (this.#streams === null) return; // never answered yet: nothing may be let go of for that
+    const streams = this.#streams;
+    for (const open of this.#members.takeEnded(streams)) this.#track(this.#closeStream(open));
+    const tabletIds = new Set(keepers.tabletIds());
+    for (const { tabletId, isRunning } of this.#replicas) if (isRunning) tabletIds.add(tabletId);
+    this.#streamed = await this.#members.streamedTablets(streams, tabletIds, this.#streamed, signal, (error) => {
+      this.#unanswered ??= error; // nothing is let go of meanwhile
+    });
+    const kept = new Map(
+      this.#streamed.map(({ tabletId, table, streams }) => [tabletId, keptTablet(tabletId, table, streams)]),
+    );
+    const isListed = (tabletId: string): boolean => streams.length === 0 || catalog.tableOf(tabletId) !== undefined;
+    const shipped = new Set(this.#replicators().map(({ tabletId }) => tabletId));
+    keepers.reconcile(kept, shipped, this.#unanswered === null ? isListed : null, Date.now());
+
+    const wanted = this.#wanted();
+    const present = new Set(this.#replicas.map(({ tabletId }) => tabletId));
+    for (const [key, { replicator }] of this.#shipping) {
+      // One whose tablet is dropped ends by itself, at the end of the log.
+      if (wanted.has(key) || !present.has(replicator.tabletId)) continue;
+      this.#shipping.delete(key);
+      metrics.leaderChange(replicator.labels);
+      this.#track(replicator.stop());
+    }
+    for (const [key, start] of wanted) if (!this.#shipping.has(key)) start();
+  }
+
+  /** Stream and tablet pairs that we should ship now, each with what starts it. */
+  #wanted(): Map<string, () => void> {
+    const { keepers, selfUuid } = this.#options;
+    const wanted = new Map<string, () => void>();
+    const replicas = new Map(this.#replicas.map((replica) => [replica.tabletId, replica]));
+    for (const { tabletId, table, streams } of this.#streamed) {
+      const replica = replicas.get(tabletId);
+      const isOurs = replica !== undefined && shipsHere(replica, { self: selfUuid, alive: this.#alive });
+      for (const { open, paused } of streams) {
+        const key = shippingKey(open.stored, tabletId);
+        if (!isOurs) {
+          this.#fenced.delete(key); // whoever fenced us was right; when our turn comes again it is a new one
+          continue;
+        }
+        if (paused || (this.#fenced.get(key)?.notBeforeMs ?? 0) > performance.now()) continue;
+        // Where a stream goes on is in the markers of our log: to be read first.
+        if (!this.#shipping.has(key) && keepers.get(tabletId)?.caughtUp !== true) continue;
+        wanted.set(key, () => {
+          this.#start(key, open, table, tabletId);
+        });
+      }
+    }
+    return wanted;
+  }
+
+  /** Where the stream goes on here as far as its start and our log's markers tell; the sink may know better. */
+  #startOf(open: OpenStream, table: CatalogTable, tabletId: string): SinkPosition {
+    const firstOperation: SinkPosition = { opId: MIN_OPID, tableName: table.name, schemaVersion: 0 };
+    const start = open.starts.get(tabletId) ?? firstOperation;
+    return furthestStart(start, this.#options.keepers.get(tabletId)?.marked(open.stored.generation)?.position ?? null);
+  }
+
+  #start(key: string, open: OpenStream, table: CatalogTable, tabletId: string): void {
+    const { openLog, limitsFor, metrics, logger, keepers } = this.#options;
+    const { generation } = open.stored;
+    const tablet = { tableId: table.tableId, tabletId };
+    const replicator = new TabletReplicator({
+      stream: { name: open.stored.definition.name, generation },
+      tablet,
+      start: this.#startOf(open, table, tabletId),
+      startSink: keepers.get(tabletId)?.marked(generation)?.sink ?? '',
+      announcesSchemaAt: open.starts.get(tabletId)?.opId ?? MIN_OPID,
+      sink: open.sink,
+      openLog: (after, options, signal) => openLog(tablet, after, options, signal),
+      encode: open.encode,
+      shipsSchema: this.#speaks(open, table, tabletId),
+      limits: limitsFor(open.stored, this.#shipping.size + 1),
+      onAcked: (position, worthIndex, sink) => keepers.get(tabletId)?.acked(generation, position, worthIndex, sink),
+      writeSlots: this.#writeSlots,
+      metrics,
+      logger,
+    });
+    this.#shipping.set(key, { stream: open.stored, replicator });
+    metrics.leaderChange(replicator.labels);
+    void replicator.done.then((ending) => {
+      keepers.get(tabletId)?.shippingEnded(generation);
+      this.#ended(key, replicator, ending);
+    });
+  }
+
+  /** When the speaker went with its range partition, the first of the others speaks. */
+  #speaks(open: OpenStream, table: CatalogTable, tabletId: string): boolean {
+    const speaker = open.joined.get(table.tableId)?.speakerTabletId;
+    const isThere = table.tablets.some((tablet) => tablet.tabletId === speaker);
+    return tabletId === (isThere ? speaker : firstTabletId(table));
+  }
+
+  #ended(key: string, replicator: TabletReplicator, ending: Ending): void {
+    if (this.#shipping.get(key)?.replicator === replicator) this.#shipping.delete(key);
+    if (ending === 'stopped') {
+      this.#fenced.delete(key);
+      return;
+    }
+    const times = (this.#fenced.get(key)?.times ?? 0) + 1;
+    const waitMs = Math.min(FENCED_CAP_MS, FENCED_BASE_MS * 2 ** Math.min(times - 1, 10));
+    this.#fenced.set(key, { times, notBeforeMs: performance.now() + waitMs });
+  }
+
+  /**
+   * While a tablet is behind, only its server knows how far. One that has read its log to the end knows itself, but for
+   * a log that does not go on although the server does: that shows in what the server says now and then.
+   */
+  async #askCommitted(signal: AbortSignal): Promise<void> {
+    const nowMs = performance.now();
+    const all = nowMs - this.#checkedCommittedAtMs > CHECK_COMMITTED_EVERY_MS;
+    if (all) this.#checkedCommittedAtMs = nowMs;
+    const asked = this.#replicators().filter(({ isBehind }) => all || isBehind);
+    const slots = new Slots(MAX_COMMITTED_CALLS_AT_A_TIME);
+    await Promise.all(
+      asked.map(async (replicator) => {
+        const giveBack = await slots.acquire(signal);
+        try {
+          replicator.noteCommitted(await this.#options.tserver.committedOpId(replicator.tabletId, signal));
+        } catch (error) {
+          signal.throwIfAborted();
+          this.#unanswered ??= error; // of one tablet, which may be stopping just now
+        } finally {
+          giveBack();
+        }
+      }),
+    );
+  }
+
+  /** A hold that is too large or too old is let go, and whoever was to read it says so. */
+  #boundHolds(): void {
+    for (const [tabletId, lost] of this.#options.keepers.enforceLimits(Date.now())) {
+      const { fromIndex, toIndex, why } = lost;
+      this.#lost.set(tabletId, { range: lost, since: new Date().toISOString() });
+      this.#logger.error(
+        { tabletId, fromIndex: fromIndex.toString(), toIndex: toIndex.toString(), why },
+        'a held log was let go of that was not shipped',
+      );
+      for (const replicator of this.#replicators()) {
+        if (replicator.tabletId !== tabletId || replicator.read.index >= toIndex) continue;
+        replicator.logLost(lostLogError(tabletId, lost, replicator.read));
+        this.#gaps.neverAskFor(tabletId);
+      }
+    }
+  }
+
+  /** What our log lacks, another replica's may have. */
+  #fillGaps(signal: AbortSignal): void {
+    const lowest = new Map<string, OpId>();
+    for (const [key, { stream, replicator }] of this.#shipping) {
+      const { tabletId, gapAfter } = replicator;
+      const marked = this.#options.keepers.get(tabletId)?.marked(stream.generation)?.position.opId.index ?? 0n;
+      if (gapAfter !== null && marked > gapAfter.index) {
+        // While we slept another sidecar shipped what our log lacks now: begun anew, it goes on behind that.
+        this.#shipping.delete(key);
+        this.#track(replicator.stop());
+        continue;
+      }
+      const known = lowest.get(tabletId);
+      if (gapAfter !== null && (known === undefined || gapAfter.index < known.index)) lowest.set(tabletId, gapAfter);
+    }
+    for (const [tabletId, after] of lowest) {
+      const filling = this.#gaps.start(tabletId, after, signal);
+      if (filling)
+        this.#track(
+          filling.then((isFilled) => {
+            for (const replicator of isFilled ? this.#replicators() : [])
+              if (replicator.tabletId === tabletId && replicator.gapAfter !== null) replicator.logFilled();
+          }),
+        );
+    }
+  }
+
+  #replicators(): readonly TabletReplicator[] {
+    return [...this.#shipping.values()].map(({ replicator }) => replicator);
+  }
+
+  #track(work: Promise<unknown>): void {
+    const tracked: Promise<unknown> = work.finally(() => this.#ending.delete(tracked));
+    this.#ending.add(tracked);
+  }
+
+  async #closeStream(open: OpenStream): Promise<void> {
+    const id = streamKey(open.stored);
+    const left = [...this.#shipping].filter(([, shipping]) => streamKey(shipping.stream) === id);
+    for (const [key] of left) this.#shipping.delete(key);
+    await Promise.all(left.map(([, { replicator }]) => replicator.stop()));
+    await open.sink[Symbol.asyncDispose]();
+  }
+
+  async #stopAll(hurry: AbortSignal): Promise<void> {
+    const shipping = [...this.#shipping.values()];
+    this.#shipping.clear();
+    await Promise.all(shipping.map(({ replicator }) => replicator.stop(hurry)));
+    await this.#options.keepers.close(hurry);
+    await Promise.allSettled(this.#ending);
+    await Promise.allSettled(this.#members.all().map(({ sink }) => sink[Symbol.asyncDispose]()));
+  }
+}
+
+function shippingKey(stream: StoredStream, tabletId: string): string {
+  return `${streamKey(stream)}/${tabletId}`;
+}
+
+function keptTablet(tabletId: string, table: CatalogTable, streams: StreamedTablet['streams']): KeptTablet {
+  return {
+    tableId: table.tableId,
+    streams: streams.map(({ open }) => ({
+      generation: open.stored.generation,
+      startIndex: open.starts.get(tabletId)?.opId.index ?? 0n,
+    })),
+  };
+}

@@ -1,0 +1,351 @@
+import { SpoorError } from '../errors.ts';
+import type { OpId } from '../kudu/opid.ts';
+import { formatOpId } from '../kudu/opid.ts';
+import type { SinkPosition } from '../sinks/sink.ts';
+import type { Logger } from '../util/logger.ts';
+import { pause } from '../util/pause.ts';
+import { TimeLimit } from '../util/time-limit.ts';
+import { decodeMarker, MarkerError, type MarkedStream, type MarkerWriter } from './apply-marker.ts';
+import type { LedgerEffect, LedgerEvent, LedgerLimits, LedgerState, LedgerStream } from './ledger-core.ts';
+import { EMPTY_LEDGER, safeIndex, stepLedger } from './ledger-core.ts';
+import type { LogFeed } from './tablet-changes.ts';
+
+/** The held log of one replica, see wal/hold-store.ts. */
+export interface ReplicaHold {
+  /** Lets go of every closed segment all of whose operations are at or below `index`, oldest first. */
+  release(index: bigint): void;
+  /** Lets go of the oldest segments until the rest is within the limits; answers what operations that cost, or null. */
+  letGo(
+    until: { readonly maxBytes?: number; readonly maxAgeMs?: number },
+    nowMs: number,
+  ): { readonly fromIndex: bigint; readonly toIndex: bigint } | null;
+  /** Lets go of all of it, for good. */
+  drop(): void;
+  readonly bytes: number;
+  readonly oldestAtMs: number | null;
+  readonly firstIndex: bigint | null;
+}
+
+export interface ReplicaKeeperOptions {
+  readonly tabletId: string;
+  /** Reads the replica's log, the held part first. */
+  readonly openLog: (signal: AbortSignal) => LogFeed;
+  readonly hold: ReplicaHold;
+  readonly markers: MarkerWriter;
+  /** Who writes the markers: the tablet server's uuid. */
+  readonly sidecarId: string;
+  readonly limits: LedgerLimits;
+  /**
+   * How long what is safe is still held: a stream that was made a moment ago begins behind it, and is seen here only
+   * with the next look at the streams.
+   */
+  readonly releaseDelayMs: number;
+  /** Bounded hold; 0 is no limit. */
+  readonly maxBytes: number;
+  readonly maxAgeMs: number;
+  readonly onMarkerWritten: (generations: readonly string[]) => void;
+  readonly logger: Logger;
+}
+
+/** Part of the held log was given up for a limit. */
+export interface LostRange {
+  readonly fromIndex: bigint;
+  readonly toIndex: bigint;
+  readonly why: string;
+}
+
+const READ_AGAIN_MS = 10_000;
+/** What is known of the streams must be no older than this when something is let go of. */
+const SURE_MAX_AGE_MS = 3_000;
+const MARKER_TIMEOUT_MS = 5_000;
+
+/**
+ * Keeps one replica of a streamed table, leader or follower, shipped from here or not: its log is held from the moment
+ * of the keeper's birth, the markers in it are read as they come, markers of what is acknowledged here are written, and
+ * what is safe is let go. What it decides is ledger-core.ts's.
+ */
+export class ReplicaKeeper implements AsyncDisposable {
+  readonly tabletId: string;
+  readonly #options: ReplicaKeeperOptions;
+  readonly #logger: Logger;
+  readonly #abort = new AbortController();
+  readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #reading: Promise<void>;
+  #state: LedgerState = EMPTY_LEDGER;
+  #tableId = '';
+  /** When it was last known for sure which streams have this tablet. */
+  #sureAtMs = Number.NEGATIVE_INFINITY;
+  #lastWorthIndex = 0n;
+  #writing: Promise<void> = Promise.resolve();
+  #lastIndex = 0n;
+  #unreadable: string | null = null;
+  #due: { readonly timer: NodeJS.Timeout; readonly atMs: number } | null = null;
+  #growth: { readonly bytes: number; readonly atMs: number; readonly perSecond: number } | null = null;
+
+  constructor(options: ReplicaKeeperOptions) {
+    this.#options = options;
+    this.tabletId = options.tabletId;
+    this.#logger = options.logger.child({ tabletId: options.tabletId });
+    this.#reading = this.#read();
+  }
+
+  /** Whether all that the log had when the keeper came was read: only then is it known where streams go on. */
+  get caughtUp(): boolean {
+    return this.#state.caughtUp;
+  }
+
+  /** The highest index in the log that was read. */
+  get lastIndex(): bigint {
+    return this.#lastIndex;
+  }
+
+  /** The highest of them that is no marker's. */
+  get lastWorthIndex(): bigint {
+    return this.#lastWorthIndex;
+  }
+
+  /** Where a stream goes on, as far as markers say. */
+  marked(generation: string): MarkedStream | null {
+    return this.#state.marked.get(generation) ?? null;
+  }
+
+  /** The index up to which nothing of this log is needed any more; null while no stream wants it. */
+  get safeIndex(): bigint | null {
+    return safeIndex(this.#state);
+  }
+
+  get hold(): ReplicaHold {
+    return this.#options.hold;
+  }
+
+  /**
+   * The table that it is of, and the streams that have it, paused ones too. Until this is known all of it is held.
+   * @param options.isSure whether that is what Kudu says now, and not what it said when it answered last
+   */
+  setStreams(tableId: string, streams: readonly LedgerStream[], { isSure }: { readonly isSure: boolean }): void {
+    this.#tableId = tableId;
+    if (isSure) this.#sureAtMs = performance.now();
+    const same =
+      streams.length === this.#state.streams.length &&
+      streams.every((stream, i) => stream.generation === this.#state.streams[i]!.generation);
+    if (!same) this.#post({ kind: 'streams', streams });
+  }
+
+  /** The sink has everything of a stream up to `position`; see {@link TabletReplicatorOptions.onAcked}. */
+  acked(generation: string, position: SinkPosition, worthIndex: bigint, sink: string): void {
+    this.#post({ kind: 'acked', generation, position, worthIndex, sink });
+  }
+
+  /** This sidecar ships the stream no more; what it knows goes into a last marker. */
+  shippingEnded(generation: string): void {
+    this.#post({ kind: 'flush' });
+    this.#post({ kind: 'shipping-ended', generation });
+  }
+
+  /** Writes the markers that are due, and waits for them as long as `signal` allows, or until one fails. */
+  async flush(signal: AbortSignal): Promise<void> {
+    const aborted = new Promise<void>((resolve) => {
+      if (signal.aborted) resolve();
+      else
+        signal.addEventListener(
+          'abort',
+          () => {
+            resolve();
+          },
+          { once: true },
+        );
+    });
+    const phase = (): string => this.#state.marker.kind;
+    do {
+      this.#post({ kind: 'flush' }); // also what was acknowledged while the last one was under way
+      if (phase() !== 'writing') return;
+      await Promise.race([this.#writing, aborted]);
+    } while (phase() !== 'waiting' && !signal.aborted);
+  }
+
+  /** Lets go of what is beyond the limits. Answers what a stream may still have needed of it, or null. */
+  enforceLimits(nowMs: number): LostRange | null {
+    const { hold, maxBytes, maxAgeMs } = this.#options;
+    if (maxBytes === 0 && maxAgeMs === 0) return null;
+    this.#measureGrowth(nowMs);
+    const bytes = hold.bytes;
+    const ageMs = nowMs - (hold.oldestAtMs ?? nowMs);
+    const why =
+      maxBytes > 0 && bytes > maxBytes
+        ? `${bytes} bytes were held, SPOOR_HOLD_MAX_BYTES is ${maxBytes}`
+        : maxAgeMs > 0 && ageMs > maxAgeMs
+          ? `the log was held for ${Math.round(ageMs / 1000)} s, SPOOR_HOLD_MAX_AGE_S is ${maxAgeMs / 1000}`
+          : null;
+    if (why === null) return null;
+    const lost = hold.letGo({ ...(maxBytes > 0 && { maxBytes }), ...(maxAgeMs > 0 && { maxAgeMs }) }, nowMs);
+    const safe = safeIndex(this.#state) ?? 0n;
+    if (lost === null || lost.toIndex <= safe) return null;
+    const fromIndex = lost.fromIndex > safe ? lost.fromIndex : safe + 1n;
+    return { fromIndex, toIndex: lost.toIndex, why };
+  }
+
+  /** Seconds until a limit is reached if the held log goes on growing as it does; null where that is not in sight. */
+  secondsUntilLimit(nowMs: number): number | null {
+    const { hold, maxBytes, maxAgeMs } = this.#options;
+    const byAge = maxAgeMs > 0 && hold.oldestAtMs !== null ? (hold.oldestAtMs + maxAgeMs - nowMs) / 1000 : null;
+    const rate = this.#growth?.perSecond ?? 0;
+    const byBytes = maxBytes > 0 && rate > 0 ? (maxBytes - hold.bytes) / rate : null;
+    if (byAge === null) return byBytes;
+    return byBytes === null ? byAge : Math.min(byAge, byBytes);
+  }
+
+  /** Stops reading and writing; what is held stays held. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#abort.abort(new Error('the keeper was closed'));
+    for (const timer of this.#timers) clearTimeout(timer);
+    clearTimeout(this.#due?.timer);
+    await Promise.allSettled([this.#reading, this.#writing]);
+  }
+
+  /** Reads for as long as the keeper lives; a log that cannot be read is opened again after a while. */
+  async #read(): Promise<void> {
+    const { signal } = this.#abort;
+    const isOver = (): boolean => signal.aborted; // asked anew after each wait
+    while (!isOver()) {
+      try {
+        await using log = this.#options.openLog(signal);
+        await this.#readLog(log);
+      } catch (error) {
+        if (isOver()) return;
+        this.#tellUnreadable(error);
+      }
+      // Nothing is let go for what could not be read; who ships the tablet meets the same trouble and shows it.
+      this.#post({ kind: 'caught-up' });
+      await pause(READ_AGAIN_MS, signal);
+    }
+  }
+
+  async #readLog(log: LogFeed): Promise<void> {
+    for (;;) {
+      const chunk = await log.next();
+      if (chunk.kind === 'entries')
+        for (const entry of chunk.entries) {
+          if (entry.kind !== 'replicate') continue;
+          if (entry.opId.index > this.#lastIndex) this.#lastIndex = entry.opId.index;
+          const extension = entry.readExtension();
+          if (extension === null && entry.opId.index > this.#lastWorthIndex) this.#lastWorthIndex = entry.opId.index;
+          const marker = extension && decodeMarker(extension);
+          if (marker)
+            this.#post({ kind: 'marker-read', streams: marker.streams.filter((said) => isPast(said, entry)) });
+        }
+      else if (chunk.kind === 'idle' || chunk.kind === 'gone') {
+        this.#unreadable = null;
+        this.#post({ kind: 'caught-up' });
+      }
+    }
+  }
+
+  #tellUnreadable(error: unknown): void {
+    const reason = error instanceof Error ? error.message : String(error);
+    if (reason === this.#unreadable) return;
+    this.#unreadable = reason;
+    const code = error instanceof SpoorError ? error.code : undefined;
+    this.#logger.warn({ reason, code }, 'markers of this replica cannot be read');
+  }
+
+  #post(event: LedgerEvent): void {
+    const { state, effects } = stepLedger(this.#state, event, Date.now(), this.#options.limits);
+    this.#state = state;
+    for (const effect of effects) this.#perform(effect);
+  }
+
+  #perform(effect: LedgerEffect): void {
+    switch (effect.kind) {
+      case 'write-marker':
+        this.#writing = this.#write(effect.streams);
+        return;
+      case 'retry-marker-in':
+        this.#after(effect.ms, { kind: 'marker-retry-due' });
+        return;
+      case 'due-in':
+        this.#dueIn(effect.ms);
+        return;
+      case 'release':
+        this.#releaseLater(effect.index);
+    }
+  }
+
+  async #write(streams: readonly MarkedStream[]): Promise<void> {
+    const { markers, sidecarId, onMarkerWritten } = this.#options;
+    const tablet = { tableId: this.#tableId, tabletId: this.tabletId };
+    try {
+      using limit = new TimeLimit(this.#abort.signal, MARKER_TIMEOUT_MS);
+      await markers.write(tablet, { sidecar: sidecarId, streams }, limit.signal);
+    } catch (error) {
+      if (this.#abort.signal.aborted) return;
+      const kind = error instanceof MarkerError ? error.kind : 'retry';
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#logger[kind === 'refused' ? 'warn' : 'debug']({ reason, kind }, 'apply marker not written');
+      // Kudu tries for a transaction's lock for a second, and the transaction's own writes wait behind that.
+      this.#post({ kind: 'marker-failed', lost: kind === 'refused' || kind === 'locked' });
+      return;
+    }
+    onMarkerWritten(streams.map(({ generation }) => generation));
+    this.#post({ kind: 'marker-written' });
+  }
+
+  #after(ms: number, event: LedgerEvent): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      this.#post(event);
+    }, ms);
+    this.#timers.add(timer);
+  }
+
+  #releaseLater(index: bigint): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      const safe = safeIndex(this.#state);
+      if (performance.now() - this.#sureAtMs > SURE_MAX_AGE_MS)
+        this.#releaseLater(index); // there may be more streams
+      else if (safe !== null) this.#options.hold.release(safe < index ? safe : index);
+    }, this.#options.releaseDelayMs);
+    this.#timers.add(timer);
+  }
+
+  #dueIn(ms: number): void {
+    const atMs = performance.now() + ms;
+    if (this.#due && this.#due.atMs <= atMs) return;
+    clearTimeout(this.#due?.timer);
+    const timer = setTimeout(() => {
+      this.#due = null;
+      this.#post({ kind: 'due' });
+    }, ms);
+    this.#due = { timer, atMs };
+  }
+
+  #measureGrowth(nowMs: number): void {
+    const { bytes } = this.#options.hold;
+    const before = this.#growth;
+    if (before && nowMs - before.atMs < 1000) return;
+    const seconds = before ? (nowMs - before.atMs) / 1000 : 0;
+    const rate = before && seconds > 0 ? (bytes - before.bytes) / seconds : 0;
+    // Segments come whole: the mean of the last ten seconds or so.
+    this.#growth = { bytes, atMs: nowMs, perSecond: before ? 0.9 * before.perSecond + 0.1 * rate : 0 };
+  }
+}
+
+/** A marker speaks of what was there before it. Whoever may write to the table may write one, and a wrong one is none. */
+function isPast({ position }: MarkedStream, { opId }: { readonly opId: OpId }): boolean {
+  return position.opId.index < opId.index && position.opId.term <= opId.term;
+}
+
+/** The further of where a stream starts on a tablet and where a marker says that it stands. */
+export function furthestStart(start: SinkPosition, marked: SinkPosition | null): SinkPosition {
+  return marked && marked.opId.index > start.opId.index ? marked : start;
+}
+
+/** Why a replica's log was given up, in the words of an error. */
+export function lostLogError(tabletId: string, lost: LostRange, read: OpId): SpoorError {
+  return new SpoorError(
+    'SPOOR_WAL_GAP',
+    `the held log up to index ${lost.toIndex} was let go: ${lost.why}; ` +
+      `the operations after ${formatOpId(read)} up to index ${lost.toIndex} are missing`,
+    { tabletId, after: formatOpId(read), toIndex: lost.toIndex.toString() },
+  );
+}

@@ -1,0 +1,168 @@
+import type { LedgerLimits, LedgerStream } from './ledger-core.ts';
+import type { Logger } from '../util/logger.ts';
+import type { MarkerWriter } from './apply-marker.ts';
+import { ReplicaKeeper, type LostRange, type ReplicaHold } from './replica-keeper.ts';
+import type { LogFeed } from './tablet-changes.ts';
+
+/** The held logs of a tablet server; wal/hold-store.ts is one. */
+export interface HoldStore {
+  /** Begins to hold a tablet's log, or goes on. */
+  enable(tabletId: string): ReplicaHold;
+  /** What is held of a tablet, or null. */
+  get(tabletId: string): ReplicaHold | null;
+  /** Every tablet of which something is held, by an earlier process too. */
+  tabletIds(): readonly string[];
+}
+
+export interface ReplicaKeepersOptions {
+  readonly holds: HoldStore;
+  readonly openLog: (tabletId: string, signal: AbortSignal) => LogFeed;
+  readonly markers: MarkerWriter;
+  readonly sidecarId: string;
+  readonly limits: LedgerLimits;
+  readonly releaseDelayMs: number;
+  /** Bounded hold; 0 is no limit. */
+  readonly maxBytes: number;
+  readonly maxAgeMs: number;
+  readonly onMarkerWritten: (tabletId: string, generations: readonly string[]) => void;
+  readonly logger: Logger;
+}
+
+/** A tablet that streams want, and which. */
+export interface KeptTablet {
+  readonly tableId: string;
+  readonly streams: readonly LedgerStream[];
+}
+
+/** One answer is not enough: what no stream seems to have for so long, by every answer in it, may go. */
+const UNWANTED_GRACE_MS = 5_000;
+/** A table that the master does not list has been dropped, or the master is not itself yet: held logs wait so long. */
+const UNLISTED_GRACE_MS = 60_000;
+
+/** The keepers of all replicas beside us whose tables are streamed. */
+export class ReplicaKeepers {
+  readonly #options: ReplicaKeepersOptions;
+  readonly #keepers = new Map<string, ReplicaKeeper>();
+  readonly #unwantedSince = new Map<string, number>();
+  readonly #ending = new Set<Promise<void>>();
+
+  constructor(options: ReplicaKeepersOptions) {
+    this.#options = options;
+  }
+
+  get(tabletId: string): ReplicaKeeper | undefined {
+    return this.#keepers.get(tabletId);
+  }
+
+  all(): Iterable<ReplicaKeeper> {
+    return this.#keepers.values();
+  }
+
+  /** Holds a tablet from now on. What a new one's table is, and whether a stream wants it, may show a moment later. */
+  keep(tabletId: string): ReplicaKeeper {
+    let keeper = this.#keepers.get(tabletId);
+    if (keeper === undefined) this.#keepers.set(tabletId, (keeper = this.#create(tabletId)));
+    return keeper;
+  }
+
+  /** Every tablet that is kept, or of which something is held. */
+  tabletIds(): ReadonlySet<string> {
+    return new Set([...this.#keepers.keys(), ...this.#options.holds.tabletIds()]);
+  }
+
+  /**
+   * Makes what is kept equal what streams want. What none wants is let go: soon where its table is known, after a while
+   * where it is not.
+   * @param shipped tablets that are being shipped: their logs stay until that has ended, whatever became of their tables
+   * @param isListed whether the master lists a tablet; null when that or the streams could not be asked: then nothing goes
+   */
+  reconcile(
+    wanted: ReadonlyMap<string, KeptTablet>,
+    shipped: ReadonlySet<string>,
+    isListed: ((tabletId: string) => boolean) | null,
+    nowMs: number,
+  ): void {
+    for (const [tabletId, { tableId, streams }] of wanted) {
+      this.#unwantedSince.delete(tabletId);
+      this.keep(tabletId).setStreams(tableId, streams, { isSure: isListed !== null });
+    }
+    if (isListed === null) return;
+    for (const tabletId of this.tabletIds()) {
+      if (wanted.has(tabletId) || shipped.has(tabletId)) continue;
+      const since = this.#unwantedSince.get(tabletId) ?? nowMs;
+      this.#unwantedSince.set(tabletId, since);
+      const isKnown = isListed(tabletId);
+      if (nowMs - since < (isKnown ? UNWANTED_GRACE_MS : UNLISTED_GRACE_MS)) continue;
+      if (!isKnown) this.#tellUnshipped(tabletId);
+      this.letGo(tabletId, isKnown ? 'no stream has it' : 'its table is gone');
+    }
+  }
+
+  /** Stops keeping a tablet and lets go of all that is held of it. */
+  letGo(tabletId: string, why: string): void {
+    const keeper = this.#keepers.get(tabletId);
+    this.#keepers.delete(tabletId);
+    this.#unwantedSince.delete(tabletId);
+    const drop = (): void => {
+      if (this.#keepers.has(tabletId)) return; // a stream wants it again, and holds it
+      this.#options.holds.get(tabletId)?.drop();
+      this.#options.logger.info({ tabletId, why }, 'held log let go');
+    };
+    if (!keeper) drop();
+    else this.#track(keeper[Symbol.asyncDispose]().then(drop));
+  }
+
+  /** Lets go of what is beyond the limits; answers what streams may still have needed. */
+  enforceLimits(nowMs: number): ReadonlyMap<string, LostRange> {
+    const lost = new Map<string, LostRange>();
+    for (const keeper of this.#keepers.values()) {
+      const range = keeper.enforceLimits(nowMs);
+      if (range) lost.set(keeper.tabletId, range);
+    }
+    return lost;
+  }
+
+  /** Writes the markers that are due, for as long as `signal` allows, and ends; what is held stays held. */
+  async close(signal: AbortSignal): Promise<void> {
+    await Promise.all([...this.#keepers.values()].map((keeper) => keeper.flush(signal)));
+    await Promise.all([...this.#keepers.values()].map((keeper) => keeper[Symbol.asyncDispose]()));
+    await Promise.allSettled(this.#ending);
+    this.#keepers.clear();
+  }
+
+  /** Its table is gone, and with it the last operations that nobody shipped: no table will tell of them any more. */
+  #tellUnshipped(tabletId: string): void {
+    const keeper = this.#keepers.get(tabletId);
+    const safe = keeper?.safeIndex ?? null;
+    if (!keeper || safe === null || safe >= keeper.lastWorthIndex) return;
+    this.#options.logger.error(
+      { tabletId, shippedTo: safe.toString(), lastIndex: keeper.lastWorthIndex.toString() },
+      'the tablet was dropped before all of it was shipped: its last operations are lost to the streams',
+    );
+  }
+
+  #create(tabletId: string): ReplicaKeeper {
+    const { holds, openLog, markers, sidecarId, limits, releaseDelayMs, maxBytes, maxAgeMs, onMarkerWritten, logger } =
+      this.#options;
+    return new ReplicaKeeper({
+      tabletId,
+      hold: holds.enable(tabletId), // before the log is opened: nothing may go between
+      openLog: (signal) => openLog(tabletId, signal),
+      markers,
+      sidecarId,
+      limits,
+      releaseDelayMs,
+      maxBytes,
+      maxAgeMs,
+      onMarkerWritten: (generations) => {
+        onMarkerWritten(tabletId, generations);
+      },
+      logger,
+    });
+  }
+
+  #track(work: Promise<void>): void {
+    const tracked: Promise<void> = work.finally(() => this.#ending.delete(tracked));
+    this.#ending.add(tracked);
+  }
+}

@@ -1,0 +1,143 @@
+import type { Change } from '../change/change.ts';
+import type { SinkRecord } from '../change/record.ts';
+import type { Sink, SinkPosition } from '../sinks/sink.ts';
+import type { Catalog, CatalogTable } from './catalog.ts';
+import type { JoinedTable, StoredStream, StreamSource } from './stored-stream.ts';
+import { matchTables } from './stream.ts';
+
+/** A tablet with a replica or a held log here, of a table that streams have. */
+export interface StreamedTablet {
+  readonly tabletId: string;
+  readonly table: CatalogTable;
+  readonly streams: readonly { readonly open: OpenStream; readonly paused: boolean }[];
+}
+
+/** A stream in use: what is kept of it, its sink and its format. */
+export interface OpenStream {
+  readonly stored: StoredStream;
+  readonly sink: Sink;
+  readonly encode: (change: Change) => readonly SinkRecord[];
+  readonly starts: ReadonlyMap<string, SinkPosition>;
+  readonly joined: Map<string, JoinedTable>;
+  joinedReadAtMs: number;
+}
+
+export interface StreamMembersOptions {
+  readonly streams: StreamSource;
+  readonly catalog: Catalog;
+  readonly sinkFor: (stream: StoredStream) => Sink;
+  readonly encoderFor: (stream: StoredStream) => (change: Change) => readonly SinkRecord[];
+  /** What begins with it is Spoor's own and is never streamed. */
+  readonly systemTablePrefix: string;
+}
+
+/** How old what is known of joined tables may be; below the keepers' patience with what no stream seems to have. */
+const JOINED_MAX_AGE_MS = 3_000;
+const KUDU_SYSTEM_PREFIX = 'kudu_system.';
+
+/** The streams that are in use here, and which tablets are theirs. Owns their sinks. */
+export class StreamMembers {
+  readonly #options: StreamMembersOptions;
+  readonly #open = new Map<string, OpenStream>();
+
+  constructor(options: StreamMembersOptions) {
+    this.#options = options;
+  }
+
+  all(): readonly OpenStream[] {
+    return [...this.#open.values()];
+  }
+
+  /** Those that are no more, which are the caller's to close now. */
+  takeEnded(streams: readonly StoredStream[]): readonly OpenStream[] {
+    const alive = new Set(streams.map(streamKey));
+    const ended: OpenStream[] = [];
+    for (const [key, open] of this.#open)
+      if (!alive.has(key)) {
+        this.#open.delete(key);
+        ended.push(open);
+      }
+    return ended;
+  }
+
+  /**
+   * Which of these tablets are of streamed tables, and whose. A failure of one stream or table is told and stops no
+   * other: of its tablets what was known `before` counts.
+   */
+  async streamedTablets(
+    all: readonly StoredStream[],
+    tabletIds: ReadonlySet<string>,
+    before: readonly StreamedTablet[],
+    signal: AbortSignal,
+    onTrouble: (error: unknown) => void,
+  ): Promise<StreamedTablet[]> {
+    const { catalog, systemTablePrefix } = this.#options;
+    const opened: StreamedTablet['streams'][number][] = [];
+    for (const stream of all)
+      try {
+        opened.push({ open: await this.#openStream(stream, signal), paused: stream.paused });
+      } catch (error) {
+        signal.throwIfAborted();
+        onTrouble(error);
+      }
+    const known = new Map(before.map((tablet) => [tablet.tabletId, tablet]));
+    const streamed: StreamedTablet[] = [];
+    for (const tabletId of tabletIds) {
+      const table = catalog.tableOf(tabletId);
+      if (!table || !isStreamable(table.name, systemTablePrefix)) continue;
+      try {
+        const streams = [];
+        for (const stream of opened) if (await this.#isMember(stream.open, table, signal)) streams.push(stream);
+        if (streams.length > 0) streamed.push({ tabletId, table, streams });
+      } catch (error) {
+        signal.throwIfAborted();
+        onTrouble(error);
+        const last = known.get(tabletId);
+        if (last) streamed.push(last);
+      }
+    }
+    return streamed;
+  }
+
+  async #openStream(stored: StoredStream, signal: AbortSignal): Promise<OpenStream> {
+    const key = streamKey(stored);
+    const known = this.#open.get(key);
+    if (known) return known;
+    const { streams, sinkFor, encoderFor } = this.#options;
+    const [starts, joined] = await Promise.all([streams.starts(stored, signal), streams.joinedTables(stored, signal)]);
+    const open: OpenStream = {
+      stored,
+      sink: sinkFor(stored),
+      encode: encoderFor(stored),
+      starts,
+      joined: new Map(joined),
+      joinedReadAtMs: performance.now(),
+    };
+    this.#open.set(key, open);
+    return open;
+  }
+
+  /** A table joins by its name and stays by its id: a rename does not take it out (kudu-facts 2). */
+  async #isMember(open: OpenStream, table: CatalogTable, signal: AbortSignal): Promise<boolean> {
+    if (open.joined.has(table.tableId)) return true;
+    if (!matchTables(open.stored.definition.tables, table.name)) {
+      // It may have joined by another name, seen by another sidecar.
+      if (performance.now() - open.joinedReadAtMs < JOINED_MAX_AGE_MS) return false;
+      for (const [tableId, joined] of await this.#options.streams.joinedTables(open.stored, signal))
+        open.joined.set(tableId, joined);
+      open.joinedReadAtMs = performance.now();
+      return open.joined.has(table.tableId);
+    }
+    open.joined.set(table.tableId, await this.#options.streams.joinTable(open.stored, table, signal));
+    return true;
+  }
+}
+
+/** Spoor's own tables and Kudu's transaction table share the log folder and are nobody's data. */
+export function isStreamable(tableName: string, systemTablePrefix: string): boolean {
+  return !tableName.startsWith(systemTablePrefix) && !tableName.startsWith(KUDU_SYSTEM_PREFIX);
+}
+
+export function streamKey(stream: StoredStream): string {
+  return `${stream.definition.name}/${stream.generation}`;
+}

@@ -1,0 +1,244 @@
+import * as z from 'zod';
+import { nearest } from '../util/nearest.ts';
+
+/** Placeholders of topic templates; `{database}` is what stands before the table name's first dot. */
+const TEMPLATE_PLACEHOLDERS = ['table', 'stream', 'database'] as const;
+
+/** Kafka's own limit. Source: org.apache.kafka.common.internals.Topic MAX_NAME_LENGTH. */
+const MAX_TOPIC_LENGTH = 249;
+const MAX_TABLE_NAME_LENGTH = 256; // Kudu's default: kudu/master/catalog_manager.cc max_identifier_length
+
+const streamName = z
+  .string()
+  .max(64, 'must have at most 64 characters')
+  .regex(/^[a-z0-9][a-z0-9._-]*$/, 'must be made of a-z, 0-9, ".", "_" and "-", and begin with a letter or a digit');
+
+const tablePattern = z
+  .string()
+  .min(1, 'must not be empty')
+  .max(MAX_TABLE_NAME_LENGTH, `must have at most ${MAX_TABLE_NAME_LENGTH} characters`);
+
+const tables = z
+  .array(tablePattern)
+  .min(1, 'must name at least one table or pattern')
+  .max(1000, 'must have at most 1000 entries')
+  .superRefine((patterns, ctx) => {
+    for (const [i, pattern] of patterns.entries())
+      if (patterns.indexOf(pattern) < i)
+        ctx.addIssue({ code: 'custom', path: [i], message: `names ${JSON.stringify(pattern)} a second time` });
+  });
+
+const topicTemplate = z.string().superRefine((template, ctx) => {
+  const fault = topicTemplateFault(template);
+  if (fault !== null) ctx.addIssue({ code: 'custom', message: fault });
+});
+
+const topicName = z.string().superRefine((topic, ctx) => {
+  const fault = topicNameFault(topic);
+  if (fault !== null) ctx.addIssue({ code: 'custom', message: fault });
+});
+
+/** As Kafka Connect has it: a count, or -1 for what the broker is configured to. */
+function brokerCount(what: string, max: number) {
+  const message = `must be a whole number from 1 to ${max}, or -1 for the broker's own default of ${what}`;
+  return z
+    .int(message)
+    .min(-1, message)
+    .max(max, message)
+    .refine((n) => n !== 0, message)
+    .default(-1);
+}
+
+/**
+ * A name that the contract knows and this version does not serve yet. Its fault is marked, so that a body whose
+ * only faults are of this kind is answered 501 and not 400; the type that comes out is the served one.
+ */
+function served<const Name extends string, const Served extends Name>(names: readonly [Name, ...Name[]], now: Served) {
+  return z.enum(names).pipe(
+    z
+      .custom<Served>((value) => value === now, {
+        error: (issue) =>
+          `${JSON.stringify(issue.input)} is not supported yet by this version; use ${JSON.stringify(now)}`,
+        params: { unsupported: true },
+      })
+      .meta({ type: 'string', const: now }), // JSON Schema cannot look into a custom check
+  );
+}
+
+/** Options of a variant that this version does not serve are not looked at: saying 501 is enough. */
+function unservedVariant<const Type extends string>(type: Type, instead: string) {
+  return z.looseObject({ type: z.literal(type) }).pipe(
+    z
+      .custom<never>(() => false, {
+        path: ['type'],
+        message: `${JSON.stringify(type)} is not supported yet by this version; use ${JSON.stringify(instead)}`,
+        params: { unsupported: true },
+      })
+      .meta({ not: {} }),
+  );
+}
+
+const kafkaSink = z.strictObject({
+  type: z.literal('kafka'),
+  topic: topicTemplate.describe(
+    'Topic of the records: a name or a template that knows {table}, {stream} and {database} (what stands before the first dot of the table).',
+  ),
+  delivery: z
+    .enum(['exactly-once', 'at-least-once'])
+    .default('exactly-once')
+    .describe('exactly-once: records and position in one transaction. at-least-once: idempotent producer, acks=all.'),
+  partitions: brokerCount('partitions', 100_000).describe(
+    "For topics that Spoor creates; -1 is the broker's num.partitions.",
+  ),
+  replicationFactor: brokerCount('replicas', 1_000).describe(
+    "For topics that Spoor creates; -1 is the broker's default.replication.factor.",
+  ),
+  createTopics: z
+    .boolean()
+    .default(true)
+    .describe('Whether Spoor creates a topic that is missing. If not, the tablets wait for it.'),
+  schemaTopic: topicName.default('spoor.schema-changes').describe('Topic of the schema changes.'),
+});
+
+const jsonFormat = z.strictObject({ type: z.literal('json') });
+
+/**
+ * A stream as its maker defines it (contract 4), defaults filled in. The type is what this version can run;
+ * the schema knows every name of the contract.
+ */
+export const streamDefinition = z.strictObject({
+  name: streamName.describe('Name of the stream: up to 64 of a-z, 0-9, ".", "_", "-".'),
+  tables: tables.describe('Exact table names, or patterns in which * stands for any characters.'),
+  // The default is the one that loses no row; a table's rows from before the stream are never left out silently.
+  start: served(['snapshot', 'now'], 'now')
+    .prefault('snapshot')
+    .describe(
+      'Where the stream begins: `now`, the log from here on; `snapshot`, a base copy and then the log (the default; 501 in this version).',
+    ),
+  sink: z.discriminatedUnion('type', [kafkaSink, unservedVariant('redis', 'kafka')]).describe('Where the records go.'),
+  format: z
+    .discriminatedUnion('type', [jsonFormat, unservedVariant('avro', 'json'), unservedVariant('kudu-record', 'json')])
+    .default({ type: 'json' })
+    .describe('How a record is written.'),
+  images: served(['changed', 'full'], 'changed')
+    .prefault('changed')
+    .describe(
+      'What an update carries: the key and the columns it set, or (501 in this version) the full row before and after.',
+    ),
+  tombstones: z
+    .boolean()
+    .default(true)
+    .describe('Whether a delete is followed by a record with the same key and a null value.'),
+});
+export type StreamDefinition = Readonly<z.output<typeof streamDefinition>>;
+
+/** One fault of a stream's definition. `path` is dotted with list indexes in brackets, `""` for the whole body. */
+export interface DefinitionFault {
+  readonly path: string;
+  readonly message: string;
+}
+
+export type ParsedDefinition =
+  | { readonly kind: 'ok'; readonly definition: StreamDefinition }
+  /** The body is wrong: every fault of it. */
+  | { readonly kind: 'invalid'; readonly faults: readonly DefinitionFault[] }
+  /** The body is right by the contract; this version cannot serve what the faults name. */
+  | { readonly kind: 'unsupported'; readonly faults: readonly DefinitionFault[] };
+
+/** Checks a definition from outside and fills in the defaults. Never throws; lists all faults, not only the first. */
+export function parseStreamDefinition(body: unknown): ParsedDefinition {
+  const parsed = streamDefinition.safeParse(body, { error: describeIssue });
+  if (parsed.success) return { kind: 'ok', definition: parsed.data };
+  const { issues } = parsed.error;
+  const kind = issues.every((issue) => issue.code === 'custom' && issue.params?.unsupported === true)
+    ? 'unsupported'
+    : 'invalid';
+  return { kind, faults: issues.flatMap(toFaults) };
+}
+
+/** Whether a table of that name belongs to a stream with these patterns: exact, or with `*` for any characters. */
+export function matchTables(patterns: readonly string[], tableName: string): boolean {
+  return patterns.some((pattern) => matchesGlob(pattern, tableName));
+}
+
+/** Greedy and without backtracking over more than the last star, so that no pattern takes more than n x m steps. */
+function matchesGlob(pattern: string, name: string): boolean {
+  let p = 0;
+  let n = 0;
+  let star = -1; // the last star seen, and where its match ends so far
+  let starEnd = 0;
+  while (n < name.length) {
+    if (pattern[p] === '*') [star, starEnd, p] = [p, n, p + 1];
+    else if (pattern[p] === name[n]) [p, n] = [p + 1, n + 1];
+    else if (star >= 0) [p, starEnd, n] = [star + 1, starEnd + 1, starEnd + 1];
+    else return false;
+  }
+  while (pattern[p] === '*') p++;
+  return p === pattern.length;
+}
+
+function topicTemplateFault(template: string): string | null {
+  const known = TEMPLATE_PLACEHOLDERS.map((name) => `{${name}}`).join(', ');
+  const braced = template.match(/\{[^{}]*\}/g) ?? [];
+  const unknown = braced.find((placeholder) => !known.split(', ').includes(placeholder));
+  if (unknown !== undefined) return `has an unknown placeholder ${unknown}; known are ${known}`;
+  // One letter stands in for the name that will be there, which makes neither an empty topic nor `.` or `..`.
+  const filled = template.replace(/\{[^{}]*\}/g, 'x');
+  if (/[{}]/.test(filled)) return `has a brace that belongs to no placeholder; known are ${known}`;
+  return topicNameFault(filled);
+}
+
+/** Kafka's rules for a topic. Source: org.apache.kafka.common.internals.Topic. */
+function topicNameFault(topic: string): string | null {
+  if (topic === '') return 'must not be empty';
+  if (topic.length > MAX_TOPIC_LENGTH) return `must have at most ${MAX_TOPIC_LENGTH} characters`;
+  if (topic === '.' || topic === '..') return 'must not be "." or ".."';
+  if (!/^[A-Za-z0-9._-]+$/.test(topic))
+    return 'must be made of A-Z, a-z, 0-9, ".", "_" and "-", which is what Kafka allows';
+  return null;
+}
+
+/** One issue of zod is one fault, but for unknown fields, which zod reports together. */
+function toFaults(issue: z.core.$ZodIssue): DefinitionFault[] {
+  if (issue.code !== 'unrecognized_keys') return [{ path: formatPath(issue.path), message: issue.message }];
+  const known = Object.keys(
+    issue.path[0] === 'sink' ? kafkaSink.shape : issue.path[0] === 'format' ? jsonFormat.shape : streamDefinition.shape,
+  );
+  return issue.keys.map((key) => {
+    const meant = nearest(key, known);
+    const hint = meant === null ? `known are ${known.join(', ')}` : `did you mean ${meant}?`;
+    return { path: formatPath([...issue.path, key]), message: `is not known; ${hint}` };
+  });
+}
+
+/** Says what is allowed, where the schema has no message of its own. */
+function describeIssue(issue: z.core.$ZodRawIssue): string | undefined {
+  if (issue.code === 'invalid_type')
+    return issue.input === undefined
+      ? 'is required'
+      : `must be ${withArticle(issue.expected)}, not ${typeName(issue.input)}`;
+  if (issue.code === 'invalid_value') return `must be one of ${quoteAll(issue.values)}`;
+  if (issue.code === 'invalid_union')
+    return `must be one of ${quoteAll(Array.isArray(issue.options) ? issue.options : [])}`;
+  return undefined;
+}
+
+function quoteAll(values: readonly unknown[]): string {
+  return values.map((value) => JSON.stringify(value)).join(', ');
+}
+
+function withArticle(type: string): string {
+  return `${/^[aeio]/.test(type) ? 'an' : 'a'} ${type}`;
+}
+
+function typeName(value: unknown): string {
+  if (value === null) return 'null';
+  return Array.isArray(value) ? 'an array' : withArticle(typeof value);
+}
+
+function formatPath(path: readonly PropertyKey[]): string {
+  return path.reduce<string>((text, key) => {
+    if (typeof key === 'number') return `${text}[${key}]`;
+    return text === '' ? String(key) : `${text}.${String(key)}`;
+  }, '');
+}

@@ -1,0 +1,555 @@
+import type { Change } from '../change/change.ts';
+import { sliceRows } from '../change/slice-rows.ts';
+import type { SinkRecord } from '../change/record.ts';
+import { ERRORS, SpoorError } from '../errors.ts';
+import type { HybridTime } from '../kudu/hybrid-time.ts';
+import { hybridTimeToMicros } from '../kudu/hybrid-time.ts';
+import { MIN_OPID, formatOpId } from '../kudu/opid.ts';
+import type { OpId } from '../kudu/opid.ts';
+import type { Sink, SinkPosition, TabletWriter } from '../sinks/sink.ts';
+import { SinkError } from '../sinks/sink.ts';
+import type { Logger } from '../util/logger.ts';
+import type { Slots } from '../util/slots.ts';
+import type { Ending, Fault, ReplicatorEffect, ReplicatorEvent, ReplicatorLimits } from './replicator-core.ts';
+import { initialState, step } from './replicator-core.ts';
+import type { ReplicationMetrics, TabletLabels, TabletView } from './views.ts';
+
+/** Some committed operations of a tablet, in order. */
+export interface ChangeRead {
+  readonly kind: 'changes';
+  /** What they changed; empty for a NO_OP or a write of which no row was applied. */
+  readonly changes: readonly Change[];
+  /** The last of the operations, its time, and what a reader who starts after it must know. */
+  readonly upTo: OpId;
+  readonly hybridTime: HybridTime;
+  readonly tableName: string;
+  readonly schemaVersion: number;
+  /** Rows that Kudu rejected or ignored. */
+  readonly rejectedRows: number;
+  /** Size in the log. */
+  readonly bytes: number;
+  /** Whether there is nothing in it but writes without rows: apply markers, ours or another's. */
+  readonly onlyMarkers: boolean;
+}
+
+/** The committed changes of one tablet from a position on: the log, seen from the replicator. */
+export interface ChangeSource extends AsyncDisposable {
+  /** The highest operation known to be committed, shipped or not. */
+  readonly committed: OpId;
+  /** Resolves as soon as there is something; rejects with {@link SpoorError} when it cannot go on. */
+  next(): Promise<ChangeRead | { readonly kind: 'gone' }>;
+}
+
+export interface TabletReplicatorOptions {
+  readonly stream: { readonly name: string; readonly generation: string };
+  readonly tablet: { readonly tableId: string; readonly tabletId: string };
+  /** Where the tablet's stream begins, or stands as far as our log tells, when the sink keeps no later position. */
+  readonly start: SinkPosition;
+  /** Which sink the marker spoke of that `start` is from; empty where it is from none, or that was not known. */
+  readonly startSink: string;
+  /** The stream's own begin on this tablet: there it says the schema in force, since no record has told it yet. */
+  readonly announcesSchemaAt: OpId;
+  readonly sink: Sink;
+  /** `announceSchema`: begin with the schema in force there, since no record has told it yet. */
+  readonly openLog: (
+    after: SinkPosition,
+    options: { readonly announceSchema: boolean },
+    signal: AbortSignal,
+  ) => ChangeSource;
+  readonly encode: (change: Change) => readonly SinkRecord[];
+  /** Schema changes are shipped by one tablet of the table, not by each. */
+  readonly shipsSchema: boolean;
+  readonly limits: ReplicatorLimits;
+  /**
+   * The sink has everything up to `position`, and would tell a successor so; the highest operation among it that is no
+   * apply marker is `worthIndex`, and `sink` says which sink that is.
+   */
+  readonly onAcked: (position: SinkPosition, worthIndex: bigint, sink: string) => void;
+  /** Bounds how many tablets write at a time, and so the memory of what is in flight. */
+  readonly writeSlots: Slots;
+  readonly metrics: ReplicationMetrics;
+  readonly logger: Logger;
+}
+
+/** How many rows are encoded at a time: enough for a good batch, few enough to keep memory flat. */
+const ROWS_PER_SLICE = 2000;
+/** How often it looks whether its position has become old. */
+const REFRESH_CHECK_MS = 600_000;
+/** Running, and yet the position has not moved for so long while there is something to ship. */
+const STALLED_AFTER_MS = 30_000;
+
+/**
+ * Ships one tablet of one stream until it is stopped, fenced, or the tablet is gone: carries out what
+ * replicator-core.ts decides. Owns its log reader and its sink writer; nothing of it outlives `done`.
+ */
+export class TabletReplicator {
+  /** Resolves, never rejects, when everything is released. */
+  readonly done: Promise<Ending>;
+  readonly #options: TabletReplicatorOptions;
+  readonly #abort = new AbortController();
+  readonly #logger: Logger;
+  readonly #finish: (ending: Ending) => void;
+  readonly #refresh: NodeJS.Timeout;
+  readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #underWay = new Set<Promise<void>>();
+  #state;
+  #flush: { readonly timer: NodeJS.Timeout; readonly atMs: number } | null = null;
+  #queue: ChangeRead[] = [];
+  #log: ChangeSource | null = null;
+  #writer: TabletWriter | null = null;
+  #noted: OpId = MIN_OPID;
+  /** What was written and is not yet reported as saved, each with the highest index in it that is no marker's. */
+  #written: { readonly index: bigint; readonly worth: bigint }[] = [];
+  #reported = -1n;
+  /** Since when there is something to ship, and the position has not moved; null while there is nothing. */
+  #standsSinceMs: number | null = null;
+  #resumeFrom: SinkPosition;
+  #labels: TabletLabels;
+
+  constructor(options: TabletReplicatorOptions) {
+    this.#options = options;
+    this.#state = initialState(options.start.opId);
+    this.#resumeFrom = options.start;
+    this.#labels = { stream: options.stream.name, table: options.start.tableName, tablet: options.tablet.tabletId };
+    this.#logger = options.logger.child({ stream: options.stream.name, tabletId: options.tablet.tabletId });
+    let finish!: (ending: Ending) => void;
+    this.done = new Promise((resolve) => (finish = resolve));
+    this.#finish = finish;
+    this.#refresh = setInterval(() => {
+      this.#post({ kind: 'refresh-due' });
+    }, REFRESH_CHECK_MS);
+    this.#post({ kind: 'start' });
+  }
+
+  /** Ends after the write in hand; an aborted `hurry` cuts that short too. Resolves with `done`. */
+  async stop(hurry?: AbortSignal): Promise<Ending> {
+    const cut = (): void => {
+      this.#abort.abort(hurry?.reason);
+    };
+    hurry?.addEventListener('abort', cut, { once: true });
+    this.#post({ kind: 'stop' });
+    try {
+      return await this.done;
+    } finally {
+      hurry?.removeEventListener('abort', cut);
+    }
+  }
+
+  get tabletId(): string {
+    return this.#options.tablet.tabletId;
+  }
+
+  get labels(): TabletLabels {
+    return this.#labels;
+  }
+
+  /** Whether there may be committed operations that it has not read yet, so that somebody else must say how many. */
+  get isBehind(): boolean {
+    return this.#queue.length > 0 || this.#currentFault() !== null;
+  }
+
+  /** Tells it what the tablet server says is committed. */
+  noteCommitted(opId: OpId): void {
+    this.#noted = opId;
+    this.#noteProgress(this.#state.acked);
+  }
+
+  /** What the other sink has is not sent again: whoever wants it here makes a new stream. */
+  #tellOtherSink({ sinkId = '' }: TabletWriter): void {
+    const { startSink, start } = this.#options;
+    if (startSink === '' || sinkId === '' || startSink === sinkId || this.#reported >= 0n) return;
+    this.#logger.warn(
+      { marked: startSink, sink: sinkId, opId: formatOpId(start.opId) },
+      'the stream was shipped to another sink so far, and goes on here behind that',
+    );
+  }
+
+  /** Tells the keeper how far a successor would go on by the sink's own word; to be called now and then. */
+  reportSaved(): void {
+    const writer = this.#writer;
+    if (!writer) return;
+    const saved = writer.saved === undefined ? this.#resumeFrom : writer.saved;
+    const known = saved && this.#written.findLast(({ index }) => index <= saved.opId.index);
+    if (!known) return;
+    this.#written = this.#written.filter(({ index }) => index > saved.opId.index);
+    this.#report(saved, known.worth, writer);
+  }
+
+  #report(saved: SinkPosition, worth: bigint, { sinkId }: TabletWriter): void {
+    if (saved.opId.index <= this.#reported) return;
+    this.#reported = saved.opId.index;
+    this.#options.onAcked(saved, worth, sinkId ?? '');
+  }
+
+  /** Where its log ends in a gap, or null where it does not. */
+  get gapAfter(): OpId | null {
+    const { log, read } = this.#state;
+    return log.kind === 'failed' && log.fault.kind === 'gap' ? read : null;
+  }
+
+  /** The log from its place on was let go: what is queued still goes out, then it stays at the gap. */
+  logLost(error: SpoorError): void {
+    this.#logFailed(error);
+  }
+
+  /** What was missing after a gap may be there now. */
+  logFilled(): void {
+    this.#post({ kind: 'log-filled' });
+  }
+
+  /** The apply OpId. */
+  get acked(): OpId {
+    return this.#state.acked;
+  }
+
+  /** The highest operation that it has read from the log. */
+  get read(): OpId {
+    return this.#state.read;
+  }
+
+  /** What it does now, but for what only the peer manager knows. */
+  view(nowMs: number): Omit<TabletView, 'sidecar' | 'role' | 'hold'> {
+    const { acked } = this.#state;
+    const committed = this.#committed();
+    const oldest = this.#queue[0];
+    const fault = this.#currentFault();
+    return {
+      stream: this.#options.stream.name,
+      tabletId: this.#options.tablet.tabletId,
+      table: this.#resumeFrom.tableName,
+      state: this.#stateName(nowMs),
+      applyOpId: formatOpId(acked),
+      committedOpId: formatOpId(committed),
+      lagOps: Number(committed.index - acked.index),
+      lagSeconds: oldest ? secondsSince(oldest.hybridTime, nowMs) : 0,
+      ...(fault && {
+        error: { code: fault.fault.code, message: fault.fault.message, since: new Date(fault.sinceMs).toISOString() },
+      }),
+    };
+  }
+
+  /** The highest operation that is known to be committed, by the log or by the server. */
+  #committed(): OpId {
+    const { read } = this.#state;
+    return highest([read, this.#noted, this.#log?.committed ?? read]);
+  }
+
+  #noteProgress(ackedBefore: OpId): void {
+    const { acked } = this.#state;
+    if (acked.index >= this.#committed().index) this.#standsSinceMs = null;
+    else if (acked.index !== ackedBefore.index) this.#standsSinceMs = Date.now();
+    else this.#standsSinceMs ??= Date.now();
+  }
+
+  #stateName(nowMs: number): TabletView['state'] {
+    const fault = this.#currentFault();
+    if (fault) return fault.fault.kind === 'gap' ? 'gap' : 'blocked';
+    const { sink, log, lastWriteAtMs } = this.#state;
+    if (sink.kind === 'opening' || log.kind === 'unopened') return 'starting';
+    const isWriting = sink.kind === 'writing' && nowMs - lastWriteAtMs > STALLED_AFTER_MS;
+    const stands = this.#standsSinceMs !== null && nowMs - this.#standsSinceMs > STALLED_AFTER_MS;
+    return isWriting || stands ? 'stalled' : 'running';
+  }
+
+  #currentFault(): { fault: Fault; sinceMs: number } | null {
+    const { log, sinkFault } = this.#state;
+    if (log.kind === 'failed' || log.kind === 'waiting') return log;
+    return sinkFault;
+  }
+
+  #post(event: ReplicatorEvent): void {
+    const before = this.#currentFault();
+    const { acked } = this.#state;
+    const { state, effects } = step(this.#state, event, Date.now(), this.#options.limits);
+    this.#state = state;
+    this.#noteProgress(acked);
+    this.#tell(before, this.#currentFault());
+    for (const effect of effects) this.#perform(effect);
+  }
+
+  /** A failure is logged once, when it begins or changes its nature; and its end too. */
+  #tell(before: { fault: Fault } | null, after: { fault: Fault } | null): void {
+    if (after && after.fault.code !== before?.fault.code) {
+      const { code, message, kind } = after.fault;
+      this.#logger.error(
+        { code, reason: message, opId: formatOpId(this.#state.acked) },
+        `tablet ${kind === 'gap' ? 'has a gap' : 'is blocked'}`,
+      );
+    } else if (before && !after && !this.#state.ended)
+      this.#logger.info({ opId: formatOpId(this.#state.acked) }, 'tablet goes on');
+  }
+
+  #perform(effect: ReplicatorEffect): void {
+    switch (effect.kind) {
+      case 'open-sink':
+        this.#run(() => this.#openSink());
+        return;
+      case 'open-log':
+        this.#run(() => this.#openLog(effect.after));
+        return;
+      case 'close-log':
+        this.#run(() => this.#closeLog());
+        return;
+      case 'read-log':
+        this.#run(() => this.#readLog());
+        return;
+      case 'write':
+        this.#run(() => this.#write(this.#queue.slice(0, effect.count)));
+        return;
+      case 'drop-queue':
+        this.#queue = this.#queue.slice(effect.count);
+        return;
+      case 'retry-sink-in':
+        this.#after(withJitter(effect.ms), { kind: 'sink-retry-due' });
+        return;
+      case 'retry-log-in':
+        this.#after(withJitter(effect.ms), { kind: 'log-retry-due' });
+        return;
+      case 'flush-in':
+        this.#flushIn(effect.ms);
+        return;
+      case 'end':
+        void this.#end(effect.ending);
+    }
+  }
+
+  #run(work: () => Promise<void>): void {
+    const running: Promise<void> = work().finally(() => this.#underWay.delete(running));
+    this.#underWay.add(running);
+  }
+
+  #after(ms: number, event: ReplicatorEvent): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      this.#post(event);
+    }, ms);
+    this.#timers.add(timer);
+  }
+
+  /** One timer is enough, at the earliest time asked for: whatever is due later is found when it fires. */
+  #flushIn(ms: number): void {
+    const atMs = performance.now() + ms;
+    if (this.#flush && this.#flush.atMs <= atMs) return;
+    clearTimeout(this.#flush?.timer);
+    const timer = setTimeout(() => {
+      this.#flush = null;
+      this.#post({ kind: 'flush-due' });
+    }, ms);
+    this.#flush = { timer, atMs };
+  }
+
+  async #openSink(): Promise<void> {
+    const { stream, tablet, sink } = this.#options;
+    try {
+      await this.#writer?.[Symbol.asyncDispose]();
+      this.reportSaved();
+      this.#writer = null;
+      const writer = await sink.openTablet(
+        {
+          streamName: stream.name,
+          streamGeneration: stream.generation,
+          tabletId: tablet.tabletId,
+          tableName: this.#resumeFrom.tableName,
+        },
+        this.#abort.signal,
+      );
+      this.#writer = writer;
+      if (writer.position && writer.position.opId.index > this.#resumeFrom.opId.index)
+        this.#resumeFrom = writer.position;
+      this.#tellOtherSink(writer);
+      // Found, and perhaps known to no marker: whoever shipped before may have died before it wrote one.
+      const found = writer.saved === undefined ? writer.position : writer.saved;
+      if (found) this.#report(found, found.opId.index, writer);
+      this.#post({ kind: 'sink-opened', position: writer.position?.opId ?? null });
+    } catch (error) {
+      this.#sinkFailed(error);
+    }
+  }
+
+  async #openLog(after: OpId): Promise<void> {
+    try {
+      const old = this.#log;
+      this.#log = null; // what it still gives belongs to a queue that is no more
+      await old?.[Symbol.asyncDispose]();
+      const last = this.#queue.at(-1);
+      const from = last && last.upTo.index === after.index ? positionOf(last) : { ...this.#resumeFrom, opId: after };
+      const announceSchema = this.#options.shipsSchema && after.index === this.#options.announcesSchemaAt.index;
+      this.#log = this.#options.openLog(from, { announceSchema }, this.#abort.signal);
+      this.#logger.info({ after: formatOpId(after) }, 'reading the log');
+      this.#post({ kind: 'log-opened' });
+    } catch (error) {
+      this.#logFailed(error);
+    }
+  }
+
+  async #closeLog(): Promise<void> {
+    const log = this.#log;
+    this.#log = null;
+    await log?.[Symbol.asyncDispose]();
+  }
+
+  async #readLog(): Promise<void> {
+    const log = this.#log;
+    if (!log) return;
+    try {
+      const read = await log.next();
+      // Opened anew meanwhile, or given up: the core does not count it, so it must not be queued either.
+      if (log !== this.#log || this.#state.log.kind !== 'open') return;
+      if (read.kind === 'gone') {
+        this.#post({ kind: 'log-gone' });
+        return;
+      }
+      if (read.rejectedRows > 0) this.#options.metrics.rowsRejected(this.#labels, read.rejectedRows);
+      this.#queue.push(read);
+      this.#post({ kind: 'log-read', upTo: read.upTo, bytes: read.bytes, hasRecords: read.changes.length > 0 });
+    } catch (error) {
+      if (log === this.#log) this.#logFailed(error);
+    }
+  }
+
+  async #write(reads: readonly ChangeRead[]): Promise<void> {
+    const last = reads.at(-1);
+    const position = last ? positionOf(last) : this.#resumeFrom;
+    const writer = this.#writer;
+    if (!writer) throw new TypeError('a write without a writer');
+    const slices = new RecordSlices(reads, this.#options.encode, this.#options.shipsSchema);
+    try {
+      const giveBack = await this.#options.writeSlots.acquire(this.#abort.signal);
+      try {
+        await writer.write(slices, position, this.#abort.signal);
+      } finally {
+        giveBack();
+      }
+    } catch (error) {
+      if (slices.failure) this.#logFailed(slices.failure);
+      this.#sinkFailed(error);
+      return;
+    }
+    const nowMs = Date.now();
+    this.#resumeFrom = position;
+    const worth = reads.findLast(({ onlyMarkers }) => !onlyMarkers)?.upTo.index ?? this.#written.at(-1)?.worth ?? 0n;
+    this.#written.push({ index: position.opId.index, worth });
+    this.reportSaved();
+    this.#labels = { ...this.#labels, table: position.tableName };
+    const latencies = reads
+      .filter((read) => read.changes.length > 0)
+      .map((read) => secondsSince(read.hybridTime, nowMs));
+    if (slices.records > 0) this.#options.metrics.shipped(this.#labels, slices.records, slices.bytes, latencies);
+    this.#post({ kind: 'written' });
+  }
+
+  #sinkFailed(error: unknown): void {
+    if (error instanceof SinkError && error.kind === 'fenced') {
+      this.#logger.warn({ reason: error.message }, 'another sidecar ships this tablet now');
+      this.#post({ kind: 'sink-fenced' });
+      return;
+    }
+    if (!this.#abort.signal.aborted) this.#options.metrics.sinkError(this.#labels);
+    this.#post({ kind: 'sink-failed', fault: sinkFault(error) });
+  }
+
+  #logFailed(error: unknown): void {
+    this.#post({ kind: 'log-failed', fault: logFault(error) });
+  }
+
+  async #end(ending: Ending): Promise<void> {
+    for (const timer of this.#timers) clearTimeout(timer);
+    clearTimeout(this.#flush?.timer);
+    clearInterval(this.#refresh);
+    this.#abort.abort(new Error(`replicator ended: ${ending}`));
+    const log = this.#log;
+    this.#log = null;
+    await Promise.allSettled([log?.[Symbol.asyncDispose](), ...this.#underWay]);
+    await Promise.allSettled([this.#writer?.[Symbol.asyncDispose]()]);
+    this.reportSaved(); // a last position may have been saved with that
+    this.#logger.info({ ending, opId: formatOpId(this.#state.acked) }, 'stopped shipping');
+    this.#finish(ending);
+  }
+}
+
+/** Encodes what is queued slice by slice, as the sink takes them, and counts. */
+class RecordSlices implements Iterable<readonly SinkRecord[]> {
+  records = 0;
+  bytes = 0;
+  /** An encoder that cannot go on: the log's fault, not the sink's. */
+  failure: Error | null = null;
+  readonly #reads: readonly ChangeRead[];
+  readonly #encode: (change: Change) => readonly SinkRecord[];
+  readonly #shipsSchema: boolean;
+
+  constructor(reads: readonly ChangeRead[], encode: (change: Change) => readonly SinkRecord[], shipsSchema: boolean) {
+    this.#reads = reads;
+    this.#encode = encode;
+    this.#shipsSchema = shipsSchema;
+  }
+
+  *[Symbol.iterator](): Iterator<readonly SinkRecord[]> {
+    let slice: SinkRecord[] = [];
+    for (const { changes } of this.#reads)
+      for (const change of changes) {
+        if (change.kind === 'schema' && !this.#shipsSchema) continue;
+        for (const part of partsOf(change)) {
+          for (const record of this.#encodeOrFail(part)) slice.push(record);
+          if (slice.length < ROWS_PER_SLICE) continue;
+          yield this.#counted(slice);
+          slice = [];
+        }
+      }
+    if (slice.length > 0) yield this.#counted(slice);
+  }
+
+  #encodeOrFail(change: Change): readonly SinkRecord[] {
+    try {
+      return this.#encode(change);
+    } catch (error) {
+      this.failure = error instanceof Error ? error : new Error(String(error));
+      throw error;
+    }
+  }
+
+  #counted(slice: readonly SinkRecord[]): readonly SinkRecord[] {
+    this.records += slice.length;
+    for (const { key, value } of slice) this.bytes += key.length + (value?.length ?? 0);
+    return slice;
+  }
+}
+
+function* partsOf(change: Change): Iterable<Change> {
+  if (change.kind === 'schema' || change.rowCount <= ROWS_PER_SLICE) yield change;
+  else
+    for (let from = 0; from < change.rowCount; from += ROWS_PER_SLICE)
+      yield sliceRows(change, from, from + ROWS_PER_SLICE);
+}
+
+function positionOf(read: ChangeRead): SinkPosition {
+  return { opId: read.upTo, tableName: read.tableName, schemaVersion: read.schemaVersion };
+}
+
+/** Committed operations of one tablet are ordered by their index alone. */
+function highest(opIds: readonly OpId[]): OpId {
+  return opIds.reduce((max, opId) => (opId.index > max.index ? opId : max));
+}
+
+function secondsSince(time: HybridTime, nowMs: number): number {
+  return Math.max(0, nowMs / 1000 - Number(hybridTimeToMicros(time)) / 1e6);
+}
+
+/** Between half of `ms` and all of it, so that tablets which failed together do not come back together. */
+function withJitter(ms: number): number {
+  return ms * (0.5 + Math.random() / 2);
+}
+
+function sinkFault(error: unknown): Fault {
+  const code = error instanceof SinkError && error.kind === 'refused' ? 'SPOOR_SINK_REFUSED' : 'SPOOR_SINK_UNAVAILABLE';
+  return { kind: 'retry', code, message: messageOf(error) };
+}
+
+function logFault(error: unknown): Fault {
+  if (!(error instanceof SpoorError)) return { kind: 'retry', code: 'SPOOR_WAL_UNREADABLE', message: messageOf(error) };
+  const kind = error.code === 'SPOOR_WAL_GAP' ? 'gap' : ERRORS[error.code].retry === 'operator' ? 'operator' : 'retry';
+  return { kind, code: error.code, message: error.message };
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

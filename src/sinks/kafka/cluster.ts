@@ -1,0 +1,173 @@
+import type { ConnectionOptions } from './connections.ts';
+import { KafkaConnections, type Address } from './connections.ts';
+import { whileSettling, type Patience } from './wait.ts';
+import {
+  CREATE_TOPICS,
+  FIND_COORDINATOR,
+  LIST_OFFSETS,
+  METADATA,
+  type Api,
+  type CoordinatorKind,
+  type NewTopic,
+  type NodeAddress,
+  type TopicPartitions,
+} from './wire/apis.ts';
+import {
+  failOnErrorCode,
+  SETTLES_ELSEWHERE,
+  TOPIC_ALREADY_EXISTS,
+  UNKNOWN_TOPIC_OR_PARTITION,
+} from './wire/error-codes.ts';
+
+/** A topic as it is: how many partitions, and which node leads each. */
+export interface Topic {
+  readonly name: string;
+  /** Node id by partition. */
+  readonly leaders: readonly number[];
+}
+
+/** The lane of requests that belong to no tablet. */
+const COMMON_LANE = 0;
+
+/** A fresh cluster makes its internal topics at the first question for a coordinator; a restarted one loads them. */
+const SETTLING: Patience = { codes: SETTLES_ELSEWHERE, pauseMs: 20, maxPauseMs: 200, forMs: 10_000 };
+
+/** Which nodes there are and what each is responsible for. Caches nodes only; who asks keeps topics and coordinators. */
+export class KafkaCluster implements AsyncDisposable {
+  readonly #bootstrap: readonly Address[];
+  readonly #nodes = new Map<number, Address>();
+  readonly #connections: KafkaConnections;
+  #clusterId: string | null = null;
+
+  constructor(brokers: readonly string[], options: ConnectionOptions) {
+    this.#bootstrap = brokers.map(parseAddress);
+    this.#connections = new KafkaConnections(options);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#connections[Symbol.asyncDispose]();
+  }
+
+  /** What the cluster calls itself, whatever address it is reached by; null before it was asked for anything. */
+  get clusterId(): string | null {
+    return this.#clusterId;
+  }
+
+  /** Sends to one node, see {@link KafkaConnections.send}. */
+  async send<Q, S>(nodeId: number, lane: number, api: Api<Q, S>, request: Q, signal: AbortSignal): Promise<S> {
+    const address = this.#nodes.get(nodeId);
+    if (address === undefined) throw new Error(`the cluster has no broker ${nodeId} any more`);
+    return this.#connections.send(address, lane, api, request, signal);
+  }
+
+  /**
+   * Looks topics up. The answer leaves out what does not exist.
+   * @throws {KafkaCodeError} a topic may not be described, is no topic name, or has a partition without a leader
+   */
+  async findTopics(names: readonly string[], signal: AbortSignal): Promise<Map<string, Topic>> {
+    const { topics } = await this.#metadata(names, signal);
+    const found = new Map<string, Topic>();
+    for (const topic of topics) {
+      if (topic.errorCode === UNKNOWN_TOPIC_OR_PARTITION) continue;
+      failOnErrorCode(topic.errorCode, `topic ${topic.name}`);
+      const leaders: number[] = [];
+      for (const { partition, leader, errorCode } of topic.partitions) {
+        // 9 REPLICA_NOT_AVAILABLE is about a follower: the leader works.
+        if (errorCode !== 9) failOnErrorCode(errorCode, `partition ${partition} of topic ${topic.name}`);
+        leaders[partition] = leader;
+      }
+      found.set(topic.name, { name: topic.name, leaders });
+    }
+    return found;
+  }
+
+  /** @throws {KafkaCodeError} a partition's leader does not know yet, or any more, that it leads it */
+  async checkLeaders(topic: Topic, signal: AbortSignal): Promise<void> {
+    for (const { partition, errorCode } of await this.askLeaders([topic], LIST_OFFSETS, signal))
+      failOnErrorCode(errorCode, `partition ${partition} of topic ${topic.name}`);
+  }
+
+  /** Asks the leaders of all partitions of the topics, each for all that it leads. */
+  async askLeaders<T>(
+    topics: readonly Topic[],
+    api: Api<readonly TopicPartitions[], readonly T[]>,
+    signal: AbortSignal,
+  ): Promise<T[]> {
+    const led = new Map<number, Map<string, number[]>>();
+    for (const { name, leaders } of topics)
+      for (const [partition, leader] of leaders.entries()) {
+        let ofLeader = led.get(leader);
+        if (ofLeader === undefined) led.set(leader, (ofLeader = new Map<string, number[]>()));
+        const partitions = ofLeader.get(name);
+        if (partitions === undefined) ofLeader.set(name, [partition]);
+        else partitions.push(partition);
+      }
+    const answers = await Promise.all(
+      Array.from(led, ([leader, ofLeader]) => {
+        const request = Array.from(ofLeader, ([topic, partitions]) => ({ topic, partitions }));
+        return this.send(leader, COMMON_LANE, api, request, signal);
+      }),
+    );
+    return answers.flat();
+  }
+
+  /** Creates topics; one that is there by now is as good as created. Brokers learn of it moments later. */
+  async createTopics(topics: readonly NewTopic[], timeoutMs: number, signal: AbortSignal): Promise<void> {
+    const { controller } = await this.#metadata([], signal);
+    const results = await this.send(controller, COMMON_LANE, CREATE_TOPICS, { topics, timeoutMs }, signal);
+    for (const { topic, errorCode, message } of results)
+      if (errorCode !== TOPIC_ALREADY_EXISTS) failOnErrorCode(errorCode, `to create topic ${topic}`, message);
+  }
+
+  /** The node that coordinates a group or a transactional id, reachable by {@link send}. */
+  async findCoordinator(kind: CoordinatorKind, key: string, signal: AbortSignal): Promise<number> {
+    return whileSettling(
+      async () => {
+        const { errorCode, message, node } = await this.#sendToAny(FIND_COORDINATOR, { kind, key }, signal);
+        failOnErrorCode(errorCode, `to find the ${kind} coordinator of ${key}`, message);
+        this.#learn([node]);
+        return node.nodeId;
+      },
+      SETTLING,
+      signal,
+    );
+  }
+
+  /** Resolves when a broker answers. */
+  async check(signal: AbortSignal): Promise<void> {
+    await this.#metadata([], signal);
+  }
+
+  async #metadata(topics: readonly string[], signal: AbortSignal) {
+    const metadata = await this.#sendToAny(METADATA, topics, signal);
+    this.#clusterId = metadata.clusterId;
+    this.#learn(metadata.nodes);
+    return metadata;
+  }
+
+  #learn(nodes: readonly NodeAddress[]): void {
+    for (const { nodeId, host, port } of nodes) this.#nodes.set(nodeId, { host, port });
+  }
+
+  /** Asks the known brokers, then the configured ones, until one answers. */
+  async #sendToAny<Q, S>(api: Api<Q, S>, request: Q, signal: AbortSignal): Promise<S> {
+    const addresses = [...this.#nodes.values(), ...this.#bootstrap];
+    let failure: unknown = new Error('no brokers are configured');
+    for (const address of addresses) {
+      try {
+        return await this.#connections.send(address, COMMON_LANE, api, request, signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        failure = error;
+      }
+    }
+    throw failure;
+  }
+}
+
+/** Reads `host:port` or `[ipv6]:port`. @throws {RangeError} on anything else */
+function parseAddress(text: string): Address {
+  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text.trim());
+  if (!match) throw new RangeError(`a Kafka broker is written <host>:<port>, got ${JSON.stringify(text)}`);
+  return { host: (match[1] ?? match[2])!, port: Number(match[3]) };
+}

@@ -1,0 +1,60 @@
+import type { SinkRecord } from '../../change/record.ts';
+import type { SinkPosition, TabletWriter } from '../sink.ts';
+import { encodePosition } from './position.ts';
+import type { StreamContext, TabletProducer } from './tablet-producer.ts';
+import { Transaction } from './transaction.ts';
+
+const ABORT_WITHIN_MS = 2_000;
+
+/**
+ * One transaction a write. A `read_committed` consumer sees all of a write or nothing of it, and a successor reads the
+ * position of exactly what was seen.
+ */
+export class ExactlyOnceWriter implements TabletWriter {
+  readonly position: SinkPosition | null;
+  readonly #stream: StreamContext;
+  readonly #producer: TabletProducer;
+  readonly #generation: string;
+  /** Not committed yet, or no longer to be. */
+  #open: Transaction | null = null;
+
+  constructor(stream: StreamContext, producer: TabletProducer, generation: string, position: SinkPosition | null) {
+    this.#stream = stream;
+    this.#producer = producer;
+    this.#generation = generation;
+    this.position = position;
+  }
+
+  get sinkId(): string {
+    return `kafka:${this.#stream.cluster.clusterId ?? ''}`;
+  }
+
+  async write(slices: Iterable<readonly SinkRecord[]>, position: SinkPosition, signal: AbortSignal): Promise<void> {
+    try {
+      const topics = await this.#producer.positionTopics(position.tableName, signal);
+      const transaction = new Transaction(
+        this.#stream.cluster,
+        this.#producer,
+        encodePosition(position, this.#generation, topics),
+      );
+      this.#open = transaction;
+      for (const slice of slices) await transaction.append(await this.#producer.plan(slice, signal), signal);
+      await transaction.commit(signal);
+      this.#open = null;
+    } catch (error) {
+      throw this.#stream.failure(error);
+    }
+  }
+
+  /** Ends what a failed or interrupted write left open, as well as that goes; the successor's opening does it in any case. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const transaction = this.#open;
+    this.#open = null;
+    await transaction?.abort(AbortSignal.timeout(ABORT_WITHIN_MS)).catch((error: unknown) => {
+      this.#stream.logger.debug(
+        { err: error, producer: this.#producer.identity.transactionalId },
+        'transaction not aborted, it will time out',
+      );
+    });
+  }
+}

@@ -1,0 +1,26 @@
+import { SinkError } from '../sink.ts';
+import { KafkaCodeError } from './wire/error-codes.ts';
+
+/** OpenSSL's and Node's codes for a certificate or handshake that no retry makes good. */
+const TLS_CODE = /^(ERR_TLS_|ERR_SSL_|CERT_|SELF_SIGNED_|DEPTH_ZERO_|UNABLE_TO_|HOSTNAME_MISMATCH|EPROTO)/;
+
+/**
+ * Says what an error of the Kafka client means for the core: a broker's error code by its table, refused
+ * authentication or TLS by a person, everything else (connection, time-out, abort) by trying again.
+ */
+export function toSinkError(error: unknown): SinkError {
+  if (error instanceof SinkError) return error;
+  if (error instanceof KafkaCodeError) return new SinkError(error.kind, `Kafka refused ${error.message}`, error);
+  if (!(error instanceof Error)) return new SinkError('unavailable', `Kafka failed: ${String(error)}`, error);
+  if (error.name === 'AbortError' || error.name === 'TimeoutError')
+    return new SinkError('unavailable', error.message, error);
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
+  if (
+    error.name.startsWith('KafkaJSSASLAuthentication') ||
+    ('type' in error && error.type === 'SASL_AUTHENTICATION_FAILED')
+  )
+    return new SinkError('refused', `Kafka refused to authenticate us: ${error.message}`, error);
+  if (TLS_CODE.test(code))
+    return new SinkError('refused', `no TLS connection to Kafka: ${error.message} (${code})`, error);
+  return new SinkError('unavailable', `Kafka cannot be reached: ${error.message}`, error);
+}

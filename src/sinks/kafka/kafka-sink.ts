@@ -1,0 +1,176 @@
+import type { ISocketFactory, KafkaConfig } from 'kafkajs';
+import type { Logger } from '../../util/logger.ts';
+import { SinkError, type Sink, type SinkPosition, type SinkTablet, type TabletWriter } from '../sink.ts';
+import { AtLeastOnceWriter, type AckedPosition } from './at-least-once-writer.ts';
+import { KafkaCluster } from './cluster.ts';
+import { ExactlyOnceWriter } from './exactly-once-writer.ts';
+import { toSinkError } from './kafka-error.ts';
+import { decodePosition, positionGroup } from './position.ts';
+import { BatchLimits, TabletProducer, type StreamContext } from './tablet-producer.ts';
+import { takeOver, type TakeOverOptions, type TakenTablet } from './take-over.ts';
+import { compileTopicTemplate } from './topic-template.ts';
+import { StreamTopics } from './topics.ts';
+
+export interface KafkaSinkOptions {
+  readonly streamName: string;
+  /** `host:port` each; any one that answers is enough. */
+  readonly brokers: readonly string[];
+  /** As in kafkajs. */
+  readonly ssl?: KafkaConfig['ssl'];
+  readonly sasl?: KafkaConfig['sasl'];
+  /** As in kafkajs: for a proxy, or to see what happens when a connection breaks. */
+  readonly socketFactory?: ISocketFactory;
+  /** Knows `{table}`, `{stream}`, `{database}`. */
+  readonly topic: string;
+  readonly schemaTopic?: string;
+  readonly delivery: 'exactly-once' | 'at-least-once';
+  /** Of topics that are created; existing ones are taken as they are. */
+  readonly partitions: number;
+  readonly replicationFactor: number;
+  readonly createTopics: boolean;
+  readonly logger: Logger;
+  /** A broker that does not answer a request for so long counts as unavailable. */
+  readonly requestTimeoutMs?: number;
+}
+
+const DEFAULT_SCHEMA_TOPIC = 'spoor.schema-changes';
+
+const REQUEST_TIMEOUT_MS = 5_000;
+const CONNECT_TIMEOUT_MS = 3_000;
+/**
+ * How long a transaction may stay open before the broker aborts it: what a `read_committed` consumer waits at most after
+ * a crash, should no other sidecar take the tablet over; and how long one write may take.
+ */
+const TRANSACTION_TIMEOUT_MS = 60_000;
+/** Sockets to one broker, shared by a stream's tablets. */
+const LANES = 8;
+
+/**
+ * Writes a stream to Kafka.
+ * @throws {RangeError} an option that no Kafka can make sense of: the topic template, a broker's address
+ */
+export function createKafkaSink(options: KafkaSinkOptions): Sink {
+  return new KafkaSink(options);
+}
+
+class KafkaSink implements Sink {
+  readonly #stream: StreamContext;
+  readonly #delivery: KafkaSinkOptions['delivery'];
+  readonly #stop = new AbortController();
+  /** At least once: what this process knows to be durable although the offsets may not say so yet. */
+  readonly #acked = new Map<string, AckedPosition>();
+  /** See {@link TakeOverOptions.outcomes}. */
+  readonly #outcomes: TakeOverOptions['outcomes'] = new Map();
+  #opened = 0;
+
+  constructor(options: KafkaSinkOptions) {
+    const { logger, streamName, brokers, ssl, sasl, socketFactory, createTopics, partitions, replicationFactor } =
+      options;
+    const requestTimeoutMs = options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
+    const schemaTopic = options.schemaTopic ?? DEFAULT_SCHEMA_TOPIC;
+    const cluster = new KafkaCluster(brokers, {
+      clientId: `spoor-${streamName}`,
+      ...(ssl === undefined ? {} : { ssl }),
+      ...(sasl === undefined ? {} : { sasl }),
+      ...(socketFactory === undefined ? {} : { socketFactory }),
+      connectTimeoutMs: CONNECT_TIMEOUT_MS,
+      requestTimeoutMs,
+      logger,
+    });
+    const topics = new StreamTopics(
+      cluster,
+      { createTopics, partitions, replicationFactor, schemaTopic },
+      logger,
+      this.#stop.signal,
+    );
+    let warned = false;
+    this.#delivery = options.delivery;
+    this.#stream = {
+      cluster,
+      topics,
+      logger,
+      nameTopic: compileTopicTemplate(options.topic, streamName),
+      batchLimits: new BatchLimits(),
+      produceTimeoutMs: Math.ceil(requestTimeoutMs * 0.8),
+      warnOfMissingSchemaTopic: () => {
+        if (!warned)
+          logger.warn({ topic: schemaTopic }, 'topic for schema changes is missing, first schemas are not written');
+        warned = true;
+      },
+      failure: (error) => {
+        topics.forgetAll();
+        return toSinkError(error);
+      },
+    };
+  }
+
+  async openTablet(tablet: SinkTablet, signal: AbortSignal): Promise<TabletWriter> {
+    try {
+      const transactional = this.#delivery === 'exactly-once';
+      const id = positionGroup(tablet.streamName, tablet.tabletId);
+      const lane = 1 + (this.#opened++ % LANES);
+      const taken = await takeOver(
+        this.#stream.cluster,
+        {
+          id,
+          lane,
+          transactionTimeoutMs: TRANSACTION_TIMEOUT_MS,
+          topics: this.#topicsOf(tablet),
+          outcomes: this.#outcomes,
+          logger: this.#stream.logger,
+        },
+        signal,
+      );
+      const committed = readPosition(taken, tablet);
+      const producer = new TabletProducer(this.#stream, taken, { transactional });
+      if (transactional) return new ExactlyOnceWriter(this.#stream, producer, tablet.streamGeneration, committed);
+      const acked = this.#ackedOf(tablet);
+      return new AtLeastOnceWriter(this.#stream, producer, tablet.streamGeneration, committed, acked);
+    } catch (error) {
+      throw this.#stream.failure(error);
+    }
+  }
+
+  async check(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#stream.cluster.check(signal);
+    } catch (error) {
+      throw toSinkError(error);
+    }
+  }
+
+  /** Closes the connections; the writers are disposed before. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort(new Error('the sink was closed'));
+    await this.#stream.cluster[Symbol.asyncDispose]();
+  }
+
+  #topicsOf({ tableName }: SinkTablet): string[] {
+    const { topics, nameTopic } = this.#stream;
+    try {
+      return [nameTopic(tableName), topics.schemaTopic];
+    } catch {
+      return [topics.schemaTopic]; // a table that has no topic is refused when there is something to write
+    }
+  }
+
+  #ackedOf(tablet: SinkTablet): AckedPosition {
+    const key = `${tablet.streamGeneration}/${tablet.tabletId}`;
+    let acked = this.#acked.get(key);
+    if (acked === undefined) this.#acked.set(key, (acked = { last: null }));
+    return acked;
+  }
+}
+
+function readPosition({ identity, offsets }: TakenTablet, tablet: SinkTablet): SinkPosition | null {
+  try {
+    return decodePosition(offsets, tablet.streamGeneration);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new SinkError(
+      'refused',
+      `group ${identity.transactionalId} does not say where to go on: ${reason}; delete the group or the stream`,
+      error,
+    );
+  }
+}

@@ -1,0 +1,32 @@
+/** Longest topic name that Kafka takes. Source: org.apache.kafka.common.internals.Topic. */
+const MAX_TOPIC_LENGTH = 249;
+
+/** Turns a table's name into a topic's. @throws {RangeError} the result is no topic name */
+export type TopicNamer = (tableName: string) => string;
+
+/**
+ * Compiles `cdc.{table}`: `{table}`, `{stream}`, `{database}` (what stands before the table name's first dot, or all of it).
+ * Characters that Kafka does not allow in a topic become `_`, as Debezium does it: `impala::shop.orders` is a common
+ * table name in Kudu.
+ * @throws {RangeError} on another placeholder
+ */
+export function compileTopicTemplate(template: string, streamName: string): TopicNamer {
+  for (const [placeholder] of template.matchAll(/\{[^}]*\}?/g))
+    if (!/^\{(table|stream|database)\}$/.test(placeholder))
+      throw new RangeError(
+        `topic ${JSON.stringify(template)}: ${placeholder} is none of {table}, {stream}, {database}`,
+      );
+  return (tableName) => {
+    const values: Record<string, string> = {
+      table: tableName,
+      stream: streamName,
+      database: tableName.split('.', 1)[0]!,
+    };
+    const topic = template.replace(/\{(\w+)\}/g, (_, name: string) => values[name]!).replace(/[^a-zA-Z0-9._-]/g, '_');
+    if (topic === '' || topic === '.' || topic === '..' || topic.length > MAX_TOPIC_LENGTH)
+      throw new RangeError(
+        `table ${tableName} makes the topic name ${JSON.stringify(topic)}, which Kafka does not take`,
+      );
+    return topic;
+  };
+}

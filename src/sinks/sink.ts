@@ -1,0 +1,78 @@
+import type { SinkRecord } from '../change/record.ts';
+import type { OpId } from '../kudu/opid.ts';
+
+/**
+ * How far a tablet's stream has come. It travels with the records: a sink that can commit both at once
+ * (Kafka's transactions) makes delivery exact.
+ */
+export interface SinkPosition {
+  /** The apply OpId: every committed operation up to and including it is in the sink once this is durable. */
+  readonly opId: OpId;
+  /** What the log alone cannot tell a reader who starts at `opId`: the table's name and schema version there. */
+  readonly tableName: string;
+  readonly schemaVersion: number;
+}
+
+/** One tablet of one stream, as a sink sees it. */
+export interface SinkTablet {
+  readonly streamName: string;
+  /** Differs for each creation of a stream, names may return; a stored position of another generation is none of ours. */
+  readonly streamGeneration: string;
+  readonly tabletId: string;
+  /** Name of the table when the tablet's stream is opened; records name theirs themselves. */
+  readonly tableName: string;
+}
+
+/**
+ * Where records go: the whole of what a new sink implements. One `Sink` serves one stream.
+ *
+ * Errors: every method rejects with {@link SinkError}, whose `kind` decides what the core does next.
+ */
+export interface Sink extends AsyncDisposable {
+  /**
+   * Opens the one writer of a tablet. When it resolves, no earlier writer of the same stream and tablet, in this
+   * process or any other, can add another record (fenced), as far as the sink's delivery promises that.
+   */
+  openTablet(tablet: SinkTablet, signal: AbortSignal): Promise<TabletWriter>;
+  /** Resolves when the sink can be reached, rejects with the reason when not. For readiness. */
+  check(signal: AbortSignal): Promise<void>;
+}
+
+export interface TabletWriter extends AsyncDisposable {
+  /** The position that is durable in the sink itself, or null where there is none (first start, or a sink that keeps none). */
+  readonly position: SinkPosition | null;
+  /** Which store this is, whatever address it is reached by: `kafka:<cluster id>`. Apply markers say of whom they speak. */
+  readonly sinkId?: string;
+  /**
+   * The position that a successor would be told if this process died now, where that may lie behind what `write` has
+   * resolved for (a sink that stores positions now and then); it moves between writes, and once more when the writer is
+   * disposed. A sink that stores position and records together leaves it out.
+   */
+  readonly saved?: SinkPosition | null;
+  /**
+   * Writes records in order and, with them, the position. Resolves when both are durable; the core sends the next
+   * call only then. The records come in slices of a few thousand, each encoded when it is taken, so that memory stays
+   * flat for an operation of any size: `for (const slice of slices) await send(slice)`. None at all may come: then
+   * only the position moves.
+   * After a rejection the writer is not used again: the core disposes it and opens a new one, which says through
+   * `position` whether the records had arrived.
+   */
+  write(slices: Iterable<readonly SinkRecord[]>, position: SinkPosition, signal: AbortSignal): Promise<void>;
+}
+
+/**
+ * - `unavailable`: broker down, time-out: the core retries with backoff; state `blocked` meanwhile.
+ * - `refused`: a person must act (topic missing, not authorised, record too large): as above, logged as an error.
+ * - `fenced`: another sidecar has taken this tablet over; the core stops shipping and looks at who leads.
+ */
+export type SinkErrorKind = 'unavailable' | 'refused' | 'fenced';
+
+export class SinkError extends Error {
+  override readonly name = 'SinkError';
+  readonly kind: SinkErrorKind;
+
+  constructor(kind: SinkErrorKind, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.kind = kind;
+  }
+}

@@ -1,0 +1,77 @@
+import type { HeldSegment } from './held-segment.ts';
+import type { HoldGeneration } from './hold-generation.ts';
+
+/** Segments that follow each other without a hole: a log, or what is held of it. */
+export interface HeldLog {
+  /** `peer`: received from another sidecar; `own`: of an incarnation of the tablet's folder here. */
+  readonly kind: 'peer' | 'own';
+  /** Of the incarnation, unique in the tablet as long as it is held. Where it has holes it is several logs. */
+  readonly name: string;
+  /** Ascending. */
+  readonly segments: readonly HeldSegment[];
+}
+
+/** What is held of a tablet, as it is to be read. */
+export interface HeldOrder {
+  /** To be read one after the other, each from its start. */
+  readonly finished: readonly HeldLog[];
+  /** After them; the log that is being written, or null when there is none. */
+  readonly current: HeldLog | null;
+}
+
+/**
+ * Puts what is held into the order in which it gives all it can: by the first index of each piece. Where a piece begins
+ * after what was read so far, so do all that follow, and then the operation between is nowhere. In the order in which
+ * pieces came that is not so: one that another sidecar sent to fill a hole belongs between two of our own.
+ *
+ * Left out is what has no operation, and what begins after the current log does: that has it too, or will.
+ * @param current the generation that is being written
+ * @throws what the file system says
+ */
+export function orderHeld(generations: readonly HoldGeneration[], current: HoldGeneration | null): HeldOrder {
+  const pieces = generations.flatMap((generation) =>
+    split(generation, generation === current).map((segments) => toLog(generation, segments)),
+  );
+  const live = current === null ? undefined : pieces.findLast((piece) => piece.name === nameOf(current));
+  const liveFirst = live === undefined ? null : firstIndexOf(live);
+  const finished = pieces
+    .filter((piece) => piece !== live)
+    .map((log) => ({ log, first: firstIndexOf(log) }))
+    .filter(({ first }) => first !== null && (liveFirst === null || first <= liveFirst))
+    .sort((a, b) => Number(a.first! - b.first!))
+    .map(({ log }) => log);
+  return { finished, current: live ?? null };
+}
+
+function toLog(generation: HoldGeneration, segments: readonly HeldSegment[]): HeldLog {
+  return { kind: generation.origin.kind, name: nameOf(generation), segments };
+}
+
+function nameOf({ origin, number }: HoldGeneration): string {
+  return `${origin.kind}-${number}`;
+}
+
+/**
+ * Where a number is missing; and, in a log that is finished, where the end of a segment is: lost with the machine, or on
+ * the way from a sidecar. In one that is being written that would be damage, for the reader to see.
+ */
+function split({ segments }: HoldGeneration, isCurrent: boolean): HeldSegment[][] {
+  const pieces: HeldSegment[][] = [];
+  let last: HeldSegment | null = null;
+  for (const segment of segments) {
+    const goesOn =
+      last !== null && segment.sequenceNumber === last.sequenceNumber + 1 && (isCurrent || last.isClosed());
+    if (!goesOn) pieces.push([]);
+    pieces.at(-1)!.push(segment);
+    last = segment;
+  }
+  return pieces;
+}
+
+function firstIndexOf({ segments }: HeldLog): bigint | null {
+  for (const segment of segments) {
+    const first = segment.firstIndex();
+    if (first !== null) return first;
+  }
+  return null;
+}

@@ -1,0 +1,232 @@
+import { SpoorError } from '../errors.ts';
+import type { Logger } from '../util/logger.ts';
+import type { LogEntry } from './entry.ts';
+import { SegmentCursor, segmentFaultError, type SegmentStep } from './segment-cursor.ts';
+import type { SegmentHeader } from './segment-format.ts';
+import type { SegmentFile, SegmentSource } from './segment-source.ts';
+import type { WalWatcher } from './wal-watcher.ts';
+
+/** Wake-ups for which a header may look damaged: it is written in one go, but may be read at any moment of it. */
+const HEADER_TRIES = 3;
+/** Wake-ups without progress at an unfinished place, about a poll apart, until it is worth a word. */
+const STANDSTILLS_TO_WARN = 30;
+
+export type LogChunk =
+  /**
+   * A segment begins. `restarted`: it is the first of a log that is read from its start, at the opening and whenever
+   * the log was written anew (restart, tablet copy): what was pending counts no more, what is committed comes again.
+   */
+  | { readonly kind: 'segment'; readonly header: SegmentHeader; readonly restarted: boolean }
+  /** Whole entries in the order of the log, never none; `bytes` is what they take in the segment. */
+  | { readonly kind: 'entries'; readonly entries: readonly LogEntry[]; readonly bytes: number }
+  /** All that is on disk was given. The next call waits for more. */
+  | { readonly kind: 'idle' }
+  /** Segments between the last and the next one are gone; reading can go on behind them. */
+  | { readonly kind: 'missing'; readonly from: number; readonly until: number }
+  /** The tablet has no log here any more, and all that was opened of it was given. */
+  | { readonly kind: 'gone' };
+
+export interface TabletLogReaderOptions {
+  readonly watcher: WalWatcher;
+  readonly tabletId: string;
+  /** Ends a waiting {@link TabletLogReader.next} with its reason. */
+  readonly signal: AbortSignal;
+  readonly logger?: Logger;
+}
+
+/**
+ * Follows the log of one replica: everything in it, in its order, proposals that come to nothing included.
+ *
+ * What it gives is whole and checked, never a guess: at a half-written end it waits. It does not say what is
+ * committed; that is for `CommitOrder`. When the log begins anew it first gives the rest of the old one, since its
+ * commits hold, and then the new one from its start.
+ */
+export class TabletLogReader implements AsyncDisposable {
+  readonly #source: SegmentSource;
+  readonly #stop = new AbortController();
+  readonly #signal: AbortSignal;
+  readonly #logger: Logger | undefined;
+  #current: OpenSegment | null = null;
+  /** Of the segment before, in this log; null at the log's start. */
+  #lastSequenceNumber: number | null = null;
+  /** The source's version at which all was given. */
+  #exhaustedAt: number | null = null;
+  #saidIdle = false;
+  #advancing: Promise<unknown> = Promise.resolve();
+  #failure: SpoorError | null = null;
+
+  /** Prefer {@link TabletLogReader.open}; the constructor takes any source of segments, and owns it. */
+  constructor(source: SegmentSource, options: { readonly signal: AbortSignal; readonly logger?: Logger | undefined }) {
+    this.#source = source;
+    // One of our own: hundreds of readers may share the caller's.
+    this.#signal = AbortSignal.any([options.signal, this.#stop.signal]);
+    this.#logger = options.logger;
+  }
+
+  /** Opens the tablet's log at its lowest segment, and holds all its segments from now on. */
+  static open(options: TabletLogReaderOptions): TabletLogReader {
+    options.signal.throwIfAborted();
+    return new TabletLogReader(options.watcher.follow(options.tabletId), options);
+  }
+
+  /**
+   * The next piece of the log; waits while there is none. One call at a time.
+   * Errors: SPOOR_WAL_CORRUPT, SPOOR_WAL_UNSUPPORTED, SPOOR_WAL_ENCRYPTED name the file, the byte and why: this reader
+   *         cannot go on, and says the same again if asked. A file-system error passes as it is. The signal's reason.
+   */
+  async next(): Promise<LogChunk> {
+    for (;;) {
+      this.#signal.throwIfAborted();
+      const { version } = this.#source;
+      if (version === this.#exhaustedAt) {
+        if (!this.#saidIdle) {
+          this.#saidIdle = true;
+          return { kind: 'idle' };
+        }
+        await this.#source.changed(version, this.#signal);
+        continue;
+      }
+      if (this.#failure !== null) throw this.#failure;
+      const advancing = this.#advance(version);
+      this.#advancing = advancing;
+      try {
+        const chunk = await advancing;
+        if (chunk !== null) {
+          this.#saidIdle = false;
+          return chunk;
+        }
+        this.#exhaustedAt = version;
+      } catch (error) {
+        if (error instanceof SpoorError) this.#failure = error;
+        throw error;
+      }
+    }
+  }
+
+  /** Ends a waiting {@link next} with an AbortError, and lets go of the segments. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await Promise.allSettled([this.#advancing]);
+    this.#current?.file.release();
+    this.#current = null;
+    this.#source[Symbol.dispose]();
+  }
+
+  /** @returns null when there is nothing now */
+  async #advance(version: number): Promise<LogChunk | null> {
+    for (;;) {
+      if (this.#current === null) {
+        const news = this.#source.peek();
+        if (news === null) return null;
+        this.#source.shift();
+        if (news.kind === 'over') this.#lastSequenceNumber = null;
+        if (news.kind === 'gone') return { kind: 'gone' };
+        if (news.kind !== 'segment') continue;
+        const missing = this.#begin(news.file);
+        if (missing !== null) return missing;
+      } else {
+        const chunk = await this.#read(this.#current, version);
+        if (chunk !== 'ended') return chunk;
+        this.#current.file.release();
+        this.#current = null;
+      }
+    }
+  }
+
+  #begin(file: SegmentFile): LogChunk | null {
+    const last = this.#lastSequenceNumber;
+    this.#current = { file, cursor: new SegmentCursor(file), restarted: last === null, standstills: 0 };
+    this.#lastSequenceNumber = file.sequenceNumber;
+    if (last === null || file.sequenceNumber === last + 1) return null;
+    return { kind: 'missing', from: last + 1, until: file.sequenceNumber - 1 };
+  }
+
+  /** @returns null when the segment has nothing now, but may have later */
+  async #read(current: OpenSegment, version: number): Promise<LogChunk | 'ended' | null> {
+    let suspect = -1;
+    for (;;) {
+      // Asked before reading: only what is read after the writer has left is all of it (kudu-facts trap 4).
+      const next = this.#source.peek();
+      const step = await current.cursor.step(suspect < 0 && next === null ? version : null);
+      if (step.kind === 'closed') return 'ended';
+      if (step.kind === 'entries' || step.kind === 'header') current.standstills = 0;
+      if (step.kind === 'entries') return step;
+      if (step.kind === 'header') {
+        this.#checkHeader(current, step.header);
+        return { kind: 'segment', header: step.header, restarted: current.restarted };
+      }
+      if (next?.kind === 'segment') throw this.#cannotGoOn(current, step, 'the log goes on in another segment');
+      if (next !== null && !isForAPerson(step)) return 'ended'; // the writer died here
+      if (this.#source.peek() !== next) continue;
+      if (step.kind === 'fault') {
+        if (isForAPerson(step) || current.standstills >= HEADER_TRIES)
+          throw this.#cannotGoOn(current, step, 'it does not change any more');
+      } else if (step.reason === 'bad-payload') {
+        if (suspect === step.offset) throw this.#cannotGoOn(current, step, 'another batch follows');
+        // Both were perhaps written since this one was read: what counts is how it reads now.
+        if (await current.cursor.isFollowedByBatch()) {
+          suspect = step.offset;
+          continue;
+        }
+      }
+      this.#noteStandstill(current, step);
+      return null;
+    }
+  }
+
+  /** A dead server leaves such an end, and so it may stay; under a live one something is wrong (kudu-facts 8.6). */
+  #noteStandstill(current: OpenSegment, step: TailStep): void {
+    if (step.kind === 'tail' && step.reason === 'zeros') return;
+    if (++current.standstills !== STANDSTILLS_TO_WARN) return;
+    const { path } = current.file;
+    const offset = step.kind === 'tail' ? step.offset : 0;
+    const why = step.kind === 'tail' ? TAIL_WORDS[step.reason] : step.fault.why;
+    this.#logger?.warn(
+      { tabletId: this.#source.tabletId, path, offset, why },
+      'log stands still at an unfinished place',
+    );
+  }
+
+  #checkHeader(current: OpenSegment, header: SegmentHeader): void {
+    const { path, sequenceNumber } = current.file;
+    if (header.tabletId !== this.#source.tabletId || header.sequenceNumber !== BigInt(sequenceNumber))
+      throw new SpoorError(
+        'SPOOR_WAL_CORRUPT',
+        `${path} byte 0: the header is of segment ${header.sequenceNumber} of tablet ${header.tabletId}`,
+        { path, offset: 0 },
+      );
+  }
+
+  #cannotGoOn(current: OpenSegment, step: TailStep, because: string): SpoorError {
+    const { path } = current.file;
+    if (step.kind === 'fault') return segmentFaultError(path, step.fault);
+    const { offset } = step;
+    return new SpoorError('SPOOR_WAL_CORRUPT', `${path} byte ${offset}: ${TAIL_WORDS[step.reason]}, and ${because}`, {
+      path,
+      offset,
+    });
+  }
+}
+
+interface OpenSegment {
+  readonly file: SegmentFile;
+  readonly cursor: SegmentCursor;
+  readonly restarted: boolean;
+  /** Wake-ups since it last gave something. */
+  standstills: number;
+}
+
+type TailStep = Extract<SegmentStep, { kind: 'tail' | 'fault' }>;
+
+/** Whether waiting cannot help: the header is whole, and not for us. */
+function isForAPerson(step: TailStep): boolean {
+  return step.kind === 'fault' && step.fault.kind !== 'corrupt';
+}
+
+const TAIL_WORDS = {
+  unborn: 'the segment has no header',
+  short: 'the file ends inside of a batch',
+  zeros: 'nothing was written here',
+  'bad-header': 'the checksum of a batch header is wrong',
+  'bad-payload': 'the checksum of a batch is wrong',
+} as const satisfies Record<Extract<SegmentStep, { kind: 'tail' }>['reason'], string>;

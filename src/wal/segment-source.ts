@@ -1,0 +1,40 @@
+/** One segment file, held open: its bytes stay readable when its name is unlinked or moved. */
+export interface SegmentFile {
+  /** Where it was found; for messages. */
+  readonly path: string;
+  /** The number in its name. */
+  readonly sequenceNumber: number;
+  /**
+   * Reads into `target` from byte `position` of the file on, as far as both reach.
+   * @returns how many bytes came: at once where they are sure to be in memory, else later
+   */
+  read(target: Buffer, position: number): number | Promise<number>;
+  /** Size of the file now. An open segment has its full size from birth, zeros after what is written. */
+  size(): number | Promise<number>;
+  /** Gives it back; to be called once. */
+  release(): void;
+}
+
+export type SegmentNews =
+  /** The next segment of the log. Its writer has finished with the one before. */
+  | { readonly kind: 'segment'; readonly file: SegmentFile }
+  /** Nothing more is written to the segments so far: the log begins anew in other files, or is gone. */
+  | { readonly kind: 'over' }
+  /** The tablet has no log here any more. */
+  | { readonly kind: 'gone' };
+
+/**
+ * Where the segments of one tablet's log come from, oldest first: a tablet server's folder, and whatever else keeps
+ * or carries segments. It never waits for its reader: a segment is held from the moment it is seen.
+ */
+export interface SegmentSource extends Disposable {
+  readonly tabletId: string;
+  /** What comes after the segment in hand, or null where nothing does yet. The same until {@link shift}. */
+  peek(): SegmentNews | null;
+  /** Takes what {@link peek} showed. A segment taken is its taker's to release. */
+  shift(): void;
+  /** Rises whenever there may be news, or more bytes in a segment. */
+  readonly version: number;
+  /** Resolves when `version` is not `seen` any more. Rejects when the signal aborts or what stands behind it fails. */
+  changed(seen: number, signal: AbortSignal): Promise<void>;
+}

@@ -1,0 +1,172 @@
+import { parseArgs } from 'node:util';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { KafkaServer } from '../../src/demo/kafka-server.ts';
+import type { KuduCluster } from '../../src/demo/kudu-servers.ts';
+import type { SidecarProcess } from '../../src/demo/sidecar-process.ts';
+import { WorkDir } from '../../src/demo/work-dir.ts';
+import { startKafka, startKudu } from '../support/cluster.ts';
+import { TopicReader } from '../support/topic-reader.ts';
+import {
+  createStream,
+  loadgen,
+  producerCeiling,
+  shippedRecords,
+  startSidecars,
+  type Delivery,
+} from './bench-cluster.ts';
+import { measureLatency } from './latency.ts';
+import { percentile } from './percentiles.ts';
+import { cpuSeconds, peakMemoryMib } from './process-usage.ts';
+import { measureWriteThroughput } from './write-throughput.ts';
+
+/*
+ * Measures Spoor on real servers in one run: how fast a backlog drains, what that costs, and how long a change takes
+ * from its commit in Kudu to a read_committed consumer; beside them what Kafka's own producer reaches here with records
+ * of the same size, and what a stream costs Kudu's writers. Absolute numbers are of this machine at this moment; ratios within a run travel.
+ */
+
+const { values } = parseArgs({
+  options: {
+    rows: { type: 'string', default: '1000000' },
+    seconds: { type: 'string', default: '30' },
+    rates: { type: 'string', default: '1000,5000' },
+    delivery: { type: 'string', default: 'exactly-once,at-least-once' },
+    help: { type: 'boolean', default: false },
+  },
+});
+if (values.help) {
+  process.stdout.write(
+    'npm run bench -- [--rows 1000000] [--seconds 30] [--rates 1000,5000] [--delivery exactly-once,at-least-once]\n',
+  );
+  process.exit(0);
+}
+const ROWS = Number(values.rows);
+const SECONDS = Number(values.seconds);
+const RATES = values.rates.split(',').filter(Boolean).map(Number);
+const DELIVERIES = values.delivery.split(',') as Delivery[];
+const DRAIN_TIMEOUT_MS = 600_000;
+
+interface Drain {
+  readonly delivery: Delivery;
+  readonly rowsPerSecond: number;
+  readonly cpuSecondsPerMillion: number;
+  readonly peakMib: number;
+  readonly recordBytes: number;
+}
+
+async function measureDrain(
+  kudu: KuduCluster,
+  kafka: KafkaServer,
+  sidecars: readonly SidecarProcess[],
+  delivery: Delivery,
+): Promise<Drain> {
+  const stream = `drain-${delivery}`;
+  const database = `bench_${delivery.replaceAll('-', '_')}`;
+  await createStream(sidecars[0]!.url, stream, `${database}.*`, delivery);
+  await Promise.all(sidecars.map((sidecar) => sidecar.stop()));
+  await loadgen(kudu, database, ROWS);
+  await Promise.all(sidecars.map((sidecar) => sidecar.restart()));
+  const cpuBefore = await sum(sidecars.map(({ pid }) => cpuSeconds(pid)));
+
+  let first: { atMs: number; count: number } | null = null;
+  const deadline = performance.now() + DRAIN_TIMEOUT_MS;
+  for (;;) {
+    const count = await shippedRecords(sidecars, stream);
+    const atMs = performance.now();
+    if (count > 0) first ??= { atMs, count };
+    if (first && count >= ROWS) {
+      const cpu = (await sum(sidecars.map(({ pid }) => cpuSeconds(pid)))) - cpuBefore;
+      const peaks = await Promise.all(sidecars.map(({ pid }) => peakMemoryMib(pid)));
+      return {
+        delivery,
+        rowsPerSecond: ((ROWS - first.count) / (atMs - first.atMs)) * 1000,
+        cpuSecondsPerMillion: (cpu / ROWS) * 1e6,
+        peakMib: Math.max(...peaks),
+        recordBytes: await meanRecordBytes(kafka, stream),
+      };
+    }
+    if (atMs > deadline) throw new Error(`${stream}: ${count} of ${ROWS} rows after ${DRAIN_TIMEOUT_MS / 1000} s`);
+    await sleep(100);
+  }
+}
+
+async function meanRecordBytes(kafka: KafkaServer, topic: string): Promise<number> {
+  let bytes = 0;
+  await using reader = await TopicReader.start({
+    brokers: kafka.brokers,
+    topics: [topic],
+    onRecord: ({ key, value }) => (bytes += (key?.length ?? 0) + (value?.length ?? 0)),
+  });
+  await reader.settle(() => reader.count >= 1000, { quietMs: 0, timeoutMs: 60_000 });
+  return Math.round(bytes / reader.count);
+}
+
+async function sum(parts: readonly Promise<number>[]): Promise<number> {
+  return (await Promise.all(parts)).reduce((a, b) => a + b, 0);
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+function row(cells: readonly string[]): string {
+  return cells.map((cell, i) => (i === 0 ? cell.padEnd(46) : cell.padStart(14))).join('');
+}
+
+// All sidecars are stopped while a backlog is written: nobody holds the log then but the server's own flag.
+await using kudu = await startKudu({ flags: ['--log_min_segments_to_retain=64'] });
+await using kafka = await startKafka();
+await using dir = await WorkDir.create('spoor-bench');
+const sidecars = await startSidecars(kudu, kafka, dir.path);
+try {
+  // Latency first: after millions of rows Kudu compacts for minutes, and that would be measured with it.
+  const latencies: string[][] = [];
+  for (const delivery of DELIVERIES)
+    for (const rate of RATES) {
+      say(`# latency at ${rate} rows/s for ${SECONDS} s, ${delivery}`);
+      const { samplesMs, achievedRate } = await measureLatency({
+        kudu,
+        kafka,
+        url: sidecars[0]!.url,
+        delivery,
+        rate,
+        seconds: SECONDS,
+      });
+      const at = (share: number): string => percentile(samplesMs, share).toFixed(1);
+      latencies.push([`${delivery}, ${Math.round(achievedRate)} rows/s written`, at(0.5), at(0.95), at(0.99), at(1)]);
+    }
+  say('# what a stream costs the writers: the same load to tables with and without one');
+  const writes = await measureWriteThroughput(kudu, sidecars[0]!.url, ROWS / 2);
+  const drains: Drain[] = [];
+  for (const delivery of DELIVERIES) {
+    say(`# draining ${ROWS} rows, ${delivery}`);
+    drains.push(await measureDrain(kudu, kafka, sidecars, delivery));
+  }
+  say("# the ceiling: Kafka's own producer, same record size, sidecars stopped");
+  await Promise.all(sidecars.map((sidecar) => sidecar.stop()));
+  const ceiling = await producerCeiling(kafka, ROWS, drains[0]?.recordBytes ?? 500);
+
+  say('');
+  say(row(['backlog drain', 'rows/s', 'of ceiling', 'CPU s/M rows', 'peak MiB', 'bytes/record']));
+  for (const drain of drains)
+    say(
+      row([
+        `  ${drain.delivery}`,
+        drain.rowsPerSecond.toFixed(0),
+        (drain.rowsPerSecond / ceiling).toFixed(2),
+        drain.cpuSecondsPerMillion.toFixed(1),
+        drain.peakMib.toFixed(0),
+        String(drain.recordBytes),
+      ]),
+    );
+  say(row(['  ceiling: ProducerPerformance, acks=all', ceiling.toFixed(0)]));
+  say('');
+  say(row(['latency, commit to read_committed consumer, ms', 'p50', 'p95', 'p99', 'max']));
+  for (const cells of latencies) say(row([`  ${cells[0]}`, ...cells.slice(1)]));
+  say('');
+  say(row(["kudu's own write throughput", 'rows/s', 'of plain']));
+  for (const [kind, rate] of Object.entries<number>({ ...writes }))
+    say(row([`  ${kind}`, rate.toFixed(0), (rate / writes.plain).toFixed(2)]));
+} finally {
+  await Promise.all(sidecars.map((sidecar) => sidecar[Symbol.asyncDispose]()));
+}

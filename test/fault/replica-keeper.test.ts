@@ -1,0 +1,257 @@
+import assert from 'node:assert/strict';
+import { describe, it, type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { TableSchema } from '../../src/kudu/schema.ts';
+import { DataType } from '../../src/kudu/schema.ts';
+import {
+  encodeMarker,
+  MarkerError,
+  type ApplyMarker,
+  type MarkedStream,
+  type MarkerWriter,
+} from '../../src/replication/apply-marker.ts';
+import { furthestStart, ReplicaKeeper, type ReplicaHold } from '../../src/replication/replica-keeper.ts';
+import type { LogFeed } from '../../src/replication/tablet-changes.ts';
+import type { SinkPosition } from '../../src/sinks/sink.ts';
+import type { LogChunk } from '../../src/wal/log-reader.ts';
+import { eventually } from '../support/eventually.ts';
+import { opId, writeExtension } from '../support/log-entries.ts';
+import { keepingLogger, type LogLine } from '../support/loggers.ts';
+
+const SCHEMA: TableSchema = {
+  columns: [
+    { id: 1, name: 'k', type: DataType.INT32, isKey: true, nullable: false },
+  ] as unknown as TableSchema['columns'],
+};
+const SINK = 'kafka:cluster';
+const SURE = { isSure: true };
+
+function positionAt(index: number): SinkPosition {
+  return { opId: opId(1, index), tableName: 't', schemaVersion: 0 };
+}
+function marked(generation: string, index: number): MarkedStream {
+  return { generation, position: positionAt(index), sink: SINK };
+}
+function markerEntry(index: number, ...streams: MarkedStream[]): LogChunk {
+  const extension = encodeMarker({ sidecar: 'other', streams });
+  return { kind: 'entries', entries: [writeExtension(opId(1, index), SCHEMA, extension)], bytes: 100 };
+}
+
+/** A log that gives what it is told. */
+class ScriptedFeed implements LogFeed {
+  readonly #chunks: (LogChunk | Error)[] = [];
+  #wake: () => void = () => undefined;
+
+  tell(...chunks: (LogChunk | Error)[]): void {
+    this.#chunks.push(...chunks);
+    this.#wake();
+  }
+
+  async next(): Promise<LogChunk> {
+    for (;;) {
+      const chunk = this.#chunks.shift();
+      if (chunk instanceof Error) throw chunk;
+      if (chunk) return chunk;
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#wake();
+    await Promise.resolve();
+  }
+}
+
+/** Counts what is let go of, and stands for however much it is told to. */
+class CountingHold implements ReplicaHold {
+  bytes = 0;
+  oldestAtMs: number | null = null;
+  firstIndex: bigint | null = 1n;
+  readonly released: bigint[] = [];
+  lost: { fromIndex: bigint; toIndex: bigint } | null = null;
+
+  release(index: bigint): void {
+    this.released.push(index);
+  }
+  letGo(): { fromIndex: bigint; toIndex: bigint } | null {
+    this.bytes = 0;
+    return this.lost;
+  }
+  drop(): void {
+    this.bytes = 0;
+  }
+}
+
+class ScriptedMarkers implements MarkerWriter {
+  readonly written: ApplyMarker[] = [];
+  readonly failures: Error[] = [];
+
+  async write(_tablet: object, marker: ApplyMarker): Promise<void> {
+    const failure = this.failures.shift();
+    await sleep(1);
+    if (failure) throw failure;
+    this.written.push(marker);
+  }
+}
+
+function keep(
+  t: TestContext,
+  options: {
+    maxBytes?: number;
+    maxAgeMs?: number;
+    lines?: LogLine[];
+    intervalMs?: number;
+    releaseDelayMs?: number;
+  } = {},
+) {
+  const [feed, hold, markers] = [new ScriptedFeed(), new CountingHold(), new ScriptedMarkers()];
+  const keeper = new ReplicaKeeper({
+    tabletId: 'tablet',
+    openLog: (signal) => {
+      signal.addEventListener('abort', () => {
+        feed.tell(new Error('closed'));
+      });
+      return feed;
+    },
+    hold,
+    markers,
+    sidecarId: 'us',
+    limits: { markerIntervalMs: options.intervalMs ?? 5, retryBaseMs: 2, retryCapMs: 10 },
+    releaseDelayMs: options.releaseDelayMs ?? 0,
+    maxBytes: options.maxBytes ?? 0,
+    maxAgeMs: options.maxAgeMs ?? 0,
+    onMarkerWritten: () => undefined,
+    logger: keepingLogger(options.lines),
+  });
+  t.after(() => keeper[Symbol.asyncDispose]());
+  return { feed, hold, markers, keeper };
+}
+
+describe('the keeper of a replica', () => {
+  it('lets nothing go before the log was read once, and then what the markers in it allow', async (t) => {
+    const { feed, hold, keeper } = keep(t);
+    keeper.setStreams(
+      'table',
+      [
+        { generation: 'one', startIndex: 3n },
+        { generation: 'two', startIndex: 5n },
+      ],
+      SURE,
+    );
+    feed.tell(markerEntry(20, marked('one', 18), marked('two', 9)));
+    await eventually('the marker is read', () => keeper.marked('one') !== null);
+    assert.deepEqual([hold.released, keeper.caughtUp], [[], false]);
+    feed.tell({ kind: 'idle' });
+    await eventually('it is caught up', () => keeper.caughtUp);
+    await eventually('something is let go of', () => hold.released.length === 1);
+    assert.deepEqual(hold.released, [9n], 'up to the one that is furthest behind');
+    feed.tell(markerEntry(21, marked('two', 12)), markerEntry(22, marked('two', 11)));
+    await eventually('more is let go of', () => hold.released.length === 2);
+    assert.deepEqual(hold.released, [9n, 12n], 'an older marker takes nothing back');
+    assert.equal(keeper.lastIndex, 22n);
+    feed.tell(markerEntry(23, marked('two', 23), marked('one', 90)));
+    feed.tell(markerEntry(24, marked('two', 13)));
+    await eventually('the next one is read', () => hold.released.length === 3);
+    assert.deepEqual(hold.released, [9n, 12n, 13n], 'a marker that speaks of what comes after it is none of ours');
+  });
+
+  it('writes what was acknowledged, and lets go only when that is written', async (t) => {
+    const { feed, hold, markers, keeper } = keep(t);
+    keeper.setStreams('table', [{ generation: 'one', startIndex: 0n }], SURE);
+    feed.tell({ kind: 'idle' });
+    await eventually('it is caught up', () => keeper.caughtUp);
+    markers.failures.push(new MarkerError('not-leader', 'no leader'), new MarkerError('retry', 'busy'));
+    keeper.acked('one', positionAt(7), 7n, SINK);
+    assert.deepEqual(hold.released, []);
+    await eventually('the marker is written', () => markers.written.length === 1);
+    assert.deepEqual(markers.written, [{ sidecar: 'us', streams: [marked('one', 7)] }]);
+    await eventually('it is let go of', () => hold.released.length === 1);
+    assert.deepEqual(hold.released, [7n]);
+  });
+
+  it('keeps what a stream needs that is made before it is let go of', async (t) => {
+    const { feed, hold, keeper } = keep(t, { releaseDelayMs: 100 });
+    keeper.setStreams('table', [{ generation: 'one', startIndex: 0n }], SURE);
+    feed.tell(markerEntry(20, marked('one', 18)), { kind: 'idle' });
+    await eventually('it is caught up', () => keeper.caughtUp);
+    keeper.setStreams(
+      'table',
+      [
+        { generation: 'one', startIndex: 0n },
+        { generation: 'new', startIndex: 12n },
+      ],
+      SURE,
+    );
+    await eventually('something is let go of', () => hold.released.length === 1);
+    assert.deepEqual(hold.released, [12n]);
+  });
+
+  it('begets no marker by a marker', async (t) => {
+    const { feed, markers, keeper } = keep(t);
+    keeper.setStreams('table', [{ generation: 'one', startIndex: 0n }], SURE);
+    feed.tell({ kind: 'idle' });
+    await eventually('it is caught up', () => keeper.caughtUp);
+    keeper.acked('one', positionAt(7), 7n, SINK);
+    await eventually('the marker is written', () => markers.written.length === 1);
+    keeper.acked('one', positionAt(8), 7n, SINK); // 8 is the marker
+    await sleep(30);
+    assert.equal(markers.written.length, 1);
+  });
+
+  it('writes what is due when shipping ends or it is flushed, whatever the interval', async (t) => {
+    const { feed, markers, keeper } = keep(t, { intervalMs: 60_000 });
+    keeper.setStreams('table', [{ generation: 'one', startIndex: 0n }], SURE);
+    feed.tell({ kind: 'idle' });
+    await eventually('it is caught up', () => keeper.caughtUp);
+    keeper.acked('one', positionAt(7), 7n, SINK);
+    await eventually('the first marker goes at once', () => markers.written.length === 1);
+    keeper.acked('one', positionAt(9), 9n, SINK);
+    await sleep(20);
+    assert.equal(markers.written.length, 1);
+    keeper.shippingEnded('one');
+    await keeper.flush(AbortSignal.timeout(5_000));
+    assert.deepEqual(markers.written.at(-1)?.streams, [marked('one', 9)]);
+  });
+
+  it('says of a bounded hold what is lost of what a stream still needs', async (t) => {
+    const { feed, hold, keeper } = keep(t, { maxBytes: 1_000 });
+    keeper.setStreams('table', [{ generation: 'one', startIndex: 4n }], SURE);
+    feed.tell({ kind: 'idle' });
+    await eventually('it is caught up', () => keeper.caughtUp);
+    hold.bytes = 900;
+    assert.equal(keeper.enforceLimits(Date.now()), null);
+    hold.bytes = 1_100;
+    hold.lost = { fromIndex: 1n, toIndex: 3n };
+    assert.equal(keeper.enforceLimits(Date.now()), null, 'nothing that is needed');
+    hold.bytes = 1_100;
+    hold.lost = { fromIndex: 1n, toIndex: 30n };
+    const lost = keeper.enforceLimits(Date.now());
+    assert.deepEqual([lost?.fromIndex, lost?.toIndex], [5n, 30n]);
+    assert.match(lost!.why, /1100 bytes were held, SPOOR_HOLD_MAX_BYTES is 1000/);
+  });
+
+  it('knows how long a bounded hold by age still lasts', (t) => {
+    const { hold, keeper } = keep(t, { maxAgeMs: 60_000 });
+    assert.equal(keeper.secondsUntilLimit(1_000_000), null);
+    hold.oldestAtMs = 970_000;
+    assert.equal(keeper.secondsUntilLimit(1_000_000), 30);
+  });
+
+  it('says once that a log cannot be read, and holds on', async (t) => {
+    const lines: LogLine[] = [];
+    const { feed, hold, keeper } = keep(t, { lines });
+    keeper.setStreams('table', [{ generation: 'one', startIndex: 0n }], SURE);
+    feed.tell(new Error('torn'));
+    await eventually('it is said', () => lines.some(({ level }) => level === 'warn'));
+    await eventually('who ships may meet it too', () => keeper.caughtUp);
+    assert.deepEqual(hold.released, []);
+  });
+});
+
+describe('where a stream goes on', () => {
+  it('is its start or its marker, whichever is further', () => {
+    assert.deepEqual(furthestStart(positionAt(5), null), positionAt(5));
+    assert.deepEqual(furthestStart(positionAt(5), positionAt(4)), positionAt(5));
+    assert.deepEqual(furthestStart(positionAt(5), positionAt(6)), positionAt(6));
+  });
+});

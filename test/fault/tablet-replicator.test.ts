@@ -1,0 +1,281 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { Change } from '../../src/change/change.ts';
+import type { SinkRecord } from '../../src/change/record.ts';
+import { SpoorError } from '../../src/errors.ts';
+import { MIN_OPID } from '../../src/kudu/opid.ts';
+import type { ChangeRead, ChangeSource } from '../../src/replication/tablet-replicator.ts';
+import { TabletReplicator } from '../../src/replication/tablet-replicator.ts';
+import type { ReplicationMetrics } from '../../src/replication/views.ts';
+import type { Sink, SinkPosition, TabletWriter } from '../../src/sinks/sink.ts';
+import { SinkError } from '../../src/sinks/sink.ts';
+import { Slots } from '../../src/util/slots.ts';
+import { eventually } from '../support/eventually.ts';
+import { keepingLogger, type LogLine } from '../support/loggers.ts';
+import { MemorySink, MemoryStore } from '../support/memory-sink.ts';
+
+/** The replicator with its real core, over a log and a sink whose faults are scripted. */
+describe('tablet replicator under faults', () => {
+  it('delivers each operation once and in order, when writes fail before and after they took effect', async () => {
+    const store = new MemoryStore();
+    const replicator = start({
+      store,
+      sink: new FaultySink(store, ['before', 'after', 'after', 'before', 'after']),
+      ops: 20,
+    });
+    await eventually('all is shipped', () => store.records.length >= 20 && replicator.view(Date.now()).lagOps === 0);
+    assert.deepEqual(positionsIn(store), range(1, 20));
+    assert.equal(await replicator.stop(), 'stopped');
+  });
+
+  it('goes on after a clean stop, and after one that was cut short, without a repeat', async () => {
+    const store = new MemoryStore();
+    const first = start({ store, ops: 7 });
+    await eventually('all is shipped', () => store.records.length === 7);
+    await first.stop();
+    const second = start({ store, ops: 12 });
+    await eventually('the rest is shipped', () => store.records.length === 12);
+    await second.stop(AbortSignal.abort(new Error('hurry')));
+    assert.deepEqual(positionsIn(store), range(1, 12));
+  });
+
+  it('is blocked with the reason while the sink is away, says so once, and goes on by itself', async () => {
+    const store = new MemoryStore();
+    store.outage = new SinkError('refused', 'topic cdc.t is missing');
+    const lines: LogLine[] = [];
+    const replicator = start({ store, ops: 3, lines });
+    const blocked = await eventually('it is blocked', () => {
+      const view = replicator.view(Date.now());
+      return view.state === 'blocked' ? view : null;
+    });
+    assert.equal(blocked.error?.code, 'SPOOR_SINK_REFUSED');
+    assert.match(blocked.error.message, /cdc\.t is missing/);
+    store.outage = null;
+    await eventually('all is shipped', () => store.records.length === 3);
+    assert.equal(replicator.view(Date.now()).state, 'running');
+    assert.equal(lines.filter(({ level }) => level === 'error').length, 1);
+    await replicator.stop();
+  });
+
+  it('stops when another writer takes the tablet over', async () => {
+    const store = new MemoryStore();
+    const log = new ScriptedLog(range(1, 3));
+    const old = start({ store, log });
+    await eventually('the first are shipped', () => store.records.length === 3);
+    const successor = start({ store, ops: 3 });
+    await eventually('the successor runs', () => successor.view(Date.now()).state === 'running');
+    log.add(4);
+    assert.equal(await old.done, 'fenced');
+    assert.deepEqual(positionsIn(store), range(1, 3));
+    await successor.stop();
+  });
+
+  it('says so once when it goes on in another sink than the one that the marker spoke of', async () => {
+    for (const [startSink, warnings] of [
+      ['memory:0', 1],
+      ['memory:1', 0],
+      ['', 0],
+    ] as const) {
+      const [store, lines] = [new MemoryStore(), [] as LogLine[]];
+      const replicator = start({ store, ops: 3, lines, startSink });
+      await eventually('it is shipped', () => store.records.length === 3);
+      await replicator.stop();
+      assert.equal(lines.filter(({ level }) => level === 'warn').length, warnings, startSink);
+    }
+  });
+
+  it('is stalled when its server commits more and its log does not go on', async () => {
+    const store = new MemoryStore();
+    const replicator = start({ store, log: new ScriptedLog(range(1, 3)) });
+    await eventually('it is shipped', () => store.records.length === 3);
+    const laterMs = (): number => Date.now() + 40_000;
+    assert.equal(replicator.view(laterMs()).state, 'running', 'there is nothing to ship');
+    replicator.noteCommitted({ term: 1n, index: 9n });
+    assert.equal(replicator.view(Date.now()).state, 'running', 'it may only be late');
+    assert.equal(replicator.view(laterMs()).state, 'stalled');
+    assert.equal(replicator.view(Date.now()).lagOps, 6);
+    await replicator.stop();
+  });
+
+  it('ships what came before a gap, then stays at it and says from where', async () => {
+    const store = new MemoryStore();
+    const failure = new SpoorError('SPOOR_WAL_GAP', 'index 6 is gone');
+    const replicator = start({ store, log: new ScriptedLog(range(1, 5), failure) });
+    await eventually('it stands at the gap', () => replicator.view(Date.now()).state === 'gap');
+    await eventually('what came before is shipped', () => store.records.length === 5);
+    assert.equal(replicator.view(Date.now()).applyOpId, '1.5');
+    assert.match(replicator.view(Date.now()).error?.message ?? '', /index 6 is gone/);
+    await replicator.stop();
+  });
+
+  it('is blocked, and ships nothing of it, where the log has what it cannot ship', async () => {
+    const store = new MemoryStore();
+    const failure = new SpoorError('SPOOR_TRANSACTION_UNSUPPORTED', 'operation 1.3 belongs to a transaction');
+    const replicator = start({ store, log: new ScriptedLog(range(1, 2), failure) });
+    await eventually('it is blocked', () => replicator.view(Date.now()).state === 'blocked');
+    await eventually('what came before is shipped', () => store.records.length === 2);
+    assert.equal(replicator.view(Date.now()).error?.code, 'SPOOR_TRANSACTION_UNSUPPORTED');
+    await replicator.stop();
+  });
+
+  it('opens a log that could not be read again, where it stopped', async () => {
+    const store = new MemoryStore();
+    const logs = [new ScriptedLog(range(1, 4), new Error('EIO')), new ScriptedLog(range(5, 8))];
+    const opened: string[] = [];
+    const replicator = start({
+      store,
+      openLog: (after) => {
+        opened.push(String(after.opId.index));
+        return logs.shift()!;
+      },
+    });
+    await eventually('all is shipped', () => store.records.length === 8);
+    assert.deepEqual(opened, ['0', '4']);
+    await replicator.stop();
+  });
+
+  it('ends when the tablet is gone, with all of it shipped', async () => {
+    const store = new MemoryStore();
+    const replicator = start({ store, log: new ScriptedLog(range(1, 5), 'gone') });
+    assert.equal(await replicator.done, 'tablet-gone');
+    assert.deepEqual(positionsIn(store), range(1, 5));
+  });
+});
+
+/** Gives the operations with these indexes, then fails, is gone, or waits for more. */
+class ScriptedLog implements ChangeSource {
+  readonly #indexes: number[];
+  readonly #end: Error | 'gone' | null;
+  #wake: () => void = () => undefined;
+  #isClosed = false;
+
+  constructor(indexes: readonly number[], end: Error | 'gone' | null = null) {
+    this.#indexes = [...indexes];
+    this.#end = end;
+  }
+
+  get committed(): typeof MIN_OPID {
+    return MIN_OPID;
+  }
+
+  add(index: number): void {
+    this.#indexes.push(index);
+    this.#wake();
+  }
+
+  async next(): Promise<ChangeRead | { readonly kind: 'gone' }> {
+    for (;;) {
+      if (this.#isClosed) throw new Error('closed');
+      const index = this.#indexes.shift();
+      if (index !== undefined) return readOf(index);
+      if (this.#end === 'gone') return { kind: 'gone' };
+      if (this.#end) throw this.#end;
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    this.#wake();
+    return Promise.resolve();
+  }
+}
+
+/** Fails the first writes as scripted: before they took effect, or after, so that only the answer is lost. */
+class FaultySink implements Sink {
+  readonly #inner: MemorySink;
+  readonly #faults: ('before' | 'after')[];
+
+  constructor(store: MemoryStore, faults: ('before' | 'after')[]) {
+    this.#inner = new MemorySink(store);
+    this.#faults = faults;
+  }
+
+  async openTablet(...args: Parameters<Sink['openTablet']>): Promise<TabletWriter> {
+    const writer = await this.#inner.openTablet(...args);
+    return {
+      position: writer.position,
+      write: async (...write) => {
+        const fault = this.#faults.shift();
+        if (fault !== 'before') await writer.write(...write);
+        if (fault) throw new SinkError('unavailable', `lost ${fault} it took effect`);
+      },
+      [Symbol.asyncDispose]: () => writer[Symbol.asyncDispose](),
+    };
+  }
+
+  check(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#inner[Symbol.asyncDispose]();
+  }
+}
+
+function start(options: {
+  store: MemoryStore;
+  sink?: Sink;
+  ops?: number;
+  log?: ChangeSource;
+  openLog?: (after: SinkPosition) => ChangeSource;
+  lines?: LogLine[];
+  startSink?: string;
+}): TabletReplicator {
+  const { store, ops = 0, log } = options;
+  const all = (after: SinkPosition): ChangeSource => new ScriptedLog(range(Number(after.opId.index) + 1, ops));
+  return new TabletReplicator({
+    stream: { name: 's', generation: 'g' },
+    tablet: { tableId: 'table', tabletId: 'tablet' },
+    start: { opId: MIN_OPID, tableName: 't', schemaVersion: 0 },
+    startSink: options.startSink ?? '',
+    announcesSchemaAt: MIN_OPID,
+    onAcked: () => undefined,
+    sink: options.sink ?? new MemorySink(store),
+    openLog: options.openLog ?? ((after) => log ?? all(after)),
+    encode: (change) => [recordOf(change)],
+    shipsSchema: true,
+    limits: {
+      maxBatchBytes: 30,
+      maxQueuedBytes: 60,
+      minWriteIntervalMs: 0,
+      maxWriteIntervalMs: 100,
+      positionIntervalMs: 10,
+      positionRefreshMs: 60_000,
+      retryBaseMs: 1,
+      retryCapMs: 5,
+    },
+    writeSlots: new Slots(1),
+    metrics: NO_METRICS,
+    logger: keepingLogger(options.lines),
+  });
+}
+
+const NO_METRICS: ReplicationMetrics = {
+  shipped: () => undefined,
+  rowsRejected: () => undefined,
+  sinkError: () => undefined,
+  leaderChange: () => undefined,
+};
+
+function readOf(index: number): ChangeRead {
+  const opId = { term: 1n, index: BigInt(index) };
+  const tablet = { tableId: 'table', tabletId: 'tablet', tableName: 't' };
+  const after = { tableName: 't', schema: { columns: [] } };
+  const change: Change = { kind: 'schema', tablet, opId, hybridTime: 0n, version: index, before: after, after };
+  const read = { kind: 'changes' as const, upTo: opId, hybridTime: 0n, tableName: 't', schemaVersion: 0 };
+  return { ...read, changes: [change], rejectedRows: 0, bytes: 10, onlyMarkers: false };
+}
+
+function recordOf({ opId, tablet }: Change): SinkRecord {
+  const position = `${tablet.tabletId}/${opId.term}.${opId.index}.0`;
+  return { kind: 'schema', table: tablet.tableName, key: Buffer.alloc(0), value: null, position, timestampMs: 0 };
+}
+
+function positionsIn(store: MemoryStore): number[] {
+  return store.records.map(({ position }) => Number(position.split('.')[1]));
+}
+
+function range(from: number, to: number): number[] {
+  return Array.from({ length: Math.max(0, to - from + 1) }, (_, i) => from + i);
+}

@@ -1,0 +1,386 @@
+import assert from 'node:assert/strict';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { after, before, beforeEach, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { runCli } from '../../src/cli/program.ts';
+import { startControlServer, type ControlServer } from '../../src/control/server.ts';
+import { SPOOR_VERSION } from '../../src/util/version.ts';
+import { keepingLogger } from '../support/loggers.ts';
+import { MemoryControlPlane } from '../support/memory-control-plane.ts';
+
+const SOURCE = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+const TSX = import.meta.resolve('tsx');
+const TOKEN = 'a-token-of-the-test';
+
+const dir = mkdtempSync(join(tmpdir(), 'spoor-cli-'));
+after(() => {
+  rmSync(dir, { recursive: true });
+});
+
+interface Ended {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Starts a program of this tree in a folder without `.env`, with no SPOOR_* variable but those given. */
+function start(program: string, args: readonly string[], env: Record<string, string> = {}): ChildProcess {
+  const own = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('SPOOR_')));
+  return spawn(process.execPath, ['--import', TSX, SOURCE(program), ...args], { cwd: dir, env: { ...own, ...env } });
+}
+
+function textOf(stream: Readable): () => string {
+  let text = '';
+  stream.on('data', (chunk: Buffer) => (text += chunk.toString()));
+  return () => text;
+}
+
+function ended(child: ChildProcess): Promise<Ended> {
+  const [out, err] = [textOf(child.stdout!), textOf(child.stderr!)];
+  return new Promise((resolve) => {
+    child.on('close', (code) => {
+      resolve({ code, out: out(), err: err() });
+    });
+  });
+}
+
+/** Runs a command line as a process. */
+function spoorProcess(args: readonly string[], env: Record<string, string> = {}): Promise<Ended> {
+  return ended(start('src/cli/main.ts', args, env));
+}
+
+/** Runs a command line here, which takes milliseconds where a process takes a second. */
+async function spoor(args: readonly string[], env: Record<string, string> = {}, stdin = ''): Promise<Ended> {
+  let [out, err] = ['', ''];
+  const code = await runCli(args, {
+    out: (text) => (out += text),
+    err: (text) => (err += text),
+    env,
+    cwd: dir,
+    readStdin: () => stdin,
+  });
+  return { code, out, err };
+}
+
+/** Resolves once the program has printed what is looked for. */
+function printed(child: ChildProcess, text: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const sofar = textOf(child.stdout!);
+    child.stdout!.on('data', () => {
+      if (sofar().includes(text)) resolve();
+    });
+    child.on('close', () => {
+      reject(new Error(`ended without ${text}: ${sofar()}`));
+    });
+  });
+}
+
+describe('wrong use: exit code 2, and standard output stays clean', () => {
+  const WRONG: { args: string[]; says: RegExp }[] = [
+    { args: [], says: /Usage: spoor/ },
+    { args: ['fly'], says: /unknown command 'fly'/ },
+    { args: ['stram'], says: /unknown command/ },
+    { args: ['run', '--fast'], says: /unknown option '--fast'/ },
+    { args: ['run', 'now'], says: /too many arguments/ },
+    { args: ['streams'], says: /Usage: spoor streams/ },
+    { args: ['streams', 'show'], says: /missing required argument 'stream'/ },
+    { args: ['streams', 'pause'], says: /missing required argument 'stream'/ },
+    { args: ['streams', 'resume', 'a', 'b'], says: /too many arguments/ },
+    { args: ['streams', 'create'], says: /missing: --name, --table, --topic/ },
+    { args: ['streams', 'list', '--url', 'localhost:8100'], says: /--url: got "localhost:8100"; allowed: http/ },
+    { args: ['wal', 'dump'], says: /missing required argument 'path'/ },
+    { args: ['verify'], says: /missing required argument 'stream'/ },
+    { args: ['demo', '--exit-after', 'soon'], says: /--exit-after/ },
+  ];
+  for (const { args, says } of WRONG)
+    it(`spoor ${args.join(' ')}`, async () => {
+      const { code, out, err } = await spoor(args);
+      assert.match(err, says);
+      assert.deepEqual([code, out], [2, '']);
+    });
+});
+
+describe('help and version: exit code 0', () => {
+  it('spoor --version, as a process', async () => {
+    assert.deepEqual(await spoorProcess(['--version']), { code: 0, out: `${SPOOR_VERSION}\n`, err: '' });
+  });
+
+  it('every command has --help', async () => {
+    const commands = ['', 'run', 'status', 'streams', 'wal', 'wal dump', 'verify', 'demo'];
+    commands.push(
+      ...['list', 'show', 'create', 'pause', 'resume', 'resync', 'delete'].map((verb) => `streams ${verb}`),
+    );
+    for (const command of commands) {
+      const { code, out, err } = await spoor([...command.split(' ').filter(Boolean), '--help']);
+      assert.match(out, new RegExp(`^Usage: spoor ${command}`));
+      assert.deepEqual([code, err], [0, ''], command);
+    }
+  });
+});
+
+describe('the configuration of spoor run', () => {
+  it('is refused with a line a fault and exit code 2, as a process', async () => {
+    const { code, out, err } = await spoorProcess(['run'], {
+      SPOOR_MODE: 'learner',
+      SPOOR_TSERVR: 'x',
+      SPOOR_HTTP_TOKEN: 'not good',
+    });
+    assert.deepEqual(err.split('\n'), [
+      'SPOOR_TSERVR: got ***; no such variable; did you mean SPOOR_TSERVER?',
+      'SPOOR_MODE: got "learner"; allowed: leader (learner is not supported yet by this version)',
+      'SPOOR_HTTP_TOKEN: got ***; allowed: visible ASCII characters without spaces',
+      'SPOOR_KUDU_MASTERS: not given; allowed: host:port,host:port,... (required)',
+      'SPOOR_TSERVER: not given; allowed: host:port, the port from 1 to 65535 (required in leader mode)',
+      'SPOOR_WAL_DIR: not given; allowed: the path of a folder (required in leader mode)',
+      '',
+    ]);
+    assert.deepEqual([code, out], [2, '']);
+  });
+});
+
+describe('a sidecar without its cluster', () => {
+  const env = {
+    SPOOR_KUDU_MASTERS: '127.0.0.1:1',
+    SPOOR_TSERVER: '127.0.0.1:1',
+    SPOOR_WAL_DIR: dir,
+    SPOOR_HTTP_TOKEN: TOKEN,
+  };
+
+  it('lives, is not ready, logs JSON lines without secrets, and ends in order at SIGTERM', async () => {
+    const port = await freePort();
+    const child = start('src/cli/main.ts', ['run'], { ...env, SPOOR_HTTP_LISTEN: `127.0.0.1:${port}` });
+    const end = ended(child);
+    await printed(child, 'control API listens');
+    const base = `http://127.0.0.1:${port}`;
+    assert.equal((await fetch(`${base}/healthz`)).status, 200);
+    const ready = await fetch(`${base}/readyz`);
+    assert.equal(ready.status, 503);
+    assert.match(await ready.text(), /kudu/);
+    assert.equal((await fetch(`${base}/metrics`)).status, 401);
+    const list = await spoor(['streams', 'list', '--url', base], { SPOOR_HTTP_TOKEN: TOKEN });
+    assert.equal(list.code, 1);
+    assert.match(list.err, /\(503\)/);
+    child.kill('SIGTERM');
+    const { code, out, err } = await end;
+    assert.equal(code, 0, out + err);
+    for (const line of out.trimEnd().split('\n')) assert.ok('msg' in (JSON.parse(line) as object), line);
+    assert.match(out, /stopped by SIGTERM/);
+    assert.ok(!out.includes(TOKEN));
+  });
+
+  it('fails with exit code 1 where the address is taken', async () => {
+    const taken = createServer();
+    await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
+    const listen = `127.0.0.1:${portOf(taken)}`;
+    const { code, out } = await spoorProcess(['run'], { ...env, SPOOR_HTTP_LISTEN: listen });
+    taken.close();
+    assert.match(out, /EADDRINUSE/);
+    assert.equal(code, 1);
+  });
+});
+
+describe('a program that does not stop', () => {
+  it('is ended when the limit has passed', async () => {
+    const child = start('test/support/stubborn.ts', ['50']);
+    const end = ended(child);
+    await printed(child, 'ready');
+    child.kill('SIGTERM');
+    assert.deepEqual(await end, { code: 11, out: 'ready\nasked\nlimit after SIGTERM\n', err: '' });
+  });
+
+  it('is ended at once by a second signal', async () => {
+    const child = start('test/support/stubborn.ts', ['60000']);
+    const end = ended(child);
+    await printed(child, 'ready');
+    child.kill('SIGINT');
+    await printed(child, 'asked');
+    child.kill('SIGTERM');
+    assert.deepEqual(await end, { code: 12, out: 'ready\nasked\nsecond after SIGTERM\n', err: '' });
+  });
+});
+
+describe('streams and status', () => {
+  const plane = new MemoryControlPlane();
+  let server: ControlServer;
+  let env: Record<string, string>;
+  before(async () => {
+    server = await startControlServer({
+      listen: { host: '127.0.0.1', port: 0 },
+      token: TOKEN,
+      plane,
+      metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
+      logger: keepingLogger(),
+      version: SPOOR_VERSION,
+    });
+    env = { SPOOR_HTTP_LISTEN: `127.0.0.1:${server.address.port}`, SPOOR_HTTP_TOKEN: TOKEN };
+  });
+  after(() => server.close());
+  beforeEach(async () => {
+    plane.failure = null;
+    await plane.deleteStream('orders');
+  });
+  const create = () =>
+    spoor(['streams', 'create', '--name', 'orders', '--table', 'shop.*', '--topic', 't', '--start', 'now'], env);
+
+  it('are created from flags, listed, shown and deleted, found by the environment', async () => {
+    const created = await create();
+    assert.match(created.out, /^name +orders\n/);
+    assert.deepEqual([created.code, created.err], [0, '']);
+    assert.match(
+      (await spoor(['streams', 'list'], env)).out,
+      /^NAME .*\norders {2}shop\.\* {2}kafka:t .* 1 running +2\n$/,
+    );
+    assert.match((await spoor(['streams', 'show', 'orders'], env)).out, /\ntables +shop\.\*\n/);
+    assert.deepEqual(await spoor(['streams', 'delete', 'orders'], env), {
+      code: 0,
+      out: 'deleted stream orders\n',
+      err: '',
+    });
+    assert.deepEqual(await spoor(['streams', 'list'], env), { code: 0, out: 'no streams\n', err: '' });
+  });
+
+  it('are created from a file, from standard input, and shown as JSON', async () => {
+    const definition = { name: 'orders', tables: ['a', 'b*'], start: 'now', sink: { type: 'kafka', topic: 't' } };
+    const file = join(dir, 'orders.json');
+    writeFileSync(file, JSON.stringify(definition));
+    const fromFile = await spoor(['streams', 'create', file, '--json'], env);
+    assert.equal(fromFile.code, 0, fromFile.err);
+    assert.deepEqual((JSON.parse(fromFile.out) as typeof definition).tables, ['a', 'b*']);
+    await plane.deleteStream('orders');
+    assert.equal((await spoor(['streams', 'create', '-'], env, JSON.stringify(definition))).code, 0);
+    const shown = await spoor(['streams', 'show', 'orders', '--json'], env);
+    assert.deepEqual(JSON.parse(shown.out), await plane.getStream('orders'));
+    const listed = await spoor(['streams', 'list', '--json'], env);
+    assert.deepEqual(JSON.parse(listed.out), await plane.listStreams());
+  });
+
+  it('are paused and resumed', async () => {
+    await create();
+    const paused = await spoor(['streams', 'pause', 'orders'], env);
+    assert.match(paused.out, /^name +orders\n[^]* leader +paused +7\.1040 /);
+    assert.deepEqual([paused.code, paused.err], [0, '']);
+    assert.match((await spoor(['streams', 'list'], env)).out, / 1 paused +2\n$/);
+    const resumed = await spoor(['streams', 'resume', 'orders', '--json'], env);
+    assert.deepEqual([resumed.code, JSON.parse(resumed.out)], [0, await plane.getStream('orders')]);
+    assert.match((await spoor(['streams', 'list'], env)).out, / 1 running +2\n$/);
+  });
+
+  it('status shows every tablet and every sidecar', async () => {
+    await create();
+    const { code, out } = await spoor(['status'], env);
+    assert.equal(code, 0);
+    assert.match(out, /^STREAM .*\norders .* leader +running +7\.1040 +7\.1042 .*\n\nSIDECAR .*\n127\.0\.0\.1:8100 /);
+    const json = JSON.parse((await spoor(['status', '--json'], env)).out) as { streams: unknown; sidecars: unknown };
+    assert.deepEqual(json, { streams: await plane.listStreams(), sidecars: await plane.listSidecars() });
+  });
+
+  const FAILED: { what: string; args: string[]; more?: Record<string, string>; says: RegExp }[] = [
+    {
+      what: 'no such stream',
+      args: ['streams', 'show', 'nope'],
+      says: /^Not Found \(404\): There is no stream named "nope"\.\n$/,
+    },
+    { what: 'nothing to delete', args: ['streams', 'delete', 'nope'], says: /\(404\)/ },
+    {
+      what: 'a wrong definition, with every fault',
+      args: [
+        'streams',
+        'create',
+        '--name',
+        'A',
+        '--table',
+        'x',
+        '--topic',
+        '{y}',
+        '--start',
+        'now',
+        '--partitions',
+        'many',
+      ],
+      says: /^Bad Request \(400\): .*\n {2}name: must be .*\n {2}sink\.topic: has an .*\n {2}sink\.partitions: must be .*\n$/,
+    },
+    {
+      what: 'what is not supported yet',
+      args: ['streams', 'create', '--name', 'a', '--table', 'x', '--topic', 'y'],
+      says: /^Not Implemented \(501\): .*\n {2}start: "snapshot" is not supported yet/,
+    },
+    {
+      what: 'nothing to pause',
+      args: ['streams', 'pause', 'nope'],
+      says: /^Not Found \(404\): There is no stream named "nope"\.\n$/,
+    },
+    { what: 'nothing to resume', args: ['streams', 'resume', 'nope', '--json'], says: /\(404\)/ },
+    { what: 'resync', args: ['streams', 'resync', 'orders', '--from', 'gap'], says: /\(501\): .*resync a stream/ },
+    { what: 'verify', args: ['verify', 'orders'], says: /^spoor verify is not in this version\n$/ },
+    { what: 'no token', args: ['streams', 'list'], more: { SPOOR_HTTP_TOKEN: '' }, says: /\(401\).*\n.*--token/ },
+    {
+      what: 'a wrong token',
+      args: ['streams', 'list', '--token', 'x'],
+      says: /\(401\): The bearer token is not the right one/,
+    },
+    { what: 'no file', args: ['streams', 'create', 'nope.json'], says: /^cannot read nope\.json: ENOENT/ },
+    { what: 'no log', args: ['wal', 'dump', '/no/such/segment'], says: /no\/such\/segment/ },
+  ];
+  for (const { what, args, more, says } of FAILED)
+    it(`fail with exit code 1 and the reason: ${what}`, async () => {
+      const { code, out, err } = await spoor(args, { ...env, ...more });
+      assert.match(err, says);
+      assert.deepEqual([code, out], [1, '']);
+    });
+
+  it('fail where nobody listens', async () => {
+    const url = `http://127.0.0.1:${await freePort()}`;
+    const { code, err } = await spoor(['status', '--url', url]);
+    assert.match(err, /^cannot reach http:.*: .*ECONNREFUSED/);
+    assert.equal(code, 1);
+  });
+
+  it('fail where the name is taken', async () => {
+    await create();
+    const { code, err } = await create();
+    assert.match(err, /^Conflict \(409\): .*"orders" already/);
+    assert.equal(code, 1);
+  });
+
+  it('refuse an unknown variable: exit code 2', async () => {
+    const { code, err } = await spoor(['streams', 'list'], { ...env, SPOOR_HTTP_TOKN: 'x' });
+    assert.match(err, /^SPOOR_HTTP_TOKN: got \*\*\*; no such variable; did you mean SPOOR_HTTP_TOKEN\?\n$/);
+    assert.equal(code, 2);
+  });
+
+  it('end quietly when nobody reads on', async () => {
+    const child = start('src/cli/main.ts', ['streams', 'list'], env);
+    child.stdout!.destroy();
+    const err = textOf(child.stderr!);
+    const code = await new Promise((resolve) => child.on('close', resolve));
+    assert.deepEqual([code, err()], [0, '']);
+  });
+
+  it('say so where something else answers', async () => {
+    const other = createServer((_request, response) => response.end('<html>'));
+    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+    const { code, err } = await spoor(['streams', 'list', '--url', `http://127.0.0.1:${portOf(other)}`]);
+    other.close();
+    assert.match(err, /did not answer JSON; is a Spoor sidecar listening there\?/);
+    assert.equal(code, 1);
+  });
+});
+
+function portOf(server: ReturnType<typeof createServer>): number {
+  const address = server.address();
+  assert.ok(typeof address === 'object' && address !== null);
+  return address.port;
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer();
+  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
+  const port = portOf(probe);
+  await new Promise((resolve) => probe.close(resolve));
+  return port;
+}

@@ -1,0 +1,628 @@
+import assert from 'node:assert/strict';
+import { connect } from 'node:net';
+import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
+import { startControlServer, type ControlServer } from '../../src/control/server.ts';
+import {
+  problem,
+  readiness,
+  sidecarView,
+  streamView,
+  tabletView as tabletViewSchema,
+} from '../../src/control/schemas.ts';
+import { SpoorError } from '../../src/errors.ts';
+import { KuduError } from '../../src/kudu/errors.ts';
+import { formatOpId } from '../../src/kudu/opid.ts';
+import type { SidecarView, StreamView, TabletView } from '../../src/replication/views.ts';
+import type * as z from 'zod';
+import { keepingLogger, type LogLine } from '../support/loggers.ts';
+import { MemoryControlPlane, tabletView } from '../support/memory-control-plane.ts';
+
+const ORDERS = { name: 'orders', tables: ['shop.*'], start: 'now', sink: { type: 'kafka', topic: 'cdc.{table}' } };
+const TOKEN = 'a-token-of-the-test';
+
+interface Answer {
+  readonly status: number;
+  readonly type: string;
+  readonly headers: Headers;
+  readonly body: unknown;
+}
+
+const plane = new MemoryControlPlane();
+const lines: LogLine[] = [];
+let server: ControlServer;
+let base: string;
+
+async function start(token: string | null): Promise<ControlServer> {
+  return startControlServer({
+    listen: { host: '127.0.0.1', port: 0 },
+    token,
+    plane,
+    metrics: { contentType: 'text/plain; version=0.0.4', text: () => Promise.resolve('spoor_lag_ops 0\n') },
+    logger: keepingLogger(lines),
+    version: '1.2.3',
+  });
+}
+
+async function call(method: string, path: string, init: RequestInit = {}, from = base): Promise<Answer> {
+  const response = await fetch(from + path, { method, ...init });
+  const text = await response.text();
+  const type = response.headers.get('content-type') ?? '';
+  const body: unknown = type.includes('json') && method !== 'HEAD' ? JSON.parse(text) : text;
+  return { status: response.status, type, headers: response.headers, body };
+}
+
+async function* chunksOf(chunks: readonly Uint8Array[], failure?: Error): AsyncGenerator<Uint8Array> {
+  yield* chunks;
+  await Promise.resolve();
+  if (failure) throw failure;
+}
+
+const post = (path: string, body: unknown) =>
+  call('POST', path, { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+
+/** Holds an answer against RFC 9457 and the API's own schema of problems. */
+function assertProblem(answer: Answer, status: number, detail: RegExp): z.output<typeof problem> {
+  assert.equal(answer.status, status);
+  assert.match(answer.type, /^application\/problem\+json/);
+  const parsed = problem.parse(answer.body);
+  assert.equal(parsed.status, status);
+  assert.match(parsed.detail, detail);
+  return parsed;
+}
+
+before(async () => {
+  server = await start(null);
+  base = `http://127.0.0.1:${server.address.port}`;
+});
+after(() => server.close());
+beforeEach(() => {
+  plane.failure = null;
+  lines.length = 0;
+});
+
+describe('streams', () => {
+  beforeEach(() => plane.deleteStream('orders'));
+
+  it('are created, listed, shown and deleted', async () => {
+    const created = await post('/v1/streams', ORDERS);
+    assert.equal(created.status, 201);
+    assert.equal(created.headers.get('location'), '/v1/streams/orders');
+    assert.match(created.type, /^application\/json/);
+    const stream = {
+      ...ORDERS,
+      sink: {
+        ...ORDERS.sink,
+        delivery: 'exactly-once',
+        partitions: -1,
+        replicationFactor: -1,
+        createTopics: true,
+        schemaTopic: 'spoor.schema-changes',
+      },
+      format: { type: 'json' },
+      images: 'changed',
+      tombstones: true,
+      createdAt: '2026-01-02T03:04:05.678Z',
+      tablets: [tabletView()],
+    };
+    assert.deepEqual(created.body, stream);
+    assert.deepEqual((await call('GET', '/v1/streams')).body, [stream]);
+    assert.deepEqual((await call('GET', '/v1/streams/orders')).body, stream);
+    const deleted = await call('DELETE', '/v1/streams/orders');
+    assert.deepEqual([deleted.status, deleted.body], [204, '']);
+    assertProblem(await call('GET', '/v1/streams/orders'), 404, /no stream named "orders"/);
+    assert.deepEqual((await call('GET', '/v1/streams')).body, []);
+  });
+
+  it('are paused and resumed, as often as it is said', async () => {
+    const created = (await post('/v1/streams', ORDERS)).body as StreamView;
+    const paused = { ...created, tablets: [tabletView({ state: 'paused' })] };
+    for (const [verb, expected] of [
+      ['pause', paused],
+      ['pause', paused],
+      ['resume', created],
+      ['resume', created],
+    ] as const) {
+      const answer = await call('POST', `/v1/streams/orders/${verb}`);
+      assert.deepEqual([answer.status, answer.body], [200, expected]);
+      assert.match(answer.type, /^application\/json/);
+      assert.deepEqual(streamView.parse(answer.body), expected);
+      assert.deepEqual((await call('GET', '/v1/streams/orders')).body, expected);
+    }
+    await post('/v1/streams/orders/pause', {});
+    assert.equal((await call('DELETE', '/v1/streams/orders')).status, 204);
+    for (const verb of ['pause', 'resume'])
+      assertProblem(await call('POST', `/v1/streams/orders/${verb}`), 404, /no stream named "orders"/);
+  });
+
+  it('that cannot be paused or resumed because Kudu is away are answered 503', async () => {
+    plane.failure = new SpoorError('SPOOR_KUDU_UNAVAILABLE', 'not connected');
+    for (const verb of ['pause', 'resume']) {
+      const { code } = assertProblem(await call('POST', `/v1/streams/orders/${verb}`), 503, /^not connected$/);
+      assert.equal(code, 'SPOOR_KUDU_UNAVAILABLE');
+    }
+    plane.failure = null;
+  });
+
+  it('have names of their own: 409', async () => {
+    await post('/v1/streams', ORDERS);
+    const { title } = assertProblem(await post('/v1/streams', ORDERS), 409, /"orders" already/);
+    assert.equal(title, 'Conflict');
+  });
+
+  it('that are wrong are answered 400 with every fault of the body', async () => {
+    const answer = await post('/v1/streams', { ...ORDERS, name: 'A', sink: { type: 'kafka', topic: '{x}' }, more: 1 });
+    const { errors, title } = assertProblem(answer, 400, /definition/);
+    assert.equal(title, 'Bad Request');
+    assert.deepEqual(errors?.map(({ path }) => path).sort(), ['more', 'name', 'sink.topic']);
+    assert.ok(errors.every(({ message }) => message.length > 0));
+    assert.deepEqual(await plane.listStreams(), []);
+  });
+
+  it('that this version cannot serve are answered 501 with the reason', async () => {
+    const { errors, code } = assertProblem(
+      await post('/v1/streams', { ...ORDERS, start: 'snapshot' }),
+      501,
+      /cannot do yet/,
+    );
+    assert.equal(code, 'SPOOR_NOT_SUPPORTED');
+    assert.deepEqual(errors, [
+      { path: 'start', message: '"snapshot" is not supported yet by this version; use "now"' },
+    ]);
+  });
+
+  it('need a body', async () => {
+    const { errors } = assertProblem(await call('POST', '/v1/streams'), 400, /definition/);
+    assert.deepEqual(errors, [{ path: '', message: 'is required' }]);
+    const headers = { 'content-type': 'application/json' };
+    assertProblem(await call('POST', '/v1/streams', { headers, body: '' }), 400, /empty/);
+  });
+
+  it('in malformed JSON are answered 400, also where it would poison prototypes', async () => {
+    const headers = { 'content-type': 'application/json' };
+    for (const body of [
+      '{"name":',
+      'null x',
+      '{"__proto__":{"name":"x"}}',
+      '{"name":"a","constructor":{"prototype":{}}}',
+    ])
+      assertProblem(await call('POST', '/v1/streams', { headers, body }), 400, /JSON/);
+  });
+
+  it('in another content type are answered 415', async () => {
+    for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'application/xml', 'nonsense'])
+      assertProblem(
+        await call('POST', '/v1/streams', { headers: { 'content-type': type }, body: '{}' }),
+        415,
+        /application\/json/,
+      );
+  });
+
+  it('that are too large are answered 413', async () => {
+    const answer = await post('/v1/streams', { ...ORDERS, tables: ['x'.repeat(1 << 20)] });
+    assertProblem(answer, 413, /too large/);
+  });
+
+  it('whose name is not there are answered 404, whatever the name', async () => {
+    for (const path of ['nope', '%2e%2e', 'a%2Fb', '%F0%9F%90%9F', 'x'.repeat(99)]) {
+      assertProblem(await call('GET', `/v1/streams/${path}`), 404, /no|nothing/);
+      assertProblem(await call('DELETE', `/v1/streams/${path}`), 404, /no|nothing/);
+    }
+    assertProblem(await call('GET', `/v1/streams/${'x'.repeat(2000)}`), 414, /URL/);
+  });
+});
+
+describe('the cluster', () => {
+  it('shows its own tablets and every sidecar', async () => {
+    assert.deepEqual((await call('GET', '/v1/local')).body, [tabletView()]);
+    const { body } = await call('GET', '/v1/sidecars');
+    assert.deepEqual(body, await plane.listSidecars());
+    assert.ok(Array.isArray(body) && sidecarView.safeParse(body[0]).success);
+  });
+});
+
+describe('the held log of a tablet', () => {
+  const ID = '0123456789abcdef0123456789abcdef';
+  const PATH = `/v1/local/tablets/${ID}/log`;
+  afterEach(() => {
+    plane.heldLog = () => null;
+  });
+
+  it('is streamed from where it is asked for', async () => {
+    const asked: string[] = [];
+    plane.heldLog = (tabletId, after) => {
+      asked.push(`${tabletId} ${formatOpId(after)}`);
+      return chunksOf([Buffer.from('one'), Buffer.alloc(0), Buffer.from(' two')]);
+    };
+    const answer = await call('GET', `${PATH}?after=7.1042`);
+    assert.deepEqual([answer.status, answer.type, answer.body], [200, 'application/octet-stream', 'one two']);
+    assert.deepEqual(asked, [`${ID} 7.1042`]);
+  });
+
+  it('is 404 where nothing of it is held', async () => {
+    assertProblem(await call('GET', `${PATH}?after=0.0`), 404, new RegExp(`holds nothing of .* ${ID}`));
+  });
+
+  it('is 400 with what was given and what is allowed', async () => {
+    for (const [path, given] of [
+      [PATH, 'after: got nothing; allowed: <term>.<index>'],
+      [`${PATH}?after=`, 'after: got ""; allowed'],
+      [`${PATH}?after=7`, 'after: got "7"; allowed'],
+      [`${PATH}?after=-1.2`, 'after: got "-1.2"; allowed'],
+      [`${PATH}?after=1.2.3`, 'after: got "1.2.3"; allowed'],
+      [`${PATH}?after=1.2&after=1.3`, 'after: got ["1.2","1.3"]; allowed'],
+      [`${PATH}?after=1.99999999999999999999`, 'after: got "1.9'],
+      ['/v1/local/tablets/0123/log?after=1.2', `id: got "0123"; allowed: a tablet's id: 32 hexadecimal digits`],
+      ['/v1/local/tablets/..%2f..%2fwals/log?after=1.2', 'id: got "../../wals"; allowed'],
+      [`/v1/local/tablets/${ID.toUpperCase()}/log?after=1.2`, 'id: got "0123456789ABCDEF'],
+    ] as const) {
+      const { detail, errors } = assertProblem(await call('GET', path), 400, /allowed/);
+      assert.ok(detail.startsWith(given), detail);
+      assert.deepEqual(
+        errors?.map(({ path: at, message }) => `${at}: ${message}`),
+        [detail],
+      );
+    }
+    const both = assertProblem(await call('GET', '/v1/local/tablets/x/log?after=y'), 400, /id: .*; after: /);
+    assert.deepEqual(
+      both.errors?.map(({ path }) => path),
+      ['id', 'after'],
+    );
+  });
+
+  it('is 503 while Kudu is waited for, and not to be had by HEAD', async (t) => {
+    t.mock.method(plane, 'openHeldLog', () => {
+      throw new SpoorError('SPOOR_KUDU_UNAVAILABLE', 'not connected');
+    });
+    assertProblem(await call('GET', `${PATH}?after=1.2`), 503, /^not connected$/);
+    assert.equal((await call('HEAD', `${PATH}?after=1.2`)).status, 405);
+  });
+
+  it('that cannot be read is an error: 500 before the first byte, a cut connection after it', async () => {
+    plane.heldLog = () => chunksOf([], new SpoorError('SPOOR_WAL_CORRUPT', 'wal-000000001 byte 7: broken'));
+    const { code } = assertProblem(await call('GET', `${PATH}?after=1.2`), 500, /byte 7/);
+    assert.equal(code, 'SPOOR_WAL_CORRUPT');
+    plane.heldLog = () => chunksOf([Buffer.from('half')], new Error('broken'));
+    const response = await fetch(`${base}${PATH}?after=1.2`);
+    assert.equal(response.status, 200);
+    await assert.rejects(response.text());
+  });
+
+  it('is read only as fast as it is taken, and no more once its taker is gone', async () => {
+    let sent = 0;
+    let ended: () => void = () => undefined;
+    const end = new Promise<void>((resolve) => (ended = resolve));
+    async function* endless(): AsyncGenerator<Uint8Array> {
+      try {
+        for (;;) {
+          sent++;
+          yield Buffer.alloc(1 << 20);
+          await setImmediate();
+        }
+      } finally {
+        ended();
+      }
+    }
+    plane.heldLog = endless;
+    const taker = new AbortController();
+    const response = await fetch(`${base}${PATH}?after=1.2`, { signal: taker.signal });
+    assert.equal(response.status, 200);
+    // Nobody reads: what the sockets and fetch itself take is bounded.
+    let before = -1;
+    while (sent > before) {
+      before = sent;
+      await sleep(100);
+    }
+    assert.ok(sent < 50, `${sent} MiB were read`);
+    taker.abort();
+    await end;
+  });
+
+  it('does not keep a sidecar from stopping', async () => {
+    const closing = await start(null);
+    let ended = false;
+    async function* slow(): AsyncGenerator<Uint8Array> {
+      try {
+        for (;;) {
+          yield Buffer.from('x');
+          await sleep(5);
+        }
+      } finally {
+        ended = true;
+      }
+    }
+    plane.heldLog = slow;
+    const response = await fetch(`http://127.0.0.1:${closing.address.port}${PATH}?after=1.2`);
+    const read = assert.rejects(response.text());
+    await closing.close();
+    await read;
+    assert.ok(ended);
+  });
+});
+
+describe('what comes later', () => {
+  const LATER: [method: string, path: string][] = [
+    ['PATCH', '/v1/streams/orders'],
+    ['POST', '/v1/streams/orders/resync'],
+  ];
+  for (const [method, path] of LATER)
+    it(`${method} ${path} is answered 501`, async () => {
+      assert.equal(assertProblem(await call(method, path), 501, /cannot do that yet/).code, 'SPOOR_NOT_SUPPORTED');
+    });
+});
+
+describe('health', () => {
+  it('/healthz says that the process lives, whatever else', async () => {
+    plane.failure = new Error('down');
+    assert.deepEqual((await call('GET', '/healthz')).body, { status: 'ok', version: '1.2.3' });
+  });
+
+  it('/readyz says of each part whether it can work', async () => {
+    const { status, body } = await call('GET', '/readyz');
+    assert.equal(status, 200);
+    assert.deepEqual(body, { ready: true, kudu: { ok: true }, kafka: { ok: true }, wal: { ok: true } });
+  });
+
+  it('/readyz is 503 with a reason for each part that cannot', async () => {
+    const health = plane.health;
+    plane.health = {
+      kudu: { ok: false, reason: 'no master answers' },
+      kafka: { ok: true },
+      wal: { ok: false, reason: 'no wals/' },
+    };
+    const answer = await call('GET', '/readyz');
+    plane.health = health;
+    assertProblem(answer, 503, /^kudu: no master answers; wal: no wals\/$/);
+    const { ready, kudu, kafka, wal } = readiness.parse(answer.body);
+    assert.deepEqual([ready, kudu.reason, kafka.ok, wal.reason], [false, 'no master answers', true, 'no wals/']);
+  });
+
+  it('/metrics is what the metrics say', async () => {
+    const { status, type, body } = await call('GET', '/metrics');
+    assert.deepEqual([status, type, body], [200, 'text/plain; version=0.0.4', 'spoor_lag_ops 0\n']);
+  });
+});
+
+describe('errors', () => {
+  const FAILURES: { what: string; error: Error; status: number; detail: RegExp; code?: string }[] = [
+    {
+      what: 'a SpoorError',
+      error: new SpoorError('SPOOR_WAL_GAP', 'want 7.3, oldest is 7.9'),
+      status: 409,
+      detail: /^want 7.3/,
+      code: 'SPOOR_WAL_GAP',
+    },
+    {
+      what: 'Kudu',
+      error: new KuduError('network', 'no master answers'),
+      status: 503,
+      detail: /^no master answers$/,
+      code: 'SPOOR_KUDU_UNAVAILABLE',
+    },
+    { what: 'a bug', error: new TypeError('secret particulars'), status: 500, detail: /^Something went wrong inside/ },
+  ];
+  for (const { what, error, status, detail, code } of FAILURES)
+    it(`of ${what} are answered ${status}`, async () => {
+      plane.failure = error;
+      const found = assertProblem(await call('GET', '/v1/streams'), status, detail);
+      assert.equal(found.code, code);
+      assert.equal(found.remedy === undefined, code === undefined);
+      const logged = lines.filter(({ level }) => level === 'warn');
+      assert.equal(logged.length, status >= 500 ? 1 : 0, 'trouble inside is logged, once');
+    });
+
+  it('say 404 where nothing is', async () => {
+    for (const path of ['/', '/v1', '/v2/streams', '/v1/streams/a/b/c', '/healthz/x', '/v1//streams'])
+      assertProblem(await call('GET', path), 404, /nothing at/);
+  });
+
+  it('say 405 and what is allowed where the method is wrong', async () => {
+    const answer = await call('PUT', '/v1/streams/orders');
+    assertProblem(answer, 405, /answers .*not PUT/);
+    assert.deepEqual(answer.headers.get('allow')?.split(', ').sort(), ['DELETE', 'GET', 'HEAD', 'PATCH']);
+    assert.equal((await call('DELETE', '/v1/streams')).headers.get('allow'), 'POST, GET, HEAD');
+    assertProblem(await call('POST', '/healthz'), 405, /GET/);
+    assertProblem(await call('GET', '/v1/streams/orders/pause'), 405, /POST/);
+    assertProblem(await call('OPTIONS', '/v1/streams'), 405, /GET/);
+  });
+
+  it('say 400 for a URL that cannot be read', async () => {
+    assertProblem(await call('GET', '/v1/streams/%ff'), 400, /URL/);
+  });
+
+  it('say 400 for what is not HTTP, as a problem too', async () => {
+    const answer = await new Promise<string>((resolve, reject) => {
+      const socket = connect(server.address.port, server.address.host, () => socket.write('hello there\r\n\r\n'));
+      let text = '';
+      socket.on('data', (chunk) => (text += chunk.toString()));
+      socket.on('end', () => {
+        resolve(text);
+      });
+      socket.on('error', reject);
+    });
+    assert.match(answer, /^HTTP\/1.1 400 Bad Request\r\nContent-Type: application\/problem\+json\r\n/);
+    assert.match(answer, /"title":"Bad Request","status":400/);
+  });
+});
+
+describe('the token', () => {
+  let guarded: ControlServer;
+  let url: string;
+  before(async () => {
+    guarded = await start(TOKEN);
+    url = `http://127.0.0.1:${guarded.address.port}`;
+  });
+  after(() => guarded.close());
+  const withAuth = (authorization: string) => ({ headers: { authorization } });
+
+  it('is asked for everywhere but at /healthz and /readyz', async () => {
+    const { paths } = (await call('GET', '/openapi.json', withAuth(`Bearer ${TOKEN}`), url)).body as {
+      paths: Record<string, Record<string, unknown>>;
+    };
+    let asked = 0;
+    for (const [path, methods] of Object.entries(paths))
+      for (const method of Object.keys(methods)) {
+        const answer = await call(method.toUpperCase(), path.replaceAll(/\{\w+\}/g, 'x'), {}, url);
+        if (path === '/healthz' || path === '/readyz') {
+          assert.equal(answer.status, 200, path);
+        } else {
+          assertProblem(answer, 401, /token is needed/);
+          assert.equal(answer.headers.get('www-authenticate'), 'Bearer realm="spoor"');
+          asked++;
+        }
+      }
+    assert.ok(asked >= 12, `${asked} routes`);
+    assertProblem(await call('GET', '/nothing/here', {}, url), 401, /needed/);
+    assertProblem(await call('POST', '/healthz', {}, url), 401, /needed/);
+  });
+
+  it('is wrong in any other form', async () => {
+    for (const authorization of [`Bearer ${TOKEN}x`, `Bearer ${TOKEN.slice(0, -1)}`, `Bearer ${TOKEN.toUpperCase()}`]) {
+      const answer = await call('GET', '/v1/streams', withAuth(authorization), url);
+      assertProblem(answer, 401, /not the right one/);
+      assert.match(answer.headers.get('www-authenticate') ?? '', /invalid_token/);
+    }
+    for (const authorization of [`Basic ${TOKEN}`, TOKEN, 'Bearer', `Bearer ${TOKEN} ${TOKEN}`])
+      assertProblem(await call('GET', '/v1/streams', withAuth(authorization), url), 401, /needed/);
+  });
+
+  it('opens everything', async () => {
+    for (const path of ['/v1/streams', '/v1/local', '/v1/sidecars', '/metrics', '/openapi.json', '/readyz'])
+      assert.equal((await call('GET', path, withAuth(`Bearer ${TOKEN}`), url)).status, 200, path);
+    assert.equal((await call('GET', '/v1/streams', withAuth(`bearer  ${TOKEN}`), url)).status, 200);
+  });
+});
+
+describe('openapi.json', () => {
+  interface Operation {
+    readonly summary: string;
+    readonly requestBody?: { content: Record<string, { schema: { properties: object; required: string[] } }> };
+    readonly responses: Record<string, { content?: Record<string, unknown> }>;
+    readonly security?: unknown;
+    readonly parameters?: readonly { readonly in: string; readonly name: string; readonly required: boolean }[];
+  }
+  let paths: Record<string, Record<string, Operation>>;
+  before(async () => {
+    const { body } = await call('GET', '/openapi.json');
+    const doc = body as { openapi: string; info: { version: string }; paths: typeof paths };
+    assert.match(doc.openapi, /^3\.1\./);
+    assert.equal(doc.info.version, '1.2.3');
+    ({ paths } = doc);
+  });
+
+  it('names every route of the contract, and no other', () => {
+    const routes = Object.entries(paths).flatMap(([path, methods]) =>
+      Object.keys(methods).map((method) => `${method} ${path}`),
+    );
+    assert.deepEqual(routes.sort(), [
+      'delete /v1/streams/{name}',
+      'get /healthz',
+      'get /metrics',
+      'get /openapi.json',
+      'get /readyz',
+      'get /v1/local',
+      'get /v1/local/tablets/{id}/log',
+      'get /v1/sidecars',
+      'get /v1/streams',
+      'get /v1/streams/{name}',
+      'patch /v1/streams/{name}',
+      'post /v1/streams',
+      'post /v1/streams/{name}/pause',
+      'post /v1/streams/{name}/resume',
+      'post /v1/streams/{name}/resync',
+    ]);
+  });
+
+  it("describes a stream's definition field by field", () => {
+    const schema = paths['/v1/streams']!.post!.requestBody!.content['application/json']!.schema;
+    assert.deepEqual(Object.keys(schema.properties), [
+      'name',
+      'tables',
+      'start',
+      'sink',
+      'format',
+      'images',
+      'tombstones',
+    ]);
+    assert.deepEqual(schema.required, ['name', 'tables', 'sink']);
+  });
+
+  it('says where a held log is asked for', () => {
+    const { parameters, responses } = paths['/v1/local/tablets/{id}/log']!.get!;
+    assert.deepEqual(parameters?.map((parameter) => `${parameter.in} ${parameter.name} ${parameter.required}`).sort(), [
+      'path id true',
+      'query after true',
+    ]);
+    assert.deepEqual(Object.keys(responses['200']!.content!), ['application/octet-stream']);
+  });
+
+  it('gives every operation a summary and every error its media type', () => {
+    for (const operation of Object.values(paths).flatMap((methods) => Object.values(methods))) {
+      assert.ok(operation.summary);
+      for (const [status, { content }] of Object.entries(operation.responses))
+        if (Number(status) >= 400) assert.deepEqual(Object.keys(content ?? {}), ['application/problem+json']);
+    }
+    assert.deepEqual(paths['/healthz']!.get!.security, []);
+  });
+});
+
+describe('close', () => {
+  it('waits for the answer in hand and takes no more', async (t) => {
+    const closing = await start(null);
+    const url = `http://127.0.0.1:${closing.address.port}`;
+    let answerNow = (_streams: readonly StreamView[]): void => undefined;
+    const asked = new Promise<void>((resolve) => {
+      t.mock.method(plane, 'listStreams', () => {
+        resolve();
+        return new Promise<readonly StreamView[]>((answer) => (answerNow = answer));
+      });
+    });
+    const inHand = call('GET', '/v1/streams', {}, url);
+    await asked;
+    const closed = closing.close();
+    answerNow([]);
+    assert.equal((await inHand).status, 200);
+    await closed;
+    await assert.rejects(fetch(`${url}/healthz`));
+  });
+
+  it('does not wait for connections on which nothing is asked', async () => {
+    const closing = await start(null);
+    const url = `http://127.0.0.1:${closing.address.port}`;
+    assert.equal((await call('GET', '/healthz', {}, url)).status, 200);
+    const silent = connect(closing.address.port, closing.address.host);
+    const ended = new Promise((resolve) => silent.resume().once('close', resolve));
+    await new Promise((resolve) => silent.once('connect', resolve));
+    assert.equal((await call('GET', '/healthz', {}, url)).status, 200); // by now the server knows of both
+    const startedMs = performance.now();
+    await closing.close();
+    await ended;
+    assert.ok(performance.now() - startedMs < 5000);
+  });
+
+  it('frees the port; a taken one is refused', async () => {
+    const listen = { ...server.address };
+    await assert.rejects(
+      startControlServer({
+        listen,
+        token: null,
+        plane,
+        metrics: { contentType: '', text: () => Promise.resolve('') },
+        logger: keepingLogger(),
+        version: '',
+      }),
+      /EADDRINUSE/,
+    );
+  });
+});
+
+it('the schemas of the answers and the types of the code are the same', () => {
+  type Same<A, B> = [A, B] extends [B, A] ? true : false;
+  type Writable<T> = T extends object ? { -readonly [K in keyof T]: Writable<T[K]> } : T;
+  const same: [
+    Same<z.output<typeof tabletViewSchema>, Writable<TabletView>>,
+    Same<z.output<typeof streamView>, Writable<StreamView>>,
+    Same<z.output<typeof sidecarView>, Writable<SidecarView>>,
+  ] = [true, true, true];
+  assert.deepEqual(same, [true, true, true]);
+});

@@ -1,0 +1,333 @@
+import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import kafkajs from 'kafkajs';
+import type { SinkRecord } from '../../src/change/record.ts';
+import type { KafkaServer } from '../../src/demo/kafka-server.ts';
+import { freePort } from '../../src/demo/ports.ts';
+import { createKafkaSink, type KafkaSinkOptions } from '../../src/sinks/kafka/kafka-sink.ts';
+import { SinkError, type Sink } from '../../src/sinks/sink.ts';
+import { positionAt, recordAt, tabletOf } from '../contract/sink.ts';
+import { startKafka } from '../support/cluster.ts';
+import { keepingLogger, type LogLine } from '../support/loggers.ts';
+import { TopicReader, type TopicRecord } from '../support/topic-reader.ts';
+
+const never = new AbortController().signal;
+
+let kafka: KafkaServer;
+before(async () => {
+  kafka = await startKafka();
+});
+after(async () => {
+  await kafka[Symbol.asyncDispose]();
+});
+
+function sinkOf(streamName: string, changes: Partial<KafkaSinkOptions> = {}): Sink {
+  return createKafkaSink({
+    streamName,
+    brokers: kafka.brokers,
+    topic: `${streamName}.{table}`,
+    schemaTopic: `${streamName}.schema-changes`,
+    delivery: 'exactly-once',
+    partitions: 3,
+    replicationFactor: 1,
+    createTopics: true,
+    logger: keepingLogger(),
+    ...changes,
+  });
+}
+
+function schemaRecord(index: number, before: object | null): SinkRecord {
+  const key = Buffer.from(`{"table_id":"t","schema_version":${index}}`);
+  const value = Buffer.from(JSON.stringify({ table_id: 't', schema_version: index, before, after: {} }));
+  return recordAt(index, 0, { kind: 'schema', key, value });
+}
+
+async function readTopic(topic: string, count: number): Promise<TopicRecord[]> {
+  const seen: TopicRecord[] = [];
+  await using reader = await TopicReader.start({
+    brokers: kafka.brokers,
+    topics: [topic],
+    onRecord: (record) => seen.push(record),
+  });
+  await reader.settle(() => seen.length >= count, { quietMs: 300, timeoutMs: 20_000 });
+  return seen;
+}
+
+const refused =
+  (pattern: RegExp) =>
+  (error: unknown): boolean => {
+    assert.ok(error instanceof SinkError);
+    assert.equal(error.kind, 'refused');
+    assert.match(error.message, pattern);
+    return true;
+  };
+
+describe('the topics of a stream', () => {
+  it('are created as the stream says, the schema topic compacted and in one piece', async () => {
+    await using sink = sinkOf('made');
+    await using writer = await sink.openTablet(tabletOf('made'), never);
+    await writer.write([[schemaRecord(1, null), recordAt(2)]], positionAt(2), never);
+    await kafka.withAdmin(async (admin) => {
+      const { topics } = await admin.fetchTopicMetadata({ topics: ['made.shop.orders', 'made.schema-changes'] });
+      assert.deepEqual(
+        new Map(topics.map(({ name, partitions }) => [name, partitions.length])),
+        new Map([
+          ['made.shop.orders', 3],
+          ['made.schema-changes', 1],
+        ]),
+      );
+      const { resources } = await admin.describeConfigs({
+        includeSynonyms: false,
+        resources: [
+          { type: kafkajs.ConfigResourceTypes.TOPIC, name: 'made.schema-changes', configNames: ['cleanup.policy'] },
+        ],
+      });
+      assert.equal(resources[0]!.configEntries[0]!.configValue, 'compact');
+    });
+    assert.deepEqual(
+      (await readTopic('made.schema-changes', 1)).map(({ key }) => String(key)),
+      ['{"table_id":"t","schema_version":1}'],
+    );
+  });
+
+  it('are taken as they are: a key goes where any Kafka client puts it', async () => {
+    await kafka.createTopic('seven.shop.orders', 7);
+    await using sink = sinkOf('seven');
+    await using writer = await sink.openTablet(tabletOf('seven'), never);
+    const records = Array.from({ length: 50 }, (_, i) => recordAt(i + 1));
+    await writer.write([records], positionAt(50), never);
+    const partitioner = kafkajs.Partitioners.DefaultPartitioner();
+    const partitionMetadata = Array.from({ length: 7 }, (_, partitionId) => ({ partitionId, leader: 1 }));
+    for (const { key, partition } of await readTopic('seven.shop.orders', 50)) {
+      const expected = partitioner({
+        topic: '',
+        message: { key, value: '' },
+        partitionMetadata: partitionMetadata as never,
+      });
+      assert.equal(partition, expected);
+    }
+  });
+
+  it('block when one is missing and may not be made, and go on once it is there', async () => {
+    await using sink = sinkOf('absent', { createTopics: false });
+    {
+      await using writer = await sink.openTablet(tabletOf('absent'), never);
+      await assert.rejects(
+        writer.write([[recordAt(1)]], positionAt(1), never),
+        refused(/topic absent\.shop\.orders does not exist/),
+      );
+    }
+    await kafka.createTopic('absent.shop.orders', 2);
+    await using writer = await sink.openTablet(tabletOf('absent'), never);
+    assert.equal(writer.position, null);
+    await writer.write([[recordAt(1)]], positionAt(1), never);
+    assert.equal((await readTopic('absent.shop.orders', 1)).length, 1);
+  });
+
+  it('need none for schemas to begin with, but no change of a schema gets lost', async () => {
+    await kafka.createTopic('quiet.shop.orders', 1);
+    const lines: LogLine[] = [];
+    await using sink = sinkOf('quiet', { createTopics: false, logger: keepingLogger(lines) });
+    {
+      await using writer = await sink.openTablet(tabletOf('quiet'), never);
+      await writer.write([[schemaRecord(1, null), recordAt(2)]], positionAt(2), never);
+      await writer.write([[schemaRecord(3, null)]], positionAt(3), never);
+      assert.equal(lines.filter(({ level }) => level === 'warn').length, 1);
+      await assert.rejects(
+        writer.write([[schemaRecord(4, {})]], positionAt(4), never),
+        refused(/topic quiet\.schema-changes/),
+      );
+    }
+    await kafka.createTopic('quiet.schema-changes', 1);
+    await using writer = await sink.openTablet(tabletOf('quiet'), never);
+    assert.deepEqual(writer.position, positionAt(3));
+    await writer.write([[schemaRecord(4, {})]], positionAt(4), never);
+    assert.equal((await readTopic('quiet.schema-changes', 1)).length, 1);
+  });
+
+  for (const delivery of ['exactly-once', 'at-least-once'] as const)
+    it(`may be deleted: ${delivery} makes them anew and forgets no position`, async () => {
+      const name = `deleted-${delivery}`;
+      await using sink = sinkOf(name, { delivery });
+      {
+        await using writer = await sink.openTablet(tabletOf(name), never);
+        await writer.write([[recordAt(1)]], positionAt(1), never);
+      }
+      await kafka.withAdmin((admin) => admin.deleteTopics({ topics: [`${name}.shop.orders`] }));
+      await sleep(500); // the broker deletes in the background
+      {
+        await using writer = await sink.openTablet(tabletOf(name), never);
+        assert.deepEqual(writer.position, positionAt(1));
+        await writer.write([[recordAt(2)]], positionAt(2), never).catch(() => undefined); // it may learn of it only now
+      }
+      await using writer = await sink.openTablet(tabletOf(name), never);
+      if (writer.position?.opId.index !== 2n) await writer.write([[recordAt(2)]], positionAt(2), never);
+      const seen = await readTopic(`${name}.shop.orders`, 1);
+      assert.ok(seen.every(({ key }) => String(key) === '{"id":2}'));
+    });
+
+  it('follow a table that is renamed, the position too', async () => {
+    await using sink = sinkOf('renamed');
+    const renamed = { ...positionAt(2), tableName: 'shop.sales' };
+    {
+      await using writer = await sink.openTablet(tabletOf('renamed'), never);
+      await writer.write([[recordAt(1)]], positionAt(1), never);
+      await writer.write([[recordAt(2, 2, { table: 'shop.sales' })]], renamed, never);
+    }
+    await using writer = await sink.openTablet(tabletOf('renamed'), never);
+    assert.deepEqual(writer.position, renamed);
+    assert.equal((await readTopic('renamed.shop.sales', 1)).length, 1);
+  });
+
+  it('say which record they do not take; nothing of its write is seen', async () => {
+    await kafka.createTopic('tight.shop.orders', 1, { 'max.message.bytes': '20000' });
+    await using sink = sinkOf('tight');
+    {
+      await using writer = await sink.openTablet(tabletOf('tight'), never);
+      const large = recordAt(2, 2, { value: Buffer.alloc(30_000, 'x') });
+      await assert.rejects(
+        writer.write([[recordAt(1)], [large]], positionAt(2), never),
+        refused(/topic tight\.shop\.orders does not take the record .*3\.2\.0 of 30000 bytes/),
+      );
+    }
+    await using writer = await sink.openTablet(tabletOf('tight'), never);
+    await writer.write([[recordAt(3)]], positionAt(3), never);
+    assert.deepEqual(
+      (await readTopic('tight.shop.orders', 1)).map(({ key }) => String(key)),
+      ['{"id":3}'],
+    );
+  });
+
+  it('may take less than we like to send: batches shrink until they fit', async () => {
+    await kafka.createTopic('small.shop.orders', 1, { 'max.message.bytes': '5000' });
+    await using sink = sinkOf('small');
+    const records = Array.from({ length: 300 }, (_, i) => recordAt(i + 1, i, { value: Buffer.alloc(500, 'x') }));
+    let failures = 0;
+    for (let done = false; !done;) {
+      await using writer = await sink.openTablet(tabletOf('small'), never);
+      done = await writer.write([records], positionAt(300), never).then(
+        () => true,
+        (error: unknown) => {
+          assert.ok(error instanceof SinkError && error.kind === 'unavailable', String(error));
+          assert.ok(++failures < 6);
+          return false;
+        },
+      );
+    }
+    assert.equal((await readTopic('small.shop.orders', 300)).length, 300);
+  });
+
+  it('cannot be made with more replicas than there are brokers, and the broker says so', async () => {
+    await using sink = sinkOf('greedy', { replicationFactor: 3 });
+    await using writer = await sink.openTablet(tabletOf('greedy'), never);
+    await assert.rejects(
+      writer.write([[recordAt(1)]], positionAt(1), never),
+      refused(/create topic greedy\.\S+: INVALID_REPLICATION_FACTOR: .*replication factor/),
+    );
+  });
+
+  it('name the table whose name makes none', async () => {
+    await using sink = sinkOf('odd');
+    await using writer = await sink.openTablet(tabletOf('odd'), never);
+    const record = recordAt(1, 1, { table: 'x'.repeat(256) });
+    await assert.rejects(writer.write([[record]], positionAt(1), never), refused(/table x+ makes the topic name/));
+  });
+});
+
+describe('the group of a tablet', () => {
+  it('is left alone when somebody moved its offsets: a person says what was meant', async () => {
+    await using sink = sinkOf('moved');
+    {
+      await using writer = await sink.openTablet(tabletOf('moved'), never);
+      await writer.write([[recordAt(1)]], positionAt(1), never);
+    }
+    const groupId = `spoor.moved.${tabletOf('moved').tabletId}`;
+    await kafka.withAdmin((admin) =>
+      admin.setOffsets({ groupId, topic: 'moved.shop.orders', partitions: [{ partition: 0, offset: '0' }] }),
+    );
+    await assert.rejects(sink.openTablet(tabletOf('moved'), never), refused(/does not say where to go on/));
+  });
+});
+
+describe('a broker that asks who we are', () => {
+  let address: string;
+  before(async () => {
+    const port = await freePort();
+    address = `127.0.0.1:${port}`;
+    const file = join(dirname(kafka.logFile), 'server.properties');
+    const append = (text: string, key: string, value: string): string =>
+      text.replace(new RegExp(`^(${key}=.*)$`, 'm'), `$1,${value}`);
+    let text = await readFile(file, 'utf8');
+    text = append(text, 'listeners', `SASL://${address}`);
+    text = append(text, 'advertised\\.listeners', `SASL://${address}`);
+    text = append(text, 'listener\\.security\\.protocol\\.map', 'PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT');
+    text += [
+      'listener.name.sasl.sasl.enabled.mechanisms=PLAIN',
+      'listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required ' +
+        'user_spoor="right" user_nobody="right";',
+      'listener.name.sasl.connections.max.reauth.ms=12000',
+      'authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer',
+      'super.users=User:ANONYMOUS;User:spoor',
+      'connections.max.idle.ms=2000',
+      '',
+    ].join('\n');
+    await writeFile(file, text);
+    await kafka.restart();
+  });
+
+  const asUser = (username: string, password: string): Partial<KafkaSinkOptions> => ({
+    brokers: [address],
+    sasl: { mechanism: 'plain', username, password },
+  });
+
+  it('is told, and again before the session ends', async () => {
+    await using sink = sinkOf('sasl', asUser('spoor', 'right'));
+    await sink.check(never);
+    await using writer = await sink.openTablet(tabletOf('sasl'), never);
+    for (let index = 1; index <= 8; index++) {
+      await writer.write([[recordAt(index)]], positionAt(index), never);
+      await sleep(500); // kafkajs authenticates anew 10 s before the session's 12 s are over
+    }
+    assert.equal((await readTopic('sasl.shop.orders', 8)).length, 8);
+  });
+
+  it('closes a socket that is idle, and nobody notices', async () => {
+    for (const delivery of ['exactly-once', 'at-least-once'] as const) {
+      const name = `idle-${delivery}`;
+      await using sink = sinkOf(name, { ...asUser('spoor', 'right'), delivery });
+      await using writer = await sink.openTablet(tabletOf(name), never);
+      await writer.write([[recordAt(1)]], positionAt(1), never);
+      await sleep(4_500);
+      await writer.write([[recordAt(2)]], positionAt(2), never);
+      await sink.check(never);
+    }
+  });
+
+  it('refuses a wrong password, and it is said', async () => {
+    await using sink = sinkOf('wrong', asUser('spoor', 'wrong'));
+    await assert.rejects(sink.check(never), refused(/refused to authenticate us/));
+    await assert.rejects(sink.openTablet(tabletOf('wrong'), never), refused(/refused to authenticate us/));
+  });
+
+  it('refuses whom it knows and does not allow, and it is said what', async () => {
+    await using sink = sinkOf('nobody', asUser('nobody', 'right'));
+    await assert.rejects(
+      sink.openTablet(tabletOf('nobody'), never),
+      refused(/spoor\.nobody\.\S+: (TRANSACTIONAL_ID|GROUP)_AUTHORIZATION_FAILED/),
+    );
+  });
+
+  it('is not waited for when it does not speak TLS', async () => {
+    await using sink = sinkOf('tls', { ssl: true });
+    await assert.rejects(sink.check(never), SinkError);
+  });
+});
+
+it('finds a broker that answers among several', async () => {
+  const closed = `127.0.0.1:${await freePort()}`;
+  await using sink = sinkOf('several', { brokers: [closed, ...kafka.brokers] });
+  await sink.check(never);
+});

@@ -1,0 +1,244 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { CellInput } from '../../src/kudu/cell-codec.ts';
+import { KuduClient } from '../../src/kudu/client.ts';
+import { DataType } from '../../src/kudu/schema.ts';
+import { WriteError } from '../../src/kudu/writer.ts';
+import { javaTool, writeMixed } from '../support/java-tools.ts';
+import { SpoorCluster } from '../support/spoor-cluster.ts';
+import { TopicReader } from '../support/topic-reader.ts';
+
+/** Everything together: three tablet servers, three sidecars, a broker, and writers through Kudu's own Java client. */
+describe('whole system', () => {
+  let cluster: SpoorCluster;
+  before(async () => {
+    cluster = await SpoorCluster.start();
+  });
+  after(async () => {
+    await cluster[Symbol.asyncDispose]();
+  });
+
+  const createTable = async (table: string, shape = 'small'): Promise<void> => {
+    await javaTool('create-table', { masters: cluster.masters, table, shape });
+  };
+  const isRunning = ({ state }: { state: string }): boolean => state === 'running';
+
+  it('ships 300,000 mixed operations: fold equals table, one record for each applied row', async () => {
+    await createTable('shop.main');
+    await cluster.createStream('main', ['shop.main']);
+    const { applied, rows, ignored, rejected } = await writeMixed({
+      masters: cluster.masters,
+      table: 'shop.main',
+      ops: 300_000,
+    });
+    assert.equal(rows, 300_000);
+    assert.ok(ignored > 10_000 && rejected > 10_000, 'many rows must have had no effect, or this test shows little');
+    await cluster.assertFoldIsTable('main', 'shop.main', applied);
+    const tablets = await cluster.waitForTablets('main', (tablet) => isRunning(tablet) && tablet.lagOps === 0);
+    assert.equal(tablets.length, 4);
+  });
+
+  it('loses and repeats nothing when sidecars are stopped and killed under load, exactly-once', async () => {
+    await createTable('shop.restarts');
+    await cluster.createStream('restarts', ['shop.restarts']);
+    const writing = writeMixed({ masters: cluster.masters, table: 'shop.restarts', ops: 40_000, rate: 2000, seed: 2 });
+    const load = { over: false };
+    void writing.finally(() => (load.over = true));
+    for (let round = 0; !load.over; round++) {
+      const sidecar = cluster.sidecars[round % 3]!;
+      await (round % 2 === 0 ? sidecar.kill() : sidecar.stop());
+      await sleep(300);
+      await sidecar.restart();
+      await sleep(300);
+    }
+    const { applied } = await writing;
+    await cluster.assertFoldIsTable('restarts', 'shop.restarts', applied);
+  });
+
+  it('at-least-once: a clean stop repeats nothing, a kill repeats at most what is not yet marked, nothing is lost', async () => {
+    await createTable('shop.alo');
+    await cluster.createStream('alo', ['shop.alo'], { delivery: 'at-least-once' });
+    const first = await writeMixed({ masters: cluster.masters, table: 'shop.alo', ops: 5000, seed: 3 });
+    await cluster.waitForTablets('alo', (tablet) => isRunning(tablet) && tablet.lagOps === 0);
+    for (const sidecar of cluster.sidecars) await sidecar.stop();
+    for (const sidecar of cluster.sidecars) await sidecar.restart();
+    const second = await writeMixed({ masters: cluster.masters, table: 'shop.alo', ops: 5000, seed: 4 });
+    await cluster.assertFoldIsTable('alo', 'shop.alo', first.applied + second.applied);
+
+    for (const sidecar of cluster.sidecars) await sidecar.kill();
+    for (const sidecar of cluster.sidecars) await sidecar.restart();
+    const third = await writeMixed({ masters: cluster.masters, table: 'shop.alo', ops: 500, seed: 5 });
+    const positions = new Set<string>();
+    const applied = first.applied + second.applied + third.applied;
+    await using reader = await TopicReader.start({
+      brokers: cluster.kafka.brokers,
+      topics: ['alo'],
+      onRecord: ({ value, headers }) => {
+        if (value) positions.add(headers['spoor.pos'] ?? '');
+      },
+    });
+    await reader.settle(() => positions.size >= applied, { timeoutMs: 60_000 });
+    assert.equal(positions.size, applied);
+  });
+
+  it('ships every type with its edge values', async () => {
+    await createTable('shop.types', 'types');
+    await cluster.createStream('types', ['shop.types']);
+    const [line] = await javaTool('write-types', { masters: cluster.masters, table: 'shop.types' });
+    const { applied } = JSON.parse(line!) as { applied: number };
+    await cluster.assertFoldIsTable('types', 'shop.types', applied);
+  });
+
+  it('ships a compound key of every type that a key may have', async () => {
+    await createTable('shop.keys', 'keys');
+    await cluster.createStream('keys', ['shop.keys']);
+    const { applied } = await writeMixed({ masters: cluster.masters, table: 'shop.keys', ops: 3000, seed: 13 });
+    await cluster.assertFoldIsTable('keys', 'shop.keys', applied);
+  });
+
+  it('ships rows by the schema of their moment while columns and the table change under load', async () => {
+    using client = await KuduClient.connect({ masters: cluster.kudu.masters });
+    await client.createTable({
+      name: 'shop.altered',
+      columns: [
+        { name: 'id', type: 'INT64', key: true },
+        { name: 'a', type: 'INT32', nullable: true },
+        { name: 'b', type: 'STRING', nullable: true },
+      ],
+      hash: [{ columns: ['id'], buckets: 2 }],
+      numReplicas: 3,
+    });
+    const { tableId } = (await client.openTable({ name: 'shop.altered' })).description;
+    await cluster.createStream('altered', ['shop.altered']);
+    const stop = new AbortController();
+    const writing = upsertUntil(client, tableId, stop.signal);
+    for (const alteration of [
+      { steps: [{ add: { name: 'c', type: 'STRING', default: 'fresh' } }] },
+      { steps: [{ rename: 'a', to: 'amount' }] },
+      { steps: [{ drop: 'b' }] },
+      { renameTo: 'shop.renamed' },
+      { steps: [{ add: { name: 'b', type: 'DOUBLE', nullable: true } }] },
+    ] as const) {
+      await sleep(700);
+      await client.alterTable({ tableId }, alteration, { timeoutMs: 60_000 });
+    }
+    await sleep(700);
+    stop.abort();
+    const rows = await writing;
+    await cluster.waitForTablets('altered', (tablet) => isRunning(tablet) && tablet.lagOps === 0);
+    const fold = await cluster.fold('altered', rows);
+    assert.equal(fold.records, rows);
+    assert.deepEqual(fold.compare(await cluster.dump('shop.renamed')).differences, []);
+    const tables = (await cluster.tablets('altered')).map(({ table }) => table);
+    assert.deepEqual(new Set(tables), new Set(['shop.renamed']));
+  });
+
+  it('is blocked with the reason while the topic is missing, writes go on, and goes on by itself', async () => {
+    await createTable('shop.blocked');
+    await cluster.createStream('blocked', ['shop.blocked'], { createTopics: false, schemaTopic: 'blocked.schema' });
+    const { applied } = await writeMixed({ masters: cluster.masters, table: 'shop.blocked', ops: 2000, seed: 6 });
+    const tablets = await cluster.waitForTablets('blocked', ({ state }) => state === 'blocked');
+    for (const { error } of tablets) {
+      assert.equal(error?.code, 'SPOOR_SINK_REFUSED');
+      assert.match(error.message, /topic.*blocked/i);
+    }
+    await cluster.kafka.createTopic('blocked', 2);
+    await cluster.waitForTablets('blocked', (tablet) => isRunning(tablet) && tablet.lagOps === 0);
+    const seen = new Set<string>();
+    await using reader = await TopicReader.start({
+      brokers: cluster.kafka.brokers,
+      topics: ['blocked'],
+      onRecord: ({ value, headers }) => {
+        if (value) seen.add(headers['spoor.pos'] ?? '');
+      },
+    });
+    await reader.settle(() => seen.size >= applied, { timeoutMs: 30_000 });
+    assert.equal(seen.size, applied);
+  });
+
+  it('ships a stream that was made while the broker was down, with all that was written meanwhile', async () => {
+    await createTable('shop.outage');
+    await cluster.kafka.kill();
+    await cluster.createStream('outage', ['shop.outage']);
+    const { applied } = await writeMixed({ masters: cluster.masters, table: 'shop.outage', ops: 5000, seed: 7 });
+    await cluster.waitForTablets('outage', ({ state }) => state === 'blocked');
+    const ready = await cluster.api<{ kafka?: unknown }>('GET', '/readyz');
+    assert.equal(ready.status, 503);
+    await cluster.kafka.restart();
+    await cluster.waitForTablets('outage', (tablet) => isRunning(tablet) && tablet.lagOps === 0);
+    await cluster.assertFoldIsTable('outage', 'shop.outage', applied);
+  });
+
+  it('takes in a table that appears later, from its first operation, and lets go of a deleted stream', async () => {
+    await cluster.createStream('later', ['late.*']);
+    await createTable('late.one');
+    const first = await writeMixed({ masters: cluster.masters, table: 'late.one', ops: 3000, seed: 8 });
+    await cluster.assertFoldIsTable('later', 'late.one', first.applied);
+
+    assert.equal((await cluster.api('DELETE', '/v1/streams/later')).status, 204);
+    assert.equal((await cluster.api('GET', '/v1/streams/later')).status, 404);
+    await sleep(2500); // every sidecar looks at the streams once a second
+    await writeMixed({ masters: cluster.masters, table: 'late.one', ops: 1000, seed: 9 });
+    const fold = await cluster.fold('later', first.applied, { quietMs: 3000 });
+    assert.equal(fold.records, first.applied);
+  });
+
+  it('begins anew when a stream of the same name is made again', async () => {
+    await createTable('shop.again');
+    await cluster.createStream('again', ['shop.again']);
+    await writeMixed({ masters: cluster.masters, table: 'shop.again', ops: 1000, seed: 10 });
+    await cluster.waitForTablets('again', (tablet) => isRunning(tablet) && tablet.lagOps === 0);
+    await cluster.api('DELETE', '/v1/streams/again');
+    await sleep(2500);
+    const between = await writeMixed({ masters: cluster.masters, table: 'shop.again', ops: 1000, seed: 11 });
+    assert.ok(between.applied > 0);
+    const before = await countOf('again');
+    await cluster.createStream('again', ['shop.again']);
+    const { applied } = await writeMixed({ masters: cluster.masters, table: 'shop.again', ops: 1000, seed: 12 });
+    await cluster.waitForTablets('again', (tablet) => isRunning(tablet) && tablet.lagOps === 0);
+    await sleep(500);
+    assert.equal((await countOf('again')) - before, applied, 'from "now" on, not from where the first one stopped');
+  });
+
+  /** Upserts whole rows on few keys with the newest schema that it knows; answers how many rows Kudu took. */
+  async function upsertUntil(client: KuduClient, tableId: string, stop: AbortSignal): Promise<number> {
+    let table = await client.openTable({ tableId });
+    let taken = 0;
+    for (let batch = 0; !stop.aborted; batch++) {
+      const { columns } = table.description.schema;
+      const rows = Array.from({ length: 20 }, (_, i) =>
+        Object.fromEntries(
+          columns.map(({ name, type }): [string, CellInput] => {
+            if (name === 'id') return [name, BigInt((batch * 7 + i) % 200)];
+            return [name, type === DataType.STRING ? `text ${batch}` : batch + i];
+          }),
+        ),
+      );
+      try {
+        await table.write(rows.map((row) => ({ type: 'upsert' as const, row })));
+        taken += rows.length;
+      } catch (error) {
+        // The schema changed; a tablet may have taken its part before another refused.
+        if (!(error instanceof WriteError)) throw error;
+        taken += rows.length - error.indexes.length;
+        table = await client.openTable({ tableId });
+      }
+    }
+    return taken;
+  }
+
+  /** Row records in a topic, tombstones not counted. */
+  async function countOf(topic: string): Promise<number> {
+    let rows = 0;
+    await using reader = await TopicReader.start({
+      brokers: cluster.kafka.brokers,
+      topics: [topic],
+      onRecord: ({ value }) => {
+        if (value) rows += 1;
+      },
+    });
+    await reader.settle(() => rows > 0, { timeoutMs: 30_000 });
+    return rows;
+  }
+});

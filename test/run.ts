@@ -1,0 +1,123 @@
+/**
+ * Runs the project's checks and tests and ends with one line, `N passed, N failed`, over all of them.
+ *
+ * `node --import tsx test/run.ts check integration`: `check` needs nothing but this machine's Node (types, lint,
+ * layout, dependency direction, dead code, and the tests that open no server); `integration` runs on real servers.
+ */
+import { readdir } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import { run } from 'node:test';
+import { spec } from 'node:test/reporters';
+import { fileURLToPath } from 'node:url';
+import { runCommand } from '../src/demo/run-command.ts';
+import { prepareServers } from './support/cluster.ts';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const FAST_SUITES = ['unit', 'golden', 'contract', 'fault', 'simulation'];
+const FILE_TIMEOUT_MS = 15 * 60_000;
+
+const TOOLS: readonly (readonly [title: string, command: readonly string[]])[] = [
+  ['types', ['tsc', '-p', 'tsconfig.json']],
+  ['lint', ['eslint', '--config', '.config/eslint.config.js', 'src', 'test', '.ci']],
+  [
+    'layout',
+    [
+      'prettier',
+      '--config',
+      '.config/prettierrc.json',
+      '--log-level',
+      'warn',
+      '--check',
+      'src',
+      'test',
+      '.ci',
+      '.config',
+    ],
+  ],
+  ['dependency direction', ['depcruise', '--config', '.config/dependency-cruiser.cjs', 'src']],
+  ['dead code', ['knip', '--config', '.config/knip.json']],
+];
+
+interface Tally {
+  passed: number;
+  failed: number;
+  readonly failures: string[];
+  readonly skipped: string[];
+}
+
+const tally: Tally = { passed: 0, failed: 0, failures: [], skipped: [] };
+
+function count(passed: boolean, title: string): void {
+  if (passed) tally.passed++;
+  else {
+    tally.failed++;
+    tally.failures.push(title);
+  }
+}
+
+async function runTool(title: string, command: readonly string[]): Promise<void> {
+  const started = Date.now();
+  const [program, ...args] = command;
+  const { exitCode, output } = await runCommand(join(ROOT, 'node_modules/.bin', program!), args, { cwd: ROOT });
+  const seconds = ((Date.now() - started) / 1000).toFixed(1);
+  print(`${exitCode === 0 ? '✔' : '✖'} ${title} (${seconds} s)`);
+  if (exitCode !== 0) print(output);
+  count(exitCode === 0, title);
+}
+
+/** Runs test files in processes of their own, `concurrency` at a time. */
+async function runTests(suites: readonly string[], concurrency: number): Promise<void> {
+  const files: string[] = [];
+  for (const suite of suites) files.push(...(await testFiles(join(ROOT, 'test', suite))));
+  if (files.length === 0) return;
+  const events = run({ files, concurrency, timeout: FILE_TIMEOUT_MS });
+  events.on('test:pass', (event) => {
+    if (event.details.type === 'suite') return;
+    if (event.skip !== undefined && event.skip !== false) {
+      tally.skipped.push(`${event.name}${typeof event.skip === 'string' ? `: ${event.skip}` : ''}`);
+    } else count(true, event.name);
+  });
+  events.on('test:fail', (event) => {
+    if (event.details.type === 'suite') return;
+    const where = event.file === undefined ? '' : `${relative(ROOT, event.file)}: `;
+    count(false, `${where}${event.name}`);
+  });
+  const report = events.compose(new spec()) as AsyncIterable<string>;
+  for await (const text of report) process.stdout.write(text);
+}
+
+async function testFiles(dir: string): Promise<readonly string[]> {
+  const names = await readdir(dir, { recursive: true }).catch(() => []);
+  return names
+    .filter((name) => name.endsWith('.test.ts'))
+    .sort()
+    .map((name) => join(dir, name));
+}
+
+async function runIntegration(): Promise<void> {
+  await runTool('build', ['tsc', '-p', '.config/tsconfig.build.json']);
+  try {
+    await prepareServers();
+  } catch (error) {
+    // Locally the tests then say themselves that they are skipped, and why.
+    if (process.env['CI'] !== undefined) count(false, `servers for the integration tests: ${String(error)}`);
+  }
+  await runTests(['integration'], 1); // two cores carry one cluster at a time
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+const wanted = process.argv.slice(2);
+for (const stage of wanted) {
+  if (stage === 'check') {
+    for (const [title, command] of TOOLS) await runTool(title, command);
+    await runTests(FAST_SUITES, 2);
+  } else if (stage === 'integration') await runIntegration();
+  else throw new Error(`no such stage: ${stage}`);
+}
+for (const title of tally.skipped) print(`skipped: ${title}`);
+for (const title of tally.failures) print(`failed: ${title}`);
+print(`${tally.passed} passed, ${tally.failed} failed`);
+process.exitCode = tally.failed === 0 && tally.passed > 0 ? 0 : 1;

@@ -1,0 +1,124 @@
+import type { step } from '../../src/replication/replicator-core.ts';
+import type { stepLedger } from '../../src/replication/ledger-core.ts';
+import type { Invariants } from './invariants.ts';
+import type { Random } from './random.ts';
+import type { SimSink } from './sink.ts';
+import type { Entry, Tablet } from './tablet.ts';
+
+/** Something that will happen: the scheduler says when, and whether before or after what else. */
+export interface Task {
+  readonly label: string;
+  /** Not before. */
+  readonly atMs: number;
+  /** Whether it can happen at all now; what is not there stays outstanding, as a read at the end of the log does. */
+  readonly isReady?: () => boolean;
+  readonly run: () => void;
+}
+
+/** The code under test, and what its runners do: planted bugs replace some of it. */
+export interface Rules {
+  readonly step: typeof step;
+  readonly stepLedger: typeof stepLedger;
+  readonly sinkFences: boolean;
+  readonly readsUncommitted: boolean;
+  /** Reports to the ledger as soon as a write begins. */
+  readonly reportsWhenSent: boolean;
+  /** Whether an apply marker in the log is an operation worth a marker. */
+  readonly markersAreNews: boolean;
+  /** Whether what a log gives counts that is being closed, or that has failed. */
+  readonly readsClosingLogs: boolean;
+  /** Reports what an at-least-once sink has before the sink says so itself. */
+  readonly reportsUnsaved: boolean;
+  /** Whether the position that is found in the sink counts as acknowledged. */
+  readonly reportsFound: boolean;
+  /** Whether a clean stop waits for one marker only, that may have been under way before. */
+  readonly stopsAfterOneMarker: boolean;
+  /** Whether a shipper that stands at a gap begins anew when a marker has got past it. */
+  readonly leavesGaps: boolean;
+  /** Whether a sidecar that asks another for its log also hears what that one's markers say. */
+  readonly asksForMarks: boolean;
+}
+
+/** What the parts of a sidecar see of the world. */
+export interface World {
+  readonly nowMs: number;
+  readonly random: Random;
+  readonly rules: Rules;
+  readonly tablet: Tablet;
+  readonly invariants: Invariants;
+  /** Requests under way: they outlive who sent them. */
+  readonly network: Task[];
+  readonly markersUnderWay: MarkerUnderWay[];
+  /** How often a record cannot be encoded, by probability. */
+  readonly encodingFailures: number;
+  /** What becomes of a request. */
+  fate(): Fate;
+  /** Between any two effects a process may be killed: then this throws {@link Killed}. */
+  mayBeKilled(process: Process): void;
+  trace(what: string): void;
+}
+
+/** `impatient`: given up while it is still under way. */
+export type Fate = 'answered' | 'lost' | 'answer-lost' | 'impatient';
+
+export type MarkerOutcome = 'written' | 'failed';
+
+/** A marker in a leader's log that no majority has yet. */
+export interface MarkerUnderWay {
+  readonly entry: Entry;
+  readonly settle: (outcome: MarkerOutcome) => void;
+}
+
+export interface SimStream {
+  readonly generation: string;
+  readonly startIndex: number;
+  readonly sink: SimSink;
+  paused: boolean;
+}
+
+export class Killed extends Error {}
+
+/** One life of a sidecar's process. */
+export class Process {
+  readonly name: string;
+  alive = true;
+  frozen = false;
+  tasks: Task[] = [];
+  readonly #world: World;
+
+  constructor(name: string, world: World) {
+    this.name = name;
+    this.#world = world;
+  }
+
+  later(
+    label: string,
+    run: () => void,
+    more: { readonly afterMs?: number; readonly isReady?: () => boolean } = {},
+  ): void {
+    const { afterMs = 0, isReady } = more;
+    this.tasks.push({ label, atMs: this.#world.nowMs + afterMs, run, ...(isReady && { isReady }) });
+  }
+
+  /** A request over the network. `answered` or `lost` come back as a task of this process, if it lives then. */
+  call<T>(
+    label: string,
+    arrive: () => T,
+    outcome: { readonly answered: (answer: T) => void; readonly lost: () => void },
+  ): void {
+    const { network } = this.#world;
+    const fate = this.#world.fate();
+    if (fate === 'lost' || fate === 'impatient') this.later(`${label}: ${fate}`, outcome.lost);
+    if (fate === 'lost') return;
+    const run = (): void => {
+      const answer = arrive();
+      if (!this.alive || fate === 'impatient') return;
+      if (fate === 'answer-lost') this.later(`${label}: answer lost`, outcome.lost);
+      else
+        this.later(`${label}: ${typeof answer === 'string' ? answer : 'answered'}`, () => {
+          outcome.answered(answer);
+        });
+    };
+    network.push({ label: `${this.name} ${label} arrives`, atMs: this.#world.nowMs, run });
+  }
+}

@@ -1,0 +1,452 @@
+import type { OpId } from '../../src/kudu/opid.ts';
+import type {
+  Ending,
+  Fault,
+  ReplicatorEffect,
+  ReplicatorEvent,
+  ReplicatorLimits,
+  ReplicatorState,
+} from '../../src/replication/replicator-core.ts';
+import { initialState } from '../../src/replication/replicator-core.ts';
+import type { SinkPosition } from '../../src/sinks/sink.ts';
+import type { Process, SimStream, World } from './process.ts';
+import type { SinkAnswer } from './sink.ts';
+import type { Entry, Replica } from './tablet.ts';
+
+const LIMITS: ReplicatorLimits = {
+  maxBatchBytes: 300,
+  maxQueuedBytes: 600,
+  minWriteIntervalMs: 20,
+  maxWriteIntervalMs: 200,
+  positionIntervalMs: 500,
+  positionRefreshMs: 60_000,
+  retryBaseMs: 100,
+  retryCapMs: 1000,
+};
+const BYTES_PER_OP = 60;
+const MAX_OPS_PER_READ = 3;
+const POSITION_EVERY_MS = 1000;
+const AWAY: Fault = { code: 'SPOOR_SINK_UNAVAILABLE', message: 'away', kind: 'retry' };
+const UNREADABLE: Fault = { code: 'SPOOR_WAL_UNREADABLE', message: 'not now', kind: 'retry' };
+const GAP: Fault = { code: 'SPOOR_WAL_GAP', message: 'gone', kind: 'gap' };
+
+interface Read {
+  readonly ops: readonly Entry[];
+  readonly upTo: OpId;
+}
+
+/** What the sink has once a write is durable: up to where, and the highest operation in it that is no apply marker. */
+interface Had {
+  readonly position: SinkPosition;
+  readonly worthIndex: bigint;
+}
+
+interface Writer {
+  readonly epoch: number;
+  unsaid: Had | null;
+  /** Whether the sink says any position. */
+  hasPosition: boolean;
+  failed: boolean;
+}
+
+/** What one writer of an at-least-once sink leaves to the next of the same process, see AckedPosition. */
+export interface LastAcked {
+  last: { readonly had: Had; readonly epoch: number } | null;
+}
+
+export interface ShipperOptions {
+  readonly world: World;
+  readonly process: Process;
+  readonly replica: Replica;
+  readonly stream: SimStream;
+  readonly start: SinkPosition;
+  readonly lastAcked: LastAcked;
+  readonly onAcked: (position: SinkPosition, worthIndex: bigint) => void;
+  readonly onDone: (ending: Ending) => void;
+}
+
+/** Carries out what replicator-core.ts decides, as tablet-replicator.ts does, in a simulated world. */
+export class Shipper {
+  readonly stream: SimStream;
+  state: ReplicatorState;
+  readonly #options: ShipperOptions;
+  #queue: Read[] = [];
+  #log: { at: number } | null = null;
+  #writer: Writer | null = null;
+  #flushAtMs = Number.POSITIVE_INFINITY;
+  #worthIndex = 0n;
+
+  constructor(options: ShipperOptions) {
+    this.#options = options;
+    this.stream = options.stream;
+    this.state = initialState(options.start.opId);
+    this.#post({ kind: 'start' });
+  }
+
+  /** Where its log ends in a gap, or null where it does not. */
+  get gapAfter(): number | null {
+    const { log, read } = this.state;
+    return log.kind === 'failed' && log.fault.kind === 'gap' ? Number(read.index) : null;
+  }
+
+  stop(): void {
+    this.#post({ kind: 'stop' });
+  }
+
+  logFilled(): void {
+    this.#post({ kind: 'log-filled' });
+  }
+
+  #post(event: ReplicatorEvent): void {
+    const { world, process } = this.#options;
+    const { state, effects } = world.rules.step(this.state, event, world.nowMs, LIMITS);
+    this.state = state;
+    for (const effect of effects) {
+      world.mayBeKilled(process);
+      this.#perform(effect);
+    }
+  }
+
+  #perform(effect: ReplicatorEffect): void {
+    const { process } = this.#options;
+    switch (effect.kind) {
+      case 'open-sink':
+        this.#openSink();
+        return;
+      case 'open-log':
+        if (!this.#options.world.rules.readsClosingLogs) this.#log = null; // it takes a while to close
+        this.#later('open-log', () => {
+          this.#openLog(Number(effect.after.index));
+        });
+        return;
+      case 'close-log':
+        this.#log = null;
+        return;
+      case 'read-log':
+        this.#readLog();
+        return;
+      case 'write':
+        this.#write(this.#queue.slice(0, effect.count));
+        return;
+      case 'drop-queue':
+        this.#queue = this.#queue.slice(effect.count);
+        return;
+      case 'retry-sink-in':
+        this.#later(
+          'sink-retry-due',
+          () => {
+            this.#post({ kind: 'sink-retry-due' });
+          },
+          { afterMs: effect.ms },
+        );
+        return;
+      case 'retry-log-in':
+        this.#later(
+          'log-retry-due',
+          () => {
+            this.#post({ kind: 'log-retry-due' });
+          },
+          { afterMs: effect.ms },
+        );
+        return;
+      case 'flush-in':
+        this.#flushIn(effect.ms);
+        return;
+      case 'end':
+        this.#log = null;
+        this.#dispose(() => {
+          process.later(`${this.#label} done`, () => {
+            this.#options.onDone(effect.ending);
+          });
+        });
+    }
+  }
+
+  get #label(): string {
+    return `ship ${this.stream.generation}`;
+  }
+
+  #later(label: string, run: () => void, more: { afterMs?: number; isReady?: () => boolean } = {}): void {
+    this.#options.process.later(
+      `${this.#label} ${label}`,
+      () => {
+        if (!this.state.ended) run();
+      },
+      more,
+    );
+  }
+
+  #flushIn(ms: number): void {
+    const atMs = this.#options.world.nowMs + ms;
+    if (this.#flushAtMs <= atMs) return;
+    this.#flushAtMs = atMs;
+    this.#later(
+      'flush-due',
+      () => {
+        if (this.#flushAtMs !== atMs) return; // an earlier one came instead
+        this.#flushAtMs = Number.POSITIVE_INFINITY;
+        this.#post({ kind: 'flush-due' });
+      },
+      { afterMs: ms },
+    );
+  }
+
+  #openSink(): void {
+    const { process, stream, lastAcked, world } = this.#options;
+    this.#dispose(() => {
+      process.call(`${this.#label} open-sink`, () => stream.sink.open(), {
+        lost: () => {
+          this.#post({ kind: 'sink-failed', fault: AWAY });
+        },
+        answered: (opened) => {
+          if (this.state.ended) return;
+          if (opened === 'unavailable') {
+            this.#post({ kind: 'sink-failed', fault: AWAY });
+            return;
+          }
+          const { epoch } = opened;
+          let { position } = opened;
+          let unsaid: Had | null = null;
+          const { last } = lastAcked;
+          if (stream.sink.delivery === 'at-least-once' && last?.epoch === epoch - 1)
+            if (position === null || last.had.position.opId.index > position.opId.index) {
+              unsaid = last.had;
+              position = last.had.position;
+            }
+          this.#writer = { epoch, unsaid, hasPosition: opened.position !== null, failed: false };
+          world.invariants.opened(stream.sink, epoch, Number(position?.opId.index ?? 0n));
+          if (opened.position && world.rules.reportsFound)
+            this.#report({ position: opened.position, worthIndex: opened.position.opId.index });
+          this.#post({ kind: 'sink-opened', position: position?.opId ?? null });
+        },
+      });
+    });
+  }
+
+  /** Ends what the writer left open, or says its last position; then goes on, whatever came of it. */
+  #dispose(then: () => void): void {
+    const { process, stream } = this.#options;
+    const writer = this.#writer;
+    this.#writer = null;
+    if (!writer) {
+      then();
+      return;
+    }
+    const { epoch, unsaid } = writer;
+    const isExact = stream.sink.delivery === 'exactly-once';
+    if (!isExact && (unsaid === null || writer.failed || stream.sink.delivery === 'no-position')) {
+      then();
+      return;
+    }
+    process.call(
+      `${this.#label} dispose`,
+      () => {
+        if (isExact) stream.sink.abort(epoch);
+        else if (unsaid) stream.sink.savePosition(epoch, unsaid.position);
+      },
+      { answered: then, lost: then },
+    );
+  }
+
+  #openLog(after: number): void {
+    if (this.#options.world.fate() === 'lost') {
+      this.#post({ kind: 'log-failed', fault: UNREADABLE });
+      return;
+    }
+    this.#log = { at: after };
+    this.#post({ kind: 'log-opened' });
+  }
+
+  #readLog(): void {
+    const { world, replica } = this.#options;
+    const log = this.#log;
+    if (!log) return;
+    const isReady = (): boolean => log !== this.#log || !replica.running || this.#next(log.at + 1) !== null;
+    this.#later(
+      'read-log',
+      () => {
+        if (log !== this.#log) return; // opened anew meanwhile
+        const isAsked = this.state.log.kind === 'open';
+        if (!isAsked && !world.rules.readsClosingLogs) return;
+        const ops: Entry[] = [];
+        for (const most = world.random.between(1, MAX_OPS_PER_READ); ops.length < most;) {
+          const next = this.#next(log.at + ops.length + 1);
+          if (next === null || next === 'missing') break;
+          ops.push(next);
+        }
+        const last = ops.at(-1);
+        if (last) {
+          log.at = last.index;
+          this.#queue.push({ ops, upTo: last.opId });
+          const hasRecords = ops.some(({ rows }) => rows > 0);
+          this.#post({ kind: 'log-read', upTo: last.opId, bytes: ops.length * BYTES_PER_OP, hasRecords });
+        } else if (!replica.running) this.#post({ kind: 'log-gone' });
+        else this.#post({ kind: 'log-failed', fault: GAP });
+      },
+      { isReady },
+    );
+  }
+
+  /** The next committed operation, in the held log and the tablet server's own read as one; null while there is none. */
+  #next(index: number): Entry | 'missing' | null {
+    const { replica, world } = this.#options;
+    const found = replica.hold.find(index, replica);
+    if (found === 'ahead') return null;
+    if (found === 'missing') return replica.running ? 'missing' : null;
+    return found.committed || world.rules.readsUncommitted ? found.entry : null;
+  }
+
+  #write(reads: readonly Read[]): void {
+    const { stream, start, world } = this.#options;
+    const writer = this.#writer;
+    if (!writer) throw new TypeError('a write without a writer');
+    const position: SinkPosition = { ...start, opId: reads.at(-1)?.upTo ?? this.state.acked };
+    const had = { position, worthIndex: this.#worthOf(reads) };
+    if (world.rules.reportsWhenSent) this.#report(had);
+    if (world.random.chance(world.encodingFailures)) {
+      this.#post({ kind: 'log-failed', fault: UNREADABLE });
+      this.#failed('unavailable');
+      return;
+    }
+    const withRows = reads.flatMap(({ ops }) => ops).filter(({ rows }) => rows > 0);
+    if (stream.sink.delivery === 'exactly-once')
+      this.#append(writer.epoch, [withRows], () => {
+        this.#commit(writer.epoch, had);
+      });
+    else
+      this.#append(
+        writer.epoch,
+        withRows.map((op) => [op]),
+        () => {
+          this.#appended(writer, had);
+        },
+      );
+  }
+
+  /**
+   * The position follows later, but for the first: without any in the sink nobody who comes back could tell that another
+   * writer came between.
+   */
+  #appended(writer: Writer, had: Had): void {
+    const { process, stream, world } = this.#options;
+    const isDone = (): void => {
+      this.#options.lastAcked.last = { had, epoch: writer.epoch };
+      this.#written(had);
+    };
+    if (stream.sink.delivery === 'at-least-once' && !writer.hasPosition && !world.rules.reportsUnsaved) {
+      process.call(
+        `${this.#label} save first ${had.position.opId.index}`,
+        () => stream.sink.savePosition(writer.epoch, had.position),
+        {
+          lost: () => {
+            this.#failed('unavailable');
+          },
+          answered: (answer) => {
+            writer.hasPosition = answer === 'done';
+            if (answer !== 'done') this.#failed(answer);
+            else {
+              this.#report(had);
+              isDone();
+            }
+          },
+        },
+      );
+      return;
+    }
+    writer.unsaid = had;
+    this.#savePositionLater(writer);
+    isDone();
+  }
+
+  /** Slice after slice, each when the one before is there. */
+  #append(epoch: number, slices: readonly (readonly Entry[])[], then: () => void): void {
+    const { process, stream } = this.#options;
+    const [slice, ...rest] = slices;
+    if (!slice) {
+      this.#later('written', then);
+      return;
+    }
+    process.call(
+      `${this.#label} append ${slice.map(({ index }) => index).join()}`,
+      () => stream.sink.append(epoch, slice),
+      {
+        lost: () => {
+          this.#failed('unavailable');
+        },
+        answered: (answer) => {
+          if (answer === 'done') this.#append(epoch, rest, then);
+          else this.#failed(answer);
+        },
+      },
+    );
+  }
+
+  #commit(epoch: number, had: Had): void {
+    const { process, stream } = this.#options;
+    const { position } = had;
+    stream.sink.askToCommit(epoch, position);
+    process.call(`${this.#label} commit ${position.opId.index}`, () => stream.sink.commit(epoch, position), {
+      lost: () => {
+        this.#failed('unavailable');
+      },
+      answered: (answer) => {
+        if (answer === 'done') this.#written(had);
+        else this.#failed(answer);
+      },
+    });
+  }
+
+  #savePositionLater(writer: Writer): void {
+    const { process, stream, world } = this.#options;
+    if (stream.sink.delivery === 'no-position') return;
+    this.#later(
+      'position due',
+      () => {
+        const had = writer.unsaid;
+        if (had === null || writer !== this.#writer) return;
+        writer.unsaid = null;
+        const again = (): void => {
+          writer.unsaid ??= had;
+          if (!world.rules.reportsUnsaved) this.#savePositionLater(writer);
+        };
+        const { position } = had;
+        process.call(
+          `${this.#label} save ${position.opId.index}`,
+          () => stream.sink.savePosition(writer.epoch, position),
+          {
+            lost: again,
+            answered: (answer) => {
+              if (answer === 'unavailable') again();
+              else if (answer === 'fenced') this.#failed('fenced');
+              else if (!world.rules.reportsUnsaved) this.#report(had);
+            },
+          },
+        );
+      },
+      { afterMs: POSITION_EVERY_MS },
+    );
+  }
+
+  #written(had: Had): void {
+    const { world, process, stream } = this.#options;
+    this.#worthIndex = had.worthIndex;
+    if (stream.sink.delivery !== 'at-least-once' || world.rules.reportsUnsaved) this.#report(had);
+    world.mayBeKilled(process);
+    this.#post({ kind: 'written' });
+  }
+
+  #worthOf(reads: readonly Read[]): bigint {
+    const isNews = ({ ops }: Read): boolean =>
+      this.#options.world.rules.markersAreNews || ops.some(({ kind, rows }) => kind === 'no-op' || rows > 0);
+    return reads.findLast(isNews)?.upTo.index ?? this.#worthIndex;
+  }
+
+  #report({ position, worthIndex }: Had): void {
+    this.#options.onAcked(position, worthIndex);
+  }
+
+  #failed(answer: Exclude<SinkAnswer, 'done'>): void {
+    if (this.#writer) this.#writer.failed = true;
+    this.#post(answer === 'fenced' ? { kind: 'sink-fenced' } : { kind: 'sink-failed', fault: AWAY });
+  }
+}

@@ -1,0 +1,93 @@
+import { hash } from 'node:crypto';
+import type { SpoorCluster } from '../support/spoor-cluster.ts';
+import { TableFold } from '../support/fold.ts';
+import { TopicReader, type TopicRecord } from '../support/topic-reader.ts';
+
+/** What a topic turned out to hold. */
+export interface TopicFigures {
+  /** Row records, repeats not counted. */
+  readonly records: number;
+  /** Row records that came again; always 0 for exactly-once. */
+  readonly repeats: number;
+  /** Independent of order: the same for topics with the same positions. */
+  readonly positions: bigint;
+}
+
+interface Lane {
+  /** What came, by position: a digest of its bytes. */
+  readonly seen: Map<string, string>;
+}
+
+/**
+ * Folds a stream's topic and holds it against the table. The fold itself throws at a position out of order, at a row
+ * that comes twice and at a key in two partitions. At-least-once: what comes again must be the same bytes; without it
+ * all is as in exactly-once.
+ * @throws {Error} at the first thing that is wrong, with up to 20 differences to the table
+ */
+export async function checkTopic(
+  cluster: SpoorCluster,
+  stream: string,
+  table: string,
+  options: { readonly repeats: boolean; readonly atLeast: number },
+): Promise<TopicFigures> {
+  const fold = new TableFold();
+  await using schemas = await TopicReader.start({
+    brokers: cluster.kafka.brokers,
+    topics: [`${stream}.schema`],
+    onRecord: ({ value }) => {
+      if (value) fold.addSchema(value);
+    },
+  });
+  await schemas.settle(() => schemas.count > 0, { quietMs: 500, timeoutMs: 30_000 });
+
+  const lanes = new Map<string, Lane>();
+  let repeats = 0;
+  let positions = 0n;
+  const failures: Error[] = [];
+  const take = (record: TopicRecord): void => {
+    const position = record.headers['spoor.pos'] ?? '';
+    if (options.repeats && isRepeat(lanes, record, position)) {
+      if (record.value !== null) repeats++;
+      return;
+    }
+    fold.push({ key: record.key ?? Buffer.alloc(0), value: record.value, position }, record.partition);
+    if (record.value !== null) positions ^= BigInt(`0x${hash('md5', position)}`);
+  };
+  await using reader = await TopicReader.start({
+    brokers: cluster.kafka.brokers,
+    topics: [stream],
+    onRecord: (record) => {
+      try {
+        if (failures.length === 0) take(record);
+      } catch (error) {
+        failures.push(error as Error);
+      }
+    },
+  });
+  // Fewer are a failure too, of which the comparison can say more than a timeout.
+  await reader
+    .settle(() => fold.records >= options.atLeast || failures.length > 0, { quietMs: 3000, timeoutMs: 60_000 })
+    .catch(() => undefined);
+  const [failure] = failures;
+  if (failure) throw failure;
+  const { differences } = fold.compare(await cluster.dump(table));
+  if (differences.length > 0)
+    throw new Error(`stream ${stream} with ${fold.records} records differs:\n${differences.join('\n')}`);
+  return { records: fold.records, repeats, positions };
+}
+
+/** Whether a record came before; notes it. A tombstone is told from its delete, whose position it has. */
+function isRepeat(lanes: Map<string, Lane>, { partition, key, value }: TopicRecord, position: string): boolean {
+  const [tablet = '', opId = ''] = position.split('/');
+  const lane = lanes.get(`${partition} ${tablet}`) ?? { seen: new Map<string, string>() };
+  lanes.set(`${partition} ${tablet}`, lane);
+  const id = value === null ? `${opId} tombstone` : opId;
+  const digest = hash('md5', Buffer.concat([key ?? Buffer.alloc(0), value ?? Buffer.alloc(0)]), 'base64');
+  const before = lane.seen.get(id);
+  if (before === undefined) {
+    lane.seen.set(id, digest);
+    return false;
+  }
+  if (before !== digest) throw new Error(`${position} came again with other bytes`);
+  return true;
+}

@@ -1,0 +1,31 @@
+import { parseArgs } from 'node:util';
+import { runSoak } from './soak.ts';
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: 'string', default: '10' },
+    seed: { type: 'string' },
+    short: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+});
+if (values.help) {
+  process.stdout.write('npm run test:soak -- [--minutes 10] [--seed N] [--short]\n');
+  process.exit(0);
+}
+const seed = Number(values.seed ?? Date.now() % 1_000_000);
+const seconds = values.short ? 40 : Number(values.minutes) * 60;
+if (!Number.isInteger(seed) || !(seconds > 0)) throw new RangeError('--minutes and --seed want numbers');
+
+const log = (line: string): void => void process.stdout.write(`${line}\n`);
+log(`seed ${seed}, ${seconds} s`);
+const keepLogsIn = `/tmp/spoor-soak-${seed}`;
+try {
+  await runSoak({ seconds, seed, catchUpMs: 180_000, keepLogsIn, log });
+  log('passed');
+} catch (error) {
+  if (!(error instanceof Error)) throw error;
+  log(error.message);
+  log(error.cause instanceof Error ? (error.cause.stack ?? error.cause.message) : String(error.cause));
+  process.exitCode = 1;
+}

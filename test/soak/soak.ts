@@ -1,0 +1,126 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { TabletView } from '../../src/replication/views.ts';
+import { javaTool } from '../support/java-tools.ts';
+import { Load } from '../support/load.ts';
+import { Random } from '../support/random.ts';
+import { ReplicaWatch } from '../support/replica-watch.ts';
+import { SpoorCluster } from '../support/spoor-cluster.ts';
+import { checkTopic, type TopicFigures } from './checker.ts';
+import { BROKER_FAULTS, runSeries, SERVER_FAULTS, SIDECAR_FAULTS } from './faults.ts';
+import { World } from './world.ts';
+
+/** Log segments are small and log GC is eager, so that what Spoor does not hold is soon gone. */
+const FLAGS = [
+  '--log_segment_size_mb=1',
+  '--flush_threshold_secs=1',
+  '--raft_heartbeat_interval_ms=200',
+  '--maintenance_manager_polling_interval_ms=100',
+];
+const TABLE = 'soak.mixed';
+const ONCE = 'once';
+const AT_LEAST = 'atleast';
+/** Operations a second: enough to roll a 1 MB segment of a tablet every ten seconds, few enough for two cores. */
+const RATE = 1200;
+const ROUND_MS = 20_000;
+const MAX_SEGMENTS = 2;
+const SHRINKS_WITHIN_MS = 60_000;
+
+export interface SoakOptions {
+  readonly seconds: number;
+  readonly seed: number;
+  /** How long the streams may take to catch up when all is whole again. */
+  readonly catchUpMs: number;
+  /** Where logs go when something is wrong. */
+  readonly keepLogsIn: string;
+  readonly log: (line: string) => void;
+}
+
+/**
+ * Writes to a table while servers, sidecars and the broker go down, freeze and come back, leaders step down and replicas
+ * move; heals all, and holds two streams' topics against the table.
+ * @throws {Error} when anything is lost, repeated, out of order or not let go, with all that was done in its message
+ */
+export async function runSoak(options: SoakOptions): Promise<void> {
+  const { seed, log, keepLogsIn } = options;
+  await using cluster = await SpoorCluster.start({ tservers: 4, flags: FLAGS });
+  let world: World | null = null;
+  try {
+    await javaTool('create-table', { masters: cluster.masters, table: TABLE, shape: 'types' });
+    await cluster.createStream(ONCE, [TABLE]);
+    await cluster.createStream(AT_LEAST, [TABLE], { delivery: 'at-least-once' });
+    using watch = await ReplicaWatch.open(cluster);
+    const tabletIds = await watch.tabletIds(TABLE);
+    await watch.waitUntilWhole(tabletIds);
+    world = new World(cluster, watch, { table: TABLE, tabletIds, streams: [ONCE, AT_LEAST], seconds: options.seconds });
+    const writing = writeInRounds(cluster, world, seed);
+    writing.catch(() => undefined); // told below
+    const series = [SERVER_FAULTS, SIDECAR_FAULTS, BROKER_FAULTS];
+    const made = series.map((each, number) => runSeries(world!, each, new Random(seed * 31 + number)));
+    for (const outcome of await Promise.allSettled(made)) if (outcome.status === 'rejected') throw outcome.reason;
+    await heal(world);
+    const applied = await writing;
+    log(`${applied} rows applied; ${[...world.counts].map(([name, count]) => `${name}: ${count}`).join(', ')}`);
+    await judge(world, applied, options);
+  } catch (error) {
+    await cluster.keepLogs(keepLogsIn);
+    const trace = world?.trace.join('\n') ?? 'it did not start';
+    throw new Error(`soak failed with seed ${seed}; logs are in ${keepLogsIn}\n${trace}`, { cause: error });
+  }
+}
+
+/** Answers how many rows took effect. */
+async function writeInRounds(cluster: SpoorCluster, world: World, seed: number): Promise<number> {
+  let applied = 0;
+  for (let round = 0; !world.isOver; round++) {
+    using load = Load.start(cluster, TABLE, {
+      rate: RATE,
+      threads: 3,
+      flush: 20,
+      keys: 3000,
+      seed: seed * 1000 + round,
+    });
+    await world.pause(ROUND_MS);
+    const counts = await load.stop();
+    world.note(`writer: round ${round}, ${JSON.stringify(counts)}`);
+    applied += counts.applied;
+  }
+  return applied;
+}
+
+async function heal({ cluster, watch, tabletIds, streams }: World): Promise<void> {
+  if (!cluster.kudu.master.running) await cluster.kudu.master.restart();
+  if (!cluster.kafka.running) await cluster.kafka.restart();
+  for (const server of cluster.kudu.tservers) if (!server.running) await server.restart();
+  for (const sidecar of cluster.sidecars) if (!sidecar.running) await sidecar.restart();
+  await watch.waitUntilWhole(tabletIds, 3, 120_000);
+  for (const sidecar of cluster.sidecars) await sidecar.waitUntilReady();
+  for (const stream of streams) await cluster.api('POST', `/v1/streams/${stream}/resume`);
+}
+
+async function judge(world: World, applied: number, { log, catchUpMs }: SoakOptions): Promise<void> {
+  const { cluster, watch, tabletIds } = world;
+  const started = performance.now();
+  const isDone = ({ state, lagOps }: TabletView): boolean => state === 'running' && lagOps === 0;
+  for (const stream of [ONCE, AT_LEAST]) await cluster.waitForTablets(stream, isDone, catchUpMs);
+  log(`caught up ${Math.round(performance.now() - started)} ms after all was whole`);
+  const caughtUpMs = performance.now();
+
+  const once = await checkTopic(cluster, ONCE, TABLE, { repeats: false, atLeast: applied });
+  const atLeast = await checkTopic(cluster, AT_LEAST, TABLE, { repeats: true, atLeast: applied });
+  log(`exactly-once: ${once.records} records; at-least-once: ${atLeast.records} and ${atLeast.repeats} repeats`);
+  assertSame(once, atLeast, applied);
+
+  for (;;) {
+    const left = await watch.tooLarge(tabletIds, MAX_SEGMENTS);
+    if (left.length === 0) break;
+    if (performance.now() - caughtUpMs > SHRINKS_WITHIN_MS) throw new Error(`logs are not let go:\n${left.join('\n')}`);
+    await sleep(500);
+  }
+  log(`logs are small ${Math.round(performance.now() - caughtUpMs)} ms later, or before`);
+}
+
+function assertSame(once: TopicFigures, atLeast: TopicFigures, applied: number): void {
+  if (once.records !== atLeast.records || once.positions !== atLeast.positions)
+    throw new Error(`the topics differ: ${once.records} records exactly-once, ${atLeast.records} at-least-once`);
+  if (once.records !== applied) throw new Error(`${applied} rows were applied, ${once.records} records came`);
+}

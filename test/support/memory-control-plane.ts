@@ -1,0 +1,114 @@
+import type { OpId } from '../../src/kudu/opid.ts';
+import type { StreamDefinition } from '../../src/replication/stream.ts';
+import {
+  StreamExistsError,
+  type ControlPlane,
+  type PartHealth,
+  type SidecarView,
+  type StreamView,
+  type TabletView,
+} from '../../src/replication/views.ts';
+
+/** A control plane that keeps its streams in memory, for tests of the API in front of it. */
+export class MemoryControlPlane implements ControlPlane {
+  readonly #streams = new Map<string, StreamView>();
+  health: { kudu: PartHealth; kafka: PartHealth; wal: PartHealth } = {
+    kudu: { ok: true },
+    kafka: { ok: true },
+    wal: { ok: true },
+  };
+  /** What every call throws from now on. */
+  failure: Error | null = null;
+  tablets: TabletView[] = [tabletView()];
+  heldLog: (tabletId: string, after: OpId) => AsyncIterable<Uint8Array> | null = () => null;
+
+  createStream(definition: StreamDefinition): Promise<StreamView> {
+    return this.#answer(() => {
+      if (this.#streams.has(definition.name))
+        throw new StreamExistsError(`There is a stream named "${definition.name}" already.`);
+      const stream = { ...definition, createdAt: '2026-01-02T03:04:05.678Z', tablets: this.tablets };
+      this.#streams.set(definition.name, stream);
+      return stream;
+    });
+  }
+
+  listStreams(): Promise<readonly StreamView[]> {
+    return this.#answer(() => [...this.#streams.values()]);
+  }
+
+  getStream(name: string): Promise<StreamView | null> {
+    return this.#answer(() => this.#streams.get(name) ?? null);
+  }
+
+  pauseStream(name: string): Promise<StreamView | null> {
+    return this.#change(name, () => this.tablets.map((tablet) => ({ ...tablet, state: 'paused' as const })));
+  }
+
+  resumeStream(name: string): Promise<StreamView | null> {
+    return this.#change(name, () => this.tablets);
+  }
+
+  deleteStream(name: string): Promise<boolean> {
+    return this.#answer(() => this.#streams.delete(name));
+  }
+
+  localTablets(): readonly TabletView[] {
+    return this.tablets;
+  }
+
+  openHeldLog(tabletId: string, after: OpId): AsyncIterable<Uint8Array> | null {
+    return this.heldLog(tabletId, after);
+  }
+
+  listSidecars(): Promise<readonly SidecarView[]> {
+    return this.#answer(() => [
+      {
+        id: 'f00d',
+        http: '127.0.0.1:8100',
+        tserver: '127.0.0.1:7050',
+        tserverUuid: 'f00d',
+        version: '0.1.0',
+        lastSeen: '2026-01-02T03:04:05.678Z',
+      },
+    ]);
+  }
+
+  readiness(): Promise<{ kudu: PartHealth; kafka: PartHealth; wal: PartHealth }> {
+    return this.#answer(() => this.health);
+  }
+
+  #change(name: string, tablets: () => readonly TabletView[]): Promise<StreamView | null> {
+    return this.#answer(() => {
+      const known = this.#streams.get(name);
+      if (!known) return null;
+      const stream = { ...known, tablets: tablets() };
+      this.#streams.set(name, stream);
+      return stream;
+    });
+  }
+
+  #answer<T>(make: () => T): Promise<T> {
+    return new Promise((resolve) => {
+      if (this.failure) throw this.failure;
+      resolve(make());
+    });
+  }
+}
+
+/** A tablet that runs well, but for what `changed` says. */
+export function tabletView(changed: Partial<TabletView> = {}): TabletView {
+  return {
+    stream: 'orders',
+    tabletId: '0123456789abcdef0123456789abcdef',
+    table: 'shop.orders',
+    sidecar: '127.0.0.1:8100',
+    role: 'leader',
+    state: 'running',
+    applyOpId: '7.1040',
+    committedOpId: '7.1042',
+    lagOps: 2,
+    lagSeconds: 0.25,
+    hold: { index: 1040, bytes: 8_388_608, ageSeconds: 12 },
+    ...changed,
+  };
+}

@@ -1,0 +1,48 @@
+import type { LogEntry } from '../../src/wal/entry.ts';
+import { SegmentCursor, type SegmentStep } from '../../src/wal/segment-cursor.ts';
+import type { SegmentFile } from '../../src/wal/segment-source.ts';
+
+/** A segment in memory: its bytes may change between two reads, as those of a file that is being written. */
+export class MemorySegment implements SegmentFile {
+  readonly path: string;
+  readonly sequenceNumber: number;
+  bytes: Buffer;
+  released = false;
+
+  constructor(bytes: Buffer, sequenceNumber = 1) {
+    this.path = `wal-${String(sequenceNumber).padStart(9, '0')}`;
+    this.sequenceNumber = sequenceNumber;
+    this.bytes = bytes;
+  }
+
+  read(target: Buffer, position: number): number | Promise<number> {
+    if (this.released) throw new Error(`${this.path} was released`);
+    const count = Math.max(0, Math.min(target.length, this.bytes.length - position));
+    if (count > 0) this.bytes.copy(target, 0, position, position + count);
+    return target.length > 64 * 1024 ? Promise.resolve(count) : count;
+  }
+
+  size(): number {
+    return this.bytes.length;
+  }
+
+  release(): void {
+    this.released = true;
+  }
+}
+
+export interface WholeReading {
+  readonly entries: readonly LogEntry[];
+  /** How it ended: `closed`, or why there was no more. */
+  readonly end: SegmentStep;
+}
+
+/** Everything in a segment as it is now. @throws what the cursor throws, with what was read before in `entries` */
+export async function readWholeSegment(bytes: Buffer, entries: LogEntry[] = []): Promise<WholeReading> {
+  const cursor = new SegmentCursor(new MemorySegment(bytes));
+  for (;;) {
+    const step = await cursor.step();
+    if (step.kind === 'entries') entries.push(...step.entries);
+    else if (step.kind !== 'header') return { entries, end: step };
+  }
+}

@@ -1,0 +1,93 @@
+import type { SinkRecord } from '../../src/change/record.ts';
+import { SinkError, type Sink, type SinkPosition, type SinkTablet, type TabletWriter } from '../../src/sinks/sink.ts';
+
+/** What outlives a sink: records and positions, as a broker keeps them. */
+export class MemoryStore {
+  readonly records: SinkRecord[] = [];
+  readonly #tablets = new Map<string, { epoch: number; generation: string; position: SinkPosition | null }>();
+  /** While it is set, nothing can be written or opened. */
+  outage: SinkError | null = null;
+
+  openTablet(tablet: SinkTablet): { epoch: number; position: SinkPosition | null } {
+    if (this.outage) throw this.outage;
+    const key = `${tablet.streamName}/${tablet.tabletId}`;
+    const known = this.#tablets.get(key);
+    const position = known?.generation === tablet.streamGeneration ? known.position : null;
+    const epoch = (known?.epoch ?? 0) + 1;
+    this.#tablets.set(key, { epoch, generation: tablet.streamGeneration, position });
+    return { epoch, position };
+  }
+
+  /** Both or neither, as a transaction. */
+  append(tablet: SinkTablet, epoch: number, records: readonly SinkRecord[], position: SinkPosition): void {
+    if (this.outage) throw this.outage;
+    const known = this.#tablets.get(`${tablet.streamName}/${tablet.tabletId}`);
+    if (known?.epoch !== epoch) throw new SinkError('fenced', `tablet ${tablet.tabletId} has a newer writer`);
+    this.records.push(...records);
+    known.position = position;
+  }
+}
+
+/** The smallest sink that keeps every promise of the interface; what a test of the core writes to. */
+export class MemorySink implements Sink {
+  readonly #store: MemoryStore;
+
+  constructor(store: MemoryStore) {
+    this.#store = store;
+  }
+
+  openTablet(tablet: SinkTablet, signal: AbortSignal): Promise<TabletWriter> {
+    return attempt(signal, () => {
+      const { epoch, position } = this.#store.openTablet(tablet);
+      return new MemoryWriter(this.#store, tablet, epoch, position);
+    });
+  }
+
+  check(signal: AbortSignal): Promise<void> {
+    return attempt(signal, () => {
+      if (this.#store.outage) throw this.#store.outage;
+    });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+class MemoryWriter implements TabletWriter {
+  readonly sinkId = 'memory:1';
+  readonly position: SinkPosition | null;
+  readonly #store: MemoryStore;
+  readonly #tablet: SinkTablet;
+  readonly #epoch: number;
+
+  constructor(store: MemoryStore, tablet: SinkTablet, epoch: number, position: SinkPosition | null) {
+    this.#store = store;
+    this.#tablet = tablet;
+    this.#epoch = epoch;
+    this.position = position;
+  }
+
+  write(slices: Iterable<readonly SinkRecord[]>, position: SinkPosition, signal: AbortSignal): Promise<void> {
+    return attempt(signal, () => {
+      const records = [...slices].flat();
+      throwIfStopped(signal);
+      this.#store.append(this.#tablet, this.#epoch, records, position);
+    });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+function attempt<T>(signal: AbortSignal, work: () => T): Promise<T> {
+  return new Promise((resolve) => {
+    throwIfStopped(signal);
+    resolve(work());
+  });
+}
+
+function throwIfStopped(signal: AbortSignal): void {
+  if (signal.aborted) throw new SinkError('unavailable', 'stopped', signal.reason);
+}

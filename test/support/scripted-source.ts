@@ -1,0 +1,40 @@
+import type { SegmentNews, SegmentSource } from '../../src/wal/segment-source.ts';
+import { TEST_TABLET } from './segment-bytes.ts';
+
+/** A source of segments that says what a test tells it. */
+export class ScriptedSource implements SegmentSource {
+  readonly tabletId = TEST_TABLET;
+  version = 0;
+  disposed = false;
+  readonly #queue: SegmentNews[] = [];
+  #wake: () => void = () => undefined;
+
+  /** Queues news, and wakes whoever waits; with none there are just more bytes. */
+  tell(...news: readonly SegmentNews[]): void {
+    this.#queue.push(...news);
+    this.version++;
+    this.#wake();
+  }
+
+  peek(): SegmentNews | null {
+    return this.#queue[0] ?? null;
+  }
+
+  shift(): void {
+    this.#queue.shift();
+  }
+
+  changed(seen: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      signal.addEventListener('abort', () => {
+        reject(signal.reason as Error);
+      });
+      this.#wake = resolve;
+      if (this.version !== seen) resolve();
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.disposed = true;
+  }
+}

@@ -1,0 +1,225 @@
+import assert from 'node:assert/strict';
+import { copyFile, mkdir } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { KafkaServer } from '../../src/demo/kafka-server.ts';
+import type { KuduCluster } from '../../src/demo/kudu-servers.ts';
+import { SidecarProcess } from '../../src/demo/sidecar-process.ts';
+import { WorkDir } from '../../src/demo/work-dir.ts';
+import type { StreamView, TabletView } from '../../src/replication/views.ts';
+import { startKafka, startKudu } from './cluster.ts';
+import { TableFold } from './fold.ts';
+import { javaTool } from './java-tools.ts';
+import { TopicReader } from './topic-reader.ts';
+
+export interface ApiAnswer<T> {
+  readonly status: number;
+  readonly body: T;
+}
+
+/** Stock Kudu, Kafka, and a sidecar beside each tablet server, all real processes. */
+export class SpoorCluster implements AsyncDisposable {
+  readonly kudu: KuduCluster;
+  readonly kafka: KafkaServer;
+  readonly sidecars: SidecarProcess[] = [];
+  /** URLs of sidecars that stand still and are not to be asked anything. */
+  readonly frozen = new Set<string>();
+  readonly #env: Readonly<Record<string, string>>;
+  readonly #dir: WorkDir;
+
+  private constructor(kudu: KuduCluster, kafka: KafkaServer, env: Readonly<Record<string, string>>, dir: WorkDir) {
+    this.kudu = kudu;
+    this.kafka = kafka;
+    this.#env = env;
+    this.#dir = dir;
+  }
+
+  static async start(
+    options: {
+      /** Three unless told otherwise, each with a sidecar. */
+      tservers?: number;
+      /** Of the tablet servers. */
+      flags?: readonly string[];
+      masterFlags?: readonly string[];
+      /** Of the sidecars. */
+      env?: Readonly<Record<string, string>>;
+    } = {},
+  ): Promise<SpoorCluster> {
+    const { tservers = 3, flags = [], masterFlags = [], env = {} } = options;
+    const [kudu, kafka, dir] = await Promise.all([
+      startKudu({ tservers, flags, masterFlags }),
+      startKafka(),
+      WorkDir.create('spoor-test-sidecars'),
+    ]);
+    const cluster = new SpoorCluster(kudu, kafka, env, dir);
+    const starts = await Promise.allSettled(kudu.tservers.map((_, number) => cluster.#launchSidecar(number, {})));
+    for (const start of starts) if (start.status === 'fulfilled') cluster.sidecars.push(start.value);
+    try {
+      for (const start of starts) if (start.status === 'rejected') throw start.reason as Error;
+      for (const sidecar of cluster.sidecars) await sidecar.waitUntilReady();
+    } catch (error) {
+      await cluster[Symbol.asyncDispose]();
+      throw error;
+    }
+    return cluster;
+  }
+
+  /** Where the sidecars' logs are, and a place for files of a test. */
+  get dir(): string {
+    return this.#dir.path;
+  }
+
+  /** Copies the sidecars', tablet servers' and the broker's own logs to a folder, for a look after the end. */
+  async keepLogs(dir: string): Promise<void> {
+    await mkdir(dir, { recursive: true });
+    const logs = [
+      ...this.sidecars.map(({ logFile }): [string, string] => [basename(logFile), logFile]),
+      ...this.kudu.tservers.map(({ logFile }, number): [string, string] => [`tserver-${number}.log`, logFile]),
+      ['kafka.log', this.kafka.logFile] as [string, string],
+    ];
+    for (const [name, logFile] of logs) await copyFile(logFile, join(dir, name)).catch(() => undefined);
+  }
+
+  /** Ends all sidecars, in order, and starts others with more settings. They have other API addresses. */
+  async replaceSidecars(env: Readonly<Record<string, string>>): Promise<void> {
+    await Promise.all(this.sidecars.map((sidecar) => sidecar.stop()));
+    const fresh = await Promise.all(this.kudu.tservers.map((_, number) => this.#launchSidecar(number, env)));
+    this.sidecars.splice(0, this.sidecars.length, ...fresh);
+    await Promise.all(this.sidecars.map((sidecar) => sidecar.waitUntilReady()));
+  }
+
+  async #launchSidecar(number: number, env: Readonly<Record<string, string>>): Promise<SidecarProcess> {
+    return SidecarProcess.start({
+      name: `sidecar-${number}`,
+      masters: this.kudu.masters,
+      tserver: this.kudu.tservers[number]!,
+      brokers: this.kafka.brokers,
+      dir: this.dir,
+      env: { ...this.#env, ...env },
+    });
+  }
+
+  get masters(): string {
+    return this.kudu.masters.join(',');
+  }
+
+  /** Calls the API of a sidecar that runs; of another one where the first cannot answer yet. */
+  async api<T = unknown>(method: string, path: string, body?: unknown): Promise<ApiAnswer<T>> {
+    let answer: ApiAnswer<T> | null = null;
+    for (const { running, url } of this.sidecars) {
+      if (!running || this.frozen.has(url)) continue;
+      answer = await callApi<T>(url, method, path, body);
+      if (answer.status !== 503) return answer;
+    }
+    assert.ok(answer, 'no sidecar runs');
+    return answer;
+  }
+
+  /** Makes a Kafka stream of the given tables into the topic `name`, beginning now. */
+  async createStream(name: string, tables: readonly string[], sink: object = {}): Promise<StreamView> {
+    const whole = {
+      type: 'kafka',
+      topic: name,
+      partitions: 3,
+      replicationFactor: 1,
+      schemaTopic: `${name}.schema`,
+      ...sink,
+    };
+    const { status, body } = await this.api<StreamView>('POST', '/v1/streams', {
+      name,
+      tables,
+      start: 'now',
+      sink: whole,
+    });
+    assert.equal(status, 201, JSON.stringify(body));
+    return body;
+  }
+
+  async tablets(stream: string): Promise<readonly TabletView[]> {
+    const { status, body } = await this.api<StreamView>('GET', `/v1/streams/${stream}`);
+    assert.equal(status, 200, JSON.stringify(body));
+    return body.tablets;
+  }
+
+  /** Waits until every tablet of a stream is as `isSo` says. @throws {Error} with the tablets when they do not get there */
+  async waitForTablets(
+    stream: string,
+    isSo: (tablet: TabletView) => boolean,
+    timeoutMs = 60_000,
+  ): Promise<readonly TabletView[]> {
+    const deadline = Date.now() + timeoutMs;
+    for (;;) {
+      const tablets = await this.tablets(stream);
+      if (tablets.length > 0 && tablets.every(isSo)) return tablets;
+      if (Date.now() > deadline) throw new Error(`not in time: ${JSON.stringify(tablets, null, 1)}`);
+      await sleep(100);
+    }
+  }
+
+  /** Folds a stream's topic as a `read_committed` consumer, from its beginning until `records` are there and it is quiet. */
+  async fold(
+    stream: string,
+    records: number,
+    options: { timeoutMs?: number; quietMs?: number } = {},
+  ): Promise<TableFold> {
+    const fold = new TableFold();
+    const failures: unknown[] = [];
+    const brokers = this.kafka.brokers;
+    {
+      await using schemas = await TopicReader.start({
+        brokers,
+        topics: [`${stream}.schema`],
+        onRecord: ({ value }) => {
+          if (value) fold.addSchema(value);
+        },
+      });
+      await schemas.settle(() => schemas.count > 0, { quietMs: 500, timeoutMs: 30_000 });
+    }
+    await using reader = await TopicReader.start({
+      brokers,
+      topics: [stream],
+      onRecord: ({ key, value, headers, partition }) => {
+        try {
+          fold.push({ key: key ?? Buffer.alloc(0), value, position: headers['spoor.pos'] ?? '' }, partition);
+        } catch (error) {
+          failures.push(error);
+        }
+      },
+    });
+    await reader.settle(() => fold.records >= records || failures.length > 0, {
+      quietMs: options.quietMs ?? 1500,
+      timeoutMs: options.timeoutMs ?? 120_000,
+    });
+    if (failures.length > 0) throw failures[0] as Error;
+    return fold;
+  }
+
+  /** The rows of a table, one JSON line each, as the Java client reads them. */
+  async dump(table: string): Promise<readonly string[]> {
+    return javaTool('dump', { masters: this.masters, table });
+  }
+
+  /** Fold equals table, and there is one record for each row that took effect. */
+  async assertFoldIsTable(stream: string, table: string, applied: number): Promise<void> {
+    const fold = await this.fold(stream, applied);
+    assert.equal(fold.records, applied, 'records shipped and rows applied');
+    const { differences } = fold.compare(await this.dump(table));
+    assert.deepEqual(differences, []);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.sidecars.map((sidecar) => sidecar[Symbol.asyncDispose]()));
+    await Promise.all([this.kudu[Symbol.asyncDispose](), this.kafka[Symbol.asyncDispose]()]);
+    await this.#dir[Symbol.asyncDispose]();
+  }
+}
+
+async function callApi<T>(url: string, method: string, path: string, body: unknown): Promise<ApiAnswer<T>> {
+  const response = await fetch(`${url}${path}`, {
+    method,
+    ...(body === undefined ? {} : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
+    signal: AbortSignal.timeout(30_000),
+  });
+  const text = await response.text();
+  return { status: response.status, body: (text === '' ? null : JSON.parse(text)) as T };
+}

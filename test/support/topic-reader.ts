@@ -1,0 +1,148 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { javaCommand } from './java-tools.ts';
+
+/** A record as a consumer gets it. */
+export interface TopicRecord {
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: bigint;
+  readonly key: Buffer | null;
+  readonly value: Buffer | null;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly timestampMs: number;
+}
+
+export interface TopicReaderOptions {
+  readonly brokers: readonly string[];
+  readonly topics: readonly string[];
+  readonly onRecord: (record: TopicRecord) => void;
+  readonly readUncommitted?: boolean;
+  /** How long the broker may hold a fetch back when there is nothing. */
+  readonly maxWaitMs?: number;
+}
+
+const TOPICS_APPEAR_MS = 30_000;
+
+/**
+ * A consumer of whole topics from their beginning, `read_committed` unless told otherwise: Kafka's own client, in a
+ * process of its own (test/java, ReadTopics). Not kafkajs's consumer: where several transactions of a partition were
+ * aborted side by side it gives out records of some of them (2.2.4, filterAbortedMessages.js takes the broker's list of
+ * them for sorted, and at most one of it a record).
+ */
+export class TopicReader implements AsyncDisposable {
+  readonly #child: ChildProcess;
+  readonly #onRecord: (record: TopicRecord) => void;
+  #rest: Buffer = Buffer.alloc(0);
+  #failure: unknown = null;
+  #topicsAreThere = false;
+  #count = 0;
+  #lastAtMs = performance.now();
+
+  private constructor(child: ChildProcess, onRecord: (record: TopicRecord) => void) {
+    this.#child = child;
+    this.#onRecord = onRecord;
+    child.stdout!.on('data', (bytes: Buffer) => {
+      try {
+        this.#take(bytes);
+      } catch (error) {
+        this.#failure ??= error;
+      }
+    });
+    child.once('exit', (code) => (this.#failure ??= new Error(`the reader of topics ended with ${String(code)}`)));
+  }
+
+  /** Resolves when all topics are there. */
+  static async start(options: TopicReaderOptions): Promise<TopicReader> {
+    const { java, args } = await javaCommand('ReadTopics');
+    const isolation = options.readUncommitted === true ? 'read_uncommitted' : 'read_committed';
+    args.push('--brokers', options.brokers.join(), '--topics', options.topics.join(), '--isolation', isolation);
+    args.push('--max-wait-ms', String(options.maxWaitMs ?? 100));
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', java, ...args], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const reader = new TopicReader(child, options.onRecord);
+    try {
+      await reader.#until(() => reader.#topicsAreThere, TOPICS_APPEAR_MS, 5);
+    } catch (error) {
+      await reader[Symbol.asyncDispose]();
+      throw error;
+    }
+    return reader;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Resolves when `isEnough` holds and nothing more has come for `quietMs`. @throws {Error} when that takes too long */
+  async settle(isEnough: () => boolean, options: { quietMs?: number; timeoutMs: number }): Promise<void> {
+    const quietMs = options.quietMs ?? 1500;
+    await this.#until(() => isEnough() && performance.now() - this.#lastAtMs >= quietMs, options.timeoutMs, 50);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const gone = once(this.#child, 'exit');
+    this.#child.kill('SIGKILL');
+    await gone;
+  }
+
+  async #until(isSo: () => boolean, timeoutMs: number, pauseMs: number): Promise<void> {
+    const deadline = performance.now() + timeoutMs;
+    while (!isSo()) {
+      if (this.#failure !== null) throw this.#failure as Error;
+      if (performance.now() > deadline)
+        throw new Error(`the topics have ${this.#count} records and not what is awaited`);
+      await sleep(pauseMs);
+    }
+    if (this.#failure !== null) throw this.#failure as Error;
+  }
+
+  #take(bytes: Buffer): void {
+    const all = this.#rest.length === 0 ? bytes : Buffer.concat([this.#rest, bytes]);
+    let at = 0;
+    while (all.length - at >= 4) {
+      const length = all.readInt32BE(at);
+      if (all.length - at - 4 < length) break;
+      at += 4;
+      if (length === 0) this.#topicsAreThere = true;
+      else {
+        this.#onRecord(readFrame(all.subarray(at, at + length)));
+        this.#count += 1;
+        this.#lastAtMs = performance.now();
+      }
+      at += length;
+    }
+    this.#rest = all.subarray(at);
+  }
+}
+
+/** The layout is told in ReadTopics.java. */
+function readFrame(frame: Buffer): TopicRecord {
+  let at = 0;
+  const int32 = (): number => {
+    at += 4;
+    return frame.readInt32BE(at - 4);
+  };
+  const int64 = (): bigint => {
+    at += 8;
+    return frame.readBigInt64BE(at - 8);
+  };
+  const bytes = (): Buffer | null => {
+    const length = int32();
+    if (length < 0) return null;
+    at += length;
+    return frame.subarray(at - length, at);
+  };
+  const topic = String(bytes());
+  const partition = int32();
+  const offset = int64();
+  const timestampMs = Number(int64());
+  const key = bytes();
+  const value = bytes();
+  const headers: Record<string, string> = {};
+  for (let count = int32(); count > 0; count--) headers[String(bytes())] = String(bytes());
+  return { topic, partition, offset, key, value, headers, timestampMs };
+}

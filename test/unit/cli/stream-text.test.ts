@@ -1,0 +1,123 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { renderSidecars, renderStream, renderStreams, renderTablets } from '../../../src/cli/stream-text.ts';
+import type { StreamView } from '../../../src/replication/views.ts';
+import { tabletView } from '../../support/memory-control-plane.ts';
+
+const STREAM: StreamView = {
+  name: 'orders',
+  tables: ['shop.orders', 'shop.item*'],
+  start: 'now',
+  sink: {
+    type: 'kafka',
+    topic: 'cdc.{table}',
+    delivery: 'exactly-once',
+    partitions: 3,
+    replicationFactor: -1,
+    createTopics: true,
+    schemaTopic: 'spoor.schema-changes',
+  },
+  format: { type: 'json' },
+  images: 'changed',
+  tombstones: true,
+  createdAt: '2026-01-02T03:04:05.678Z',
+  tablets: [tabletView(), tabletView({ tabletId: 'ffff', state: 'blocked', lagOps: 40 })],
+};
+
+describe('renderStreams', () => {
+  it('is a line a stream', () => {
+    assert.equal(
+      renderStreams([STREAM, { ...STREAM, name: 'a', tables: ['*'], tablets: [] }]),
+      [
+        'NAME    TABLES                  SINK               START  TABLETS  STATES                LAG OPS',
+        'orders  shop.orders,shop.item*  kafka:cdc.{table}  now          2  1 running, 1 blocked       42',
+        'a       *                       kafka:cdc.{table}  now          0  -                           -',
+        '',
+      ].join('\n'),
+    );
+  });
+  it('says when there are none', () => {
+    assert.equal(renderStreams([]), 'no streams\n');
+  });
+});
+
+describe('renderTablets', () => {
+  it('is a line a tablet, with a dash for what is not known, and the errors below', () => {
+    const unknown = tabletView({
+      tabletId: 'ffff',
+      sidecar: null,
+      role: 'unknown',
+      state: 'no-sidecar',
+      applyOpId: null,
+      committedOpId: null,
+      lagOps: null,
+      lagSeconds: null,
+      hold: null,
+      error: { code: 'SPOOR_SINK_REFUSED', message: 'no topic\nhere', since: '2026-01-02T03:04:05.678Z' },
+    });
+    assert.equal(
+      renderTablets([tabletView(), unknown]),
+      [
+        'STREAM  TABLE        TABLET                            ROLE     STATE        APPLY  COMMITTED  LAG OPS  LAG S  HOLD            SIDECAR',
+        'orders  shop.orders  0123456789abcdef0123456789abcdef  leader   running     7.1040     7.1042        2    0.3  1040 (8.0 MiB)  127.0.0.1:8100',
+        'orders  shop.orders  ffff                              unknown  no-sidecar       -          -        -      -  -               -',
+        '',
+        'orders ffff: SPOOR_SINK_REFUSED since 2026-01-02T03:04:05.678Z: no topic\\u000ahere',
+        '',
+      ].join('\n'),
+    );
+  });
+  it('does not let a name drive the terminal', () => {
+    assert.match(renderTablets([tabletView({ table: 'a\u001b[2Jb' })]), /a\\u001b\[2Jb/);
+  });
+  it('says when there are none', () => {
+    assert.equal(renderTablets([]), 'no tablets\n');
+  });
+});
+
+describe('renderStream', () => {
+  it('is the definition, then the tablets', () => {
+    const text = renderStream({ ...STREAM, tablets: [] });
+    assert.equal(
+      text,
+      [
+        'name                 orders',
+        'created              2026-01-02T03:04:05.678Z',
+        'tables               shop.orders, shop.item*',
+        'start                now',
+        'sink                 kafka',
+        '  topic              cdc.{table}',
+        '  delivery           exactly-once',
+        '  partitions         3',
+        '  replicationFactor  -1',
+        '  createTopics       true',
+        '  schemaTopic        spoor.schema-changes',
+        'format               json',
+        'images               changed',
+        'tombstones           true',
+        '',
+        'no tablets',
+        '',
+      ].join('\n'),
+    );
+    assert.match(renderStream(STREAM), /\n\nSTREAM {2}TABLE .*\norders .*\norders .*\n$/);
+  });
+});
+
+describe('renderSidecars', () => {
+  it('is a line a sidecar', () => {
+    const sidecar = {
+      id: 'a',
+      http: 'h:1',
+      tserver: 't:2',
+      tserverUuid: 'a',
+      version: '0.1.0',
+      lastSeen: '2026-01-02T03:04:05.678Z',
+    };
+    assert.equal(
+      renderSidecars([sidecar]),
+      'SIDECAR  TSERVER  VERSION  LAST SEEN\nh:1      t:2      0.1.0    2026-01-02T03:04:05.678Z\n',
+    );
+    assert.equal(renderSidecars([]), 'no sidecars\n');
+  });
+});

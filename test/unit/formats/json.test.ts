@@ -1,0 +1,196 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { RowOp, type ChangeBatch, type SchemaChange, type TabletRef } from '../../../src/change/change.ts';
+import { decodeWrite } from '../../../src/change/decode-write.ts';
+import type { SinkRecord } from '../../../src/change/record.ts';
+import { compileRowLayout } from '../../../src/change/row-layout.ts';
+import { compileJson } from '../../../src/formats/json.ts';
+import { DataType, type TableSchema } from '../../../src/kudu/schema.ts';
+import { column, encodeRows, int32, int64, type TestRow } from '../../support/row-bytes.ts';
+
+const T = DataType;
+const TABLET: TabletRef = { tableId: 'table1', tabletId: 'tablet1', tableName: 'shop.orders' };
+const TIME = 7353716506897408000n; // 1795340944066750 us
+const SCHEMA: TableSchema = {
+  columns: [
+    column('id', T.INT64, { isKey: true, id: 10 }),
+    column('na"me', T.STRING, { isKey: true, id: 11 }),
+    column('note', T.STRING, { nullable: true, id: 12 }),
+    column('n', T.INT32, { id: 13, writeDefault: int32(-5), readDefault: int32(4) }),
+  ],
+};
+
+function batchOf(rows: readonly TestRow[], more: Partial<ChangeBatch> = {}, schema = SCHEMA): ChangeBatch {
+  const batch = decodeWrite({
+    tablet: TABLET,
+    opId: { term: 7n, index: 12345n },
+    hybridTime: TIME,
+    layout: compileRowLayout(schema, schema),
+    ...encodeRows(schema, rows),
+    results: new Uint8Array(rows.length).fill(1),
+    autoIncrementCounter: 41n,
+  });
+  return { ...batch, ...more };
+}
+const format = compileJson({ streamName: 'orders', version: '0.1.0', tombstones: true });
+const text = (record: SinkRecord | undefined): string => String(record?.value);
+const bytesOf = ({ key, value }: SinkRecord): string => `${key.toString('hex')} ${value?.toString('hex') ?? 'null'}`;
+const KEY = [int64(2n ** 53n + 1n), Buffer.from('é"')];
+const KEY_JSON = '{"id":9007199254740993,"na\\"me":"é\\""}';
+const source = (row: number, op: string): string =>
+  `"source":{"connector":"kudu","version":"0.1.0","name":"orders","ts_ms":1795340944066,"ts_us":1795340944066750,` +
+  `"snapshot":false,"table":"shop.orders","table_id":"table1","tablet_id":"tablet1","term":7,"index":12345,"row":${row},` +
+  `"hybrid_time":"7353716506897408000","kudu_op":"${op}"}`;
+
+describe('json records', () => {
+  it('writes an INSERT with all columns: nulls and defaults too', () => {
+    const [record] = format.encode(batchOf([{ op: RowOp.INSERT, cells: KEY }]));
+    assert.equal(
+      text(record),
+      `{"op":"c","ts_ms":1795340944066,"before":null,"after":${KEY_JSON.slice(0, -1)},"note":null,"n":-5},${source(0, 'INSERT')}}`,
+    );
+    assert.deepEqual(
+      { ...record, key: String(record!.key), value: null },
+      {
+        kind: 'row',
+        table: 'shop.orders',
+        key: KEY_JSON,
+        value: null,
+        position: 'tablet1/7.12345.0',
+        timestampMs: 1795340944066,
+      },
+    );
+  });
+
+  it('writes an UPDATE or UPSERT with the key and the columns that it set', () => {
+    const rows = [RowOp.UPDATE, RowOp.UPDATE_IGNORE, RowOp.UPSERT, RowOp.UPSERT_IGNORE].map((op) => ({
+      op,
+      cells: [...KEY, undefined, int32(6)],
+    }));
+    const names = ['UPDATE', 'UPDATE_IGNORE', 'UPSERT', 'UPSERT_IGNORE'];
+    assert.deepEqual(
+      format.encode(batchOf(rows)).map(text),
+      names.map(
+        (name, i) =>
+          `{"op":"u","ts_ms":1795340944066,"before":null,"after":${KEY_JSON.slice(0, -1)},"n":6},${source(i, name)}}`,
+      ),
+    );
+  });
+
+  it('tells a column that was set to null from one that was not set', () => {
+    const [record] = format.encode(batchOf([{ op: RowOp.UPDATE, cells: [...KEY, null] }]));
+    assert.ok(text(record).includes(`"after":${KEY_JSON.slice(0, -1)},"note":null}`), text(record));
+  });
+
+  it('writes a DELETE with the key before, and a tombstone with the same key and position behind it', () => {
+    const records = format.encode(batchOf([RowOp.DELETE, RowOp.DELETE_IGNORE].map((op) => ({ op, cells: KEY }))));
+    assert.deepEqual(
+      records.map((record) => [record.kind, String(record.key), record.position, record.value && text(record)]),
+      ['DELETE', 'DELETE_IGNORE'].flatMap((op, row) => {
+        const position = `tablet1/7.12345.${row}`;
+        const value = `{"op":"d","ts_ms":1795340944066,"before":${KEY_JSON},"after":null,${source(row, op)}}`;
+        return [
+          ['row', KEY_JSON, position, value],
+          ['tombstone', KEY_JSON, position, null],
+        ];
+      }),
+    );
+    const bare = compileJson({ streamName: 'orders', version: '0.1.0', tombstones: false });
+    assert.equal(bare.encode(batchOf([{ op: RowOp.DELETE, cells: KEY }])).length, 1);
+  });
+
+  it('counts the rows that were rejected in positions and `row`', () => {
+    const batch = batchOf([{ op: RowOp.DELETE, cells: KEY }], { rowIndexes: Int32Array.of(41) });
+    const [record] = format.encode(batch);
+    assert.equal(record!.position, 'tablet1/7.12345.41');
+    assert.ok(text(record).includes('"row":41,'));
+  });
+
+  it('shows auto-incremented values', () => {
+    const schema = { columns: [SCHEMA.columns[0]!, column('auto', T.INT64, { isKey: true, autoIncrementing: true })] };
+    const batch = batchOf([{ op: RowOp.INSERT, cells: [int64(1n)] }], {}, schema);
+    assert.equal(String(format.encode(batch)[0]!.key), '{"id":1,"auto":42}');
+  });
+
+  it('takes up a rename of the table at its operation', () => {
+    const batch = batchOf([{ op: RowOp.INSERT, cells: KEY }], { tablet: { ...TABLET, tableName: 'shop.renamed' } });
+    const [record] = format.encode(batch);
+    assert.equal(record!.table, 'shop.renamed');
+    assert.ok(text(record).includes('"table":"shop.renamed","table_id":"table1"'));
+  });
+
+  it('gives the same bytes whatever was encoded before, at every size around its memory chunks', () => {
+    const rows = (length: number): TestRow[] => [
+      { op: RowOp.INSERT, cells: [int64(BigInt(length)), Buffer.from('k'), Buffer.alloc(length, 0x07)] },
+      { op: RowOp.DELETE, cells: [int64(BigInt(length)), Buffer.from('k')] },
+    ];
+    const seen: [SinkRecord, string][] = [];
+    for (const length of [0, 1, 1000, 9_000, 43_600, 43_690, 43_700, 65_536, 1_000_000, 5, 60_000, 2])
+      for (const record of format.encode(batchOf(rows(length)))) {
+        const fresh = compileJson({ streamName: 'orders', version: '0.1.0', tombstones: true }).encode(
+          batchOf(rows(length)),
+        );
+        const same = fresh.find((other) => other.position === record.position && other.kind === record.kind);
+        assert.deepEqual(record.value, same?.value);
+        assert.deepEqual(record.key, same?.key);
+        seen.push([record, bytesOf(record)]);
+      }
+    for (const [record, before] of seen) assert.ok(bytesOf(record) === before, 'a later record wrote over it');
+  });
+
+  it('writes a schema change with both tables, and one without `before` for the version a stream begins with', () => {
+    const after = {
+      columns: [SCHEMA.columns[0]!, column('v', T.DECIMAL32, { id: 14, precision: 9, scale: 2, nullable: true })],
+    };
+    const change: SchemaChange = {
+      kind: 'schema',
+      tablet: TABLET,
+      opId: { term: 7n, index: 12n },
+      hybridTime: TIME,
+      version: 3,
+      before: { tableName: 'shop.orders', schema: SCHEMA },
+      after: { tableName: 'shop.new', schema: after },
+    };
+    const [record] = format.encode(change);
+    assert.deepEqual(
+      { ...record, key: String(record!.key), value: null },
+      {
+        kind: 'schema',
+        table: 'shop.new',
+        key: '{"table_id":"table1","schema_version":3}',
+        value: null,
+        position: 'tablet1/7.12.0',
+        timestampMs: 1795340944066,
+      },
+    );
+    const types = { precision: null, scale: null, length: null };
+    const flags = { immutable: false, auto_increment: false };
+    const plain = { ...flags, ...types, default: null, read_default: null };
+    const id = { id: 10, name: 'id', type: 'INT64', key: true, nullable: false, ...plain };
+    assert.deepEqual(JSON.parse(text(record)), {
+      table_id: 'table1',
+      schema_version: 3,
+      tablet_id: 'tablet1',
+      term: 7,
+      index: 12,
+      hybrid_time: String(TIME),
+      before: {
+        table: 'shop.orders',
+        columns: [
+          id,
+          { ...id, id: 11, name: 'na"me', type: 'STRING' },
+          { id: 12, name: 'note', type: 'STRING', key: false, nullable: true, ...plain },
+          { id: 13, name: 'n', type: 'INT32', key: false, nullable: false, ...plain, default: -5, read_default: 4 },
+        ],
+      },
+      after: {
+        table: 'shop.new',
+        columns: [
+          id,
+          { id: 14, name: 'v', type: 'DECIMAL32', key: false, nullable: true, ...plain, precision: 9, scale: 2 },
+        ],
+      },
+    });
+    assert.equal((JSON.parse(text(format.encode({ ...change, before: null })[0])) as { before: unknown }).before, null);
+  });
+});

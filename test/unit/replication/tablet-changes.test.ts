@@ -1,0 +1,326 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { RowOp, type Change } from '../../../src/change/change.ts';
+import { SpoorError, type ErrorCode } from '../../../src/errors.ts';
+import { formatOpId, MIN_OPID } from '../../../src/kudu/opid.ts';
+import { DataType, type TableSchema } from '../../../src/kudu/schema.ts';
+import { encodeMarker } from '../../../src/replication/apply-marker.ts';
+import type { SchemaVersion } from '../../../src/replication/schema-history.ts';
+import { TabletChanges, type TabletChangesOptions } from '../../../src/replication/tablet-changes.ts';
+import type { ChangeRead } from '../../../src/replication/tablet-replicator.ts';
+import { OpType, type LogEntry } from '../../../src/wal/entry.ts';
+import type { LogChunk } from '../../../src/wal/log-reader.ts';
+import {
+  alter,
+  commit,
+  commitAlter,
+  commitWrite,
+  opId,
+  replicate,
+  timeOf,
+  write,
+  writeExtension,
+} from '../../support/log-entries.ts';
+import { column, int32, int64 } from '../../support/row-bytes.ts';
+
+const KEY = column('k', DataType.INT64, { isKey: true, id: 10 });
+const A = column('a', DataType.INT32, { nullable: true, id: 11 });
+const V0: TableSchema = { columns: [KEY, A] };
+const V1: TableSchema = { columns: [KEY, A, column('b', DataType.INT32, { id: 12, writeDefault: int32(7) })] };
+const V2: TableSchema = { columns: [KEY, { ...A, name: 'renamed' }, V1.columns[2]!] };
+
+const segment = (schema = V0, schemaVersion = 0, restarted = false): LogChunk => ({
+  kind: 'segment',
+  header: { tabletId: 'tablet1', sequenceNumber: 1n, schema, schemaVersion, codec: 'none', batchVersion: 2 } as never,
+  restarted,
+});
+const entries = (...list: LogEntry[]): LogChunk => ({ kind: 'entries', entries: list, bytes: 1 });
+const insert = (term: number, index: number, schema = V0): LogEntry[] => [
+  write(opId(term, index), schema, [{ op: RowOp.INSERT, cells: [int64(BigInt(index))] }]),
+  commitWrite(opId(term, index), ['applied']),
+];
+const noOp = (term: number, index: number): LogEntry[] => [replicate(opId(term, index)), commit(opId(term, index))];
+const altered = (index: number, schema: TableSchema, version: number, name?: string): LogEntry[] => [
+  alter(opId(1, index), schema, version, name),
+  commitAlter(opId(1, index)),
+];
+
+function open(chunks: readonly LogChunk[], more: Partial<TabletChangesOptions> = {}): TabletChanges {
+  const left = [...chunks, { kind: 'idle' } as const, { kind: 'gone' } as const];
+  return new TabletChanges({
+    log: {
+      next: () => Promise.resolve(left.shift() ?? { kind: 'gone' }),
+      [Symbol.asyncDispose]: () => Promise.resolve(),
+    },
+    tablet: { tableId: 'table1', tabletId: 'tablet1' },
+    after: { opId: MIN_OPID, tableName: 'shop.orders', schemaVersion: 0 },
+    announceSchema: false,
+    ...more,
+  });
+}
+
+async function readAll(changes: TabletChanges): Promise<ChangeRead[]> {
+  const reads: ChangeRead[] = [];
+  for (;;) {
+    const read = await changes.next();
+    if (read.kind === 'gone') return reads;
+    reads.push(read);
+  }
+}
+
+/** `1.3 rows k,a 1` or `1.4 schema v1 shop.orders`, one a change. */
+function describeChange(change: Change): string {
+  if (change.kind === 'schema')
+    return `${formatOpId(change.opId)} schema v${change.version} ${change.before?.tableName ?? '-'} > ${change.after.tableName}`;
+  const columns = change.schema.columns.map(({ name }) => name).join();
+  return `${formatOpId(change.opId)} rows ${columns} ${change.rowCount} ${change.tablet.tableName}`;
+}
+const seen = (reads: readonly ChangeRead[]): string[] => reads.flatMap((read) => read.changes.map(describeChange));
+const fails = async (code: ErrorCode, promise: Promise<unknown>): Promise<void> =>
+  assert.rejects(promise, (error) => error instanceof SpoorError && error.code === code);
+
+describe('TabletChanges', () => {
+  it('gives the changes of committed operations, and moves on over those that change nothing', async () => {
+    const log = [segment(), entries(...noOp(1, 1), ...insert(1, 2)), entries(...noOp(2, 3))];
+    const [first, second, ...rest] = await readAll(open(log));
+    assert.deepEqual(seen([first!]), ['1.2 rows k,a 1 shop.orders']);
+    assert.deepEqual(
+      { ...first, changes: [], bytes: 0 },
+      {
+        kind: 'changes',
+        changes: [],
+        upTo: opId(1, 2),
+        hybridTime: timeOf(opId(1, 2)),
+        tableName: 'shop.orders',
+        schemaVersion: 0,
+        rejectedRows: 0,
+        onlyMarkers: false,
+        bytes: 0,
+      },
+    );
+    assert.deepEqual([second!.changes, formatOpId(second!.upTo)], [[], '2.3']);
+    assert.equal(rest.length, 0);
+  });
+
+  it('leaves rejected and ignored rows out and counts them; a write of such rows alone makes no change (trap 17)', async () => {
+    const row = (k: bigint): { op: number; cells: Buffer[] } => ({ op: RowOp.INSERT, cells: [int64(k)] });
+    const log = [
+      segment(),
+      entries(
+        write(opId(1, 1), V0, [row(1n), row(2n), row(3n)]),
+        commitWrite(opId(1, 1), ['rejected', 'applied', 'ignored']),
+        write(opId(1, 2), V0, [row(1n)]),
+        commitWrite(opId(1, 2), ['ignored']),
+      ),
+    ];
+    const [read] = await readAll(open(log));
+    assert.equal(read!.rejectedRows, 3);
+    assert.equal(read!.changes.length, 1);
+    assert.deepEqual([...(read!.changes[0] as { rowIndexes: Int32Array }).rowIndexes], [1]);
+  });
+
+  it('passes over a write without rows: a marker', async () => {
+    const marker = [write(opId(1, 1), V0, []), commitWrite(opId(1, 1), [])];
+    const [read] = await readAll(open([segment(), entries(...marker)]));
+    assert.deepEqual([read!.changes, formatOpId(read!.upTo)], [[], '1.1']);
+  });
+
+  it('passes over an extension among rows, whatever schema its request has, and one that never committed', async () => {
+    const stale: TableSchema = { columns: [{ ...KEY, name: 'former' }, column('dropped', DataType.DECIMAL64)] };
+    const log = [
+      segment(),
+      entries(
+        ...insert(1, 1),
+        writeExtension(opId(1, 2), stale, Buffer.from('not a marker of ours')),
+        commitWrite(opId(1, 2), []),
+        writeExtension(opId(1, 3), V0, encodeMarker({ sidecar: 'here', streams: [] })), // overwritten by the next term
+        ...noOp(2, 3),
+        ...insert(2, 4),
+      ),
+    ];
+    const reads = await readAll(open(log));
+    assert.deepEqual(seen(reads), ['1.1 rows k,a 1 shop.orders', '2.4 rows k,a 1 shop.orders']);
+    assert.equal(
+      reads.reduce((sum, { rejectedRows }) => sum + rejectedRows, 0),
+      0,
+    );
+  });
+
+  it('reads each row with the schema in force at its own operation (traps 15, 21, 22)', async () => {
+    const log = [
+      segment(),
+      entries(...insert(1, 1), ...altered(2, V1, 1), ...insert(1, 3), ...altered(4, V2, 2, 'shop.new')),
+      segment(V2, 2),
+      entries(...insert(1, 5, { columns: [KEY] })),
+    ];
+    const reads = await readAll(open(log));
+    assert.deepEqual(seen(reads), [
+      '1.1 rows k,a 1 shop.orders',
+      '1.2 schema v1 shop.orders > shop.orders',
+      '1.3 rows k,a,b 1 shop.orders',
+      '1.4 schema v2 shop.orders > shop.new',
+      '1.5 rows k,renamed,b 1 shop.new',
+    ]);
+    assert.deepEqual([reads.at(-1)!.tableName, reads.at(-1)!.schemaVersion], ['shop.new', 2]);
+  });
+
+  it('takes only ALTERs that succeeded and whose version rises (kudu-facts 5.3)', async () => {
+    const log = [
+      segment(),
+      entries(
+        ...altered(1, V1, 1),
+        alter(opId(1, 2), V2, 1, 'shop.wrong'),
+        commitAlter(opId(1, 2), false),
+        ...altered(3, V2, 1, 'shop.wrong'),
+        ...insert(1, 4),
+      ),
+    ];
+    assert.deepEqual(seen(await readAll(open(log))), [
+      '1.1 schema v1 shop.orders > shop.orders',
+      '1.4 rows k,a,b 1 shop.orders',
+    ]);
+  });
+
+  it('begins after a position with the schema in force there, out of ALTERs before it', async () => {
+    const log = [
+      segment(),
+      entries(...insert(1, 1), ...altered(2, V1, 1, 'shop.mid'), ...insert(1, 3)),
+      segment(V0, 0), // older than the ALTER just before it
+      entries(...insert(1, 4)),
+    ];
+    const after = { opId: opId(1, 3), tableName: 'shop.kept', schemaVersion: 1 };
+    assert.deepEqual(seen(await readAll(open(log, { after }))), ['1.4 rows k,a,b 1 shop.kept']);
+  });
+
+  it('announces the schema that a stream begins with, once', async () => {
+    const log = [segment(), entries(...altered(1, V1, 1), ...insert(1, 2)), entries(...insert(1, 3))];
+    const after = { opId: opId(1, 1), tableName: 'shop.orders', schemaVersion: 0 };
+    const reads = await readAll(open(log, { after, announceSchema: true }));
+    assert.deepEqual(seen(reads), [
+      '1.1 schema v1 - > shop.orders',
+      '1.2 rows k,a,b 1 shop.orders',
+      '1.3 rows k,a,b 1 shop.orders',
+    ]);
+  });
+
+  it('asks a server for a schema that the log no longer tells, and gives up when that does not know it either', async () => {
+    const log = [segment(V0, 0), entries(...insert(1, 9))];
+    const after = { opId: opId(1, 8), tableName: 'shop.orders', schemaVersion: 1 };
+    const lookUpSchema = (version: number, schema: TableSchema) => (): Promise<SchemaVersion> =>
+      Promise.resolve({ version, schema });
+    const reads = await readAll(open(log, { after, lookUpSchema: lookUpSchema(1, V1) }));
+    assert.deepEqual(seen(reads), ['1.9 rows k,a,b 1 shop.orders']);
+    await fails('SPOOR_WAL_GAP', open(log, { after, lookUpSchema: lookUpSchema(2, V2) }).next());
+    await fails('SPOOR_WAL_GAP', open(log, { after }).next());
+    const away = new Error('no answer');
+    const unreachable = open(log, { after, lookUpSchema: () => Promise.reject(away) });
+    await assert.rejects(unreachable.next(), away, 'this may heal: it is not said to be the log');
+  });
+
+  it('goes on over a restart of the tablet server without repeating or losing anything (traps 7, 8)', async () => {
+    const [first, firstCommit] = insert(1, 1) as [LogEntry, LogEntry];
+    const [second, secondCommit] = insert(1, 2) as [LogEntry, LogEntry];
+    const log = [
+      segment(V0, 0, true),
+      entries(first, second, secondCommit),
+      segment(V0, 0, true),
+      entries(first, second, firstCommit, ...insert(1, 3), secondCommit),
+    ];
+    const reads = await readAll(open(log));
+    assert.deepEqual(
+      reads.flatMap((read) => read.changes.map((c) => formatOpId(c.opId))),
+      ['1.1', '1.2', '1.3'],
+    );
+  });
+
+  it('finds a gap when a segment is missing, unless all in it is done with', async () => {
+    const log = [segment(), entries(...insert(1, 1)), { kind: 'missing', from: 2, until: 3 } as const];
+    const later = [segment(V1, 1), entries(...insert(1, 8))];
+    await fails('SPOOR_WAL_GAP', readAll(open([...log, ...later])));
+    const after = { opId: opId(1, 7), tableName: 'shop.orders', schemaVersion: 1 };
+    assert.deepEqual(seen(await readAll(open([...log, ...later], { after }))), ['1.8 rows k,a,b 1 shop.orders']);
+  });
+
+  it('blocks at a multi-row transaction after all before it is delivered, and stays so (trap 26)', async () => {
+    const txn = [
+      write(opId(1, 2), V0, [{ op: RowOp.INSERT, cells: [int64(2n)] }], { txnId: 5n }),
+      commitWrite(opId(1, 2), ['applied']),
+    ];
+    const begin = [
+      replicate(opId(1, 2), {
+        opType: OpType.PARTICIPANT,
+        participantRequest: { tabletId: Buffer.from('t'), op: { type: 1, txnId: 5n } },
+      }),
+      commit(opId(1, 2)),
+    ];
+    for (const op of [txn, begin]) {
+      const changes = open([segment(), entries(...insert(1, 1), ...op, ...insert(1, 3))]);
+      assert.deepEqual(seen([(await changes.next()) as ChangeRead]), ['1.1 rows k,a 1 shop.orders']);
+      await fails('SPOOR_TRANSACTION_UNSUPPORTED', changes.next());
+      await fails('SPOOR_TRANSACTION_UNSUPPORTED', changes.next());
+    }
+    const over = open([segment(), entries(...insert(1, 1), ...begin, ...insert(1, 3))], {
+      after: { opId: opId(1, 2), tableName: 'shop.orders', schemaVersion: 0 },
+    });
+    assert.deepEqual(
+      seen(await readAll(over)),
+      ['1.3 rows k,a 1 shop.orders'],
+      'one that is done with does not matter',
+    );
+  });
+
+  it('delivers what came before a gap or another history, and then stays at it', async () => {
+    const jump = [...insert(1, 1), ...insert(1, 2), replicate(opId(1, 4))];
+    const fork = [...insert(2, 1), ...insert(2, 2), ...insert(1, 3)];
+    for (const [code, log] of [
+      ['SPOOR_WAL_GAP', jump],
+      ['SPOOR_WAL_DIVERGED', fork],
+    ] as const) {
+      const changes = open([segment(), entries(...log), entries(...insert(1, 5))]);
+      const [first] = [(await changes.next()) as ChangeRead];
+      assert.equal(first.upTo.index, 2n);
+      await fails(code, changes.next());
+      await fails(code, changes.next());
+    }
+  });
+
+  it('stops at what it does not know instead of passing over it (trap 13)', async () => {
+    const unknown = [replicate(opId(1, 1), { opType: 7 }), commit(opId(1, 1), { opType: 7 })];
+    await fails('SPOOR_WAL_UNSUPPORTED', open([segment(), entries(...unknown)]).next());
+    const oddType = { columns: [KEY, column('x', 21 as never, { nullable: true })] };
+    await fails('SPOOR_WAL_UNSUPPORTED', open([segment(), entries(...insert(1, 1, oddType))]).next());
+    const oddOp = [write(opId(1, 1), V0, [{ op: 4, cells: [] }]), commitWrite(opId(1, 1), ['applied'])];
+    await fails('SPOOR_WAL_UNSUPPORTED', open([segment(), entries(...oddOp)]).next());
+  });
+
+  it('calls a write corrupt that does not fit its results or its schema', async () => {
+    const short = [write(opId(1, 1), V0, [{ op: RowOp.INSERT, cells: [int64(1n)] }]), commitWrite(opId(1, 1), [])];
+    await fails('SPOOR_WAL_CORRUPT', open([segment(), entries(...short)]).next());
+    await fails('SPOOR_WAL_CORRUPT', open([segment(), entries(...insert(1, 1, V1))]).next());
+  });
+
+  it('cuts what became ready at once into reads of bounded size', async () => {
+    const text = column('t', DataType.STRING, { nullable: true });
+    const wide = { columns: [KEY, text] };
+    const rows = [{ op: RowOp.INSERT, cells: [int64(1n), Buffer.alloc(400_000)] }];
+    const writes = Array.from({ length: 10 }, (_, i) => write(opId(1, i + 2), wide, rows));
+    const commits = writes.map(({ opId: id }) => commitWrite(id, ['applied']));
+    const [first, firstCommit] = noOp(1, 1) as [LogEntry, LogEntry];
+    const log = [segment(wide), entries(first, ...writes), entries(...commits), entries(firstCommit)];
+    const reads = await readAll(open(log));
+    assert.deepEqual(
+      reads.map((read) => read.changes.length),
+      [3, 3, 3, 1],
+    );
+    assert.ok(reads.every((read) => read.bytes < 1_300_000));
+  });
+
+  it('says what is committed before it is given out', async () => {
+    const [first, firstCommit] = insert(1, 1) as [LogEntry, LogEntry];
+    const [second, secondCommit] = insert(1, 2) as [LogEntry, LogEntry];
+    const changes = open([segment(), entries(first, second, secondCommit), entries(firstCommit)]);
+    assert.equal(formatOpId(changes.committed), '0.0');
+    await changes.next();
+    assert.equal(formatOpId(changes.committed), '1.2');
+  });
+});

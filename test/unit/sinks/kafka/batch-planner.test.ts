@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import type { SinkRecord } from '../../../../src/change/record.ts';
+import { planRequests } from '../../../../src/sinks/kafka/batch-planner.ts';
+import type { Topic } from '../../../../src/sinks/kafka/cluster.ts';
+import { partitionForKey } from '../../../../src/sinks/kafka/murmur2.ts';
+import { recordBytesBound } from '../../../../src/sinks/kafka/wire/record-batch.ts';
+
+const TOPICS: Record<string, Topic> = {
+  a: { name: 'a', leaders: [0, 0, 0] },
+  b: { name: 'b', leaders: [0] },
+};
+const topicOf = (record: SinkRecord): Topic | null => TOPICS[record.table] ?? null;
+
+const record = fc
+  .record({ table: fc.constantFrom('a', 'b', 'left out'), id: fc.nat(9), size: fc.nat(300) })
+  .map(({ table, id, size }): SinkRecord => {
+    const key = Buffer.from(`${id}`);
+    return { kind: 'row', table, key, value: Buffer.alloc(size), position: 't/1.1.0', timestampMs: 0 };
+  });
+
+describe('planRequests', () => {
+  it('keeps every record, in the order of its partition, in batches that fit, one a partition and request', () => {
+    fc.assert(
+      fc.property(fc.array(record, { maxLength: 60 }), fc.integer({ min: 1, max: 1000 }), (records, limit) => {
+        const requests = planRequests(records, topicOf, () => limit);
+        const found = new Map<string, SinkRecord[]>();
+        for (const request of requests) {
+          const places = request.map(({ topic, partition }) => `${topic.name}/${partition}`);
+          assert.equal(new Set(places).size, places.length, 'one batch a partition');
+          for (const [i, batch] of request.entries()) {
+            assert.ok(batch.records.length === 1 || batch.bytes <= limit, 'fits, or is alone');
+            assert.equal(
+              batch.bytes,
+              batch.records.map(recordBytesBound).reduce((sum, bytes) => sum + bytes),
+            );
+            found.set(places[i]!, [...(found.get(places[i]!) ?? []), ...batch.records]);
+          }
+        }
+        const expected = new Map<string, SinkRecord[]>();
+        for (const one of records) {
+          const topic = topicOf(one);
+          if (topic === null) continue;
+          const place = `${topic.name}/${partitionForKey(one.key, topic.leaders.length)}`;
+          expected.set(place, [...(expected.get(place) ?? []), one]);
+        }
+        assert.deepEqual(found, expected);
+      }),
+    );
+  });
+
+  it('bounds a request as well, however many partitions there are', () => {
+    const wide: Topic = { name: 'wide', leaders: Array.from({ length: 64 }, () => 0) };
+    const records = Array.from({ length: 640 }, (_, i): SinkRecord => {
+      const key = Buffer.from(`key ${i}`);
+      return { kind: 'row', table: 'wide', key, value: Buffer.alloc(10_000), position: 't/1.1.0', timestampMs: 0 };
+    });
+    const requests = planRequests(
+      records,
+      () => wide,
+      () => 512 * 1024,
+    );
+    assert.ok(requests.length > 1);
+    for (const request of requests) assert.ok(request.reduce((sum, { bytes }) => sum + bytes, 0) <= 2 * 1024 * 1024);
+  });
+});

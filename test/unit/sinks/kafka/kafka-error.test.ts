@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict';
+import { createRequire } from 'node:module';
+import { describe, it } from 'node:test';
+import { toSinkError } from '../../../../src/sinks/kafka/kafka-error.ts';
+import { KafkaCodeError } from '../../../../src/sinks/kafka/wire/error-codes.ts';
+import { SinkError, type SinkErrorKind } from '../../../../src/sinks/sink.ts';
+
+// kafkajs spreads its errors into its exports, where an import does not find them; its types know fewer arguments.
+const kafkajs = createRequire(import.meta.url)('kafkajs') as Record<string, new (...args: unknown[]) => Error>;
+const failure = (name: string, ...args: unknown[]): Error => new kafkajs[name]!(...args);
+
+describe('toSinkError', () => {
+  const CODES: readonly [code: number, kind: SinkErrorKind, name: string][] = [
+    [3, 'refused', 'UNKNOWN_TOPIC_OR_PARTITION'],
+    [6, 'unavailable', 'NOT_LEADER_OR_FOLLOWER'],
+    [7, 'unavailable', 'REQUEST_TIMED_OUT'],
+    [10, 'refused', 'MESSAGE_TOO_LARGE'],
+    [17, 'refused', 'INVALID_TOPIC_EXCEPTION'],
+    [19, 'unavailable', 'NOT_ENOUGH_REPLICAS'],
+    [29, 'refused', 'TOPIC_AUTHORIZATION_FAILED'],
+    [30, 'refused', 'GROUP_AUTHORIZATION_FAILED'],
+    [38, 'refused', 'INVALID_REPLICATION_FACTOR'],
+    [45, 'unavailable', 'OUT_OF_ORDER_SEQUENCE_NUMBER'],
+    [47, 'fenced', 'INVALID_PRODUCER_EPOCH'],
+    [51, 'unavailable', 'CONCURRENT_TRANSACTIONS'],
+    [53, 'refused', 'TRANSACTIONAL_ID_AUTHORIZATION_FAILED'],
+    [90, 'fenced', 'PRODUCER_FENCED'],
+    [9999, 'unavailable', 'error code 9999'],
+  ];
+  for (const [code, kind, name] of CODES)
+    it(`takes ${name} as ${kind}, and says what it was about`, () => {
+      const error = toSinkError(new KafkaCodeError(code, 'records for topic t', 'because'));
+      assert.deepEqual([error.kind, error.message], [kind, `Kafka refused records for topic t: ${name}: because`]);
+    });
+
+  const broker = { broker: 'b:9092' };
+  const tls = failure('KafkaJSConnectionError', 'Connection error: self-signed certificate', {
+    ...broker,
+    code: 'DEPTH_ZERO_SELF_SIGNED_CERT',
+  });
+  const OTHERS: readonly [what: string, error: unknown, kind: SinkErrorKind][] = [
+    [
+      'a refused connection',
+      failure('KafkaJSConnectionError', 'ECONNREFUSED', { ...broker, code: 'ECONNREFUSED' }),
+      'unavailable',
+    ],
+    ['a request without an answer', failure('KafkaJSRequestTimeoutError', 'timed out', { ...broker }), 'unavailable'],
+    ['an aborted call', new DOMException('stopped', 'AbortError'), 'unavailable'],
+    ['what is no error', 'broken', 'unavailable'],
+    ['a refused password', failure('KafkaJSSASLAuthenticationError', 'SASL PLAIN failed'), 'refused'],
+    ['a certificate that nobody signed', tls, 'refused'],
+  ];
+  for (const [what, error, kind] of OTHERS)
+    it(`takes ${what} as ${kind}`, () => {
+      assert.equal(toSinkError(error).kind, kind);
+    });
+
+  it('leaves a sink error as it is', () => {
+    const error = new SinkError('refused', 'topic t does not exist');
+    assert.equal(toSinkError(error), error);
+  });
+});

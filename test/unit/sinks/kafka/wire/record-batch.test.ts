@@ -1,0 +1,155 @@
+import assert from 'node:assert/strict';
+import { createRequire } from 'node:module';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import type { SinkRecord } from '../../../../../src/change/record.ts';
+import { ByteReader } from '../../../../../src/sinks/kafka/wire/bytes.ts';
+import {
+  encodeProduceRequest,
+  recordBytesBound,
+  type PartitionBatch,
+} from '../../../../../src/sinks/kafka/wire/record-batch.ts';
+
+// Somebody else's reading of the same bytes: kafkajs's.
+const require = createRequire(import.meta.url);
+const Decoder = require('kafkajs/src/protocol/decoder') as new (bytes: Buffer) => object;
+const decodeBatch = require('kafkajs/src/protocol/recordBatch/v0/decoder') as (decoder: object) => Promise<Decoded>;
+const crc32cOfKafkajs = require('kafkajs/src/protocol/recordBatch/crc32C') as (bytes: Buffer) => number;
+
+interface Decoded {
+  readonly magicByte: number;
+  readonly attributes?: number;
+  readonly inTransaction: boolean;
+  readonly producerId: string;
+  readonly producerEpoch: number;
+  readonly firstSequence: number;
+  readonly maxTimestamp: string;
+  readonly records: readonly {
+    readonly offset: string;
+    readonly timestamp: string;
+    readonly key: Buffer;
+    readonly value: Buffer | null;
+    readonly headers: Record<string, Buffer>;
+  }[];
+}
+
+const OPTIONS = { transactionalId: 'spoor.s.t', producerId: 2n ** 40n + 3n, epoch: 513, timeoutMs: 4000 };
+
+const record = fc
+  .record({
+    key: fc.uint8Array({ minLength: 1, maxLength: 200 }),
+    value: fc.option(fc.uint8Array({ maxLength: 20_000 })),
+    position: fc.stringMatching(/^[0-9a-f]{32}\/\d{1,19}\.\d{1,19}\.\d{1,6}$/),
+    timestampMs: fc.oneof(
+      fc.integer({ min: 1_700_000_000_000, max: 1_700_000_100_000 }),
+      fc.integer({ min: 0, max: 2 ** 43 }),
+    ),
+  })
+  .map(({ key, value, position, timestampMs }): SinkRecord => ({
+    kind: 'row',
+    table: 't',
+    key: Buffer.from(key),
+    value: value && Buffer.from(value),
+    position,
+    timestampMs,
+  }));
+
+function readRequest(bytes: Buffer) {
+  const r = new ByteReader(bytes);
+  const head = { transactionalId: r.nullableString(), acks: r.int16(), timeoutMs: r.int32() };
+  const batches: { topic: string; partition: number; bytes: Buffer }[] = [];
+  r.array(() => {
+    const topic = r.string();
+    r.array(() => {
+      const partition = r.int32();
+      const batch = Buffer.from(Array.from({ length: r.int32() }, () => r.int8()));
+      batches.push({ topic, partition, bytes: batch });
+    });
+  });
+  assert.throws(() => r.int8(), RangeError, 'nothing behind the last batch');
+  return { head, batches };
+}
+
+describe('encodeProduceRequest', () => {
+  it('writes what another implementation reads, whatever the records', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(record, { minLength: 1, maxLength: 20 }),
+        fc.nat(2 ** 31 - 1),
+        async (records, baseSequence) => {
+          const request = encodeProduceRequest([{ topic: 'cdc.t', partition: 2, records, baseSequence }], OPTIONS);
+          const { head, batches } = readRequest(request);
+          assert.deepEqual(head, { transactionalId: OPTIONS.transactionalId, acks: -1, timeoutMs: 4000 });
+          assert.equal(batches.length, 1);
+          const { topic, partition, bytes } = batches[0]!;
+          assert.deepEqual([topic, partition], ['cdc.t', 2]);
+          assert.equal(bytes.readUInt32BE(17), crc32cOfKafkajs(bytes.subarray(21)) >>> 0, 'checksum');
+          assert.equal(bytes.readInt32BE(8), bytes.length - 12, 'length');
+          const batch = await decodeBatch(new Decoder(bytes));
+          assert.equal(batch.inTransaction, true);
+          assert.deepEqual(
+            [batch.producerId, batch.producerEpoch, batch.firstSequence],
+            [OPTIONS.producerId.toString(), OPTIONS.epoch, baseSequence],
+          );
+          assert.equal(batch.maxTimestamp, String(Math.max(...records.map(({ timestampMs }) => timestampMs))));
+          assert.deepEqual(
+            batch.records.map(({ offset, timestamp, key, value, headers }) => ({
+              offset,
+              timestamp,
+              key,
+              value,
+              headers,
+            })),
+            records.map(({ key, value, position, timestampMs }, i) => ({
+              offset: String(i),
+              timestamp: String(timestampMs),
+              key,
+              value,
+              headers: { 'spoor.pos': Buffer.from(position) },
+            })),
+          );
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  it('puts the partitions of a topic behind each other, and is not transactional without a transaction', async () => {
+    const one: SinkRecord = {
+      kind: 'row',
+      table: 't',
+      key: Buffer.from('k'),
+      value: Buffer.from('v'),
+      position: 't/1.1.0',
+      timestampMs: 5,
+    };
+    const batch = (topic: string, partition: number): PartitionBatch => ({
+      topic,
+      partition,
+      records: [one],
+      baseSequence: 0,
+    });
+    const request = encodeProduceRequest([batch('a', 0), batch('b', 0), batch('a', 7)], {
+      ...OPTIONS,
+      transactionalId: null,
+    });
+    const { head, batches } = readRequest(request);
+    assert.equal(head.transactionalId, null);
+    assert.deepEqual(
+      batches.map(({ topic, partition }) => `${topic}/${partition}`),
+      ['a/0', 'a/7', 'b/0'],
+    );
+    assert.equal((await decodeBatch(new Decoder(batches[0]!.bytes))).inTransaction, false);
+  });
+
+  it('never takes more than the bound by which batches are filled', () => {
+    fc.assert(
+      fc.property(record, (one) => {
+        const batch = { topic: 't', partition: 0, records: [one], baseSequence: 0 };
+        const { bytes } = readRequest(encodeProduceRequest([batch], OPTIONS)).batches[0]!;
+        assert.ok(bytes.length - 61 <= recordBytesBound(one));
+      }),
+      { numRuns: 50 },
+    );
+  });
+});
