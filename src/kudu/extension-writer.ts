@@ -170,6 +170,7 @@ export function minimalSchema(schema: TableSchema): TableSchema {
 
 /** Places of single tablets, each asked for when it is first wanted. */
 class TabletLocator implements ReplicaLocator {
+  readonly doubted = new Set<string>();
   readonly #source: Pick<LocationSource, 'getTabletLocations'>;
   readonly #known = new Map<string, TabletLocation>();
 

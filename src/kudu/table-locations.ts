@@ -4,6 +4,7 @@ import { encodeKey, encodeKeyPrefix } from './key-encoder.ts';
 import { murmur2Hash64 } from './murmur2.ts';
 import type { HashDimension, PartitionSchema } from './partition.ts';
 import type { CallOptions, Deadline } from './rpc/deadline.ts';
+import type { ReplicaLocator } from './tablet-caller.ts';
 import { decodeRowOperations, RowOpType, type RowInput } from './row-operations.ts';
 import type { ColumnSchema, TableSchema } from './schema.ts';
 
@@ -26,7 +27,8 @@ interface LocatedTablet {
 const BUCKET_BYTES = 4;
 
 /** Which of a table's tablets a row belongs to, and where their replicas are; asked of the master when first needed. */
-export class TableLocations {
+export class TableLocations implements ReplicaLocator {
+  readonly doubted = new Set<string>();
   readonly #source: LocationSource;
   readonly #table: TableRef;
   readonly #partitioning: Partitioning;

@@ -21,6 +21,12 @@ export interface ReplicaLocator {
   replicas(tabletId: string, deadline: Deadline): Promise<TabletLocation | null>;
   /** Asks the master again. Null: there is no such tablet any more. */
   refresh(tabletId: string, deadline: Deadline): Promise<TabletLocation | null>;
+  /**
+   * Tablets of which a call was given up by its caller before a replica had answered. That one may hang and have a
+   * successor, and callers who are less patient than {@link callReplica} would never learn of it: so the next call of
+   * such a tablet begins with a question to the master.
+   */
+  readonly doubted: Set<string>;
 }
 
 /**
@@ -41,6 +47,7 @@ export async function callReplica<T>(
 ): Promise<T> {
   const refusedBy = new Set<string>();
   let location = await locations.replicas(tabletId, deadline);
+  if (location && locations.doubted.delete(tabletId)) location = await refreshed(locations, location, deadline);
   let lastError: KuduError | null = null;
   let mayHaveRun = false;
   for (let attempt = 1; ; attempt++) {
@@ -50,7 +57,10 @@ export async function callReplica<T>(
       if (target) return await run(target.address, deadline.atMost(ATTEMPT_MS));
       lastError ??= new KuduError('network', `tablet ${tabletId} has no such replica now`, { notRun: true });
     } catch (error) {
-      if (!(error instanceof KuduError)) throw error;
+      if (!(error instanceof KuduError)) {
+        if (deadline.signal?.aborted === true) locations.doubted.add(tabletId);
+        throw error;
+      }
       // An attempt before this one may have gone through, whatever this one says of itself.
       mayHaveRun ||= !error.notRun;
       if (!error.retriable) throw withNotRun(error, !mayHaveRun);

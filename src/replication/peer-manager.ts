@@ -229,6 +229,8 @@ export class PeerManager {
     this.#poked = false;
     try {
       using limit = new TimeLimit(signal, CALL_TIMEOUT_MS);
+      this.#replicas = await this.#options.tserver.listReplicas(limit.signal);
+      this.#ship(); // a new leader ships at once, by what is known of the streams; what else is asked may take a while
       await this.#look(limit.signal);
       await this.#reconcile(limit.signal);
       for (const { replicator } of this.#shipping.values()) replicator.reportSaved();
@@ -259,11 +261,11 @@ export class PeerManager {
   }
 
   /**
-   * What is new. Leaders are the tablet server's to say, and must be acted on while Spoor's own tables or a master are
-   * away, perhaps for the same reason as the old leader: of these the last answer counts until there is another.
+   * What is new with streams and sidecars. Spoor's own tables or a master may be away, perhaps for the same reason as an
+   * old leader: the last answer counts until there is another.
    */
   async #look(signal: AbortSignal): Promise<void> {
-    const { tserver, streams, catalog, keepers, aliveSidecars } = this.#options;
+    const { streams, catalog, keepers, aliveSidecars } = this.#options;
     const ask = async <T>(question: (signal: AbortSignal) => Promise<T>, last: T): Promise<T> => {
       try {
         using limit = new TimeLimit(signal, LOOK_TIMEOUT_MS);
@@ -275,7 +277,6 @@ export class PeerManager {
       }
     };
     this.#unanswered = null;
-    this.#replicas = await tserver.listReplicas(signal);
     [this.#streams, this.#alive] = await Promise.all([
       ask((s) => streams.list(s), this.#streams),
       ask(aliveSidecars, this.#alive),
@@ -311,7 +312,7 @@ export class PeerManager {
 
   /** Makes what runs equal what should: keepers, replicators, and streams that are no more. */
   async #reconcile(signal: AbortSignal): Promise<void> {
-    const { catalog, keepers, metrics } = this.#options;
+    const { catalog, keepers } = this.#options;
     if (this.#streams === null) return; // never answered yet: nothing may be let go of for that
     const streams = this.#streams;
     for (const open of this.#members.takeEnded(streams)) this.#track(this.#closeStream(open));
@@ -326,14 +327,18 @@ export class PeerManager {
     const isListed = (tabletId: string): boolean => streams.length === 0 || catalog.tableOf(tabletId) !== undefined;
     const shipped = new Set(this.#replicators().map(({ tabletId }) => tabletId));
     keepers.reconcile(kept, shipped, this.#unanswered === null ? isListed : null, Date.now());
+    this.#ship();
+  }
 
+  /** Makes the replicators that run equal those that should, by what is known of replicas and streams. */
+  #ship(): void {
     const wanted = this.#wanted();
     const present = new Set(this.#replicas.map(({ tabletId }) => tabletId));
     for (const [key, { replicator }] of this.#shipping) {
       // One whose tablet is dropped ends by itself, at the end of the log.
       if (wanted.has(key) || !present.has(replicator.tabletId)) continue;
       this.#shipping.delete(key);
-      metrics.leaderChange(replicator.labels);
+      this.#options.metrics.leaderChange(replicator.labels);
       this.#track(replicator.stop());
     }
     for (const [key, start] of wanted) if (!this.#shipping.has(key)) start();

@@ -1,6 +1,7 @@
 import type { Change } from '../change/change.ts';
 import type { SinkRecord } from '../change/record.ts';
 import type { Sink, SinkPosition } from '../sinks/sink.ts';
+import { TimeLimit } from '../util/time-limit.ts';
 import type { Catalog, CatalogTable } from './catalog.ts';
 import type { JoinedTable, StoredStream, StreamSource } from './stored-stream.ts';
 import { matchTables } from './stream.ts';
@@ -33,6 +34,8 @@ export interface StreamMembersOptions {
 
 /** How old what is known of joined tables may be; below the keepers' patience with what no stream seems to have. */
 const JOINED_MAX_AGE_MS = 3_000;
+/** How long one question of a look may take: a new leader must not wait for the table where the streams are kept. */
+const QUESTION_TIMEOUT_MS = 1_500;
 const KUDU_SYSTEM_PREFIX = 'kudu_system.';
 
 /** The streams that are in use here, and which tablets are theirs. Owns their sinks. */
@@ -62,7 +65,7 @@ export class StreamMembers {
 
   /**
    * Which of these tablets are of streamed tables, and whose. A failure of one stream or table is told and stops no
-   * other: of its tablets what was known `before` counts.
+   * other: of its tablets what was known `before` counts. Of each stream at most one question goes unanswered a look.
    */
   async streamedTablets(
     all: readonly StoredStream[],
@@ -82,12 +85,23 @@ export class StreamMembers {
       }
     const known = new Map(before.map((tablet) => [tablet.tabletId, tablet]));
     const streamed: StreamedTablet[] = [];
+    const unanswered = new Map<OpenStream, unknown>();
+    const isMember = async (open: OpenStream, table: CatalogTable): Promise<boolean> => {
+      if (open.joined.has(table.tableId)) return true;
+      if (unanswered.has(open)) throw unanswered.get(open) as Error;
+      try {
+        return await withinTime(signal, (limited) => this.#isMember(open, table, limited));
+      } catch (error) {
+        unanswered.set(open, error);
+        throw error;
+      }
+    };
     for (const tabletId of tabletIds) {
       const table = catalog.tableOf(tabletId);
       if (!table || !isStreamable(table.name, systemTablePrefix)) continue;
       try {
         const streams = [];
-        for (const stream of opened) if (await this.#isMember(stream.open, table, signal)) streams.push(stream);
+        for (const stream of opened) if (await isMember(stream.open, table)) streams.push(stream);
         if (streams.length > 0) streamed.push({ tabletId, table, streams });
       } catch (error) {
         signal.throwIfAborted();
@@ -104,7 +118,9 @@ export class StreamMembers {
     const known = this.#open.get(key);
     if (known) return known;
     const { streams, sinkFor, encoderFor } = this.#options;
-    const [starts, joined] = await Promise.all([streams.starts(stored, signal), streams.joinedTables(stored, signal)]);
+    const [starts, joined] = await withinTime(signal, (limited) =>
+      Promise.all([streams.starts(stored, limited), streams.joinedTables(stored, limited)]),
+    );
     const open: OpenStream = {
       stored,
       sink: sinkFor(stored),
@@ -119,7 +135,6 @@ export class StreamMembers {
 
   /** A table joins by its name and stays by its id: a rename does not take it out (kudu-facts 2). */
   async #isMember(open: OpenStream, table: CatalogTable, signal: AbortSignal): Promise<boolean> {
-    if (open.joined.has(table.tableId)) return true;
     if (!matchTables(open.stored.definition.tables, table.name)) {
       // It may have joined by another name, seen by another sidecar.
       if (performance.now() - open.joinedReadAtMs < JOINED_MAX_AGE_MS) return false;
@@ -131,6 +146,11 @@ export class StreamMembers {
     open.joined.set(table.tableId, await this.#options.streams.joinTable(open.stored, table, signal));
     return true;
   }
+}
+
+async function withinTime<T>(signal: AbortSignal, question: (limited: AbortSignal) => Promise<T>): Promise<T> {
+  using limit = new TimeLimit(signal, QUESTION_TIMEOUT_MS);
+  return await question(limit.signal);
 }
 
 /** Spoor's own tables and Kudu's transaction table share the log folder and are nobody's data. */

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import type { SinkRecord } from '../../src/change/record.ts';
 import type { KuduCluster, TabletServer } from '../../src/demo/kudu-servers.ts';
 import type { TabletLocation } from '../../src/kudu/catalog.ts';
@@ -150,8 +151,11 @@ export class FollowedTable implements AsyncDisposable {
       const stands = await Promise.all(this.#replicas.map((replica) => this.#describe(replica)));
       throw new Error([(error as Error).message, ...stands].join('\n'), { cause: (error as Error).cause });
     }
-    for (const { tail, server } of this.#replicas)
-      if (tail.failure !== null) throw new Error(`replica of ${server.rpc} cannot be read`, { cause: tail.failure });
+    for (const { tail, server, tabletId } of this.#replicas)
+      if (tail.failure !== null) {
+        const said = await lastWords(server, tabletId);
+        throw new Error(`replica of ${server.rpc} cannot be read; its server: ${said}`, { cause: tail.failure });
+      }
   }
 
   /** Where one replica stands: as the server says, as it was read, and what its log has at that place. */
@@ -199,6 +203,12 @@ async function committedEnds(client: KuduClient, { tabletId, replicas }: TabletL
         .getLastOpId({ serverUuid: uuid, tabletId, type: OpIdType.COMMITTED }, { timeoutMs: 2000 }),
     ),
   );
+}
+
+/** What a tablet server's log said of a tablet last. */
+async function lastWords({ logFile }: TabletServer, tabletId: string): Promise<string> {
+  const lines = (await readFile(logFile, 'utf8')).split('\n').filter((line) => line.includes(tabletId));
+  return ['', ...lines.slice(-40)].join('\n');
 }
 
 /** Names the first difference instead of printing thousands of lines. */

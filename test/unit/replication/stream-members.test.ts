@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { Catalog, type CatalogTable } from '../../../src/replication/catalog.ts';
+import { StreamMembers } from '../../../src/replication/stream-members.ts';
+import type { JoinedTable, StoredStream, StreamSource } from '../../../src/replication/stored-stream.ts';
+import { parseStreamDefinition } from '../../../src/replication/stream.ts';
+import type { SinkPosition } from '../../../src/sinks/sink.ts';
+import { refusingSink } from '../../../src/sinks/refusing-sink.ts';
+
+function streamOf(name: string, tables: readonly string[]): StoredStream {
+  const parsed = parseStreamDefinition({ name, tables, start: 'now', sink: { type: 'kafka', topic: name } });
+  assert.ok(parsed.kind === 'ok');
+  return { definition: parsed.definition, generation: name, createdAt: '2026-01-01T00:00:00.000Z', paused: false };
+}
+
+const table = (name: string): CatalogTable => ({
+  tableId: `id of ${name}`,
+  name,
+  tablets: [{ tabletId: `tablet of ${name}`, partitionKeyStart: Buffer.alloc(0) }],
+});
+
+/** Keeps joined tables; while it hangs, no question is answered before its time is over. */
+class Source implements StreamSource {
+  hangs = false;
+  questions = 0;
+  readonly #joined = new Map<string, JoinedTable>();
+
+  list(): Promise<readonly StoredStream[]> {
+    return Promise.resolve([]);
+  }
+  starts(): Promise<ReadonlyMap<string, SinkPosition>> {
+    return Promise.resolve(new Map());
+  }
+  joinedTables(_: StoredStream, signal: AbortSignal): Promise<ReadonlyMap<string, JoinedTable>> {
+    return this.#answer(() => new Map(this.#joined), signal);
+  }
+  joinTable(_: StoredStream, { tableId }: CatalogTable, signal: AbortSignal): Promise<JoinedTable> {
+    return this.#answer(() => {
+      const joined = { speakerTabletId: tableId };
+      this.#joined.set(tableId, joined);
+      return joined;
+    }, signal);
+  }
+  #answer<T>(value: () => T, signal: AbortSignal): Promise<T> {
+    this.questions++;
+    if (!this.hangs) return Promise.resolve(value());
+    return new Promise((_, reject) => {
+      signal.addEventListener('abort', () => {
+        reject(signal.reason as Error);
+      });
+    });
+  }
+}
+
+describe('the members of streams', () => {
+  it('stay known while the table where they are kept hangs, and one question a stream is all that waits', async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const tables = ['shop.a', 'shop.b', 'other.c', 'other.d'].map(table);
+    const catalog = new Catalog(() => Promise.resolve(tables), 1e9);
+    await catalog.fetchNow(t.signal);
+    const source = new Source();
+    const members = new StreamMembers({
+      streams: source,
+      catalog,
+      sinkFor: () => refusingSink('not used'),
+      encoderFor: () => () => [],
+      systemTablePrefix: 'spoor.',
+    });
+    const streams = [streamOf('shop', ['shop.*'])];
+    const tabletIds = new Set(tables.map(({ tablets }) => tablets[0]!.tabletId));
+    const troubles: unknown[] = [];
+    const note = (error: unknown): number => troubles.push(error);
+    const before = await members.streamedTablets(streams, tabletIds, [], t.signal, note);
+    assert.deepEqual(
+      before.map(({ table: { name } }) => name),
+      ['shop.a', 'shop.b'],
+    );
+    assert.deepEqual(troubles, []);
+
+    source.hangs = true;
+    source.questions = 0;
+    tables.push(table('shop.new'), table('shop.newer'));
+    await catalog.fetchNow(t.signal);
+    for (const { tablets } of tables) tabletIds.add(tablets[0]!.tabletId);
+    const looking = members.streamedTablets(streams, tabletIds, before, t.signal, note);
+    for (let i = 0; i < 50; i++) await Promise.resolve();
+    t.mock.timers.tick(1_600);
+    assert.deepEqual(
+      (await looking).map(({ table: { name } }) => name),
+      ['shop.a', 'shop.b'],
+    );
+    assert.equal(source.questions, 1);
+    assert.ok(troubles.length > 0, 'what is not known is told');
+
+    source.hangs = false;
+    const after = await members.streamedTablets(streams, tabletIds, before, t.signal, note);
+    assert.deepEqual(
+      after.map(({ table: { name } }) => name),
+      ['shop.a', 'shop.b', 'shop.new', 'shop.newer'],
+    );
+  });
+});
