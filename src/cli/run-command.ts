@@ -1,4 +1,5 @@
 import { loadConfig, secretsOf } from '../config/config.ts';
+import { standBack } from '../util/cpu-priority.ts';
 import type { CliContext } from './cli-context.ts';
 import { createLogger } from './logger.ts';
 import { StopSignals } from './stop-signals.ts';
@@ -17,6 +18,7 @@ export async function runCommand({ err: writeError, env, cwd }: CliContext): Pro
     return 2;
   }
   const { config } = loaded;
+  standBack(config.nice);
   const logger = createLogger({ level: config.logLevel, secrets: secretsOf(config) });
   // Whatever nobody caught leaves parts in a state that nobody knows: end, and start anew from what is durable.
   process.on('uncaughtException', (err) => {

@@ -18,6 +18,8 @@ export interface Config {
   readonly http: HttpOptions;
   readonly systemTables: { readonly prefix: string; readonly replicas: number };
   readonly markerIntervalMs: number;
+  /** 0 to 19. */
+  readonly nice: number;
   readonly logLevel: LogLevel;
 }
 
@@ -102,6 +104,7 @@ export function loadConfig(env: Environment, cwd: string, host: HostFacts = { us
       },
       systemTables: { prefix: values.SPOOR_SYSTEM_TABLE_PREFIX, replicas: values.SPOOR_SYSTEM_TABLE_REPLICAS },
       markerIntervalMs: values.SPOOR_MARKER_INTERVAL_MS,
+      nice: values.SPOOR_NICE,
       logLevel: values.SPOOR_LOG_LEVEL,
     }),
   };

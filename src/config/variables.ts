@@ -221,6 +221,15 @@ export const VARIABLES = z.strictObject({
     },
     wholeNumber(0, Number.MAX_SAFE_INTEGER),
   ),
+  SPOOR_NICE: defaulted(
+    {
+      default: '10',
+      allowed: 'a whole number from 0 to 19',
+      describe:
+        'How far the sidecar stands back for the tablet server when the CPU is short: its nice value. 0: not at all.',
+    },
+    wholeNumber(0, 19),
+  ),
   SPOOR_LOG_LEVEL: defaulted(
     {
       default: 'info',
