@@ -9,7 +9,7 @@ const ALLOWED = {
   'sinks/sink': ['util', 'kudu', 'change', 'errors'],
   'sinks/kafka': ['util', 'kudu', 'change', 'errors', 'sinks/sink'],
   replication: ['util', 'kudu', 'wal', 'change', 'errors', 'sinks/sink'],
-  cluster: ['util', 'kudu', 'wal', 'errors', 'sinks/sink', 'replication'],
+  cluster: ['util', 'kudu', 'wal', 'change', 'errors', 'sinks/sink', 'replication'],
   metrics: ['util', 'kudu', 'replication'],
   config: ['util', 'kudu', 'errors'],
   control: ['util', 'kudu', 'replication', 'errors', 'sinks/sink', 'change'],

@@ -12,6 +12,7 @@ import {
   fetchReplicas,
   lookUpSchema,
 } from './cluster/kudu-access.ts';
+import { KuduCopier } from './cluster/kudu-copier.ts';
 import { openSystemTable } from './cluster/kudu-system-table.ts';
 import { KuduMarkerWriter } from './cluster/marker-writer.ts';
 import { PeerLog } from './cluster/peer-log.ts';
@@ -31,11 +32,13 @@ import { PeerManager } from './replication/peer-manager.ts';
 import type { ReplicatorLimits } from './replication/replicator-core.ts';
 import type { ReplicaKeepersOptions } from './replication/replica-keepers.ts';
 import { TabletChanges } from './replication/tablet-changes.ts';
+import { TabletSource } from './replication/tablet-source.ts';
 import { createKafkaSink } from './sinks/kafka/kafka-sink.ts';
 import { refusingSink } from './sinks/refusing-sink.ts';
 import type { Sink } from './sinks/sink.ts';
 import type { Logger } from './util/logger.ts';
 import { pause } from './util/pause.ts';
+import { Slots } from './util/slots.ts';
 import { TimeLimit } from './util/time-limit.ts';
 import { SPOOR_VERSION } from './util/version.ts';
 
@@ -62,6 +65,9 @@ const BATCH_BYTES = 512 << 10;
 const EXACTLY_ONCE_WRITE_INTERVAL_MS = 15;
 const AT_LEAST_ONCE_WRITE_INTERVAL_MS = 2;
 const MAX_WRITE_INTERVAL_MS = 80;
+
+/** Tablets whose rows are copied at a time: enough to keep a sink busy, few enough that the log behind each cut stays short. */
+const MAX_COPIES_AT_A_TIME = 2;
 
 /**
  * Runs a sidecar until `signal` aborts, then stops it in order: tablets finish the batch in hand, sinks and logs are
@@ -103,14 +109,20 @@ export async function runSidecar(config: Config, deps: { logger: Logger; signal:
     const cluster = new ClusterView({
       selfId: kudu.tserverUuid,
       localTablets: () => plane.localTablets(),
+      holdHere: (tabletIds) => {
+        peers.holdForNow(tabletIds);
+      },
       listSidecars: (s) => registry.list(s),
       replicasOf: (tableId, s) => fetchReplicas(client, tableId, s),
-      joinedTables: (stream, s) => store.joinedTables(stream, s),
+      joinedTables: async (stream, s) => (await store.details(stream, s)).joined,
       catalog,
       systemTablePrefix: prefix,
       token,
       logger,
     });
+    const tserver = { address: config.tserver, uuid: kudu.tserverUuid };
+    const copier = new KuduCopier({ client, tserver, keeperOf: (tabletId) => keepers.get(tabletId), logger });
+    const copySlots = new Slots(MAX_COPIES_AT_A_TIME);
     const peers = new PeerManager({
       tserver: new RpcTserver(client, config.tserver, kudu.tserverUuid),
       selfUuid: kudu.tserverUuid,
@@ -132,13 +144,20 @@ export async function runSidecar(config: Config, deps: { logger: Logger; signal:
         const format = compileJson({ streamName: name, version: SPOOR_VERSION, tombstones });
         return (change) => format.encode(change);
       },
-      openLog: (tablet, after, { announceSchema }, s) =>
-        new TabletChanges({
-          log: logs.read(tablet.tabletId, s),
-          tablet,
-          after,
-          announceSchema,
-          lookUpSchema: () => lookUpSchema(client, config.tserver, tablet.tabletId, s),
+      gapRepair: config.gapRepair,
+      openSource: (request, s) =>
+        new TabletSource({
+          ...request,
+          copier,
+          copySlots,
+          openLog: (after, options, signal) =>
+            new TabletChanges({
+              ...options,
+              after,
+              tablet: request.tablet,
+              log: logs.read(request.tablet.tabletId, signal),
+              lookUpSchema: () => lookUpSchema(client, config.tserver, request.tablet.tabletId, s),
+            }),
         }),
       limitsFor,
       systemTablePrefix: prefix,

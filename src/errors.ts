@@ -11,10 +11,16 @@ export interface ErrorEntry {
 /** Every code that Spoor can show. docs/errors.md is held against this table by a test. */
 export const ERRORS = {
   SPOOR_WAL_GAP: {
-    retry: 'operator',
+    retry: 'auto',
     httpStatus: 409,
     remedy:
-      'The log before the wanted position is gone. Delete the stream and create it anew, and copy the table by other means.',
+      'The log before the wanted position is gone on every replica. Spoor reads what is missing from the table by itself; with SPOOR_GAP_REPAIR=manual ask for it: spoor streams resync <stream> --from gap.',
+  },
+  SPOOR_SNAPSHOT_TOO_OLD: {
+    retry: 'auto',
+    httpStatus: 503,
+    remedy:
+      'A copy took longer than the table keeps its history (tablet_history_max_age_sec). Spoor begins a new one by itself; give it more rows a second, or the table more history.',
   },
   SPOOR_WAL_CORRUPT: {
     retry: 'operator',

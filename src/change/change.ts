@@ -22,6 +22,14 @@ export const RowOp = {
 } as const;
 export type RowOp = (typeof RowOp)[keyof typeof RowOp];
 
+/** What a row of a copy says; numbers that no {@link RowOp} has. */
+export const CopyOp = {
+  /** The row is there, with all its columns. */
+  ROW: 64,
+  /** A repair: the row was deleted in the time that it makes up for. */
+  DELETED: 65,
+} as const;
+
 /** What a cell of {@link ChangeBatch.cells} says when it is not an offset. */
 export const Cell = {
   /** The operation did not set this column: it keeps its value, or (a new row by UPSERT) takes the default. */
@@ -44,11 +52,13 @@ export interface ChangeBatch {
   readonly tablet: TabletRef;
   readonly opId: OpId;
   readonly hybridTime: HybridTime;
+  /** Rows of a copy of the tablet (`ops` are {@link CopyOp}s) as they were at `hybridTime`, whose cut is `opId`. */
+  readonly isCopy: boolean;
   /** The tablet's schema in force at this OpId; `cells` follows its column order. */
   readonly schema: TableSchema;
   /** How many rows were applied; the length of `ops` and `rowIndexes`. */
   readonly rowCount: number;
-  /** Kind of each applied row: a {@link RowOp}. */
+  /** Kind of each applied row: a {@link RowOp}; of a copy, a {@link CopyOp}. */
   readonly ops: Uint8Array;
   /** Position of each applied row in its operation, rejected and ignored rows counted. */
   readonly rowIndexes: Int32Array;
@@ -72,4 +82,20 @@ export interface SchemaChange {
   readonly after: { readonly tableName: string; readonly schema: TableSchema };
 }
 
-export type Change = ChangeBatch | SchemaChange;
+/** What befell a tablet as a whole, and no operation of its log says. */
+export interface TabletEvent {
+  readonly kind: 'event';
+  /**
+   * `recopied`: every row of it was copied again, as of `hybridTime`; of a row that the sink had before and the copy has
+   * not, the delete is lost. `range-dropped`, `table-dropped`: its rows went with their range partition or table.
+   */
+  readonly event: 'recopied' | 'range-dropped' | 'table-dropped';
+  readonly tablet: TabletRef;
+  /** The last operation before it, and its time. */
+  readonly opId: OpId;
+  readonly hybridTime: HybridTime;
+  /** What of the table the tablet had, as JSON; null where that is not known. */
+  readonly partition: unknown;
+}
+
+export type Change = ChangeBatch | SchemaChange | TabletEvent;

@@ -59,6 +59,7 @@ export function decodeWrite(write: CommittedWrite): ChangeBatch {
     tablet: write.tablet,
     opId: write.opId,
     hybridTime: write.hybridTime,
+    isCopy: false,
     schema: layout.tabletSchema,
     rowCount,
     ops,

@@ -14,6 +14,7 @@ const ASK_TIMEOUT_MS = 2000;
 export interface ClusterViewOptions {
   readonly selfId: string;
   readonly localTablets: () => readonly TabletView[];
+  readonly holdHere: (tabletIds: readonly string[]) => void;
   readonly listSidecars: (signal: AbortSignal) => Promise<readonly SidecarView[]>;
   /** Uuids of the tablet servers of each tablet of a table, its leader's first. */
   readonly replicasOf: (tableId: string, signal: AbortSignal) => Promise<ReadonlyMap<string, readonly string[]>>;
@@ -37,6 +38,16 @@ const tabletView: z.ZodType<TabletView> = z.object({
   lagOps: z.number().nullable(),
   lagSeconds: z.number().nullable(),
   hold: z.object({ index: z.number(), bytes: z.number(), ageSeconds: z.number() }).nullable(),
+  copy: z
+    .object({
+      kind: z.enum(['all', 'changes']),
+      hybridTime: z.string(),
+      rows: z.number(),
+      totalRows: z.number().nullable(),
+      percent: z.number().nullable(),
+      secondsLeft: z.number().nullable(),
+    })
+    .exactOptional(),
   error: z.object({ code: z.string(), message: z.string(), since: z.string() }).exactOptional(),
 });
 const localAnswer = z.array(tabletView);
@@ -67,9 +78,25 @@ export class ClusterView {
 
   /** The tablets that the other sidecars ship, of those that answer. */
   async shippedElsewhere(signal: AbortSignal): Promise<readonly TabletView[]> {
-    const { listSidecars, selfId } = this.#options;
-    const others = (await listSidecars(signal)).filter((sidecar) => isAlive(sidecar) && sidecar.id !== selfId);
+    const others = await this.#others(signal);
     return (await Promise.all(others.map((sidecar) => this.#ask(sidecar, signal)))).flat();
+  }
+
+  /**
+   * Has the logs of these tablets held beside every replica, from the answer on. A sidecar that does not answer does not
+   * hold them yet; what its log lacks later it takes from the others.
+   */
+  async holdEverywhere(tabletIds: readonly string[], signal: AbortSignal): Promise<void> {
+    if (tabletIds.length === 0) return;
+    this.#options.holdHere(tabletIds);
+    const body = JSON.stringify({ tablets: tabletIds });
+    const others = await this.#others(signal);
+    await Promise.all(others.map((sidecar) => this.#call(sidecar, '/v1/local/holds', signal, body)));
+  }
+
+  async #others(signal: AbortSignal): Promise<readonly SidecarView[]> {
+    const { listSidecars, selfId } = this.#options;
+    return (await listSidecars(signal)).filter((sidecar) => isAlive(sidecar) && sidecar.id !== selfId);
   }
 
   async #askAll(sidecars: readonly SidecarView[], signal: AbortSignal): Promise<Map<string, TabletView>> {
@@ -82,19 +109,29 @@ export class ClusterView {
   }
 
   async #ask(sidecar: SidecarView, signal: AbortSignal): Promise<readonly TabletView[]> {
+    const answer = await this.#call(sidecar, '/v1/local', signal);
+    return answer === null ? [] : localAnswer.parse(JSON.parse(answer));
+  }
+
+  /** POSTs a body, or GETs without one. Null where that sidecar does not answer as it should. */
+  async #call(sidecar: SidecarView, path: string, signal: AbortSignal, body?: string): Promise<string | null> {
     const { token, logger } = this.#options;
     using limit = new TimeLimit(signal, ASK_TIMEOUT_MS);
     try {
-      const response = await fetch(`http://${sidecar.http}/v1/local`, {
-        headers: token === null ? {} : { authorization: `Bearer ${token}` },
+      const response = await fetch(`http://${sidecar.http}${path}`, {
+        headers: {
+          ...(token !== null && { authorization: `Bearer ${token}` }),
+          ...(body !== undefined && { 'content-type': 'application/json' }),
+        },
+        ...(body !== undefined && { method: 'POST', body }),
         signal: limit.signal,
       });
       if (!response.ok) throw new Error(`HTTP ${response.status}`);
-      return localAnswer.parse(await response.json());
+      return await response.text();
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      logger.debug({ sidecar: sidecar.id, http: sidecar.http, reason }, 'sidecar does not answer');
-      return [];
+      logger.debug({ sidecar: sidecar.id, http: sidecar.http, path, reason }, 'sidecar does not answer');
+      return null;
     }
   }
 

@@ -1,6 +1,6 @@
 import { SpoorError } from '../errors.ts';
-import type { OpId } from '../kudu/opid.ts';
-import type { SinkPosition } from '../sinks/sink.ts';
+import { MIN_OPID, type OpId } from '../kudu/opid.ts';
+import type { SinkPosition } from '../change/position.ts';
 import type { Catalog, CatalogTable } from '../replication/catalog.ts';
 import type { ClusterView } from './cluster-view.ts';
 import type { PeerManager } from '../replication/peer-manager.ts';
@@ -8,10 +8,18 @@ import type { StoredStream } from '../replication/stored-stream.ts';
 import { isStreamable } from '../replication/stream-members.ts';
 import type { SidecarRegistry } from './sidecar-registry.ts';
 import type { StreamDefinition } from '../replication/stream.ts';
-import { matchTables } from '../replication/stream.ts';
+import { changeDefinition, matchTables, type StreamChange } from '../replication/stream.ts';
 import type { StreamStore } from './stream-store.ts';
-import type { ControlPlane, PartHealth, SidecarView, StreamView, TabletView } from '../replication/views.ts';
-import { StreamExistsError } from '../replication/views.ts';
+import type {
+  ControlPlane,
+  PartHealth,
+  ResyncRequest,
+  SidecarView,
+  StreamView,
+  TabletView,
+  UpdatedStream,
+} from '../replication/views.ts';
+import { StreamExistsError, UnknownMemberError } from '../replication/views.ts';
 import { encodeLog, type HeldGeneration } from '../wal/log-transfer.ts';
 
 const CALL_TIMEOUT_MS = 20_000;
@@ -24,7 +32,7 @@ export interface RunningControlPlaneOptions {
   readonly registry: SidecarRegistry;
   readonly catalog: Catalog;
   readonly cluster: ClusterView;
-  readonly peers: Pick<PeerManager, 'poke' | 'views' | 'sinks' | 'kuduTrouble'>;
+  readonly peers: Pick<PeerManager, 'poke' | 'views' | 'sinks' | 'kuduTrouble' | 'holdForNow'>;
   /** The last committed operation of every tablet of the tables, as its leader says it, with name and schema version. */
   readonly endsOf: (tables: readonly CatalogTable[], signal: AbortSignal) => Promise<ReadonlyMap<string, SinkPosition>>;
   /** Rejects with the reason when the log of the tablet server beside us cannot be read. */
@@ -46,19 +54,62 @@ export class RunningControlPlane implements ControlPlane {
 
   /**
    * `start: "now"` is made exact here: what each tablet had committed before the answer is left out, all that comes
-   * after it is in, whichever sidecar ships it and whenever that begins.
+   * after it is in, whichever sidecar ships it and whenever that begins. Before that all sidecars hold the logs, so that
+   * log GC takes nothing in between.
    */
   async createStream(definition: StreamDefinition): Promise<StreamView> {
-    const { store, catalog, endsOf, peers } = this.#options;
+    const { store, catalog, cluster, endsOf, peers } = this.#options;
     return askKudu(async (signal) => {
       if (await store.get(definition.name, signal))
         throw new StreamExistsError(`there is a stream ${JSON.stringify(definition.name)} already`);
       await catalog.fetchNow(signal);
       const tables = this.#matching(definition);
-      const stored = await store.create(definition, await endsOf(tables, signal), tables, signal);
+      await cluster.holdEverywhere(tabletIdsOf(tables), signal);
+      const starts = definition.start === 'now' ? await endsOf(tables, signal) : copiesOf(tables);
+      const stored = await store.create(definition, starts, tables, signal);
       peers.poke();
       return this.#describe(stored, signal);
     });
+  }
+
+  /** Tables that are new in it are copied first, whatever the stream began with: they may hold rows. */
+  async updateStream(name: string, change: StreamChange): Promise<UpdatedStream> {
+    const { store, catalog, cluster, peers } = this.#options;
+    return askKudu(async (signal) => {
+      const stored = await store.get(name, signal);
+      if (stored === null) return { kind: 'missing' };
+      const parsed = changeDefinition(stored.definition, change);
+      if (parsed.kind !== 'ok') return parsed;
+      const { definition } = parsed;
+      await catalog.fetchNow(signal);
+      const { joined } = await store.details(stored, signal);
+      const added = this.#matching(definition).filter(({ tableId }) => !joined.has(tableId));
+      await cluster.holdEverywhere(tabletIdsOf(added), signal);
+      const updated = await store.update(stored, definition, copiesOf(added), signal);
+      peers.poke();
+      return { kind: 'ok', stream: await this.#describe(updated, signal) };
+    });
+  }
+
+  /** @throws {UnknownMemberError} a table or tablet that the stream has not */
+  async resyncStream(name: string, { from, tables, tablets }: ResyncRequest): Promise<StreamView | null> {
+    const { store, catalog, peers } = this.#options;
+    return askKudu(async (signal) => {
+      const stored = await store.get(name, signal);
+      if (stored === null) return null;
+      await catalog.fetchNow(signal);
+      const { joined } = await store.details(stored, signal);
+      const members = [...catalog.tables()].filter(({ tableId }) => joined.has(tableId));
+      const asked = membersAsked(name, members, tables ?? null, tablets ?? null);
+      await store.resync(stored, asked, from, signal);
+      peers.poke();
+      return this.#describe(stored, signal);
+    });
+  }
+
+  holdTablets(tabletIds: readonly string[]): Promise<void> {
+    this.#options.peers.holdForNow(tabletIds);
+    return Promise.resolve();
   }
 
   async listStreams(): Promise<readonly StreamView[]> {
@@ -142,12 +193,48 @@ export class RunningControlPlane implements ControlPlane {
   }
 }
 
+function tabletIdsOf(tables: readonly CatalogTable[]): string[] {
+  return tables.flatMap(({ tablets }) => tablets.map(({ tabletId }) => tabletId));
+}
+
+/** Every tablet of the tables begins with a copy. */
+function copiesOf(tables: readonly CatalogTable[]): ReadonlyMap<string, SinkPosition> {
+  const copied = ({ name: tableName }: CatalogTable): SinkPosition => {
+    return { opId: MIN_OPID, tableName, schemaVersion: 0, copy: 'wanted' };
+  };
+  return new Map(
+    tables.flatMap((table) => table.tablets.map(({ tabletId }): [string, SinkPosition] => [tabletId, copied(table)])),
+  );
+}
+
+/** The tablets of a stream that a resync is asked for; all of them where none are named. */
+function membersAsked(
+  stream: string,
+  members: readonly CatalogTable[],
+  tables: readonly string[] | null,
+  tablets: readonly string[] | null,
+): string[] {
+  const unknown = (tables ?? []).find((wanted) => members.every(({ name }) => name !== wanted));
+  if (unknown !== undefined)
+    throw new UnknownMemberError(`tables[${tables!.indexOf(unknown)}]`, `stream ${stream} has no table ${unknown}`);
+  const ofTables = tabletIdsOf(members.filter(({ name }) => tables?.includes(name) ?? tablets === null));
+  const all = new Set(tabletIdsOf(members));
+  const stranger = (tablets ?? []).find((wanted) => !all.has(wanted));
+  if (stranger !== undefined)
+    throw new UnknownMemberError(
+      `tablets[${tablets!.indexOf(stranger)}]`,
+      `stream ${stream} has no tablet ${stranger}`,
+    );
+  return [...new Set([...ofTables, ...(tablets ?? [])])];
+}
+
 /** Runs a call that needs Kudu, bounded in time; what Kudu cannot answer becomes an error that the API can show. */
 async function askKudu<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   try {
     return await work(AbortSignal.timeout(CALL_TIMEOUT_MS));
   } catch (error) {
-    if (error instanceof SpoorError || error instanceof StreamExistsError) throw error;
+    if (error instanceof SpoorError || error instanceof StreamExistsError || error instanceof UnknownMemberError)
+      throw error;
     throw new SpoorError('SPOOR_KUDU_UNAVAILABLE', error instanceof Error ? error.message : String(error), {}, error);
   }
 }

@@ -9,7 +9,7 @@ import type { TableSchema } from '../kudu/schema.ts';
 import { TserverErrorCode } from '../kudu/status.ts';
 import type { LocalTablet } from '../kudu/tserver-proxy.ts';
 import { OpIdType } from '../kudu/tserver-proxy.ts';
-import type { SinkPosition } from '../sinks/sink.ts';
+import type { SinkPosition } from '../change/position.ts';
 import { pause } from '../util/pause.ts';
 import { Slots } from '../util/slots.ts';
 import type { CatalogTable } from '../replication/catalog.ts';

@@ -1,7 +1,14 @@
 import { SpoorError } from '../errors.ts';
 import type { OpId } from '../kudu/opid.ts';
-import type { StreamDefinition } from '../replication/stream.ts';
-import type { ControlPlane, SidecarView, StreamView, TabletView } from '../replication/views.ts';
+import type { StreamChange, StreamDefinition } from '../replication/stream.ts';
+import type {
+  ControlPlane,
+  ResyncRequest,
+  SidecarView,
+  StreamView,
+  TabletView,
+  UpdatedStream,
+} from '../replication/views.ts';
 
 /**
  * The control plane of a sidecar that may still be waiting for Kudu: says so until the real one is there. The API is up
@@ -31,6 +38,18 @@ export class LateControlPlane implements ControlPlane {
 
   async getStream(name: string): Promise<StreamView | null> {
     return this.#get().getStream(name);
+  }
+
+  async updateStream(name: string, change: StreamChange): Promise<UpdatedStream> {
+    return this.#get().updateStream(name, change);
+  }
+
+  async resyncStream(name: string, request: ResyncRequest): Promise<StreamView | null> {
+    return this.#get().resyncStream(name, request);
+  }
+
+  async holdTablets(tabletIds: readonly string[]): Promise<void> {
+    return this.#get().holdTablets(tabletIds);
   }
 
   async pauseStream(name: string): Promise<StreamView | null> {

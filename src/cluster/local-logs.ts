@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as z from 'zod';
+import type { HybridTime } from '../kudu/hybrid-time.ts';
 import { MarkerError, type MarkerWriter } from '../replication/apply-marker.ts';
 import { ReplicaKeepers, type ReplicaKeepersOptions } from '../replication/replica-keepers.ts';
 import type { Logger } from '../util/logger.ts';
@@ -89,9 +90,9 @@ export class LocalLogs implements AsyncDisposable {
     this.#parts.watcher[Symbol.dispose]();
   }
 
-  async #writeMarker(...[tablet, marker, signal]: Parameters<MarkerWriter['write']>): Promise<void> {
+  async #writeMarker(...[tablet, marker, signal]: Parameters<MarkerWriter['write']>): Promise<HybridTime> {
     if (!this.#markers) throw new MarkerError('retry', 'not connected to Kudu yet');
-    await this.#markers.write(tablet, marker, signal);
+    return this.#markers.write(tablet, marker, signal);
   }
 }
 

@@ -1,5 +1,6 @@
 import type { KuduClient } from '../kudu/client.ts';
 import { KuduError } from '../kudu/errors.ts';
+import type { HybridTime } from '../kudu/hybrid-time.ts';
 import { TserverErrorCode } from '../kudu/status.ts';
 import {
   encodeMarker,
@@ -27,9 +28,10 @@ export class KuduMarkerWriter implements MarkerWriter {
     tablet: { readonly tableId: string; readonly tabletId: string },
     marker: ApplyMarker,
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<HybridTime> {
     try {
-      await this.#client.writeExtension(tablet, encodeMarker(marker), { timeoutMs: this.#timeoutMs, signal });
+      const options = { timeoutMs: this.#timeoutMs, signal };
+      return (await this.#client.writeExtension(tablet, encodeMarker(marker), options)).timestamp;
     } catch (error) {
       signal.throwIfAborted();
       throw asMarkerError(error, tablet.tabletId);

@@ -18,6 +18,8 @@ export interface Config {
   readonly http: HttpOptions;
   readonly systemTables: { readonly prefix: string; readonly replicas: number };
   readonly markerIntervalMs: number;
+  /** Whether what the log lacks is made up for from the table without being asked. */
+  readonly gapRepair: 'auto' | 'manual';
   /** 0 to 19. */
   readonly nice: number;
   readonly logLevel: LogLevel;
@@ -104,6 +106,7 @@ export function loadConfig(env: Environment, cwd: string, host: HostFacts = { us
       },
       systemTables: { prefix: values.SPOOR_SYSTEM_TABLE_PREFIX, replicas: values.SPOOR_SYSTEM_TABLE_REPLICAS },
       markerIntervalMs: values.SPOOR_MARKER_INTERVAL_MS,
+      gapRepair: values.SPOOR_GAP_REPAIR,
       nice: values.SPOOR_NICE,
       logLevel: values.SPOOR_LOG_LEVEL,
     }),

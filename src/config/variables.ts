@@ -221,6 +221,15 @@ export const VARIABLES = z.strictObject({
     },
     wholeNumber(0, Number.MAX_SAFE_INTEGER),
   ),
+  SPOOR_GAP_REPAIR: defaulted(
+    {
+      default: 'auto',
+      allowed: 'auto or manual',
+      describe:
+        'What becomes of a tablet whose log has a gap. auto: what is missing is read from the table. manual: it waits for a resync.',
+    },
+    oneOf('auto', 'manual'),
+  ),
   SPOOR_NICE: defaulted(
     {
       default: '10',

@@ -3,7 +3,8 @@ import type { FastifyInstance } from 'fastify';
 import * as z from 'zod';
 import { parseOpId } from '../kudu/opid.ts';
 import type { ControlPlane } from '../replication/views.ts';
-import { ProblemError, type BodyFault } from './problem.ts';
+import type { BodyFault } from '../util/zod-faults.ts';
+import { ProblemError } from './problem.ts';
 import { routeSchema } from './route-schema.ts';
 
 /** A caller that takes nothing for so long is gone, or might as well be: the held files are not kept open for it. */

@@ -1,15 +1,10 @@
 import { STATUS_CODES } from 'node:http';
 import { ERRORS, SpoorError } from '../errors.ts';
 import { KuduError } from '../kudu/errors.ts';
-import { StreamExistsError } from '../replication/views.ts';
+import { StreamExistsError, UnknownMemberError } from '../replication/views.ts';
+import type { BodyFault } from '../util/zod-faults.ts';
 
 export const PROBLEM_TYPE = 'application/problem+json';
-
-/** A fault of one place of a body; `path` as in `sink.topic` or `tables[0]`, empty for the body itself. */
-export interface BodyFault {
-  readonly path: string;
-  readonly message: string;
-}
 
 /** An error as the API answers it (RFC 9457; `type` is about:blank and so left out). */
 export interface Problem {
@@ -57,6 +52,10 @@ export function toProblem(error: unknown): { problem: Problem; headers: Readonly
 
 function problemOf(error: unknown): Problem {
   if (error instanceof StreamExistsError) return { title: titleOf(409), status: 409, detail: error.message };
+  if (error instanceof UnknownMemberError) {
+    const errors = [{ path: error.path, message: error.message }];
+    return { title: titleOf(400), status: 400, detail: error.message, errors };
+  }
   if (error instanceof SpoorError) return spoorProblem(error.code, error.message);
   if (error instanceof KuduError) return spoorProblem('SPOOR_KUDU_UNAVAILABLE', error.message);
   const status = statusOfFastifyError(error);

@@ -1,11 +1,20 @@
 import type { FastifyInstance } from 'fastify';
 import * as z from 'zod';
-import { parseStreamDefinition, streamDefinition } from '../replication/stream.ts';
+import { parseStreamDefinition, streamDefinition, type StreamChange } from '../replication/stream.ts';
 import type { ControlPlane } from '../replication/views.ts';
+import { describeIssue, faultsOf } from '../util/zod-faults.ts';
 import { addLogRoute } from './log-route.ts';
 import { ProblemError, PROBLEM_TYPE, type Problem } from './problem.ts';
 import { routeSchema } from './route-schema.ts';
-import { readiness, sidecarView, streamView, tabletView } from './schemas.ts';
+import {
+  holdsRequest,
+  readiness,
+  resyncRequest,
+  sidecarView,
+  streamChange,
+  streamView,
+  tabletView,
+} from './schemas.ts';
 
 /** What /metrics answers. */
 export interface MetricsPage {
@@ -26,7 +35,6 @@ interface NameParam {
 /** Adds every route of contract 4; those of later versions answer 501. */
 export function addRoutes(app: FastifyInstance, parts: RouteParts): void {
   addStreamRoutes(app, parts.plane);
-  addLaterRoutes(app);
   addClusterRoutes(app, parts);
   addLogRoute(app, parts.plane);
   addHealthRoutes(app, parts);
@@ -84,6 +92,37 @@ function addStreamRoutes(app: FastifyInstance, plane: ControlPlane): void {
     });
   }
 
+  const update = routeSchema({
+    tag: 'streams',
+    summary: 'Change a stream while it goes on; tables that are new in it are copied first',
+    body: streamChange,
+    answer: [200, 'The stream.', streamView],
+    problems: [400, 404, 413, 415, 501, 503],
+  });
+  app.patch<NameParam>('/v1/streams/:name', { schema: update }, async ({ params, body }) => {
+    const updated = await plane.updateStream(params.name, body as StreamChange);
+    if (updated.kind === 'missing') throw noSuchStream(params.name);
+    if (updated.kind === 'invalid')
+      throw new ProblemError(400, 'The change of the stream is wrong.', { errors: updated.faults });
+    if (updated.kind === 'unsupported')
+      throw notSupported('The change asks for what this version cannot do yet.', { errors: updated.faults });
+    return updated.stream;
+  });
+
+  const resync = routeSchema({
+    tag: 'streams',
+    summary: 'Copy the rows of a stream again, or repair its gaps, while it goes on',
+    body: resyncRequest,
+    answer: [200, 'The stream.', streamView],
+    problems: [400, 404, 413, 415, 503],
+  });
+  app.post<NameParam>('/v1/streams/:name/resync', { schema: resync }, async ({ params, body }) => {
+    const request = parseBody(resyncRequest, body ?? {});
+    const stream = await plane.resyncStream(params.name, request);
+    if (stream === null) throw noSuchStream(params.name);
+    return stream;
+  });
+
   const remove = routeSchema({
     tag: 'streams',
     summary: 'Delete a stream',
@@ -96,27 +135,6 @@ function addStreamRoutes(app: FastifyInstance, plane: ControlPlane): void {
   });
 }
 
-/** In the contract already, so that a caller learns that the call is right and the version too old. */
-function addLaterRoutes(app: FastifyInstance): void {
-  const later = [
-    { method: 'PATCH', url: '/v1/streams/:name', what: 'Change a stream' },
-    { method: 'POST', url: '/v1/streams/:name/resync', what: 'Resync a stream' },
-  ] as const;
-  for (const { method, url, what } of later)
-    app.route({
-      method,
-      url,
-      schema: routeSchema({
-        tag: 'streams',
-        summary: `${what} (not in this version)`,
-        problems: [501],
-      }),
-      handler: () => {
-        throw notSupported(`This version of Spoor cannot do that yet: ${what.toLowerCase()}.`);
-      },
-    });
-}
-
 function addClusterRoutes(app: FastifyInstance, { plane }: RouteParts): void {
   const local = routeSchema({
     tag: 'cluster',
@@ -124,6 +142,18 @@ function addClusterRoutes(app: FastifyInstance, { plane }: RouteParts): void {
     answer: [200, 'The tablets.', z.array(tabletView)],
   });
   app.get('/v1/local', { schema: local }, async () => Promise.resolve(plane.localTablets()));
+
+  const holds = routeSchema({
+    tag: 'cluster',
+    summary: 'Hold the logs of some tablets for a moment: a stream of them is about to be made (for other sidecars)',
+    body: holdsRequest,
+    answer: [204, 'They are held, where there is a replica of them.', null],
+    problems: [400, 413, 415],
+  });
+  app.post('/v1/local/holds', { schema: holds }, async ({ body }, reply) => {
+    await plane.holdTablets(parseBody(holdsRequest, body).tablets);
+    return reply.code(204).send();
+  });
 
   const sidecars = routeSchema({
     tag: 'cluster',
@@ -177,6 +207,16 @@ function addHealthRoutes(app: FastifyInstance, { plane, metrics, version }: Rout
     answer: [200, 'OpenAPI 3.1.', z.looseObject({ openapi: z.string() })],
   });
   app.get('/openapi.json', { schema: openapi }, async () => Promise.resolve(app.swagger()));
+}
+
+/** @throws {ProblemError} with every fault of the body */
+function parseBody<Shape extends z.ZodRawShape>(schema: z.ZodObject<Shape>, body: unknown) {
+  const parsed = schema.safeParse(body, { error: describeIssue });
+  if (parsed.success) return parsed.data;
+  const known = Object.keys(schema.shape);
+  throw new ProblemError(400, 'The body is wrong.', {
+    errors: parsed.error.issues.flatMap((issue) => faultsOf(issue, known)),
+  });
 }
 
 function noSuchStream(name: string): ProblemError {

@@ -29,6 +29,17 @@ export const tabletView = z.object({
     .object({ index: z.number(), bytes: z.number(), ageSeconds: z.number() })
     .nullable()
     .describe('The log that is kept from garbage collection, from this index on.'),
+  copy: z
+    .object({
+      kind: z.enum(['all', 'changes']).describe('changes: a repair, of what changed while the log was lost.'),
+      hybridTime: z.string().describe('The rows are copied as they were then.'),
+      rows: z.number().describe('In the sink.'),
+      totalRows: z.number().nullable().describe('Counted while the copy runs; null before, and for a repair.'),
+      percent: z.number().nullable(),
+      secondsLeft: z.number().nullable().describe('At the pace so far.'),
+    })
+    .exactOptional()
+    .describe('The copy of its rows that is under way.'),
   error: z
     .object({ code: z.string(), message: z.string(), since: z.iso.datetime() })
     .exactOptional()
@@ -49,6 +60,28 @@ export const sidecarView = z.object({
   version: z.string(),
   lastSeen: z.iso.datetime(),
 }) satisfies z.ZodType<SidecarView>;
+
+const nameList = z.array(z.string()).min(1, 'must name at least one');
+export const resyncRequest = z.strictObject({
+  from: z
+    .enum(['snapshot', 'gap'])
+    .default('snapshot')
+    .describe(
+      '`snapshot`: all rows are copied again. `gap`: where the log has a gap, it is repaired; elsewhere nothing.',
+    ),
+  tables: nameList.exactOptional().describe('Only these tables, by the names that they have now.'),
+  tablets: nameList.exactOptional().describe('Only these tablets, by their ids.'),
+});
+export const holdsRequest = z.strictObject({ tablets: z.array(z.string()) });
+/** What may change; the rules of each field are those of the stream's definition. */
+export const streamChange = z
+  .object({
+    tables: streamDefinition.shape.tables.exactOptional(),
+    copyRowsPerSecond: z.int().exactOptional(),
+    tombstones: z.boolean().exactOptional(),
+    sink: z.looseObject({}).exactOptional(),
+  })
+  .describe('A merge patch (RFC 7396) of the definition.');
 
 const partHealth = z.object({ ok: z.boolean(), reason: z.string().exactOptional() });
 export const readiness = z.object({ ready: z.boolean(), kudu: partHealth, kafka: partHealth, wal: partHealth });

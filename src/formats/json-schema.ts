@@ -1,4 +1,4 @@
-import type { SchemaChange } from '../change/change.ts';
+import type { SchemaChange, TabletEvent } from '../change/change.ts';
 import type { SinkRecord } from '../change/record.ts';
 import { hybridTimeToMicros } from '../kudu/hybrid-time.ts';
 import { DataType, type ColumnSchema, type DataTypeName, type TableSchema } from '../kudu/schema.ts';
@@ -27,6 +27,26 @@ export function encodeSchemaChange(change: SchemaChange): SinkRecord {
     key: Buffer.from(`${key}}`),
     value: Buffer.from(`${key},${place},"hybrid_time":"${hybridTime}",${tables}}`),
     position: `${tablet.tabletId}/${opId.term}.${opId.index}.0`,
+    timestampMs: Math.floor(Number(hybridTimeToMicros(hybridTime)) / 1000),
+  };
+}
+
+/**
+ * The record of what befell a tablet as a whole, beside the schemas of its table: key `{"table_id","tablet_id","event"}`,
+ * value with the table's name and what the tablet had of it. Its position stands behind the last of the tablet's rows.
+ */
+export function encodeTabletEvent({ event, tablet, opId, hybridTime, partition }: TabletEvent): SinkRecord {
+  const { tableId, tabletId, tableName } = tablet;
+  const key = { table_id: tableId, tablet_id: tabletId, event };
+  const place = `"term":${opId.term},"index":${opId.index},"hybrid_time":"${hybridTime}"`;
+  const text = JSON.stringify({ ...key, table: tableName }).slice(0, -1);
+  const position = event === 'recopied' ? `base.${hybridTime}` : `${opId.term}.${opId.index + 1n}.0`;
+  return {
+    kind: 'schema',
+    table: tableName,
+    key: Buffer.from(JSON.stringify(key)),
+    value: Buffer.from(`${text},${place},"partition":${JSON.stringify(partition)}}`),
+    position: `${tabletId}/${position}`,
     timestampMs: Math.floor(Number(hybridTimeToMicros(hybridTime)) / 1000),
   };
 }

@@ -1,11 +1,11 @@
-import { Cell, RowOp, type Change, type ChangeBatch, type TabletRef } from '../change/change.ts';
+import { Cell, CopyOp, RowOp, type Change, type ChangeBatch, type TabletRef } from '../change/change.ts';
 import type { SinkRecord } from '../change/record.ts';
 import { hybridTimeToMicros } from '../kudu/hybrid-time.ts';
 import type { TableSchema } from '../kudu/schema.ts';
 import { writeBigInt, writeUint } from '../util/ascii-numbers.ts';
 import { ByteArena } from '../util/byte-arena.ts';
 import { cellCodec, defaultToJson, writeAutoIncrement, type CellWriter } from './json-cells.ts';
-import { encodeSchemaChange } from './json-schema.ts';
+import { encodeSchemaChange, encodeTabletEvent } from './json-schema.ts';
 
 export interface JsonOptions {
   readonly streamName: string;
@@ -36,8 +36,16 @@ const INDEX = ascii(',"index":');
 const ROW = ascii(',"row":');
 const HYBRID_TIME = ascii(',"hybrid_time":"');
 
+type Letter = 'c' | 'u' | 'd' | 'r';
+interface KnownOp {
+  readonly op: RowOp | (typeof CopyOp)[keyof typeof CopyOp];
+  /** Null for a row of a copy: no operation of Kudu made it. */
+  readonly name: string | null;
+  readonly letter: Letter;
+}
+
 /** What `op` and `kudu_op` say of a row operation (contract section 5). */
-const OPS: readonly { readonly op: RowOp; readonly name: string; readonly letter: 'c' | 'u' | 'd' }[] = [
+const OPS: readonly KnownOp[] = [
   { op: RowOp.INSERT, name: 'INSERT', letter: 'c' },
   { op: RowOp.INSERT_IGNORE, name: 'INSERT_IGNORE', letter: 'c' },
   { op: RowOp.UPDATE, name: 'UPDATE', letter: 'u' },
@@ -46,14 +54,23 @@ const OPS: readonly { readonly op: RowOp; readonly name: string; readonly letter
   { op: RowOp.UPSERT_IGNORE, name: 'UPSERT_IGNORE', letter: 'u' },
   { op: RowOp.DELETE, name: 'DELETE', letter: 'd' },
   { op: RowOp.DELETE_IGNORE, name: 'DELETE_IGNORE', letter: 'd' },
+  { op: CopyOp.ROW, name: null, letter: 'r' },
+  { op: CopyOp.DELETED, name: null, letter: 'd' },
 ];
-const HEADS = { c: ascii('{"op":"c","ts_ms":'), u: ascii('{"op":"u","ts_ms":'), d: ascii('{"op":"d","ts_ms":') };
-const BEFORE = { c: ascii(',"before":null,"after":'), u: ascii(',"before":null,"after":'), d: ascii(',"before":') };
-const LETTERS: readonly ('c' | 'u' | 'd' | undefined)[] = byOp((known) => known.letter);
-const ENDINGS: readonly (Buffer | undefined)[] = byOp((known) => ascii(`","kudu_op":"${known.name}"}}`));
+const HEADS = {
+  c: ascii('{"op":"c","ts_ms":'),
+  u: ascii('{"op":"u","ts_ms":'),
+  d: ascii('{"op":"d","ts_ms":'),
+  r: ascii('{"op":"r","ts_ms":'),
+};
+const BEFORE_NULL = ascii(',"before":null,"after":');
+const BEFORE = { c: BEFORE_NULL, u: BEFORE_NULL, r: BEFORE_NULL, d: ascii(',"before":') };
+const LETTERS: readonly (Letter | undefined)[] = byOp((known) => known.letter);
+const ENDINGS: readonly (Buffer | undefined)[] = byOp(({ name }) => ascii(`","kudu_op":${JSON.stringify(name)}}}`));
 
 /**
- * The contract's JSON records: key, Debezium's envelope, tombstones, schema records.
+ * The contract's JSON records: key, Debezium's envelope, tombstones, schema records. Rows of a copy have op `r`, and no
+ * row number nor operation; of what a repair found deleted there is the delete.
  *
  * A row is never an object: what is the same for a schema, a tablet or an operation is made once, and the cells are
  * written from the log's bytes into the record's. Only applied rows are in a batch, so only these make records.
@@ -64,7 +81,10 @@ const ENDINGS: readonly (Buffer | undefined)[] = byOp((known) => ascii(`","kudu_
 export function compileJson(options: JsonOptions): RecordFormat {
   const encoder = new JsonEncoder(options);
   return {
-    encode: (change) => (change.kind === 'rows' ? encoder.encodeRows(change) : [encodeSchemaChange(change)]),
+    encode: (change) => {
+      if (change.kind === 'rows') return encoder.encodeRows(change);
+      return [change.kind === 'schema' ? encodeSchemaChange(change) : encodeTabletEvent(change)];
+    },
   };
 }
 
@@ -88,7 +108,7 @@ interface SchemaText {
 /** The parts of `source` that only a rename changes. */
 interface TabletText {
   readonly beforeTimes: Buffer;
-  readonly afterTimes: Buffer;
+  readonly afterTimes: { readonly ofLog: Buffer; readonly ofCopy: Buffer };
 }
 
 class JsonEncoder {
@@ -110,7 +130,9 @@ class JsonEncoder {
     const micros = Number(hybridTimeToMicros(batch.hybridTime));
     const millis = Math.floor(micros / 1000);
     this.#compileBatch(batch, micros, millis);
-    const positionPrefix = `${batch.tablet.tabletId}/${batch.opId.term}.${batch.opId.index}.`;
+    const { tabletId } = batch.tablet;
+    const ofCopy = batch.isCopy ? `${tabletId}/base.${batch.hybridTime}` : null;
+    const positionPrefix = `${tabletId}/${batch.opId.term}.${batch.opId.index}.`;
     const table = batch.tablet.tableName;
     const envelopeBytes = this.#beforeRow.length + this.#afterRow.length + MAX_ENVELOPE_BYTES;
     const records: SinkRecord[] = [];
@@ -137,14 +159,14 @@ class JsonEncoder {
         out[at++] = BRACE_CLOSE;
       }
       at = copy(out, at, this.#beforeRow);
-      at = writeUint(out, at, batch.rowIndexes[row]!);
+      at = batch.isCopy ? copy(out, at, NULL) : writeUint(out, at, batch.rowIndexes[row]!);
       at = copy(out, at, this.#afterRow);
       at = copy(out, at, ENDINGS[op]!);
       arena.at = at;
 
       const key = out.subarray(keyStart, valueStart);
       const value = out.subarray(valueStart, at);
-      const position = positionPrefix + String(batch.rowIndexes[row]!);
+      const position = ofCopy ?? positionPrefix + String(batch.rowIndexes[row]!);
       records.push({ kind: 'row', table, key, value, position, timestampMs: millis });
       if (letter === 'd' && this.#options.tombstones)
         records.push({ kind: 'tombstone', table, key, value: null, position, timestampMs: millis });
@@ -154,12 +176,13 @@ class JsonEncoder {
 
   #compileBatch(batch: ChangeBatch, micros: number, millis: number): void {
     const tablet = this.#tabletText(batch.tablet);
-    const out = Buffer.allocUnsafe(tablet.beforeTimes.length + tablet.afterTimes.length + MAX_SOURCE_NUMBERS_BYTES);
+    const afterTimes = batch.isCopy ? tablet.afterTimes.ofCopy : tablet.afterTimes.ofLog;
+    const out = Buffer.allocUnsafe(tablet.beforeTimes.length + afterTimes.length + MAX_SOURCE_NUMBERS_BYTES);
     let at = copy(out, 0, tablet.beforeTimes);
     at = writeUint(out, at, millis);
     at = copy(out, at, TS_US);
     at = writeUint(out, at, micros);
-    at = copy(out, at, tablet.afterTimes);
+    at = copy(out, at, afterTimes);
     at = writeBigInt(out, at, batch.opId.term);
     at = copy(out, at, INDEX);
     at = writeBigInt(out, at, batch.opId.index);
@@ -176,9 +199,10 @@ class JsonEncoder {
     if (known) return known;
     const source = { version: this.#options.version, name: this.#options.streamName };
     const ids = { table: tablet.tableName, table_id: tablet.tableId, tablet_id: tablet.tabletId };
+    const afterTimes = (snapshot: boolean): Buffer => Buffer.from(`,"snapshot":${snapshot},${inner(ids)},"term":`);
     const text = {
       beforeTimes: Buffer.from(`,"source":{"connector":"kudu",${inner(source)},"ts_ms":`),
-      afterTimes: Buffer.from(`,"snapshot":false,${inner(ids)},"term":`),
+      afterTimes: { ofLog: afterTimes(false), ofCopy: afterTimes(true) },
     };
     this.#tablets.set(tablet, text);
     return text;
@@ -266,7 +290,7 @@ function ascii(text: string): Buffer {
 }
 
 function byOp<T>(of: (known: (typeof OPS)[number]) => T): (T | undefined)[] {
-  const table: (T | undefined)[] = new Array<T | undefined>(16).fill(undefined);
+  const table: (T | undefined)[] = new Array<T | undefined>(66).fill(undefined);
   for (const known of OPS) table[known.op] = of(known);
   return table;
 }

@@ -26,11 +26,20 @@ export function encodeKey(columns: readonly ColumnSchema[], row: RowInput): Buff
 
 /** {@link encodeKey} up to the first column that is not set: a bound that stands before all keys which begin so. */
 export function encodeKeyPrefix(columns: readonly ColumnSchema[], row: RowInput): Buffer {
-  const parts: Buffer[] = [];
-  for (const [i, column] of columns.entries()) {
+  const cells: Buffer[] = [];
+  for (const column of columns) {
     const value = row[column.name];
     if (value === undefined || value === null) break;
-    const bytes = encodeCell(column, value);
+    cells.push(encodeCell(column, value));
+  }
+  return encodeKeyCells(columns, cells);
+}
+
+/** {@link encodeKeyPrefix} of cells as a scan gives them: little-endian numbers, the bytes of strings. */
+export function encodeKeyCells(columns: readonly ColumnSchema[], cells: readonly Buffer[]): Buffer {
+  const parts: Buffer[] = [];
+  for (const [i, bytes] of cells.entries()) {
+    const column = columns[i]!;
     if (!isVarLength(column.type)) parts.push(orderedInteger(column, bytes));
     else if (i === columns.length - 1) parts.push(bytes);
     else parts.push(escapeZeros(bytes), END_OF_STRING);

@@ -19,8 +19,10 @@ export class RowBlock {
   readonly rowBytes: number;
   /** Where in a row each column's cell begins. */
   readonly offsets: readonly number[];
-  readonly #nullsAt: number;
-  readonly #hasNulls: boolean;
+  /** Where in a row the bitmap of NULLs begins, or null where no column may be NULL. */
+  readonly nullsAt: number | null;
+  /** Where in a row the mark of a diff scan is, or -1. */
+  readonly #isDeleted: number;
 
   /** @throws {KuduError} `protocol` when the bytes are not so many rows */
   constructor(schema: TableSchema, rowCount: number, rows: Buffer, indirect: Buffer) {
@@ -30,9 +32,8 @@ export class RowBlock {
       offsets.push(bytes);
       bytes += cellBytes(column.type);
     }
-    this.#nullsAt = bytes;
-    this.#hasNulls = schema.columns.some((column) => column.nullable);
-    if (this.#hasNulls) bytes += Math.ceil(schema.columns.length / 8);
+    this.nullsAt = schema.columns.some((column) => column.nullable) ? bytes : null;
+    if (this.nullsAt !== null) bytes += Math.ceil(schema.columns.length / 8);
     if (rows.length !== rowCount * bytes)
       throw new KuduError('protocol', `a scan's answer has ${rows.length} bytes for ${rowCount} rows of ${bytes}`);
     this.schema = schema;
@@ -41,11 +42,12 @@ export class RowBlock {
     this.indirect = indirect;
     this.rowBytes = bytes;
     this.offsets = offsets;
+    this.#isDeleted = offsets[schema.columns.findIndex(({ type }) => type === DataType.IS_DELETED)] ?? -1;
   }
 
   isNull(row: number, column: number): boolean {
-    if (!this.#hasNulls) return false;
-    const at = row * this.rowBytes + this.#nullsAt;
+    if (this.nullsAt === null) return false;
+    const at = row * this.rowBytes + this.nullsAt;
     return hasBit(this.rows.subarray(at, (row + 1) * this.rowBytes), column);
   }
 
@@ -70,8 +72,7 @@ export class RowBlock {
 
   /** Whether a row of a diff scan was deleted in its window; false in other scans. */
   isDeleted(row: number): boolean {
-    const column = this.schema.columns.findIndex(({ type }) => type === DataType.IS_DELETED);
-    return column >= 0 && this.value(row, column) === true;
+    return this.#isDeleted >= 0 && this.rows[row * this.rowBytes + this.#isDeleted] === 1;
   }
 
   /** One row by column names; the marker of a diff scan is not among them. */

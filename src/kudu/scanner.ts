@@ -50,6 +50,13 @@ export interface ScanOptions {
   /** Encoded primary keys (see `encodeKey`): inclusive and exclusive bound. */
   readonly startKey?: Buffer;
   readonly stopKey?: Buffer;
+  /** Goes on behind the row with this encoded primary key: an ordered scan of one tablet, at a time. */
+  readonly afterKey?: Buffer;
+  /**
+   * Whether a scan that can be resumed goes on by itself when its scanner is lost. Default: true. Another scanner looks
+   * the columns up by their names again, which may have changed hands meanwhile.
+   */
+  readonly resumes?: boolean;
   /** At most so many rows in all. */
   readonly limit?: number;
   /** About how many bytes a batch has; the server's default is 1 MiB, its limit 8 MiB. */
@@ -147,7 +154,7 @@ export class TableScan implements AsyncIterable<RowBlock> {
   }
 
   async *#scanTablet(tabletId: string, limit: number): AsyncGenerator<RowBlock, void, void> {
-    let resumeAfter: Buffer | null = null;
+    let resumeAfter: Buffer | null = this.#options.afterKey ?? null;
     let snapshotAt = this.#snapshotAt;
     let delivered = 0;
     for (let fruitless = 0; ;) {
@@ -162,7 +169,7 @@ export class TableScan implements AsyncIterable<RowBlock> {
           if (block.rowCount > 0) fruitless = 0;
           yield block;
           if (!scanner.hasMore || delivered >= limit) return;
-          const next = await this.#next(scanner, delivered === 0 || resumeAfter !== null);
+          const next = await this.#next(scanner, this.#resumes && (delivered === 0 || resumeAfter !== null));
           if (next === 'lost') break;
           block = next;
         }
@@ -212,6 +219,10 @@ export class TableScan implements AsyncIterable<RowBlock> {
         scanner.open(address, { ...request, ...token, ...this.#context.observed.toPropagate() }, deadline),
       ),
     );
+  }
+
+  get #resumes(): boolean {
+    return this.#options.resumes ?? true;
   }
 
   get #mode(): ReadMode['mode'] {

@@ -2,6 +2,7 @@ import type { TableDescription, TableRef, TabletLocation } from './catalog.ts';
 import { Deadline, type CallOptions } from './rpc/deadline.ts';
 import type { Row, RowInput } from './row-operations.ts';
 import { TableScan, type ScanOptions } from './scanner.ts';
+import type { TableSchema } from './schema.ts';
 import type { SignedTokenPB } from './proto/rpc_pb.ts';
 import { AppStatus } from './status.ts';
 import { TableAuthorization } from './table-authorization.ts';
@@ -65,6 +66,19 @@ export class KuduTable {
   scan(options: ScanOptions = {}): TableScan {
     const table = { locations: this.#locations, authorization: this.#authorization };
     return new TableScan(this.#context, this.description.schema, table, options);
+  }
+
+  /**
+   * A scan of one tablet with columns as given: a tablet may be ahead of what the master tells of its table.
+   * @throws {KuduError} `usage` when it does not fit the columns
+   */
+  scanTablet(
+    tabletId: string,
+    schema: TableSchema,
+    options: Omit<ScanOptions, 'columns' | 'tabletIds'> = {},
+  ): TableScan {
+    const table = { locations: this.#locations, authorization: this.#authorization };
+    return new TableScan(this.#context, schema, table, { ...options, tabletIds: [tabletId] });
   }
 
   /**

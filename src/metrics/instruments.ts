@@ -40,6 +40,9 @@ export function createInstruments(registry: Registry) {
         'spoor_unmarked_ops',
         'Acknowledged operations that no apply marker tells of yet: what a crash may make at-least-once repeat.',
       ),
+      copyRows: gauge('spoor_copy_rows', 'Rows of the copy under way that the sink has; absent while there is none.'),
+      copyTotalRows: gauge('spoor_copy_total_rows', 'Rows that this copy has in all; absent before they are counted.'),
+      copySecondsLeft: gauge('spoor_copy_seconds_left', 'Until this copy is whole, at the pace so far.'),
       tabletState: new Gauge({
         name: 'spoor_tablet_state',
         help: '1 for the state that the tablet is in, 0 for the others.',
@@ -57,7 +60,7 @@ export function createInstruments(registry: Registry) {
         'spoor_leader_changes_total',
         'Times that the replica beside this sidecar began or ceased to lead.',
       ),
-      resyncs: counter('spoor_resyncs_total', 'Repairs of a gap.'),
+      resyncs: counter('spoor_resyncs_total', 'Repairs of a gap, and copies that were asked for.'),
     },
     histograms: {
       shipLatency: histogram(

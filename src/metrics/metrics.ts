@@ -69,6 +69,10 @@ export function createMetrics(
       known.add(labels);
       counters.leaderChanges.inc(labels);
     },
+    resynced(labels) {
+      known.add(labels);
+      counters.resyncs.inc(labels);
+    },
     markerWritten(labels) {
       known.add(labels);
       counters.markersWritten.inc(labels);
@@ -89,6 +93,9 @@ function setGauges(gauges: Instruments['gauges'], views: readonly TabletView[]):
     set(gauges.lagSeconds, view.lagSeconds);
     set(gauges.holdIndex, view.hold?.index);
     set(gauges.holdBytes, view.hold?.bytes);
+    set(gauges.copyRows, view.copy?.rows);
+    set(gauges.copyTotalRows, view.copy?.totalRows);
+    set(gauges.copySecondsLeft, view.copy?.secondsLeft);
     for (const state of TABLET_STATES) gauges.tabletState.set({ ...labels, state }, state === view.state ? 1 : 0);
   }
 }

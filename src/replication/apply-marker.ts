@@ -1,6 +1,6 @@
 import * as z from 'zod';
-import { formatOpId, parseOpId } from '../kudu/opid.ts';
-import type { SinkPosition } from '../sinks/sink.ts';
+import type { HybridTime } from '../kudu/hybrid-time.ts';
+import { positionJson, positionToJson, type SinkPosition } from '../change/position.ts';
 
 /** What one marker says of one stream on its tablet: all up to `position` is durable in `sink`. */
 export interface MarkedStream {
@@ -22,40 +22,22 @@ export interface ApplyMarker {
   /** Who wrote it. */
   readonly sidecar: string;
   readonly streams: readonly MarkedStream[];
+  /** Generation of a stream for which this very operation may be the cut of a copy: the log from here on is wanted. */
+  readonly cut?: string;
 }
 
 /** Layout: docs/wal-format.md, "The apply marker". */
 const MAGIC = Buffer.from('spoor:m\x01', 'latin1');
 
-const opId = z
-  .string()
-  .regex(/^\d{1,19}\.\d{1,19}$/)
-  .transform(parseOpId);
-const body = z.object({
-  sidecar: z.string(),
-  streams: z.array(
-    z.object({
-      generation: z.string(),
-      sink: z.string(),
-      op: opId,
-      table: z.string(),
-      schema: z.int().nonnegative(),
-    }),
-  ),
-});
-type Body = z.input<typeof body>;
+const marked = z.object({ generation: z.string(), sink: z.string() });
+const body = z.object({ sidecar: z.string(), streams: z.array(z.unknown()), cut: z.string().exactOptional() });
 
 /** The bytes to put into the tablet's log. */
-export function encodeMarker(marker: ApplyMarker): Buffer {
-  const json: Body = {
-    sidecar: marker.sidecar,
-    streams: marker.streams.map(({ generation, sink, position: { opId: op, tableName, schemaVersion } }) => ({
-      generation,
-      sink,
-      op: formatOpId(op),
-      table: tableName,
-      schema: schemaVersion,
-    })),
+export function encodeMarker({ sidecar, streams, cut }: ApplyMarker): Buffer {
+  const json: z.input<typeof body> = {
+    sidecar,
+    streams: streams.map(({ generation, sink, position }) => ({ generation, sink, ...positionToJson(position) })),
+    ...(cut !== undefined && { cut }),
   };
   return Buffer.concat([MAGIC, Buffer.from(JSON.stringify(json))]);
 }
@@ -65,15 +47,15 @@ export function decodeMarker(bytes: Uint8Array): ApplyMarker | null {
   if (!MAGIC.equals(bytes.subarray(0, MAGIC.length))) return null;
   const parsed = body.safeParse(parseJson(bytes.subarray(MAGIC.length)));
   if (!parsed.success) return null;
-  const { sidecar, streams } = parsed.data;
-  return {
-    sidecar,
-    streams: streams.map(({ generation, sink, op, table, schema }) => ({
-      generation,
-      position: { opId: op, tableName: table, schemaVersion: schema },
-      sink,
-    })),
-  };
+  const { sidecar, streams, cut } = parsed.data;
+  const said: MarkedStream[] = [];
+  for (const stream of streams) {
+    const owner = marked.safeParse(stream);
+    const position = positionJson.safeParse(stream);
+    if (!owner.success || !position.success) return null;
+    said.push({ ...owner.data, position: position.data });
+  }
+  return { sidecar, streams: said, ...(cut !== undefined && { cut }) };
 }
 
 /** Undefined for what is not UTF-8 or not JSON. */
@@ -90,7 +72,7 @@ const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 /** Puts markers into the logs of tablets. */
 export interface MarkerWriter {
   /**
-   * Resolves once a majority of the tablet's replicas has the marker in its log.
+   * Resolves once a majority of the tablet's replicas has the marker in its log, with the time of that operation.
    * Errors: {@link MarkerError}; the signal's reason when that aborts. After any of them the marker may be in the log
    *         all the same, or get there later: it stays true.
    */
@@ -98,7 +80,7 @@ export interface MarkerWriter {
     tablet: { readonly tableId: string; readonly tabletId: string },
     marker: ApplyMarker,
     signal: AbortSignal,
-  ): Promise<void>;
+  ): Promise<HybridTime>;
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { SinkPosition } from '../sinks/sink.ts';
+import { isAhead, type SinkPosition } from '../change/position.ts';
 import type { MarkedStream } from './apply-marker.ts';
 
 /*
@@ -13,8 +13,11 @@ import type { MarkedStream } from './apply-marker.ts';
 /** A stream on this tablet, in one of its generations. */
 export interface LedgerStream {
   readonly generation: string;
-  /** Index before the first operation that the stream owes. */
-  readonly startIndex: bigint;
+  /**
+   * Index before the first operation that the stream owes. Null: it begins with a copy, whose cut is yet to be made, and
+   * needs nothing of what was there before that.
+   */
+  readonly startIndex: bigint | null;
 }
 
 interface Acked {
@@ -37,6 +40,10 @@ export interface LedgerState {
   readonly caughtUp: boolean;
   /** By generation: what was said by the newest marker, of this log or of ours. */
   readonly marked: ReadonlyMap<string, MarkedStream>;
+  /** By generation: the lowest operation that may be the cut of its first copy, while no marker says where it stands. */
+  readonly cuts: ReadonlyMap<string, bigint>;
+  /** Up to here the log was read, cuts and markers. */
+  readonly readIndex: bigint;
   /** By generation: of the streams that this sidecar ships, or shipped and has not marked. */
   readonly acked: ReadonlyMap<string, Acked>;
   readonly marker: MarkerPhase;
@@ -50,6 +57,9 @@ export type LedgerEvent =
   | { readonly kind: 'streams'; readonly streams: readonly LedgerStream[] }
   | { readonly kind: 'caught-up' }
   | { readonly kind: 'marker-read'; readonly streams: readonly MarkedStream[] }
+  /** The operation at `index` may be the cut of a copy. */
+  | { readonly kind: 'cut-read'; readonly generation: string; readonly index: bigint }
+  | { readonly kind: 'log-read'; readonly index: bigint }
   | ({ readonly kind: 'acked'; readonly generation: string } & Omit<Acked, 'ended'>)
   /** This sidecar does not ship the stream any more; what it has acknowledged still gets its marker. */
   | { readonly kind: 'shipping-ended'; readonly generation: string }
@@ -84,6 +94,8 @@ export const EMPTY_LEDGER: LedgerState = {
   streams: [],
   caughtUp: false,
   marked: new Map(),
+  cuts: new Map(),
+  readIndex: 0n,
   acked: new Map(),
   marker: { kind: 'idle' },
   failures: 0,
@@ -103,10 +115,21 @@ export function stepLedger(state: LedgerState, event: LedgerEvent, nowMs: number
       return advance({ ...state, caughtUp: true }, nowMs, limits);
     case 'marker-read':
       return advance({ ...state, marked: mergeMarked(state, event.streams) }, nowMs, limits);
+    case 'cut-read': {
+      const { generation, index } = event;
+      if (state.cuts.has(generation)) return { state, effects: [] };
+      return {
+        state: { ...state, cuts: bounded(new Map(state.cuts).set(generation, index), state.streams) },
+        effects: [],
+      };
+    }
+    case 'log-read':
+      if (event.index <= state.readIndex) return { state, effects: [] };
+      return advance({ ...state, readIndex: event.index }, nowMs, limits);
     case 'acked': {
       const { generation, position, worthIndex, sink } = event;
       const known = state.acked.get(generation);
-      if (known && known.position.opId.index >= position.opId.index) return { state, effects: [] };
+      if (known && !isAhead(position, known.position)) return { state, effects: [] };
       const acked = new Map(state.acked).set(generation, { position, worthIndex, sink });
       return advance({ ...state, acked }, nowMs, limits);
     }
@@ -152,14 +175,24 @@ export function markedPosition(state: LedgerState, generation: string): SinkPosi
 }
 
 /** The index up to which every stream's sink has everything, and a marker says so. Null while nothing wants this log. */
-export function safeIndex({ streams, marked }: LedgerState): bigint | null {
+export function safeIndex({ streams, marked, cuts, readIndex }: LedgerState): bigint | null {
   let safe: bigint | null = null;
   for (const { generation, startIndex } of streams) {
-    const said = marked.get(generation)?.position.opId.index ?? 0n;
-    const index = said > startIndex ? said : startIndex;
+    const start = startIndex ?? cuts.get(generation) ?? readIndex;
+    const said = marked.get(generation)?.position;
+    const index = said === undefined ? start : startIndex === null ? loggedFrom(said) : maxOf(loggedFrom(said), start);
     if (safe === null || index < safe) safe = index;
   }
   return safe;
+}
+
+/** Up to here a stream at that position needs nothing of the log. */
+function loggedFrom({ opId, copy }: SinkPosition): bigint {
+  return copy === undefined || copy === 'wanted' ? opId.index : (copy.replayAfter?.index ?? opId.index);
+}
+
+function maxOf(a: bigint, b: bigint): bigint {
+  return a > b ? a : b;
 }
 
 function advance(state: LedgerState, nowMs: number, limits: LedgerLimits): LedgerStep {
@@ -194,9 +227,13 @@ function withoutEnded(state: LedgerState): LedgerState {
   return { ...state, acked };
 }
 
+/** Operations that are markers are not worth one; what a copy has come on is, although its index stands still. */
 function isWorthAMarker({ acked, marked }: LedgerState, generation: string): boolean {
   const ours = acked.get(generation);
-  return ours !== undefined && ours.worthIndex > (marked.get(generation)?.position.opId.index ?? 0n);
+  if (ours === undefined) return false;
+  const said = marked.get(generation)?.position;
+  if (ours.worthIndex > (said?.opId.index ?? 0n)) return true;
+  return (ours.position.copy !== undefined || said?.copy !== undefined) && isAhead(ours.position, said ?? null);
 }
 
 /** A marker says all that is known, so that the newest one is enough: also of streams that are paused or stuck. */
@@ -204,7 +241,7 @@ function markerOf({ streams, acked, marked }: LedgerState): MarkedStream[] {
   return streams.flatMap(({ generation }): MarkedStream[] => {
     const said = marked.get(generation);
     const ours = acked.get(generation);
-    if (ours && ours.position.opId.index > (said?.position.opId.index ?? 0n))
+    if (ours && isAhead(ours.position, said?.position ?? null))
       return [{ generation, position: ours.position, sink: ours.sink }];
     return said ? [said] : [];
   });
@@ -215,13 +252,17 @@ function mergeMarked(state: LedgerState, said: readonly MarkedStream[]): Readonl
   const marked = new Map(state.marked);
   for (const stream of said) {
     const known = marked.get(stream.generation);
-    if (known && known.position.opId.index >= stream.position.opId.index) continue;
+    if (known && !isAhead(stream.position, known.position)) continue;
     marked.set(stream.generation, stream);
   }
-  if (marked.size <= MAX_MARKED) return marked;
-  const wanted = new Set(state.streams.map(({ generation }) => generation));
-  for (const generation of marked.keys()) if (!wanted.has(generation)) marked.delete(generation);
-  return marked;
+  return bounded(marked, state.streams);
+}
+
+function bounded<T>(known: Map<string, T>, streams: readonly LedgerStream[]): Map<string, T> {
+  if (known.size <= MAX_MARKED) return known;
+  const wanted = new Set(streams.map(({ generation }) => generation));
+  for (const generation of known.keys()) if (!wanted.has(generation)) known.delete(generation);
+  return known;
 }
 
 function flushed(marker: MarkerPhase): MarkerPhase {

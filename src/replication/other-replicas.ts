@@ -24,6 +24,8 @@ export class GapFilling {
   readonly #logger: Logger;
   /** Gaps that are being filled, or are not worth another question before then. */
   readonly #notBeforeMs = new Map<string, number>();
+  /** Tablets whose gap nobody could fill when they were asked last. */
+  readonly #unfilled = new Set<string>();
 
   constructor(gaps: GapFiller, logger: Logger) {
     this.#gaps = gaps;
@@ -33,6 +35,19 @@ export class GapFilling {
   /** A bounded hold let go of it here: the others have the same limits. */
   neverAskFor(tabletId: string): void {
     this.#notBeforeMs.set(tabletId, Number.POSITIVE_INFINITY);
+    this.#unfilled.add(tabletId);
+  }
+
+  /** `nobody`: the others were asked, and nobody has it; `lost`: nobody can have it; null: who knows. */
+  verdict(tabletId: string): 'nobody' | 'lost' | null {
+    if (!this.#unfilled.has(tabletId)) return null;
+    return this.#notBeforeMs.get(tabletId) === Number.POSITIVE_INFINITY ? 'lost' : 'nobody';
+  }
+
+  /** The gap is no more: another one is another question. */
+  forget(tabletId: string): void {
+    this.#unfilled.delete(tabletId);
+    this.#notBeforeMs.delete(tabletId);
   }
 
   /** Asks for what a tablet's log lacks after `after`, unless that was done lately; null then. @returns whether it was filled */
@@ -47,8 +62,13 @@ export class GapFilling {
     try {
       using limit = new TimeLimit(signal, FILL_TIMEOUT_MS);
       const outcome = await this.#gaps.fill(tabletId, after, limit.signal);
-      if (outcome === 'filled') log.info({}, 'gap in the log filled from another sidecar');
-      else log.warn({}, 'no sidecar has what the log lacks');
+      if (outcome === 'filled') {
+        this.#unfilled.delete(tabletId);
+        log.info({}, 'gap in the log filled from another sidecar');
+      } else {
+        if (!this.#unfilled.has(tabletId)) log.warn({}, 'no sidecar has what the log lacks');
+        this.#unfilled.add(tabletId);
+      }
       return outcome === 'filled';
     } catch (error) {
       if (!signal.aborted)

@@ -1,16 +1,18 @@
-import type { OpId } from '../kudu/opid.ts';
 import { formatOpId, MIN_OPID } from '../kudu/opid.ts';
-import type { Sink, SinkPosition } from '../sinks/sink.ts';
+import type { Sink } from '../sinks/sink.ts';
+import type { SinkPosition } from '../change/position.ts';
 import type { Logger } from '../util/logger.ts';
 import { pause } from '../util/pause.ts';
 import { Slots } from '../util/slots.ts';
 import { TimeLimit } from '../util/time-limit.ts';
+import { waitFor } from '../util/wait-for.ts';
 import type { Catalog, CatalogTable } from './catalog.ts';
 import { firstTabletId } from './catalog.ts';
 import type { Ending, ReplicatorLimits } from './replicator-core.ts';
-import { furthestStart, lostLogError, type LostRange, type ReplicaKeeper } from './replica-keeper.ts';
+import { furthestStart, lostLogError, type ReplicaKeeper } from './replica-keeper.ts';
 import type { KeptTablet, ReplicaKeepers } from './replica-keepers.ts';
-import { GapFilling, OrphanedLogs, type GapFiller } from './other-replicas.ts';
+import { Gaps, type Shipped } from './gaps.ts';
+import { OrphanedLogs, type GapFiller } from './other-replicas.ts';
 import type { StoredStream } from './stored-stream.ts';
 import {
   StreamMembers,
@@ -21,8 +23,15 @@ import {
 } from './stream-members.ts';
 import { shipsHere, type LocalReplica, type LocalTserver } from './local-replica.ts';
 import type { ChangeSource } from './tablet-replicator.ts';
+import type { TabletSourceOptions } from './tablet-source.ts';
 import { TabletReplicator } from './tablet-replicator.ts';
 import type { HoldFigures, HoldView, ReplicationMetrics, TabletLabels, TabletView } from './views.ts';
+
+/** What a tablet's stream is read from; see {@link TabletSourceOptions}. */
+export type SourceRequest = Pick<
+  TabletSourceOptions,
+  'tablet' | 'generation' | 'from' | 'announceSchema' | 'repairs' | 'resync' | 'pace' | 'logger'
+>;
 
 export interface PeerManagerOptions extends StreamMembersOptions {
   readonly tserver: LocalTserver;
@@ -34,12 +43,8 @@ export interface PeerManagerOptions extends StreamMembersOptions {
   /** The views of all sidecars, of tablets that are shipped from elsewhere. */
   readonly shippedElsewhere: (signal: AbortSignal) => Promise<readonly TabletView[]>;
   readonly gaps: GapFiller;
-  readonly openLog: (
-    tablet: { readonly tableId: string; readonly tabletId: string },
-    after: SinkPosition,
-    options: { readonly announceSchema: boolean },
-    signal: AbortSignal,
-  ) => ChangeSource;
+  readonly gapRepair: 'auto' | 'manual';
+  readonly openSource: (request: SourceRequest, signal: AbortSignal) => ChangeSource;
   readonly limitsFor: (stream: StoredStream, tabletCount: number) => ReplicatorLimits;
   readonly metrics: ReplicationMetrics;
   readonly logger: Logger;
@@ -60,9 +65,9 @@ const CHECK_COMMITTED_EVERY_MS = 10_000;
 /** How long a catalog may take; larger clusters are asked for it in the background. */
 const CATALOG_TIMEOUT_MS = 20_000;
 
-interface Shipping {
-  readonly stream: StoredStream;
-  readonly replicator: TabletReplicator;
+interface Shipping extends Shipped {
+  /** Id of the resync that it was begun with. */
+  readonly resync: string | null;
 }
 
 /**
@@ -73,9 +78,10 @@ export class PeerManager {
   readonly #options: PeerManagerOptions;
   readonly #logger: Logger;
   readonly #shipping = new Map<string, Shipping>();
+  readonly #stopping = new Set<string>();
   readonly #ending = new Set<Promise<unknown>>();
   readonly #members: StreamMembers;
-  readonly #gaps: GapFilling;
+  readonly #gaps: Gaps;
   readonly #orphans: OrphanedLogs;
   readonly #fenced = new Map<string, { times: number; notBeforeMs: number }>();
   readonly #writeSlots = new Slots(MAX_WRITES_AT_A_TIME);
@@ -91,14 +97,13 @@ export class PeerManager {
   #streamed: readonly StreamedTablet[] = [];
   #checkedCommittedAtMs = Number.NEGATIVE_INFINITY;
   #refreshing: Promise<void> | null = null;
-  /** By tablet: what a bounded hold has let go of. */
-  readonly #lost = new Map<string, { readonly range: LostRange; readonly since: string }>();
 
   constructor(options: PeerManagerOptions) {
     this.#options = options;
     this.#logger = options.logger;
     this.#members = new StreamMembers(options);
-    this.#gaps = new GapFilling(options.gaps, options.logger);
+    const { keepers, gaps: filler, gapRepair: repair, logger } = options;
+    this.#gaps = new Gaps({ keepers, filler, repair, logger });
     this.#orphans = new OrphanedLogs(options.keepers, options.shippedElsewhere);
   }
 
@@ -124,6 +129,12 @@ export class PeerManager {
   tabletAppeared(tabletId: string): void {
     if (this.#streams?.length !== 0) this.#options.keepers.keep(tabletId);
     this.poke();
+  }
+
+  /** Holds the logs of those of the tablets that have a replica here, for a while: a stream is about to want them. */
+  holdForNow(tabletIds: readonly string[]): void {
+    const here = new Set(this.#replicas.map(({ tabletId }) => tabletId));
+    for (const tabletId of tabletIds) if (here.has(tabletId)) this.#options.keepers.keepForNow(tabletId, Date.now());
   }
 
   /** Why Kudu cannot be asked at present, or null. */
@@ -158,7 +169,7 @@ export class PeerManager {
           .filter(({ open, paused }) => paused && !this.#shipping.has(shippingKey(open.stored, tabletId)))
           .map(({ open }) => {
             const applied = this.#startOf(open, table, tabletId).opId;
-            const lost = this.#lost.get(tabletId);
+            const lost = this.#gaps.lostOf(tabletId);
             const isGap = lost !== undefined && lost.range.toIndex > applied.index;
             return {
               stream: open.stored.definition.name,
@@ -188,7 +199,7 @@ export class PeerManager {
   labelsOf(tabletId: string, generations: readonly string[]): readonly TabletLabels[] {
     const spoken = new Set(generations);
     return [...this.#shipping.values()]
-      .filter(({ stream, replicator }) => replicator.tabletId === tabletId && spoken.has(stream.generation))
+      .filter(({ open, replicator }) => replicator.tabletId === tabletId && spoken.has(open.stored.generation))
       .map(({ replicator }) => replicator.labels);
   }
 
@@ -213,7 +224,7 @@ export class PeerManager {
 
   /** What a crash may make at-least-once repeat. */
   #unmarkedOps(keeper: ReplicaKeeper, stream: StoredStream): number {
-    const acked = this.#shipping.get(shippingKey(stream, keeper.tabletId))?.replicator.acked.index;
+    const acked = this.#shipping.get(shippingKey(stream, keeper.tabletId))?.replicator.acked.opId.index;
     const marked = keeper.marked(stream.generation)?.position.opId.index ?? 0n;
     return acked === undefined || acked <= marked ? 0 : Number(acked - marked);
   }
@@ -234,9 +245,9 @@ export class PeerManager {
       await this.#look(limit.signal);
       await this.#reconcile(limit.signal);
       for (const { replicator } of this.#shipping.values()) replicator.reportSaved();
-      this.#boundHolds();
+      this.#gaps.boundHolds(this.#shipping.values());
       await this.#askCommitted(limit.signal);
-      this.#fillGaps(signal);
+      this.#seeToGaps(signal);
       await this.#orphans.look(this.#streamed, new Set(this.#replicas.map(({ tabletId }) => tabletId)), limit.signal);
       if (this.#unanswered !== null) throw this.#unanswered as Error;
       if (this.#kuduTrouble !== null) this.#logger.info({}, 'kudu answers');
@@ -296,18 +307,7 @@ export class PeerManager {
       asking.catch(() => undefined); // told to whoever waits for it
       this.#refreshing = asking;
     }
-    let giveUp = (): void => undefined;
-    const late = new Promise<never>((_, reject) => {
-      giveUp = () => {
-        reject(signal.reason as Error);
-      };
-      signal.addEventListener('abort', giveUp, { once: true });
-    });
-    try {
-      await Promise.race([this.#refreshing, late]);
-    } finally {
-      signal.removeEventListener('abort', giveUp);
-    }
+    await waitFor(this.#refreshing, signal);
   }
 
   /** Makes what runs equal what should: keepers, replicators, and streams that are no more. */
@@ -334,14 +334,29 @@ export class PeerManager {
   #ship(): void {
     const wanted = this.#wanted();
     const present = new Set(this.#replicas.map(({ tabletId }) => tabletId));
-    for (const [key, { replicator }] of this.#shipping) {
+    for (const [key, { open, resync, replicator }] of this.#shipping) {
+      const asked = resyncOf(open, replicator.tabletId);
+      if (wanted.has(key) && asked !== resync) void this.#stop(key); // begun anew, it sees what is asked for
       // One whose tablet is dropped ends by itself, at the end of the log.
       if (wanted.has(key) || !present.has(replicator.tabletId)) continue;
-      this.#shipping.delete(key);
       this.#options.metrics.leaderChange(replicator.labels);
-      this.#track(replicator.stop());
+      void this.#stop(key);
     }
-    for (const [key, start] of wanted) if (!this.#shipping.has(key)) start();
+    for (const [key, start] of wanted) if (!this.#shipping.has(key) && !this.#stopping.has(key)) start();
+  }
+
+  /** Resolves when it has ended; another one of the tablet begins only then. */
+  #stop(key: string, hurry?: AbortSignal): Promise<void> {
+    const shipping = this.#shipping.get(key);
+    if (!shipping) return Promise.resolve();
+    this.#shipping.delete(key);
+    this.#stopping.add(key);
+    const ending = shipping.replicator.stop(hurry).then(() => {
+      this.#stopping.delete(key);
+      this.poke();
+    });
+    this.#track(ending);
+    return ending;
   }
 
   /** Stream and tablet pairs that we should ship now, each with what starts it. */
@@ -377,17 +392,25 @@ export class PeerManager {
   }
 
   #start(key: string, open: OpenStream, table: CatalogTable, tabletId: string): void {
-    const { openLog, limitsFor, metrics, logger, keepers } = this.#options;
-    const { generation } = open.stored;
+    const { openSource, limitsFor, metrics, logger, keepers } = this.#options;
+    const { generation, definition } = open.stored;
     const tablet = { tableId: table.tableId, tabletId };
+    const resync = resyncOf(open, tabletId);
+    const source = {
+      tablet,
+      generation,
+      resync,
+      pace: open.pace,
+      logger: logger.child({ stream: definition.name, tabletId }),
+    };
     const replicator = new TabletReplicator({
-      stream: { name: open.stored.definition.name, generation },
+      stream: { name: definition.name, generation },
       tablet,
       start: this.#startOf(open, table, tabletId),
       startSink: keepers.get(tabletId)?.marked(generation)?.sink ?? '',
       announcesSchemaAt: open.starts.get(tabletId)?.opId ?? MIN_OPID,
       sink: open.sink,
-      openLog: (after, options, signal) => openLog(tablet, after, options, signal),
+      openSource: (from, options, signal) => openSource({ ...source, from, ...options }, signal),
       encode: open.encode,
       shipsSchema: this.#speaks(open, table, tabletId),
       limits: limitsFor(open.stored, this.#shipping.size + 1),
@@ -396,7 +419,7 @@ export class PeerManager {
       metrics,
       logger,
     });
-    this.#shipping.set(key, { stream: open.stored, replicator });
+    this.#shipping.set(key, { open, resync, replicator });
     metrics.leaderChange(replicator.labels);
     void replicator.done.then((ending) => {
       keepers.get(tabletId)?.shippingEnded(generation);
@@ -412,7 +435,8 @@ export class PeerManager {
   }
 
   #ended(key: string, replicator: TabletReplicator, ending: Ending): void {
-    if (this.#shipping.get(key)?.replicator === replicator) this.#shipping.delete(key);
+    if (this.#shipping.get(key)?.replicator !== replicator) return; // it was stopped, whatever it met on its way
+    this.#shipping.delete(key);
     if (ending === 'stopped') {
       this.#fenced.delete(key);
       return;
@@ -447,48 +471,11 @@ export class PeerManager {
     );
   }
 
-  /** A hold that is too large or too old is let go, and whoever was to read it says so. */
-  #boundHolds(): void {
-    for (const [tabletId, lost] of this.#options.keepers.enforceLimits(Date.now())) {
-      const { fromIndex, toIndex, why } = lost;
-      this.#lost.set(tabletId, { range: lost, since: new Date().toISOString() });
-      this.#logger.error(
-        { tabletId, fromIndex: fromIndex.toString(), toIndex: toIndex.toString(), why },
-        'a held log was let go of that was not shipped',
-      );
-      for (const replicator of this.#replicators()) {
-        if (replicator.tabletId !== tabletId || replicator.read.index >= toIndex) continue;
-        replicator.logLost(lostLogError(tabletId, lost, replicator.read));
-        this.#gaps.neverAskFor(tabletId);
-      }
-    }
-  }
-
-  /** What our log lacks, another replica's may have. */
-  #fillGaps(signal: AbortSignal): void {
-    const lowest = new Map<string, OpId>();
-    for (const [key, { stream, replicator }] of this.#shipping) {
-      const { tabletId, gapAfter } = replicator;
-      const marked = this.#options.keepers.get(tabletId)?.marked(stream.generation)?.position.opId.index ?? 0n;
-      if (gapAfter !== null && marked > gapAfter.index) {
-        // While we slept another sidecar shipped what our log lacks now: begun anew, it goes on behind that.
-        this.#shipping.delete(key);
-        this.#track(replicator.stop());
-        continue;
-      }
-      const known = lowest.get(tabletId);
-      if (gapAfter !== null && (known === undefined || gapAfter.index < known.index)) lowest.set(tabletId, gapAfter);
-    }
-    for (const [tabletId, after] of lowest) {
-      const filling = this.#gaps.start(tabletId, after, signal);
-      if (filling)
-        this.#track(
-          filling.then((isFilled) => {
-            for (const replicator of isFilled ? this.#replicators() : [])
-              if (replicator.tabletId === tabletId && replicator.gapAfter !== null) replicator.logFilled();
-          }),
-        );
-    }
+  #seeToGaps(signal: AbortSignal): void {
+    const overtaken = this.#gaps.look(this.#shipping, signal, (work) => {
+      this.#track(work);
+    });
+    for (const key of overtaken) void this.#stop(key); // begun anew, it goes on behind what was shipped
   }
 
   #replicators(): readonly TabletReplicator[] {
@@ -502,20 +489,28 @@ export class PeerManager {
 
   async #closeStream(open: OpenStream): Promise<void> {
     const id = streamKey(open.stored);
-    const left = [...this.#shipping].filter(([, shipping]) => streamKey(shipping.stream) === id);
-    for (const [key] of left) this.#shipping.delete(key);
-    await Promise.all(left.map(([, { replicator }]) => replicator.stop()));
+    const left = [...this.#shipping].filter(([, shipping]) => streamKey(shipping.open.stored) === id);
+    await Promise.all(left.map(([key]) => this.#stop(key)));
     await open.sink[Symbol.asyncDispose]();
   }
 
   async #stopAll(hurry: AbortSignal): Promise<void> {
-    const shipping = [...this.#shipping.values()];
-    this.#shipping.clear();
-    await Promise.all(shipping.map(({ replicator }) => replicator.stop(hurry)));
+    await Promise.all([...this.#shipping.keys()].map((key) => this.#stop(key, hurry)));
     await this.#options.keepers.close(hurry);
     await Promise.allSettled(this.#ending);
     await Promise.allSettled(this.#members.all().map(({ sink }) => sink[Symbol.asyncDispose]()));
   }
+}
+
+function startIndex(start: SinkPosition | undefined): bigint | null {
+  if (start === undefined) return 0n;
+  return start.copy === 'wanted' ? null : start.opId.index;
+}
+
+/** Id of a copy of all rows that was asked for; a gap is repaired where it is. */
+function resyncOf(open: OpenStream, tabletId: string): string | null {
+  const asked = open.resyncs.get(tabletId);
+  return asked?.from === 'snapshot' ? asked.id : null;
 }
 
 function shippingKey(stream: StoredStream, tabletId: string): string {
@@ -527,7 +522,7 @@ function keptTablet(tabletId: string, table: CatalogTable, streams: StreamedTabl
     tableId: table.tableId,
     streams: streams.map(({ open }) => ({
       generation: open.stored.generation,
-      startIndex: open.starts.get(tabletId)?.opId.index ?? 0n,
+      startIndex: startIndex(open.starts.get(tabletId)),
     })),
   };
 }

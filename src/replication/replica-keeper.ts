@@ -1,11 +1,15 @@
 import { SpoorError } from '../errors.ts';
+import type { HybridTime } from '../kudu/hybrid-time.ts';
 import type { OpId } from '../kudu/opid.ts';
 import { formatOpId } from '../kudu/opid.ts';
-import type { SinkPosition } from '../sinks/sink.ts';
+import { isAhead, type SinkPosition } from '../change/position.ts';
 import type { Logger } from '../util/logger.ts';
 import { pause } from '../util/pause.ts';
 import { TimeLimit } from '../util/time-limit.ts';
+import { waitFor } from '../util/wait-for.ts';
+import { OpType, type ReplicateEntry } from '../wal/entry.ts';
 import { decodeMarker, MarkerError, type MarkedStream, type MarkerWriter } from './apply-marker.ts';
+import { CutFinder, type FoundCut } from './cut-finder.ts';
 import type { LedgerEffect, LedgerEvent, LedgerLimits, LedgerState, LedgerStream } from './ledger-core.ts';
 import { EMPTY_LEDGER, safeIndex, stepLedger } from './ledger-core.ts';
 import type { LogFeed } from './tablet-changes.ts';
@@ -76,6 +80,8 @@ export class ReplicaKeeper implements AsyncDisposable {
   /** When it was last known for sure which streams have this tablet. */
   #sureAtMs = Number.NEGATIVE_INFINITY;
   #lastWorthIndex = 0n;
+  #committedIndex = 0n;
+  readonly #cuts = new CutFinder();
   #writing: Promise<void> = Promise.resolve();
   #lastIndex = 0n;
   #unreadable: string | null = null;
@@ -142,24 +148,28 @@ export class ReplicaKeeper implements AsyncDisposable {
     this.#post({ kind: 'shipping-ended', generation });
   }
 
+  /**
+   * Puts an operation into the tablet's log that may be the cut of a stream's copy, and finds it there: from its birth on
+   * the log behind it is held on every replica.
+   * Errors: {@link MarkerError}; the signal's reason.
+   */
+  async makeCut(
+    generation: string,
+    signal: AbortSignal,
+  ): Promise<{ readonly time: HybridTime; readonly found: FoundCut | 'log-too-young' }> {
+    const { markers, sidecarId } = this.#options;
+    const tablet = { tableId: this.#tableId, tabletId: this.tabletId };
+    const time = await markers.write(tablet, { sidecar: sidecarId, streams: [], cut: generation }, signal);
+    return { time, found: await this.#cuts.find(time, signal) };
+  }
+
   /** Writes the markers that are due, and waits for them as long as `signal` allows, or until one fails. */
   async flush(signal: AbortSignal): Promise<void> {
-    const aborted = new Promise<void>((resolve) => {
-      if (signal.aborted) resolve();
-      else
-        signal.addEventListener(
-          'abort',
-          () => {
-            resolve();
-          },
-          { once: true },
-        );
-    });
     const phase = (): string => this.#state.marker.kind;
     do {
       this.#post({ kind: 'flush' }); // also what was acknowledged while the last one was under way
       if (phase() !== 'writing') return;
-      await Promise.race([this.#writing, aborted]);
+      await waitFor(this.#writing, signal).catch(() => undefined);
     } while (phase() !== 'waiting' && !signal.aborted);
   }
 
@@ -225,19 +235,30 @@ export class ReplicaKeeper implements AsyncDisposable {
       const chunk = await log.next();
       if (chunk.kind === 'entries')
         for (const entry of chunk.entries) {
-          if (entry.kind !== 'replicate') continue;
-          if (entry.opId.index > this.#lastIndex) this.#lastIndex = entry.opId.index;
-          const extension = entry.readExtension();
-          if (extension === null && entry.opId.index > this.#lastWorthIndex) this.#lastWorthIndex = entry.opId.index;
-          const marker = extension && decodeMarker(extension);
-          if (marker)
-            this.#post({ kind: 'marker-read', streams: marker.streams.filter((said) => isPast(said, entry)) });
+          if (entry.kind === 'replicate') this.#readProposal(entry);
+          else if (entry.opId.index > this.#committedIndex) this.#committedIndex = entry.opId.index;
         }
       else if (chunk.kind === 'idle' || chunk.kind === 'gone') {
         this.#unreadable = null;
+        // What is committed is never another one later, and all before it was read.
+        this.#post({ kind: 'log-read', index: this.#committedIndex });
         this.#post({ kind: 'caught-up' });
       }
     }
+  }
+
+  #readProposal(entry: ReplicateEntry): void {
+    const { opId } = entry;
+    if (opId.index > this.#lastIndex) this.#lastIndex = opId.index;
+    if (entry.opType === OpType.ALTER_SCHEMA) this.#cuts.readAlter(entry.readAlter().schemaVersion);
+    const extension = entry.readExtension();
+    if (extension === null && opId.index > this.#lastWorthIndex) this.#lastWorthIndex = opId.index;
+    const marker = extension && decodeMarker(extension);
+    this.#cuts.read(entry, marker?.cut !== undefined);
+    if (!marker) return;
+    this.#post({ kind: 'marker-read', streams: marker.streams.filter((said) => isPast(said, entry)) });
+    if (marker.cut !== undefined)
+      this.#post({ kind: 'cut-read', generation: marker.cut, index: this.#cuts.replayAfter?.index ?? opId.index });
   }
 
   #tellUnreadable(error: unknown): void {
@@ -337,7 +358,7 @@ function isPast({ position }: MarkedStream, { opId }: { readonly opId: OpId }): 
 
 /** The further of where a stream starts on a tablet and where a marker says that it stands. */
 export function furthestStart(start: SinkPosition, marked: SinkPosition | null): SinkPosition {
-  return marked && marked.opId.index > start.opId.index ? marked : start;
+  return marked && isAhead(marked, start) ? marked : start;
 }
 
 /** Why a replica's log was given up, in the words of an error. */

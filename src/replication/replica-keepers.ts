@@ -36,6 +36,8 @@ export interface KeptTablet {
 
 /** One answer is not enough: what no stream seems to have for so long, by every answer in it, may go. */
 const UNWANTED_GRACE_MS = 5_000;
+/** Longer than a stream takes to be made: elections are waited for. */
+const KEEP_FOR_NOW_MS = 30_000;
 /** A table that the master does not list has been dropped, or the master is not itself yet: held logs wait so long. */
 const UNLISTED_GRACE_MS = 60_000;
 
@@ -63,6 +65,12 @@ export class ReplicaKeepers {
     let keeper = this.#keepers.get(tabletId);
     if (keeper === undefined) this.#keepers.set(tabletId, (keeper = this.#create(tabletId)));
     return keeper;
+  }
+
+  /** Holds a tablet that no stream has yet: one that is about to be made will. */
+  keepForNow(tabletId: string, nowMs: number): void {
+    this.keep(tabletId);
+    this.#unwantedSince.set(tabletId, nowMs + KEEP_FOR_NOW_MS);
   }
 
   /** Every tablet that is kept, or of which something is held. */

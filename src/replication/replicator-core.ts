@@ -1,19 +1,21 @@
-import type { OpId } from '../kudu/opid.ts';
+import { comparePositions, isAhead, type SinkPosition } from '../change/position.ts';
 
 /*
  * The decisions of one tablet's replicator, and nothing else: a state, the events that change it, and effects as data.
  * No clock, no socket, no log line. tablet-replicator.ts carries the effects out in order and reports each outcome as
  * an event, so that every interleaving of outcomes can be played in a test.
  *
- *   log ──read──▶ queue ──write──▶ sink ──acknowledged──▶ position
+ *   source ──read──▶ queue ──write──▶ sink ──acknowledged──▶ position
  *
- * Invariant at all times: acked <= written (in flight) <= read, in index order; what is in the queue is exactly what
- * was read and not acknowledged.
+ * The source is the tablet's log, or a copy of its rows and then the log (tablet-source.ts).
+ *
+ * Invariant at all times: acked <= written (in flight) <= read, in the order of positions; what is in the queue is
+ * exactly what was read and not acknowledged.
  */
 
-/** One read of the log: some committed operations in order, with `records` records in them (often none: a NO_OP). */
+/** One read of the source: some committed operations, or rows of a copy, in order (often without a record: a NO_OP). */
 export interface QueuedRead {
-  readonly upTo: OpId;
+  readonly upTo: SinkPosition;
   /** Size in the log. */
   readonly bytes: number;
   readonly hasRecords: boolean;
@@ -50,10 +52,10 @@ export type LogPhase =
 export interface ReplicatorState {
   readonly sink: SinkPhase;
   readonly log: LogPhase;
-  /** The highest operation read, or where the next reading starts. */
-  readonly read: OpId;
-  /** The apply OpId. */
-  readonly acked: OpId;
+  /** How far was read, or where the next reading starts. */
+  readonly read: SinkPosition;
+  /** What the sink has; its OpId is the apply OpId. */
+  readonly acked: SinkPosition;
   /** Reads that are not acknowledged, oldest first; while writing, the first `count` are in flight. */
   readonly queue: readonly QueuedRead[];
   readonly queuedBytes: number;
@@ -70,17 +72,19 @@ export interface ReplicatorState {
 
 export type ReplicatorEvent =
   | { readonly kind: 'start' }
-  | { readonly kind: 'sink-opened'; readonly position: OpId | null }
+  | { readonly kind: 'sink-opened'; readonly position: SinkPosition | null }
   | { readonly kind: 'sink-failed'; readonly fault: Fault }
   | { readonly kind: 'sink-fenced' }
   | { readonly kind: 'sink-retry-due' }
   | { readonly kind: 'log-opened' }
-  | { readonly kind: 'log-read'; readonly upTo: OpId; readonly bytes: number; readonly hasRecords: boolean }
+  | { readonly kind: 'log-read'; readonly upTo: SinkPosition; readonly bytes: number; readonly hasRecords: boolean }
   | { readonly kind: 'log-failed'; readonly fault: Fault }
   | { readonly kind: 'log-retry-due' }
   | { readonly kind: 'log-gone' }
   /** What is missing after a gap may be there now: another sidecar had it. */
   | { readonly kind: 'log-filled' }
+  /** Nobody has what is missing after a gap: the table itself is to make up for it. */
+  | { readonly kind: 'log-repair' }
   | { readonly kind: 'written' }
   | { readonly kind: 'flush-due' }
   | { readonly kind: 'refresh-due' }
@@ -89,8 +93,11 @@ export type ReplicatorEvent =
 export type ReplicatorEffect =
   /** Opens the sink's writer anew (disposing an earlier one); answers `sink-opened`, `sink-failed` or `sink-fenced`. */
   | { readonly kind: 'open-sink' }
-  /** Opens the log anew (disposing an earlier reader) after an operation; answers `log-opened` or `log-failed`. */
-  | { readonly kind: 'open-log'; readonly after: OpId }
+  /**
+   * Opens the source anew (disposing an earlier reader) behind a position; answers `log-opened` or `log-failed`.
+   * `repairs`: the log does not go on there; what it lacks is read from the table.
+   */
+  | { readonly kind: 'open-log'; readonly after: SinkPosition; readonly repairs: boolean }
   /** Lets go of the log's files: it cannot be read on, and they take room. */
   | { readonly kind: 'close-log' }
   /** Reads some operations; answers `log-read`, `log-gone` or `log-failed`, whenever there is something. */
@@ -127,7 +134,7 @@ export interface StepResult {
   readonly effects: readonly ReplicatorEffect[];
 }
 
-export function initialState(start: OpId): ReplicatorState {
+export function initialState(start: SinkPosition): ReplicatorState {
   return {
     sink: { kind: 'opening' },
     log: { kind: 'unopened', opening: 'no' },
@@ -179,8 +186,9 @@ export function step(
     case 'log-gone':
       return advance({ ...state, log: { kind: 'gone' } }, nowMs, limits);
     case 'log-filled':
+    case 'log-repair':
       if (state.log.kind !== 'failed' || state.log.fault.kind !== 'gap' || state.ending) return same(state);
-      return openLog(state, { ...state.log, kind: 'waiting', opening: 'no' });
+      return openLog(state, { ...state.log, kind: 'waiting', opening: 'no' }, event.kind === 'log-repair');
     case 'written':
       return state.sink.kind === 'writing' ? onWritten(state, state.sink.count, nowMs, limits) : same(state);
     case 'flush-due':
@@ -208,20 +216,20 @@ function assertNever(event: never): never {
  */
 function onSinkOpened(
   state: ReplicatorState,
-  position: OpId | null,
+  position: SinkPosition | null,
   nowMs: number,
   limits: ReplicatorLimits,
 ): StepResult {
   // A sink that has less than it acknowledged to us had another writer meanwhile, which went on from there: its repeats
   // of what is old stand behind what we wrote (at-least-once), so going on from ours would make them the last word.
-  if (state.log.kind !== 'unopened' && position && position.index < state.acked.index)
+  if (state.log.kind !== 'unopened' && position && isAhead(state.acked, position))
     return advance({ ...state, ending: state.ending ?? 'fenced', sink: { kind: 'idle' } }, nowMs, limits);
-  const acked = position && position.index > state.acked.index ? position : state.acked;
+  const acked = position && isAhead(position, state.acked) ? position : state.acked;
   const opened: ReplicatorState = { ...healedIf(state.queue.length === 0, state), sink: { kind: 'idle' }, acked };
   if (state.log.kind === 'unopened')
     return state.ending ? advance(opened, nowMs, limits) : openLog({ ...opened, read: acked }, state.log);
-  if (acked.index === state.acked.index) return advance(opened, nowMs, limits);
-  const done = state.queue.findIndex((read) => read.upTo.index === acked.index) + 1;
+  if (acked === state.acked) return advance(opened, nowMs, limits);
+  const done = state.queue.findIndex((read) => comparePositions(read.upTo, acked) === 0) + 1;
   if (done > 0) {
     const dropped = dropQueue(opened, done);
     const next = advance(dropped, nowMs, limits);
@@ -237,11 +245,11 @@ function onSinkOpened(
  * One at a time: a reader that another one replaces would never answer, or would have begun too early. What is asked for
  * meanwhile is opened when the answer is there.
  */
-function openLog(state: ReplicatorState, log: Extract<LogPhase, { opening: Opening }>): StepResult {
+function openLog(state: ReplicatorState, log: Extract<LogPhase, { opening: Opening }>, repairs = false): StepResult {
   if (log.opening !== 'no') return { state: { ...state, log: { ...log, opening: 'again' } }, effects: [] };
   return {
     state: { ...state, log: { ...log, opening: 'yes' } },
-    effects: [{ kind: 'open-log', after: state.read }],
+    effects: [{ kind: 'open-log', after: state.read, repairs }],
   };
 }
 
@@ -261,7 +269,7 @@ function healedIf(healed: boolean, state: ReplicatorState): ReplicatorState {
 
 function onLogRead(
   state: ReplicatorState,
-  read: { upTo: OpId; bytes: number; hasRecords: boolean },
+  read: { upTo: SinkPosition; bytes: number; hasRecords: boolean },
   nowMs: number,
   limits: ReplicatorLimits,
 ): StepResult {

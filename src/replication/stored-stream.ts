@@ -1,4 +1,4 @@
-import type { SinkPosition } from '../sinks/sink.ts';
+import type { SinkPosition } from '../change/position.ts';
 import type { CatalogTable } from './catalog.ts';
 import type { StreamDefinition } from './stream.ts';
 
@@ -7,6 +7,8 @@ export interface StoredStream {
   readonly definition: StreamDefinition;
   readonly generation: string;
   readonly createdAt: string;
+  /** Another one whenever something of it changed but whether it is paused. */
+  readonly revision: string;
   /** Nothing of it ships, and its log is held. */
   readonly paused: boolean;
 }
@@ -20,13 +22,33 @@ export interface JoinedTable {
   readonly speakerTabletId: string;
 }
 
+/** A resync of one tablet that somebody asked for. */
+export interface Resync {
+  /** Tells one request from another. */
+  readonly id: string;
+  /** `snapshot`: all rows are copied again; `gap`: where the log has a gap, it is repaired. */
+  readonly from: ResyncFrom;
+  /** ISO 8601. */
+  readonly requestedAt: string;
+}
+export type ResyncFrom = 'snapshot' | 'gap';
+
+/** What is kept of a stream besides its definition; all of it by tablet or table id. */
+export interface StreamDetails {
+  /**
+   * Where tablets begin that were there before the stream, or before it took their tables in; all others begin with their
+   * first operation.
+   */
+  readonly starts: ReadonlyMap<string, SinkPosition>;
+  /** Tables that are in the stream, whatever they are called later. */
+  readonly joined: ReadonlyMap<string, JoinedTable>;
+  readonly resyncs: ReadonlyMap<string, Resync>;
+}
+
 /** Where the definitions of the streams come from; the same for every sidecar of the cluster. */
 export interface StreamSource {
   list(signal: AbortSignal): Promise<readonly StoredStream[]>;
-  /** Where the tablets that were there before the stream begin; all others begin with their first operation. */
-  starts(stream: StoredStream, signal: AbortSignal): Promise<ReadonlyMap<string, SinkPosition>>;
-  /** Tables that are in the stream for good, whatever they are called later, by table id. */
-  joinedTables(stream: StoredStream, signal: AbortSignal): Promise<ReadonlyMap<string, JoinedTable>>;
+  details(stream: StoredStream, signal: AbortSignal): Promise<StreamDetails>;
   /** Takes a table in; answers what was kept by whoever did so first. */
   joinTable(stream: StoredStream, table: CatalogTable, signal: AbortSignal): Promise<JoinedTable>;
 }

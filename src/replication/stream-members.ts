@@ -1,9 +1,11 @@
 import type { Change } from '../change/change.ts';
 import type { SinkRecord } from '../change/record.ts';
-import type { Sink, SinkPosition } from '../sinks/sink.ts';
+import type { SinkPosition } from '../change/position.ts';
+import type { Sink } from '../sinks/sink.ts';
+import { Pace } from '../util/pace.ts';
 import { TimeLimit } from '../util/time-limit.ts';
 import type { Catalog, CatalogTable } from './catalog.ts';
-import type { JoinedTable, StoredStream, StreamSource } from './stored-stream.ts';
+import type { JoinedTable, Resync, StoredStream, StreamDetails, StreamSource } from './stored-stream.ts';
 import { matchTables } from './stream.ts';
 
 /** A tablet with a replica or a held log here, of a table that streams have. */
@@ -15,11 +17,17 @@ export interface StreamedTablet {
 
 /** A stream in use: what is kept of it, its sink and its format. */
 export interface OpenStream {
-  readonly stored: StoredStream;
+  /** As it was listed last; what of it decides sink and format never changes. */
+  stored: StoredStream;
   readonly sink: Sink;
   readonly encode: (change: Change) => readonly SinkRecord[];
-  readonly starts: ReadonlyMap<string, SinkPosition>;
-  readonly joined: Map<string, JoinedTable>;
+  /** Rows a second that are copied here, of all its tablets together. */
+  readonly pace: Pace;
+  starts: ReadonlyMap<string, SinkPosition>;
+  resyncs: ReadonlyMap<string, Resync>;
+  joined: Map<string, JoinedTable>;
+  /** Revision of the stream that the three were read at, or after. */
+  detailsOf: string;
   joinedReadAtMs: number;
 }
 
@@ -51,15 +59,19 @@ export class StreamMembers {
     return [...this.#open.values()];
   }
 
-  /** Those that are no more, which are the caller's to close now. */
+  /**
+   * Those that are no more, or go on with another sink or format: they are the caller's to close now, and what is open of
+   * a stream that goes on is opened anew.
+   */
   takeEnded(streams: readonly StoredStream[]): readonly OpenStream[] {
-    const alive = new Set(streams.map(streamKey));
+    const now = new Map(streams.map((stream) => [streamKey(stream), stream]));
     const ended: OpenStream[] = [];
-    for (const [key, open] of this.#open)
-      if (!alive.has(key)) {
-        this.#open.delete(key);
-        ended.push(open);
-      }
+    for (const [key, open] of this.#open) {
+      const stream = now.get(key);
+      if (stream && shapeOf(stream) === shapeOf(open.stored)) continue;
+      this.#open.delete(key);
+      ended.push(open);
+    }
     return ended;
   }
 
@@ -76,16 +88,17 @@ export class StreamMembers {
   ): Promise<StreamedTablet[]> {
     const { catalog, systemTablePrefix } = this.#options;
     const opened: StreamedTablet['streams'][number][] = [];
+    const unanswered = new Map<OpenStream, unknown>();
     for (const stream of all)
       try {
-        opened.push({ open: await this.#openStream(stream, signal), paused: stream.paused });
+        opened.push({ open: await this.#openStream(stream, signal, unanswered), paused: stream.paused });
       } catch (error) {
         signal.throwIfAborted();
         onTrouble(error);
       }
+    for (const error of unanswered.values()) onTrouble(error);
     const known = new Map(before.map((tablet) => [tablet.tabletId, tablet]));
     const streamed: StreamedTablet[] = [];
-    const unanswered = new Map<OpenStream, unknown>();
     const isMember = async (open: OpenStream, table: CatalogTable): Promise<boolean> => {
       if (open.joined.has(table.tableId)) return true;
       if (unanswered.has(open)) throw unanswered.get(open) as Error;
@@ -113,39 +126,72 @@ export class StreamMembers {
     return streamed;
   }
 
-  async #openStream(stored: StoredStream, signal: AbortSignal): Promise<OpenStream> {
+  async #openStream(
+    stored: StoredStream,
+    signal: AbortSignal,
+    unanswered: Map<OpenStream, unknown>,
+  ): Promise<OpenStream> {
     const key = streamKey(stored);
     const known = this.#open.get(key);
-    if (known) return known;
-    const { streams, sinkFor, encoderFor } = this.#options;
-    const [starts, joined] = await withinTime(signal, (limited) =>
-      Promise.all([streams.starts(stored, limited), streams.joinedTables(stored, limited)]),
-    );
+    if (known) {
+      known.stored = stored;
+      if (known.detailsOf !== stored.revision)
+        try {
+          setDetails(known, stored.revision, await this.#details(stored, signal));
+        } catch (error) {
+          signal.throwIfAborted();
+          unanswered.set(known, error);
+        }
+      return known;
+    }
+    const { sinkFor, encoderFor } = this.#options;
+    const details = await this.#details(stored, signal);
     const open: OpenStream = {
       stored,
       sink: sinkFor(stored),
       encode: encoderFor(stored),
-      starts,
-      joined: new Map(joined),
+      pace: new Pace(() => open.stored.definition.copyRowsPerSecond ?? 0),
+      starts: details.starts,
+      resyncs: details.resyncs,
+      joined: new Map(details.joined),
+      detailsOf: stored.revision,
       joinedReadAtMs: performance.now(),
     };
     this.#open.set(key, open);
     return open;
   }
 
+  #details(stored: StoredStream, signal: AbortSignal): Promise<StreamDetails> {
+    return withinTime(signal, (limited) => this.#options.streams.details(stored, limited));
+  }
+
   /** A table joins by its name and stays by its id: a rename does not take it out (kudu-facts 2). */
   async #isMember(open: OpenStream, table: CatalogTable, signal: AbortSignal): Promise<boolean> {
+    const { streams } = this.#options;
     if (!matchTables(open.stored.definition.tables, table.name)) {
       // It may have joined by another name, seen by another sidecar.
       if (performance.now() - open.joinedReadAtMs < JOINED_MAX_AGE_MS) return false;
-      for (const [tableId, joined] of await this.#options.streams.joinedTables(open.stored, signal))
-        open.joined.set(tableId, joined);
-      open.joinedReadAtMs = performance.now();
+      setDetails(open, open.detailsOf, await streams.details(open.stored, signal));
       return open.joined.has(table.tableId);
     }
-    open.joined.set(table.tableId, await this.#options.streams.joinTable(open.stored, table, signal));
+    open.joined.set(table.tableId, await streams.joinTable(open.stored, table, signal));
     return true;
   }
+}
+
+function setDetails(open: OpenStream, revision: string, { starts, joined, resyncs }: StreamDetails): void {
+  Object.assign(open, {
+    starts,
+    resyncs,
+    joined: new Map(joined),
+    detailsOf: revision,
+    joinedReadAtMs: performance.now(),
+  });
+}
+
+/** What a stream cannot change and be the same one to those who ship it. */
+function shapeOf({ definition }: StoredStream): string {
+  return JSON.stringify({ ...definition, tables: null, copyRowsPerSecond: null });
 }
 
 async function withinTime<T>(signal: AbortSignal, question: (limited: AbortSignal) => Promise<T>): Promise<T> {

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { nearest } from '../util/nearest.ts';
+import { describeIssue, faultsOf, type BodyFault } from '../util/zod-faults.ts';
 
 /** Placeholders of topic templates; `{database}` is what stands before the table name's first dot. */
 const TEMPLATE_PLACEHOLDERS = ['table', 'stream', 'database'] as const;
@@ -110,11 +110,15 @@ export const streamDefinition = z.strictObject({
   name: streamName.describe('Name of the stream: up to 64 of a-z, 0-9, ".", "_", "-".'),
   tables: tables.describe('Exact table names, or patterns in which * stands for any characters.'),
   // The default is the one that loses no row; a table's rows from before the stream are never left out silently.
-  start: served(['snapshot', 'now'], 'now')
-    .prefault('snapshot')
-    .describe(
-      'Where the stream begins: `now`, the log from here on; `snapshot`, a base copy and then the log (the default; 501 in this version).',
-    ),
+  start: z
+    .enum(['snapshot', 'now'])
+    .default('snapshot')
+    .describe('Where the stream begins: `snapshot`, a base copy and then the log; `now`, the log from here on.'),
+  copyRowsPerSecond: z
+    .int('must be a whole number of rows, 0 for no limit')
+    .min(0, 'must be a whole number of rows, 0 for no limit')
+    .exactOptional()
+    .describe('How many rows a second each sidecar copies at most, in base copies and repairs; 0 or none is no limit.'),
   sink: z.discriminatedUnion('type', [kafkaSink, unservedVariant('redis', 'kafka')]).describe('Where the records go.'),
   format: z
     .discriminatedUnion('type', [jsonFormat, unservedVariant('avro', 'json'), unservedVariant('kudu-record', 'json')])
@@ -132,18 +136,12 @@ export const streamDefinition = z.strictObject({
 });
 export type StreamDefinition = Readonly<z.output<typeof streamDefinition>>;
 
-/** One fault of a stream's definition. `path` is dotted with list indexes in brackets, `""` for the whole body. */
-export interface DefinitionFault {
-  readonly path: string;
-  readonly message: string;
-}
-
 export type ParsedDefinition =
   | { readonly kind: 'ok'; readonly definition: StreamDefinition }
   /** The body is wrong: every fault of it. */
-  | { readonly kind: 'invalid'; readonly faults: readonly DefinitionFault[] }
+  | { readonly kind: 'invalid'; readonly faults: readonly BodyFault[] }
   /** The body is right by the contract; this version cannot serve what the faults name. */
-  | { readonly kind: 'unsupported'; readonly faults: readonly DefinitionFault[] };
+  | { readonly kind: 'unsupported'; readonly faults: readonly BodyFault[] };
 
 /** Checks a definition from outside and fills in the defaults. Never throws; lists all faults, not only the first. */
 export function parseStreamDefinition(body: unknown): ParsedDefinition {
@@ -153,7 +151,61 @@ export function parseStreamDefinition(body: unknown): ParsedDefinition {
   const kind = issues.every((issue) => issue.code === 'custom' && issue.params?.unsupported === true)
     ? 'unsupported'
     : 'invalid';
-  return { kind, faults: issues.flatMap(toFaults) };
+  return { kind, faults: issues.flatMap((issue) => faultsOf(issue, knownAt(issue))) };
+}
+
+/**
+ * A change of a stream, as a merge patch (RFC 7396): what it does not name stays. What decides where records are and how
+ * they are written cannot change: positions and records of before would not fit those of after.
+ */
+export type StreamChange = Readonly<Record<string, unknown>>;
+
+/** What a change may name; of the sink, these options. */
+const CHANGEABLE = ['tables', 'copyRowsPerSecond', 'tombstones', 'sink'] as const;
+const CHANGEABLE_OF_SINK = ['delivery', 'partitions', 'replicationFactor', 'createTopics', 'schemaTopic'] as const;
+
+/** The definition with the change in it, or every fault of the change. Naming what stays as it is is no fault. */
+export function changeDefinition(definition: StreamDefinition, change: unknown): ParsedDefinition {
+  if (!isObject(change)) return { kind: 'invalid', faults: [{ path: '', message: 'must be an object' }] };
+  const before = definition as StreamDefinition & Record<string, unknown>;
+  const faults: BodyFault[] = [];
+  const refuse = (path: string, allowed: readonly string[]): void => {
+    const message = `cannot change while the stream goes on; what can is ${allowed.join(', ')}`;
+    faults.push({ path, message });
+  };
+  for (const [key, value] of Object.entries(change)) {
+    if (key === 'sink' && isObject(value)) {
+      for (const [option, wanted] of Object.entries(value))
+        if (
+          !(CHANGEABLE_OF_SINK as readonly string[]).includes(option) &&
+          !isSame(wanted, (before.sink as Record<string, unknown>)[option])
+        )
+          refuse(
+            `sink.${option}`,
+            CHANGEABLE_OF_SINK.map((name) => `sink.${name}`),
+          );
+    } else if (!(CHANGEABLE as readonly string[]).includes(key) && !isSame(value, before[key])) refuse(key, CHANGEABLE);
+  }
+  if (faults.length > 0) return { kind: 'invalid', faults };
+  return parseStreamDefinition(mergePatch(before, change));
+}
+
+/** RFC 7396: null removes, objects are merged, anything else replaces. */
+function mergePatch(target: unknown, patch: unknown): unknown {
+  if (!isObject(patch)) return patch;
+  const merged = new Map(isObject(target) ? Object.entries(target) : []);
+  for (const [key, value] of Object.entries(patch))
+    if (value === null) merged.delete(key);
+    else merged.set(key, mergePatch(merged.get(key), value));
+  return Object.fromEntries(merged);
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isSame(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
 }
 
 /** Whether a table of that name belongs to a stream with these patterns: exact, or with `*` for any characters. */
@@ -198,47 +250,10 @@ function topicNameFault(topic: string): string | null {
   return null;
 }
 
-/** One issue of zod is one fault, but for unknown fields, which zod reports together. */
-function toFaults(issue: z.core.$ZodIssue): DefinitionFault[] {
-  if (issue.code !== 'unrecognized_keys') return [{ path: formatPath(issue.path), message: issue.message }];
-  const known = Object.keys(
-    issue.path[0] === 'sink' ? kafkaSink.shape : issue.path[0] === 'format' ? jsonFormat.shape : streamDefinition.shape,
+/** What may stand where an issue is. */
+function knownAt(issue: z.core.$ZodIssue): readonly string[] {
+  const [first] = issue.path;
+  return Object.keys(
+    first === 'sink' ? kafkaSink.shape : first === 'format' ? jsonFormat.shape : streamDefinition.shape,
   );
-  return issue.keys.map((key) => {
-    const meant = nearest(key, known);
-    const hint = meant === null ? `known are ${known.join(', ')}` : `did you mean ${meant}?`;
-    return { path: formatPath([...issue.path, key]), message: `is not known; ${hint}` };
-  });
-}
-
-/** Says what is allowed, where the schema has no message of its own. */
-function describeIssue(issue: z.core.$ZodRawIssue): string | undefined {
-  if (issue.code === 'invalid_type')
-    return issue.input === undefined
-      ? 'is required'
-      : `must be ${withArticle(issue.expected)}, not ${typeName(issue.input)}`;
-  if (issue.code === 'invalid_value') return `must be one of ${quoteAll(issue.values)}`;
-  if (issue.code === 'invalid_union')
-    return `must be one of ${quoteAll(Array.isArray(issue.options) ? issue.options : [])}`;
-  return undefined;
-}
-
-function quoteAll(values: readonly unknown[]): string {
-  return values.map((value) => JSON.stringify(value)).join(', ');
-}
-
-function withArticle(type: string): string {
-  return `${/^[aeio]/.test(type) ? 'an' : 'a'} ${type}`;
-}
-
-function typeName(value: unknown): string {
-  if (value === null) return 'null';
-  return Array.isArray(value) ? 'an array' : withArticle(typeof value);
-}
-
-function formatPath(path: readonly PropertyKey[]): string {
-  return path.reduce<string>((text, key) => {
-    if (typeof key === 'number') return `${text}[${key}]`;
-    return text === '' ? String(key) : `${text}.${String(key)}`;
-  }, '');
 }

@@ -2,12 +2,14 @@ import { decodeWrite } from '../change/decode-write.ts';
 import type { Change, TabletRef } from '../change/change.ts';
 import { RowFormatError } from '../change/row-layout.ts';
 import { SpoorError } from '../errors.ts';
+import type { HybridTime } from '../kudu/hybrid-time.ts';
 import { formatOpId, type OpId } from '../kudu/opid.ts';
-import type { SinkPosition } from '../sinks/sink.ts';
+import type { SinkPosition } from '../change/position.ts';
 import { CommitOrder, type CommittedOp } from '../wal/commit-order.ts';
 import { OpType, type LogEntry } from '../wal/entry.ts';
 import type { LogChunk } from '../wal/log-reader.ts';
 import type { SegmentHeader } from '../wal/segment-format.ts';
+import { decodeMarker } from './apply-marker.ts';
 import { SchemaHistory, type SchemaVersion } from './schema-history.ts';
 import type { ChangeRead, ChangeSource } from './tablet-replicator.ts';
 
@@ -31,6 +33,8 @@ export interface TabletChangesOptions {
    * (the ALTER was in a segment that is gone, and the next one's header is older; kudu-facts 5.3).
    */
   readonly lookUpSchema?: () => Promise<SchemaVersion>;
+  /** Generation of a stream: a read ends at each cut for its copies, whatever follows. */
+  readonly endsAtCutsOf?: string;
 }
 
 /** A read holds about so many bytes of the log, or one operation. */
@@ -60,12 +64,15 @@ export class TabletChanges implements ChangeSource {
   #skipped = false;
   /** An entry that could not be taken. It came after all that is ready. */
   #fault: unknown = null;
+  /** See {@link SinkPosition.time}. */
+  #time: HybridTime | undefined;
 
   constructor(options: TabletChangesOptions) {
     this.#options = options;
     this.#order = new CommitOrder(options.after.opId);
     this.#tablet = { ...options.tablet, tableName: options.after.tableName };
     this.#announced = !options.announceSchema;
+    this.#time = options.after.time;
   }
 
   get committed(): OpId {
@@ -78,23 +85,25 @@ export class TabletChanges implements ChangeSource {
       if (read) return read;
       if (this.#fault !== null) throw this.#fault as Error;
       const chunk = await this.#options.log.next();
-      switch (chunk.kind) {
-        case 'segment':
-          this.#beginSegment(chunk.header, chunk.restarted);
-          break;
-        case 'entries':
-          this.#push(chunk.entries);
-          break;
-        case 'idle':
-          break;
-        case 'missing':
-          // Whether anything wanted was in there shows at the next operation: its index.
-          this.#order.restart();
-          this.#skipped = true;
-          break;
-        case 'gone':
-          return { kind: 'gone' };
-      }
+      if (chunk.kind === 'gone') return { kind: 'gone' };
+      this.#take(chunk);
+    }
+  }
+
+  #take(chunk: Exclude<LogChunk, { kind: 'gone' }>): void {
+    switch (chunk.kind) {
+      case 'segment':
+        this.#beginSegment(chunk.header, chunk.restarted);
+        break;
+      case 'entries':
+        this.#push(chunk.entries);
+        break;
+      case 'idle':
+        break;
+      case 'missing':
+        // Whether anything wanted was in there shows at the next operation: its index.
+        this.#order.restart();
+        this.#skipped = true;
     }
   }
 
@@ -130,6 +139,7 @@ export class TabletChanges implements ChangeSource {
     let bytes = 0;
     let rejectedRows = 0;
     let onlyMarkers = true;
+    let cut: ChangeRead['cut'];
     while (this.#readyAt < this.#ready.length && bytes < MAX_READ_BYTES) {
       const op = this.#ready[this.#readyAt]!;
       const isNews = op.replicate.opId.index > this.#options.after.opId.index;
@@ -144,21 +154,62 @@ export class TabletChanges implements ChangeSource {
       this.#readyAt++;
       if (!isNews) continue;
       last = op;
-      onlyMarkers &&= isMarker(op);
       bytes += op.replicate.byteLength;
+      if (!isMarker(op)) onlyMarkers = false;
+      else if (this.#isCut(op)) {
+        cut = { opId: op.replicate.opId, time: op.replicate.hybridTime };
+        break;
+      }
     }
     if (this.#readyAt >= this.#ready.length) this.#ready.length = 0; // their log memory may go
     if (last === null) return null;
     return {
       kind: 'changes',
       changes,
-      upTo: last.replicate.opId,
+      position: this.#positionAt(last.replicate.opId),
       hybridTime: last.replicate.hybridTime,
-      tableName: this.#tablet.tableName,
-      schemaVersion: this.#schema().current.version,
       rejectedRows,
       bytes,
       onlyMarkers,
+      ...(cut && { cut }),
+    };
+  }
+
+  /** The schema in force at `after`, as soon as the log was read up to there; see the errors of {@link next}. */
+  async schemaThere(): Promise<SchemaVersion> {
+    const { index } = this.#options.after.opId;
+    for (let passed = 0n; ;) {
+      if (this.#readyAt >= this.#ready.length) [this.#ready, this.#readyAt] = [this.#order.take(), 0];
+      for (let op = this.#ready[this.#readyAt]; op && op.replicate.opId.index <= index;) {
+        this.#apply(op, false, []);
+        passed = op.replicate.opId.index;
+        op = this.#ready[++this.#readyAt];
+      }
+      if (this.#readyAt < this.#ready.length) break;
+      if (this.#fault !== null) throw this.#fault as Error;
+      const chunk = await this.#options.log.next();
+      if (chunk.kind === 'gone') throw new Error(`the log ends before index ${index}`);
+      this.#take(chunk);
+      if (chunk.kind === 'idle' && this.#history !== null && (passed >= index || passed === 0n)) break;
+    }
+    await this.#settleSchema();
+    return this.#schema().current;
+  }
+
+  #isCut({ replicate }: CommittedOp): boolean {
+    const { endsAtCutsOf } = this.#options;
+    const extension = endsAtCutsOf === undefined ? null : replicate.readExtension();
+    return extension !== null && decodeMarker(extension)?.cut === endsAtCutsOf;
+  }
+
+  #positionAt(opId: OpId): SinkPosition {
+    const { resync } = this.#options.after;
+    return {
+      opId,
+      tableName: this.#tablet.tableName,
+      schemaVersion: this.#schema().current.version,
+      ...(this.#time !== undefined && { time: this.#time }),
+      ...(resync !== undefined && { resync }),
     };
   }
 
@@ -169,13 +220,16 @@ export class TabletChanges implements ChangeSource {
         return isNews ? this.#applyWrite(op, changes) : 0;
       case OpType.ALTER_SCHEMA:
         this.#applyAlter(op, isNews, changes);
+        this.#noteTime(op);
         return 0;
       case OpType.PARTICIPANT:
         if (isNews) throw this.#transaction(op);
         return 0;
       case OpType.NO_OP:
-      case OpType.CHANGE_CONFIG:
+        this.#noteTime(op);
         return 0;
+      case OpType.CHANGE_CONFIG:
+        return 0; // stamped in no order
       default:
         if (!isNews) return 0;
         throw new RowFormatError('unsupported', `operation type ${op.replicate.opType} is not known`);
@@ -186,6 +240,7 @@ export class TabletChanges implements ChangeSource {
     const { replicate, commit } = op;
     const write = replicate.readWrite();
     if (write.txnId !== null && write.txnId >= 0n) throw this.#transaction(op);
+    if (!write.isCommitWait) this.#noteTime(op); // one that waits is stamped ahead of those after it (kudu-facts 5.9)
     const results = commit.readRowResults();
     if (results.length === 0 && write.rows.length === 0) return 0; // a marker, ours or another's
     const batch = decodeWrite({
@@ -200,6 +255,10 @@ export class TabletChanges implements ChangeSource {
     });
     if (batch.rowCount > 0) changes.push(batch);
     return results.length - batch.rowCount;
+  }
+
+  #noteTime({ replicate }: CommittedOp): void {
+    if (this.#time === undefined || replicate.hybridTime > this.#time) this.#time = replicate.hybridTime;
   }
 
   /** Only an ALTER that succeeded counts, and only if the version rises: a master's retry logs the same one twice. */

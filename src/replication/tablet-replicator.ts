@@ -6,7 +6,8 @@ import type { HybridTime } from '../kudu/hybrid-time.ts';
 import { hybridTimeToMicros } from '../kudu/hybrid-time.ts';
 import { MIN_OPID, formatOpId } from '../kudu/opid.ts';
 import type { OpId } from '../kudu/opid.ts';
-import type { Sink, SinkPosition, TabletWriter } from '../sinks/sink.ts';
+import type { Sink, TabletWriter } from '../sinks/sink.ts';
+import { isAhead, type CopyProgress, type SinkPosition } from '../change/position.ts';
 import { SinkError } from '../sinks/sink.ts';
 import type { Logger } from '../util/logger.ts';
 import type { Slots } from '../util/slots.ts';
@@ -14,28 +15,31 @@ import type { Ending, Fault, ReplicatorEffect, ReplicatorEvent, ReplicatorLimits
 import { initialState, step } from './replicator-core.ts';
 import type { ReplicationMetrics, TabletLabels, TabletView } from './views.ts';
 
-/** Some committed operations of a tablet, in order. */
+/** Some committed operations of a tablet in order, or some rows of a copy of it. */
 export interface ChangeRead {
   readonly kind: 'changes';
   /** What they changed; empty for a NO_OP or a write of which no row was applied. */
   readonly changes: readonly Change[];
-  /** The last of the operations, its time, and what a reader who starts after it must know. */
-  readonly upTo: OpId;
+  /** Where it ends: what a reader who starts behind it must know. */
+  readonly position: SinkPosition;
+  /** Of the last operation; of a copy, the time that it shows. */
   readonly hybridTime: HybridTime;
-  readonly tableName: string;
-  readonly schemaVersion: number;
   /** Rows that Kudu rejected or ignored. */
   readonly rejectedRows: number;
-  /** Size in the log. */
+  /** Size in the log, or in the answer of the scan. */
   readonly bytes: number;
   /** Whether there is nothing in it but writes without rows: apply markers, ours or another's. */
   readonly onlyMarkers: boolean;
+  /** It ends at an operation that may be the cut of a copy. */
+  readonly cut?: { readonly opId: OpId; readonly time: HybridTime };
 }
 
-/** The committed changes of one tablet from a position on: the log, seen from the replicator. */
+/** The changes of one tablet from a position on: its log, or a copy of its rows and then the log. */
 export interface ChangeSource extends AsyncDisposable {
   /** The highest operation known to be committed, shipped or not. */
   readonly committed: OpId;
+  /** How many rows a copy that is under way has in all; null while that is not known. */
+  readonly copyRows?: number | null;
   /** Resolves as soon as there is something; rejects with {@link SpoorError} when it cannot go on. */
   next(): Promise<ChangeRead | { readonly kind: 'gone' }>;
 }
@@ -50,10 +54,13 @@ export interface TabletReplicatorOptions {
   /** The stream's own begin on this tablet: there it says the schema in force, since no record has told it yet. */
   readonly announcesSchemaAt: OpId;
   readonly sink: Sink;
-  /** `announceSchema`: begin with the schema in force there, since no record has told it yet. */
-  readonly openLog: (
+  /**
+   * `announceSchema`: begin with the schema in force there, since no record has told it yet.
+   * `repairs`: the log does not go on there, and the table is to make up for it.
+   */
+  readonly openSource: (
     after: SinkPosition,
-    options: { readonly announceSchema: boolean },
+    options: { readonly announceSchema: boolean; readonly repairs: boolean },
     signal: AbortSignal,
   ) => ChangeSource;
   readonly encode: (change: Change) => readonly SinkRecord[];
@@ -99,17 +106,20 @@ export class TabletReplicator {
   #writer: TabletWriter | null = null;
   #noted: OpId = MIN_OPID;
   /** What was written and is not yet reported as saved, each with the highest index in it that is no marker's. */
-  #written: { readonly index: bigint; readonly worth: bigint }[] = [];
-  #reported = -1n;
+  #written: { readonly position: SinkPosition; readonly worth: bigint }[] = [];
+  #reported: SinkPosition | null = null;
   /** Since when there is something to ship, and the position has not moved; null while there is nothing. */
   #standsSinceMs: number | null = null;
-  #resumeFrom: SinkPosition;
+  /** What the sink has for sure. */
+  #durable: SinkPosition;
   #labels: TabletLabels;
+  /** Of the copy that is under way: where it stood when this replicator came to it. */
+  #copyBegan: { readonly cut: bigint; readonly rows: number; readonly atMs: number } | null = null;
 
   constructor(options: TabletReplicatorOptions) {
     this.#options = options;
-    this.#state = initialState(options.start.opId);
-    this.#resumeFrom = options.start;
+    this.#state = initialState(options.start);
+    this.#durable = options.start;
     this.#labels = { stream: options.stream.name, table: options.start.tableName, tablet: options.tablet.tabletId };
     this.#logger = options.logger.child({ stream: options.stream.name, tabletId: options.tablet.tabletId });
     let finish!: (ending: Ending) => void;
@@ -157,7 +167,7 @@ export class TabletReplicator {
   /** What the other sink has is not sent again: whoever wants it here makes a new stream. */
   #tellOtherSink({ sinkId = '' }: TabletWriter): void {
     const { startSink, start } = this.#options;
-    if (startSink === '' || sinkId === '' || startSink === sinkId || this.#reported >= 0n) return;
+    if (startSink === '' || sinkId === '' || startSink === sinkId || this.#reported !== null) return;
     this.#logger.warn(
       { marked: startSink, sink: sinkId, opId: formatOpId(start.opId) },
       'the stream was shipped to another sink so far, and goes on here behind that',
@@ -168,23 +178,35 @@ export class TabletReplicator {
   reportSaved(): void {
     const writer = this.#writer;
     if (!writer) return;
-    const saved = writer.saved === undefined ? this.#resumeFrom : writer.saved;
-    const known = saved && this.#written.findLast(({ index }) => index <= saved.opId.index);
+    const saved = writer.saved === undefined ? this.#durable : writer.saved;
+    const known = saved && this.#written.findLast(({ position }) => !isAhead(position, saved));
     if (!known) return;
-    this.#written = this.#written.filter(({ index }) => index > saved.opId.index);
+    this.#written = this.#written.filter(({ position }) => isAhead(position, saved));
     this.#report(saved, known.worth, writer);
   }
 
   #report(saved: SinkPosition, worth: bigint, { sinkId }: TabletWriter): void {
-    if (saved.opId.index <= this.#reported) return;
-    this.#reported = saved.opId.index;
+    if (!isAhead(saved, this.#reported)) return;
+    this.#reported = saved;
     this.#options.onAcked(saved, worth, sinkId ?? '');
   }
 
   /** Where its log ends in a gap, or null where it does not. */
   get gapAfter(): OpId | null {
     const { log, read } = this.#state;
-    return log.kind === 'failed' && log.fault.kind === 'gap' ? read : null;
+    return log.kind === 'failed' && log.fault.kind === 'gap' ? read.opId : null;
+  }
+
+  /** Since when, in milliseconds since the epoch. */
+  get gapSinceMs(): number | null {
+    const { log } = this.#state;
+    return log.kind === 'failed' && log.fault.kind === 'gap' ? log.sinceMs : null;
+  }
+
+  /** Whether the sink takes what it is given, as far as is known: a repair is begun only then. */
+  get sinkWorks(): boolean {
+    const { sink, sinkFault } = this.#state;
+    return sinkFault === null && (sink.kind === 'idle' || sink.kind === 'writing');
   }
 
   /** The log from its place on was let go: what is queued still goes out, then it stays at the gap. */
@@ -197,14 +219,19 @@ export class TabletReplicator {
     this.#post({ kind: 'log-filled' });
   }
 
-  /** The apply OpId. */
-  get acked(): OpId {
+  /** Nobody has what is missing: the table is to make up for it. */
+  repair(): void {
+    this.#post({ kind: 'log-repair' });
+  }
+
+  /** What the sink has; its OpId is the apply OpId. */
+  get acked(): SinkPosition {
     return this.#state.acked;
   }
 
   /** The highest operation that it has read from the log. */
   get read(): OpId {
-    return this.#state.read;
+    return this.#state.read.opId;
   }
 
   /** What it does now, but for what only the peer manager knows. */
@@ -216,12 +243,13 @@ export class TabletReplicator {
     return {
       stream: this.#options.stream.name,
       tabletId: this.#options.tablet.tabletId,
-      table: this.#resumeFrom.tableName,
+      table: acked.tableName,
       state: this.#stateName(nowMs),
-      applyOpId: formatOpId(acked),
+      applyOpId: formatOpId(acked.opId),
       committedOpId: formatOpId(committed),
-      lagOps: Number(committed.index - acked.index),
+      lagOps: Number(committed.index - acked.opId.index),
       lagSeconds: oldest ? secondsSince(oldest.hybridTime, nowMs) : 0,
+      ...this.#copyView(nowMs),
       ...(fault && {
         error: { code: fault.fault.code, message: fault.fault.message, since: new Date(fault.sinceMs).toISOString() },
       }),
@@ -230,25 +258,53 @@ export class TabletReplicator {
 
   /** The highest operation that is known to be committed, by the log or by the server. */
   #committed(): OpId {
-    const { read } = this.#state;
-    return highest([read, this.#noted, this.#log?.committed ?? read]);
+    const { opId } = this.#state.read;
+    return highest([opId, this.#noted, this.#log?.committed ?? opId]);
   }
 
-  #noteProgress(ackedBefore: OpId): void {
+  #copyView(nowMs: number): Pick<TabletView, 'copy'> {
+    const { copy } = this.#state.acked;
+    if (copy === undefined || copy === 'wanted') return {};
+    const { rows, at, since } = copy;
+    const total = this.#log?.copyRows ?? null;
+    const began = this.#copyBegan;
+    const perSecond = began && nowMs > began.atMs ? ((rows - began.rows) * 1000) / (nowMs - began.atMs) : 0;
+    return {
+      copy: {
+        kind: since === undefined ? 'all' : 'changes',
+        hybridTime: at.toString(),
+        rows,
+        totalRows: total,
+        percent: total === null ? null : total === 0 ? 100 : Math.min(100, (100 * rows) / total),
+        secondsLeft: total === null || perSecond === 0 ? null : Math.max(0, (total - rows) / perSecond),
+      },
+    };
+  }
+
+  #noteProgress(ackedBefore: SinkPosition): void {
     const { acked } = this.#state;
-    if (acked.index >= this.#committed().index) this.#standsSinceMs = null;
-    else if (acked.index !== ackedBefore.index) this.#standsSinceMs = Date.now();
+    const { copy } = acked;
+    if (copy !== undefined && copy !== 'wanted' && this.#copyBegan?.cut !== copy.cut)
+      this.#copyBegan = { cut: copy.cut, rows: copy.rows, atMs: Date.now() };
+    const { copy: before } = ackedBefore;
+    if (copy === undefined && before !== undefined && before !== 'wanted' && isResync(before, acked.resync))
+      this.#options.metrics.resynced(this.#labels);
+    if (acked.opId.index >= this.#committed().index) this.#standsSinceMs = null;
+    else if (isAhead(acked, ackedBefore)) this.#standsSinceMs = Date.now();
     else this.#standsSinceMs ??= Date.now();
   }
 
   #stateName(nowMs: number): TabletView['state'] {
     const fault = this.#currentFault();
     if (fault) return fault.fault.kind === 'gap' ? 'gap' : 'blocked';
-    const { sink, log, lastWriteAtMs } = this.#state;
+    const { sink, log, lastWriteAtMs, acked, read } = this.#state;
     if (sink.kind === 'opening' || log.kind === 'unopened') return 'starting';
     const isWriting = sink.kind === 'writing' && nowMs - lastWriteAtMs > STALLED_AFTER_MS;
     const stands = this.#standsSinceMs !== null && nowMs - this.#standsSinceMs > STALLED_AFTER_MS;
-    return isWriting || stands ? 'stalled' : 'running';
+    if (isWriting || stands) return 'stalled';
+    const { copy, resync } = read.copy === undefined ? acked : read;
+    if (copy === undefined) return 'running';
+    return copy !== 'wanted' && isResync(copy, resync) ? 'resync' : 'base-copy';
   }
 
   #currentFault(): { fault: Fault; sinceMs: number } | null {
@@ -272,11 +328,11 @@ export class TabletReplicator {
     if (after && after.fault.code !== before?.fault.code) {
       const { code, message, kind } = after.fault;
       this.#logger.error(
-        { code, reason: message, opId: formatOpId(this.#state.acked) },
+        { code, reason: message, opId: formatOpId(this.#state.acked.opId) },
         `tablet ${kind === 'gap' ? 'has a gap' : 'is blocked'}`,
       );
     } else if (before && !after && !this.#state.ended)
-      this.#logger.info({ opId: formatOpId(this.#state.acked) }, 'tablet goes on');
+      this.#logger.info({ opId: formatOpId(this.#state.acked.opId) }, 'tablet goes on');
   }
 
   #perform(effect: ReplicatorEffect): void {
@@ -285,7 +341,7 @@ export class TabletReplicator {
         this.#run(() => this.#openSink());
         return;
       case 'open-log':
-        this.#run(() => this.#openLog(effect.after));
+        this.#run(() => this.#openSource(effect.after, effect.repairs));
         return;
       case 'close-log':
         this.#run(() => this.#closeLog());
@@ -349,33 +405,31 @@ export class TabletReplicator {
           streamName: stream.name,
           streamGeneration: stream.generation,
           tabletId: tablet.tabletId,
-          tableName: this.#resumeFrom.tableName,
+          tableName: this.#durable.tableName,
         },
         this.#abort.signal,
       );
       this.#writer = writer;
-      if (writer.position && writer.position.opId.index > this.#resumeFrom.opId.index)
-        this.#resumeFrom = writer.position;
+      if (writer.position && isAhead(writer.position, this.#durable)) this.#durable = writer.position;
       this.#tellOtherSink(writer);
       // Found, and perhaps known to no marker: whoever shipped before may have died before it wrote one.
       const found = writer.saved === undefined ? writer.position : writer.saved;
       if (found) this.#report(found, found.opId.index, writer);
-      this.#post({ kind: 'sink-opened', position: writer.position?.opId ?? null });
+      this.#post({ kind: 'sink-opened', position: writer.position });
     } catch (error) {
       this.#sinkFailed(error);
     }
   }
 
-  async #openLog(after: OpId): Promise<void> {
+  async #openSource(after: SinkPosition, repairs: boolean): Promise<void> {
     try {
       const old = this.#log;
       this.#log = null; // what it still gives belongs to a queue that is no more
       await old?.[Symbol.asyncDispose]();
-      const last = this.#queue.at(-1);
-      const from = last && last.upTo.index === after.index ? positionOf(last) : { ...this.#resumeFrom, opId: after };
-      const announceSchema = this.#options.shipsSchema && after.index === this.#options.announcesSchemaAt.index;
-      this.#log = this.#options.openLog(from, { announceSchema }, this.#abort.signal);
-      this.#logger.info({ after: formatOpId(after) }, 'reading the log');
+      const { shipsSchema, announcesSchemaAt, openSource } = this.#options;
+      const announceSchema = shipsSchema && after.opId.index === announcesSchemaAt.index;
+      this.#log = openSource(after, { announceSchema, repairs }, this.#abort.signal);
+      this.#logger.info({ after: formatOpId(after.opId), ...(repairs && { repairs }) }, 'reading the log');
       this.#post({ kind: 'log-opened' });
     } catch (error) {
       this.#logFailed(error);
@@ -401,15 +455,15 @@ export class TabletReplicator {
       }
       if (read.rejectedRows > 0) this.#options.metrics.rowsRejected(this.#labels, read.rejectedRows);
       this.#queue.push(read);
-      this.#post({ kind: 'log-read', upTo: read.upTo, bytes: read.bytes, hasRecords: read.changes.length > 0 });
+      const { position: upTo, bytes, changes } = read;
+      this.#post({ kind: 'log-read', upTo, bytes, hasRecords: changes.length > 0 });
     } catch (error) {
       if (log === this.#log) this.#logFailed(error);
     }
   }
 
   async #write(reads: readonly ChangeRead[]): Promise<void> {
-    const last = reads.at(-1);
-    const position = last ? positionOf(last) : this.#resumeFrom;
+    const position = reads.at(-1)?.position ?? this.#state.acked;
     const writer = this.#writer;
     if (!writer) throw new TypeError('a write without a writer');
     const slices = new RecordSlices(reads, this.#options.encode, this.#options.shipsSchema);
@@ -426,13 +480,13 @@ export class TabletReplicator {
       return;
     }
     const nowMs = Date.now();
-    this.#resumeFrom = position;
-    const worth = reads.findLast(({ onlyMarkers }) => !onlyMarkers)?.upTo.index ?? this.#written.at(-1)?.worth ?? 0n;
-    this.#written.push({ index: position.opId.index, worth });
+    this.#durable = position;
+    const news = reads.findLast(({ onlyMarkers }) => !onlyMarkers);
+    this.#written.push({ position, worth: news?.position.opId.index ?? this.#written.at(-1)?.worth ?? 0n });
     this.reportSaved();
     this.#labels = { ...this.#labels, table: position.tableName };
     const latencies = reads
-      .filter((read) => read.changes.length > 0)
+      .filter(({ changes }) => changes.some((change) => change.kind !== 'rows' || !change.isCopy))
       .map((read) => secondsSince(read.hybridTime, nowMs));
     if (slices.records > 0) this.#options.metrics.shipped(this.#labels, slices.records, slices.bytes, latencies);
     this.#post({ kind: 'written' });
@@ -462,7 +516,7 @@ export class TabletReplicator {
     await Promise.allSettled([log?.[Symbol.asyncDispose](), ...this.#underWay]);
     await Promise.allSettled([this.#writer?.[Symbol.asyncDispose]()]);
     this.reportSaved(); // a last position may have been saved with that
-    this.#logger.info({ ending, opId: formatOpId(this.#state.acked) }, 'stopped shipping');
+    this.#logger.info({ ending, opId: formatOpId(this.#state.acked.opId) }, 'stopped shipping');
     this.#finish(ending);
   }
 }
@@ -515,14 +569,15 @@ class RecordSlices implements Iterable<readonly SinkRecord[]> {
 }
 
 function* partsOf(change: Change): Iterable<Change> {
-  if (change.kind === 'schema' || change.rowCount <= ROWS_PER_SLICE) yield change;
+  if (change.kind !== 'rows' || change.rowCount <= ROWS_PER_SLICE) yield change;
   else
     for (let from = 0; from < change.rowCount; from += ROWS_PER_SLICE)
       yield sliceRows(change, from, from + ROWS_PER_SLICE);
 }
 
-function positionOf(read: ChangeRead): SinkPosition {
-  return { opId: read.upTo, tableName: read.tableName, schemaVersion: read.schemaVersion };
+/** Any copy but a tablet's first. */
+function isResync({ since }: CopyProgress, resync: string | undefined): boolean {
+  return since !== undefined || resync !== undefined;
 }
 
 /** Committed operations of one tablet are ordered by their index alone. */

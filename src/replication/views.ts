@@ -1,5 +1,6 @@
 import type { OpId } from '../kudu/opid.ts';
-import type { StreamDefinition } from './stream.ts';
+import type { ResyncFrom } from './stored-stream.ts';
+import type { ParsedDefinition, StreamChange, StreamDefinition } from './stream.ts';
 
 /** The states of a tablet in a stream, as the contract names them. */
 export const TABLET_STATES = [
@@ -30,8 +31,25 @@ export interface TabletView {
   /** Age of the oldest committed operation that the sink has not acknowledged; 0 when there is none. */
   readonly lagSeconds: number | null;
   readonly hold: HoldView | null;
+  /** The copy of its rows that is under way. */
+  readonly copy?: CopyView;
   /** What keeps it from running, and since when (ISO 8601). */
   readonly error?: { readonly code: string; readonly message: string; readonly since: string };
+}
+
+/** How far a copy of a tablet's rows has come. */
+export interface CopyView {
+  /** `changes`: a repair, of what changed while the log was lost. */
+  readonly kind: 'all' | 'changes';
+  /** The rows are copied as they were then. */
+  readonly hybridTime: string;
+  /** In the sink. */
+  readonly rows: number;
+  /** Null while that is not known: it is counted while the copy runs, and not for a repair. */
+  readonly totalRows: number | null;
+  readonly percent: number | null;
+  /** At the pace so far. */
+  readonly secondsLeft: number | null;
 }
 
 /** What is held of a replica's log. */
@@ -78,6 +96,15 @@ export interface ControlPlane {
   createStream(definition: StreamDefinition): Promise<StreamView>;
   listStreams(): Promise<readonly StreamView[]>;
   getStream(name: string): Promise<StreamView | null>;
+  /** Changes what can change while the stream goes on. */
+  updateStream(name: string, change: StreamChange): Promise<UpdatedStream>;
+  /**
+   * Copies its rows again, or repairs its gaps, while it goes on. Null when there is no such stream.
+   * @throws {UnknownMemberError} it names a table or tablet that the stream has not
+   */
+  resyncStream(name: string, request: ResyncRequest): Promise<StreamView | null>;
+  /** The logs of these tablets are held here for a while, before any stream has them: one is about to be made. */
+  holdTablets(tabletIds: readonly string[]): Promise<void>;
   /** Nothing of it ships from now on, and its log is held. Null when there is no such stream. */
   pauseStream(name: string): Promise<StreamView | null>;
   /** A paused stream goes on where it stopped. Null when there is no such stream. */
@@ -94,6 +121,29 @@ export interface ControlPlane {
   readiness(): Promise<{ readonly kudu: PartHealth; readonly kafka: PartHealth; readonly wal: PartHealth }>;
 }
 
+/** What a resync is of; the whole stream where neither tables nor tablets are named. */
+export interface ResyncRequest {
+  readonly from: ResyncFrom;
+  readonly tables?: readonly string[] | undefined;
+  readonly tablets?: readonly string[] | undefined;
+}
+
+export type UpdatedStream =
+  | { readonly kind: 'ok'; readonly stream: StreamView }
+  | { readonly kind: 'missing' }
+  | Exclude<ParsedDefinition, { readonly kind: 'ok' }>;
+
+/** A table or tablet that the stream has not; `path` is where in the request it stands. */
+export class UnknownMemberError extends Error {
+  override readonly name = 'UnknownMemberError';
+  readonly path: string;
+
+  constructor(path: string, message: string) {
+    super(message);
+    this.path = path;
+  }
+}
+
 export class StreamExistsError extends Error {
   override readonly name = 'StreamExistsError';
 }
@@ -104,6 +154,8 @@ export interface ReplicationMetrics {
   rowsRejected(labels: TabletLabels, rows: number): void;
   sinkError(labels: TabletLabels): void;
   leaderChange(labels: TabletLabels): void;
+  /** A repair, or a copy that was asked for, is whole. */
+  resynced(labels: TabletLabels): void;
 }
 
 /** Counted where a marker was written, for each stream that it speaks of. */

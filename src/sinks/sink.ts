@@ -1,17 +1,5 @@
 import type { SinkRecord } from '../change/record.ts';
-import type { OpId } from '../kudu/opid.ts';
-
-/**
- * How far a tablet's stream has come. It travels with the records: a sink that can commit both at once
- * (Kafka's transactions) makes delivery exact.
- */
-export interface SinkPosition {
-  /** The apply OpId: every committed operation up to and including it is in the sink once this is durable. */
-  readonly opId: OpId;
-  /** What the log alone cannot tell a reader who starts at `opId`: the table's name and schema version there. */
-  readonly tableName: string;
-  readonly schemaVersion: number;
-}
+import type { SinkPosition } from '../change/position.ts';
 
 /** One tablet of one stream, as a sink sees it. */
 export interface SinkTablet {

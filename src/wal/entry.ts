@@ -23,6 +23,8 @@ export interface WriteOpView {
   readonly rows: Buffer;
   readonly indirect: Buffer;
   readonly txnId: bigint | null;
+  /** Whether the client waits until the operation's time has passed: it is stamped ahead of the present (kudu-facts 5.9). */
+  readonly isCommitWait: boolean;
   /** The table's counter before this operation, or null where the table has no auto-incrementing column. */
   readonly autoIncrementCounter: bigint | null;
 }
@@ -93,6 +95,7 @@ export class ReplicateEntry {
       let rows = EMPTY;
       let indirect = EMPTY;
       let txnId: bigint | null = null;
+      let isCommitWait = false;
       let autoIncrementCounter: bigint | null = null;
       while (r.next()) {
         if (r.field === 2) schema = r.view();
@@ -103,7 +106,8 @@ export class ReplicateEntry {
             else if (ops.field === 3) indirect = ops.view();
             else ops.skip();
           }
-        } else if (r.field === 7) txnId = r.int64();
+        } else if (r.field === 4) isCommitWait = r.uint() === COMMIT_WAIT;
+        else if (r.field === 7) txnId = r.int64();
         else if (r.field === 8) {
           const counter = r.message();
           while (counter.next()) {
@@ -112,7 +116,7 @@ export class ReplicateEntry {
           }
         } else r.skip();
       }
-      return { schema, rows, indirect, txnId, autoIncrementCounter };
+      return { schema, rows, indirect, txnId, isCommitWait, autoIncrementCounter };
     });
   }
 
@@ -310,6 +314,8 @@ export function decodeEntryBatch(
 
 /** WriteRequestPB.extension: not Kudu's own (src/kudu/proto/tserver.proto). */
 const EXTENSION = 1000;
+/** Source: kudu/common/common.proto ExternalConsistencyMode. */
+const COMMIT_WAIT = 2;
 const ENTRY_REPLICATE = 1;
 const ENTRY_COMMIT = 2;
 const EMPTY: Buffer = Buffer.alloc(0);

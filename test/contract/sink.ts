@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { describe, it } from 'node:test';
 import type { SinkRecord } from '../../src/change/record.ts';
-import { SinkError, type Sink, type SinkPosition, type SinkTablet, type TabletWriter } from '../../src/sinks/sink.ts';
+import { SinkError, type Sink, type SinkTablet, type TabletWriter } from '../../src/sinks/sink.ts';
+import type { SinkPosition } from '../../src/change/position.ts';
 
 /** A record as whoever reads the sink finds it. */
 export interface SeenRecord {

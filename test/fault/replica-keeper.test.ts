@@ -1,3 +1,4 @@
+import type { HybridTime } from '../../src/kudu/hybrid-time.ts';
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -12,7 +13,7 @@ import {
 } from '../../src/replication/apply-marker.ts';
 import { furthestStart, ReplicaKeeper, type ReplicaHold } from '../../src/replication/replica-keeper.ts';
 import type { LogFeed } from '../../src/replication/tablet-changes.ts';
-import type { SinkPosition } from '../../src/sinks/sink.ts';
+import type { SinkPosition } from '../../src/change/position.ts';
 import type { LogChunk } from '../../src/wal/log-reader.ts';
 import { eventually } from '../support/eventually.ts';
 import { opId, writeExtension } from '../support/log-entries.ts';
@@ -86,11 +87,12 @@ class ScriptedMarkers implements MarkerWriter {
   readonly written: ApplyMarker[] = [];
   readonly failures: Error[] = [];
 
-  async write(_tablet: object, marker: ApplyMarker): Promise<void> {
+  async write(_tablet: object, marker: ApplyMarker): Promise<HybridTime> {
     const failure = this.failures.shift();
     await sleep(1);
     if (failure) throw failure;
     this.written.push(marker);
+    return BigInt(this.written.length);
   }
 }
 

@@ -7,7 +7,8 @@ import { MIN_OPID } from '../../src/kudu/opid.ts';
 import type { ChangeRead, ChangeSource } from '../../src/replication/tablet-replicator.ts';
 import { TabletReplicator } from '../../src/replication/tablet-replicator.ts';
 import type { ReplicationMetrics } from '../../src/replication/views.ts';
-import type { Sink, SinkPosition, TabletWriter } from '../../src/sinks/sink.ts';
+import type { Sink, TabletWriter } from '../../src/sinks/sink.ts';
+import type { SinkPosition } from '../../src/change/position.ts';
 import { SinkError } from '../../src/sinks/sink.ts';
 import { Slots } from '../../src/util/slots.ts';
 import { eventually } from '../support/eventually.ts';
@@ -124,7 +125,7 @@ describe('tablet replicator under faults', () => {
     const opened: string[] = [];
     const replicator = start({
       store,
-      openLog: (after) => {
+      openSource: (after) => {
         opened.push(String(after.opId.index));
         return logs.shift()!;
       },
@@ -218,7 +219,7 @@ function start(options: {
   sink?: Sink;
   ops?: number;
   log?: ChangeSource;
-  openLog?: (after: SinkPosition) => ChangeSource;
+  openSource?: (after: SinkPosition) => ChangeSource;
   lines?: LogLine[];
   startSink?: string;
 }): TabletReplicator {
@@ -232,7 +233,7 @@ function start(options: {
     announcesSchemaAt: MIN_OPID,
     onAcked: () => undefined,
     sink: options.sink ?? new MemorySink(store),
-    openLog: options.openLog ?? ((after) => log ?? all(after)),
+    openSource: options.openSource ?? ((after) => log ?? all(after)),
     encode: (change) => [recordOf(change)],
     shipsSchema: true,
     limits: {
@@ -256,6 +257,7 @@ const NO_METRICS: ReplicationMetrics = {
   rowsRejected: () => undefined,
   sinkError: () => undefined,
   leaderChange: () => undefined,
+  resynced: () => undefined,
 };
 
 function readOf(index: number): ChangeRead {
@@ -263,7 +265,7 @@ function readOf(index: number): ChangeRead {
   const tablet = { tableId: 'table', tabletId: 'tablet', tableName: 't' };
   const after = { tableName: 't', schema: { columns: [] } };
   const change: Change = { kind: 'schema', tablet, opId, hybridTime: 0n, version: index, before: after, after };
-  const read = { kind: 'changes' as const, upTo: opId, hybridTime: 0n, tableName: 't', schemaVersion: 0 };
+  const read = { kind: 'changes' as const, position: { opId, tableName: 't', schemaVersion: 0 }, hybridTime: 0n };
   return { ...read, changes: [change], rejectedRows: 0, bytes: 10, onlyMarkers: false };
 }
 

@@ -58,7 +58,7 @@ describe('whole system', () => {
 
   it('at-least-once: a clean stop repeats nothing, a kill repeats at most what is not yet marked, nothing is lost', async () => {
     await createTable('shop.alo');
-    await cluster.createStream('alo', ['shop.alo'], { delivery: 'at-least-once' });
+    await cluster.createStream('alo', ['shop.alo'], { sink: { delivery: 'at-least-once' } });
     const first = await writeMixed({ masters: cluster.masters, table: 'shop.alo', ops: 5000, seed: 3 });
     await cluster.waitForTablets('alo', (tablet) => isRunning(tablet) && tablet.lagOps === 0);
     for (const sidecar of cluster.sidecars) await sidecar.stop();
@@ -136,7 +136,9 @@ describe('whole system', () => {
 
   it('is blocked with the reason while the topic is missing, writes go on, and goes on by itself', async () => {
     await createTable('shop.blocked');
-    await cluster.createStream('blocked', ['shop.blocked'], { createTopics: false, schemaTopic: 'blocked.schema' });
+    await cluster.createStream('blocked', ['shop.blocked'], {
+      sink: { createTopics: false, schemaTopic: 'blocked.schema' },
+    });
     const { applied } = await writeMixed({ masters: cluster.masters, table: 'shop.blocked', ops: 2000, seed: 6 });
     const tablets = await cluster.waitForTablets('blocked', ({ state }) => state === 'blocked');
     for (const { error } of tablets) {

@@ -101,7 +101,9 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   {
     name: 'reading goes on one operation too far',
     rules: {
-      step: withEffects((effect) => (effect.kind === 'open-log' ? { ...effect, after: next(effect.after) } : effect)),
+      step: withEffects((effect) =>
+        effect.kind === 'open-log' ? { ...effect, after: { ...effect.after, opId: next(effect.after.opId) } } : effect,
+      ),
     },
     breaks: ['nothing is skipped', 'acked <= delivered', 'everything is delivered in the end'],
     withinSeeds: 50,
@@ -187,7 +189,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     name: 'a writer that comes back goes on from its own place, whoever came between',
     rules: {
       step: (state, event, nowMs, limits) => {
-        const isBehind = event.kind === 'sink-opened' && event.position && event.position.index < state.acked.index;
+        const isBehind =
+          event.kind === 'sink-opened' && event.position && event.position.opId.index < state.acked.opId.index;
         return step(state, isBehind ? { ...event, position: null } : event, nowMs, limits);
       },
     },

@@ -1,4 +1,4 @@
-import type { SinkPosition } from '../../src/sinks/sink.ts';
+import type { SinkPosition } from '../../src/change/position.ts';
 import type { SimSink } from './sink.ts';
 import type { Entry, Tablet } from './tablet.ts';
 

@@ -7,7 +7,7 @@ import type {
   LedgerStream,
 } from '../../src/replication/ledger-core.ts';
 import { EMPTY_LEDGER } from '../../src/replication/ledger-core.ts';
-import type { SinkPosition } from '../../src/sinks/sink.ts';
+import type { SinkPosition } from '../../src/change/position.ts';
 import type { MarkerOutcome, Process, World } from './process.ts';
 import type { Entry, Replica } from './tablet.ts';
 

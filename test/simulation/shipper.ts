@@ -8,7 +8,7 @@ import type {
   ReplicatorState,
 } from '../../src/replication/replicator-core.ts';
 import { initialState } from '../../src/replication/replicator-core.ts';
-import type { SinkPosition } from '../../src/sinks/sink.ts';
+import type { SinkPosition } from '../../src/change/position.ts';
 import type { Process, SimStream, World } from './process.ts';
 import type { SinkAnswer } from './sink.ts';
 import type { Entry, Replica } from './tablet.ts';
@@ -79,14 +79,14 @@ export class Shipper {
   constructor(options: ShipperOptions) {
     this.#options = options;
     this.stream = options.stream;
-    this.state = initialState(options.start.opId);
+    this.state = initialState(options.start);
     this.#post({ kind: 'start' });
   }
 
   /** Where its log ends in a gap, or null where it does not. */
   get gapAfter(): number | null {
     const { log, read } = this.state;
-    return log.kind === 'failed' && log.fault.kind === 'gap' ? Number(read.index) : null;
+    return log.kind === 'failed' && log.fault.kind === 'gap' ? Number(read.opId.index) : null;
   }
 
   stop(): void {
@@ -116,7 +116,7 @@ export class Shipper {
       case 'open-log':
         if (!this.#options.world.rules.readsClosingLogs) this.#log = null; // it takes a while to close
         this.#later('open-log', () => {
-          this.#openLog(Number(effect.after.index));
+          this.#openLog(Number(effect.after.opId.index));
         });
         return;
       case 'close-log':
@@ -217,7 +217,7 @@ export class Shipper {
           world.invariants.opened(stream.sink, epoch, Number(position?.opId.index ?? 0n));
           if (opened.position && world.rules.reportsFound)
             this.#report({ position: opened.position, worthIndex: opened.position.opId.index });
-          this.#post({ kind: 'sink-opened', position: position?.opId ?? null });
+          this.#post({ kind: 'sink-opened', position });
         },
       });
     });
@@ -279,7 +279,8 @@ export class Shipper {
           log.at = last.index;
           this.#queue.push({ ops, upTo: last.opId });
           const hasRecords = ops.some(({ rows }) => rows > 0);
-          this.#post({ kind: 'log-read', upTo: last.opId, bytes: ops.length * BYTES_PER_OP, hasRecords });
+          const upTo = { ...this.#options.start, opId: last.opId };
+          this.#post({ kind: 'log-read', upTo, bytes: ops.length * BYTES_PER_OP, hasRecords });
         } else if (!replica.running) this.#post({ kind: 'log-gone' });
         else this.#post({ kind: 'log-failed', fault: GAP });
       },
@@ -300,7 +301,7 @@ export class Shipper {
     const { stream, start, world } = this.#options;
     const writer = this.#writer;
     if (!writer) throw new TypeError('a write without a writer');
-    const position: SinkPosition = { ...start, opId: reads.at(-1)?.upTo ?? this.state.acked };
+    const position: SinkPosition = { ...start, opId: reads.at(-1)?.upTo ?? this.state.acked.opId };
     const had = { position, worthIndex: this.#worthOf(reads) };
     if (world.rules.reportsWhenSent) this.#report(had);
     if (world.random.chance(world.encodingFailures)) {

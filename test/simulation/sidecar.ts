@@ -2,7 +2,7 @@ import type { OpId } from '../../src/kudu/opid.ts';
 import { furthestStart } from '../../src/replication/replica-keeper.ts';
 import type { Ending } from '../../src/replication/replicator-core.ts';
 import { shipsHere } from '../../src/replication/local-replica.ts';
-import type { SinkPosition } from '../../src/sinks/sink.ts';
+import type { SinkPosition } from '../../src/change/position.ts';
 import { Keeper } from './keeper.ts';
 import { Process, type SimStream, type World } from './process.ts';
 import { Shipper, type LastAcked } from './shipper.ts';

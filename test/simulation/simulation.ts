@@ -166,7 +166,7 @@ export class Simulation implements World {
         name: sidecar.process.name,
         acked: [...sidecar.shippers].map(({ stream, state }) => ({
           generation: stream.generation,
-          index: Number(state.acked.index),
+          index: Number(state.acked.opId.index),
         })),
         marked: this.#streams.map(({ generation }) => ({
           generation,
@@ -497,7 +497,7 @@ export class Simulation implements World {
 function describe({ process, shipping, keeper }: Sidecar): string {
   const ships = [...shipping.values()].map(
     ({ stream, state }: Shipper) =>
-      `${stream.generation} sink ${state.sink.kind}, log ${state.log.kind}, acked ${state.acked.index}`,
+      `${stream.generation} sink ${state.sink.kind}, log ${state.log.kind}, acked ${state.acked.opId.index}`,
   );
   return `${process.name} ships ${ships.join(', ') || 'nothing'}${keeper.state.caughtUp ? '' : ', is not caught up'}`;
 }

@@ -1,4 +1,4 @@
-import type { SinkPosition } from '../../src/sinks/sink.ts';
+import type { SinkPosition } from '../../src/change/position.ts';
 import type { Entry } from './tablet.ts';
 import type { Invariants } from './invariants.ts';
 import type { Random } from './random.ts';

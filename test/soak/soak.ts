@@ -47,7 +47,7 @@ export async function runSoak(options: SoakOptions): Promise<void> {
   try {
     await javaTool('create-table', { masters: cluster.masters, table: TABLE, shape: 'types' });
     await cluster.createStream(ONCE, [TABLE]);
-    await cluster.createStream(AT_LEAST, [TABLE], { delivery: 'at-least-once' });
+    await cluster.createStream(AT_LEAST, [TABLE], { sink: { delivery: 'at-least-once' } });
     using watch = await ReplicaWatch.open(cluster);
     const tabletIds = await watch.tabletIds(TABLE);
     await watch.waitUntilWhole(tabletIds);

@@ -49,6 +49,7 @@ export interface Comparison {
  *
  * - `c` sets all columns; `u` sets what it names, and a row that an UPSERT makes takes the defaults of the schema in
  *   force for the others; an UPSERT_IGNORE of a row that is there leaves its immutable columns alone; `d` removes.
+ * - `r`, a row of a copy, is the whole row.
  * - A row that was there before a column shows the column's read default; columns are told apart by id, so a rename
  *   moves nothing and a column dropped and added again is another one.
  *
@@ -63,6 +64,11 @@ export class TableFold {
   /** Row records by `kudu_op`, tombstones not counted. */
   readonly counts = new Map<string, number>();
   tombstones = 0;
+  /** Rows of copies: those that are there, and those that a repair found deleted. */
+  baseRows = 0;
+  baseDeletes = 0;
+  /** Of tablets as a whole: `<event> <tablet>`. */
+  readonly events: string[] = [];
   #records = 0;
   readonly #versions: Version[] = [];
   /** By partition and tablet (a consumer reads the partitions at its own pace): the place in #versions of the schema in force. */
@@ -71,6 +77,9 @@ export class TableFold {
   readonly #lanes = new Map<string, Lane>();
   /** Keys that were deleted keep their partition. */
   readonly #laneOfKey = new Map<string, number>();
+  readonly #tabletOfKey = new Map<string, string>();
+  /** Keys of copies: a row comes once in each. */
+  readonly #copied = new Set<string>();
 
   /** Row records so far: one for each applied row operation. */
   get records(): number {
@@ -95,7 +104,17 @@ export class TableFold {
 
   /** Takes a schema record from a topic of its own. */
   addSchema(value: Buffer): void {
-    this.#addVersion(asObject(parseLossless(value.toString())));
+    const json = asObject(parseLossless(value.toString()));
+    if (json.has('event')) this.events.push(`${json.get('event') as string} ${json.get('tablet_id') as string}`);
+    else this.#addVersion(json);
+  }
+
+  /** Takes away what went with tablets that were dropped. */
+  dropTablets(): void {
+    const dropped = new Set(
+      this.events.filter((event) => /^(range|table)-dropped /.test(event)).map((event) => event.split(' ')[1]!),
+    );
+    for (const [key, tablet] of this.#tabletOfKey) if (dropped.has(tablet)) this.#rows.delete(key);
   }
 
   /** Holds the image against a dump: a JSON object a row, values as in Spoor's records. Stops at `maxDifferences`. */
@@ -127,6 +146,11 @@ export class TableFold {
   }
 
   #push(record: FoldRecord, lane: number): void {
+    const ofCopy = /^([^/]+)\/base\.(\d+)$/.exec(record.position);
+    if (ofCopy) {
+      this.#pushCopied(record, ofCopy[1]!, BigInt(ofCopy[2]!), lane);
+      return;
+    }
     const position = /^([^/]+)\/(\d+)\.(\d+)\.(\d+)$/.exec(record.position);
     if (!position) throw new Error('the position is not <tablet_id>/<term>.<index>.<row>');
     const tablet = position[1]!;
@@ -155,6 +179,43 @@ export class TableFold {
     this.#records++;
   }
 
+  /** A row of a copy: behind all operations up to its cut, and before all others. */
+  #pushCopied({ value }: FoldRecord, tablet: string, time: bigint, lane: number): void {
+    const flow = `${lane} ${tablet}`;
+    if (value === null) {
+      this.tombstones++;
+      return;
+    }
+    const json = asObject(parseLossless(value.toString()));
+    const source = asObject(json.get('source'));
+    const isDelete = json.get('op') === 'd';
+    const [term, index] = [source.get('term') as bigint, source.get('index') as bigint];
+    const at = this.#lanes.get(flow) ?? { term: 0n, index: -1n, row: 0n, deleted: null };
+    if (index < at.index || term < at.term) throw new Error(`comes after ${at.term}.${at.index}.${at.row}`);
+    this.#lanes.set(flow, { term, index, row: LAST_ROW, deleted: null });
+    if (source.get('row') !== null || source.get('kudu_op') !== null || source.get('snapshot') !== true)
+      throw new Error('the source of a copied row has a row number or an operation, or is no snapshot');
+    if (source.get('hybrid_time') !== time.toString()) throw new Error('position and source differ');
+    const image = asObject(json.get(isDelete ? 'before' : 'after'));
+    const version = this.#versionFor(flow, [...image.keys()], 'COPY');
+    const keyText = keyOf(version, image);
+    const known = this.#laneOfKey.get(keyText);
+    if (known !== undefined && known !== lane) throw new Error(`the key was in partition ${known} before`);
+    this.#laneOfKey.set(keyText, lane);
+    this.#tabletOfKey.set(keyText, tablet);
+    const once = `${time} ${keyText}`;
+    if (this.#copied.has(once)) throw new Error('a row twice in one copy');
+    this.#copied.add(once);
+    if (isDelete) {
+      this.baseDeletes++;
+      this.#rows.delete(keyText);
+      return;
+    }
+    expect(json, 'r');
+    this.baseRows++;
+    this.#rows.set(keyText, valuesOf(version, image));
+  }
+
   #apply(key: Json, value: Json, tablet: string, lane: number): void {
     const source = asObject(value.get('source'));
     const kuduOp = source.get('kudu_op') as string;
@@ -168,6 +229,7 @@ export class TableFold {
     const known = this.#laneOfKey.get(keyText);
     if (known !== undefined && known !== lane) throw new Error(`the key was in partition ${known} before`);
     this.#laneOfKey.set(keyText, lane);
+    this.#tabletOfKey.set(keyText, tablet);
     this.#count(kuduOp);
 
     const row = this.#rows.get(keyText);
@@ -245,6 +307,9 @@ export class TableFold {
     this.counts.set(kuduOp, (this.counts.get(kuduOp) ?? 0) + 1);
   }
 }
+
+/** Behind every row of an operation. */
+const LAST_ROW = 1n << 62n;
 
 function checkSource(value: Json, at: { tablet: string; term: bigint; index: bigint; row: bigint }): void {
   const source = asObject(value.get('source'));

@@ -6,7 +6,7 @@ import type { TabletLocation } from '../../src/kudu/catalog.ts';
 import type { KuduClient } from '../../src/kudu/client.ts';
 import { formatOpId, type OpId } from '../../src/kudu/opid.ts';
 import { OpIdType } from '../../src/kudu/tserver-proxy.ts';
-import type { SinkPosition } from '../../src/sinks/sink.ts';
+import type { SinkPosition } from '../../src/change/position.ts';
 import { WalWatcher } from '../../src/wal/wal-watcher.ts';
 import { eventually } from './eventually.ts';
 import { TableFold } from './fold.ts';

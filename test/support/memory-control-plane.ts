@@ -1,12 +1,15 @@
 import type { OpId } from '../../src/kudu/opid.ts';
-import type { StreamDefinition } from '../../src/replication/stream.ts';
+import { changeDefinition, type StreamChange, type StreamDefinition } from '../../src/replication/stream.ts';
 import {
   StreamExistsError,
+  UnknownMemberError,
   type ControlPlane,
   type PartHealth,
+  type ResyncRequest,
   type SidecarView,
   type StreamView,
   type TabletView,
+  type UpdatedStream,
 } from '../../src/replication/views.ts';
 
 /** A control plane that keeps its streams in memory, for tests of the API in front of it. */
@@ -20,6 +23,8 @@ export class MemoryControlPlane implements ControlPlane {
   /** What every call throws from now on. */
   failure: Error | null = null;
   tablets: TabletView[] = [tabletView()];
+  readonly resyncs: ResyncRequest[] = [];
+  readonly heldForNow: string[] = [];
   heldLog: (tabletId: string, after: OpId) => AsyncIterable<Uint8Array> | null = () => null;
 
   createStream(definition: StreamDefinition): Promise<StreamView> {
@@ -30,6 +35,30 @@ export class MemoryControlPlane implements ControlPlane {
       this.#streams.set(definition.name, stream);
       return stream;
     });
+  }
+
+  updateStream(name: string, change: StreamChange): Promise<UpdatedStream> {
+    return this.#answer((): UpdatedStream => {
+      const known = this.#streams.get(name);
+      if (!known) return { kind: 'missing' };
+      const { createdAt, tablets, ...definition } = known;
+      const changed = changeDefinition(definition, change);
+      if (changed.kind !== 'ok') return changed;
+      const stream = { ...changed.definition, createdAt, tablets };
+      this.#streams.set(name, stream);
+      return { kind: 'ok', stream };
+    });
+  }
+
+  resyncStream(name: string, request: ResyncRequest): Promise<StreamView | null> {
+    for (const [i, table] of (request.tables ?? []).entries())
+      if (table === 'nope') throw new UnknownMemberError(`tables[${i}]`, `stream ${name} has no table ${table}`);
+    this.resyncs.push(request);
+    return this.#change(name, () => this.tablets.map((tablet) => ({ ...tablet, state: 'resync' })));
+  }
+
+  holdTablets(tabletIds: readonly string[]): Promise<void> {
+    return this.#answer(() => void this.heldForNow.push(...tabletIds));
   }
 
   listStreams(): Promise<readonly StreamView[]> {

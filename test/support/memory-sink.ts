@@ -1,5 +1,6 @@
 import type { SinkRecord } from '../../src/change/record.ts';
-import { SinkError, type Sink, type SinkPosition, type SinkTablet, type TabletWriter } from '../../src/sinks/sink.ts';
+import { SinkError, type Sink, type SinkTablet, type TabletWriter } from '../../src/sinks/sink.ts';
+import type { SinkPosition } from '../../src/change/position.ts';
 
 /** What outlives a sink: records and positions, as a broker keeps them. */
 export class MemoryStore {

@@ -6,7 +6,7 @@ import { compileJson } from '../../src/formats/json.ts';
 import { formatOpId, MIN_OPID, type OpId } from '../../src/kudu/opid.ts';
 import { TabletChanges } from '../../src/replication/tablet-changes.ts';
 import type { ChangeRead } from '../../src/replication/tablet-replicator.ts';
-import type { SinkPosition } from '../../src/sinks/sink.ts';
+import type { SinkPosition } from '../../src/change/position.ts';
 import { TabletLogReader } from '../../src/wal/log-reader.ts';
 import type { WalWatcher } from '../../src/wal/wal-watcher.ts';
 
@@ -100,10 +100,10 @@ export class ReplicaTail implements AsyncDisposable {
     }
   }
 
-  #note({ upTo, tableName, schemaVersion, rejectedRows }: ChangeRead): void {
-    this.upTo = upTo;
+  #note({ position, rejectedRows }: ChangeRead): void {
+    this.upTo = position.opId;
     this.rejectedRows += rejectedRows;
-    this.marks.push({ position: { opId: upTo, tableName, schemaVersion }, records: this.digests.length });
+    this.marks.push({ position, records: this.digests.length });
   }
 }
 

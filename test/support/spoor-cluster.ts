@@ -115,21 +115,26 @@ export class SpoorCluster implements AsyncDisposable {
     return answer;
   }
 
-  /** Makes a Kafka stream of the given tables into the topic `name`, beginning now. */
-  async createStream(name: string, tables: readonly string[], sink: object = {}): Promise<StreamView> {
-    const whole = {
+  /** Makes a Kafka stream of the given tables into the topic `name`, beginning now unless told otherwise. */
+  async createStream(
+    name: string,
+    tables: readonly string[],
+    more: { readonly start?: 'now' | 'snapshot'; readonly sink?: object; readonly copyRowsPerSecond?: number } = {},
+  ): Promise<StreamView> {
+    const sink = {
       type: 'kafka',
       topic: name,
       partitions: 3,
       replicationFactor: 1,
       schemaTopic: `${name}.schema`,
-      ...sink,
+      ...more.sink,
     };
     const { status, body } = await this.api<StreamView>('POST', '/v1/streams', {
       name,
       tables,
       start: 'now',
-      sink: whole,
+      ...more,
+      sink,
     });
     assert.equal(status, 201, JSON.stringify(body));
     return body;
@@ -205,6 +210,15 @@ export class SpoorCluster implements AsyncDisposable {
     assert.equal(fold.records, applied, 'records shipped and rows applied');
     const { differences } = fold.compare(await this.dump(table));
     assert.deepEqual(differences, []);
+  }
+
+  /** Fold equals table, however many records that takes; answers the fold. */
+  async foldIsTable(stream: string, table: string, options: { records?: number } = {}): Promise<TableFold> {
+    const fold = await this.fold(stream, options.records ?? 0, { quietMs: 2000 });
+    fold.dropTablets();
+    const { differences } = fold.compare(await this.dump(table));
+    assert.deepEqual(differences, []);
+    return fold;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

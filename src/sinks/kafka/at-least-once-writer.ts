@@ -1,5 +1,6 @@
 import type { SinkRecord } from '../../change/record.ts';
-import type { SinkPosition, TabletWriter } from '../sink.ts';
+import type { TabletWriter } from '../sink.ts';
+import { isAhead, type SinkPosition } from '../../change/position.ts';
 import { SinkError } from '../sink.ts';
 import { InFlight } from './in-flight.ts';
 import { toSinkError } from './kafka-error.ts';
@@ -133,8 +134,4 @@ export class AtLeastOnceWriter implements TabletWriter {
 /** Whether no other producer can have come between the two. */
 function follows(now: ProducerIdentity, before: ProducerIdentity): boolean {
   return now.producerId === before.producerId && now.epoch === before.epoch + 1;
-}
-
-function isAhead(position: SinkPosition, other: SinkPosition | null): boolean {
-  return other === null || position.opId.index > other.opId.index;
 }

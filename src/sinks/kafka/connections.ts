@@ -7,7 +7,7 @@ import createSocketFactory from 'kafkajs/src/network/socketFactory.js';
 import type { ISocketFactory, KafkaConfig, Logger as KafkajsLogger } from 'kafkajs';
 import type { Logger } from '../../util/logger.ts';
 import { SinkError } from '../sink.ts';
-import { waitFor } from './wait.ts';
+import { waitFor } from '../../util/wait-for.ts';
 import type { Api } from './wire/apis.ts';
 
 export interface ConnectionOptions {

@@ -1,5 +1,6 @@
 import type { SinkRecord } from '../../change/record.ts';
-import type { SinkPosition, TabletWriter } from '../sink.ts';
+import type { TabletWriter } from '../sink.ts';
+import type { SinkPosition } from '../../change/position.ts';
 import { encodePosition } from './position.ts';
 import type { StreamContext, TabletProducer } from './tablet-producer.ts';
 import { Transaction } from './transaction.ts';

@@ -1,6 +1,7 @@
 import type { ISocketFactory, KafkaConfig } from 'kafkajs';
 import type { Logger } from '../../util/logger.ts';
-import { SinkError, type Sink, type SinkPosition, type SinkTablet, type TabletWriter } from '../sink.ts';
+import { SinkError, type Sink, type SinkTablet, type TabletWriter } from '../sink.ts';
+import type { SinkPosition } from '../../change/position.ts';
 import { AtLeastOnceWriter, type AckedPosition } from './at-least-once-writer.ts';
 import { KafkaCluster } from './cluster.ts';
 import { ExactlyOnceWriter } from './exactly-once-writer.ts';

@@ -1,19 +1,13 @@
 import { z } from 'zod';
-import type { SinkPosition } from '../sink.ts';
+import { isAhead, positionJson, positionToJson, type SinkPosition } from '../../change/position.ts';
 import type { OffsetEntry } from './wire/apis.ts';
 
 /**
- * A position as it lies in a consumer group's offsets: the offset is the apply OpId's index, the rest is metadata.
- * Brokers allow 4096 bytes of metadata by default (offset.metadata.max.bytes); Kudu's names end at 256.
+ * A position as it lies in a consumer group's offsets: the offset is the apply OpId's index, all of it is metadata.
+ * Brokers allow 4096 bytes of metadata by default (offset.metadata.max.bytes); Kudu's names end at 256, and of the keys
+ * that a copy goes on from none is kept that is long (replication/copy-source.ts).
  */
-const Metadata = z.object({
-  spoor: z.literal(1),
-  generation: z.string(),
-  term: z.string().regex(/^\d{1,19}$/),
-  index: z.string().regex(/^\d{1,19}$/),
-  table: z.string(),
-  schema_version: z.int().nonnegative(),
-});
+const Owner = z.object({ spoor: z.literal(1), generation: z.string() });
 
 /** The consumer group whose offsets hold a tablet's position; the transactional id of its producer has the same text. */
 export function positionGroup(streamName: string, tabletId: string): string {
@@ -22,14 +16,8 @@ export function positionGroup(streamName: string, tabletId: string): string {
 
 /** The same position once for each topic that carries it, always in partition 0. */
 export function encodePosition(position: SinkPosition, generation: string, topics: readonly string[]): OffsetEntry[] {
-  const metadata = JSON.stringify({
-    spoor: 1,
-    generation,
-    term: position.opId.term.toString(),
-    index: position.opId.index.toString(),
-    table: position.tableName,
-    schema_version: position.schemaVersion,
-  } satisfies z.infer<typeof Metadata>);
+  const owner = { spoor: 1, generation } satisfies z.input<typeof Owner>;
+  const metadata = JSON.stringify({ ...owner, ...positionToJson(position) });
   return topics.map((topic) => ({ topic, partition: 0, offset: position.opId.index, metadata }));
 }
 
@@ -46,13 +34,12 @@ export function decodePosition(
   let furthest: SinkPosition | null = null;
   for (const { topic, offset, metadata } of offsets) {
     if (offset < 0n) continue; // nothing committed there
-    const parsed = Metadata.safeParse(parseJson(metadata));
-    if (!parsed.success || parsed.data.index !== offset.toString())
+    const json = parseJson(metadata);
+    const owner = Owner.safeParse(json);
+    const position = positionJson.safeParse(json);
+    if (!owner.success || !position.success || position.data.opId.index !== offset)
       throw new RangeError(`the offset ${offset} on topic ${topic} was not written by Spoor`);
-    if (parsed.data.generation !== generation) continue;
-    const opId = { term: BigInt(parsed.data.term), index: offset };
-    if (furthest === null || opId.index > furthest.opId.index)
-      furthest = { opId, tableName: parsed.data.table, schemaVersion: parsed.data.schema_version };
+    if (owner.data.generation === generation && isAhead(position.data, furthest)) furthest = position.data;
   }
   return furthest;
 }

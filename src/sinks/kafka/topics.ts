@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from '../../util/logger.ts';
 import { SinkError } from '../sink.ts';
 import type { KafkaCluster, Topic } from './cluster.ts';
-import { waitFor } from './wait.ts';
+import { waitFor } from '../../util/wait-for.ts';
 
 export interface TopicOptions {
   readonly createTopics: boolean;

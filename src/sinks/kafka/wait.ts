@@ -1,27 +1,5 @@
-import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KafkaCodeError } from './wire/error-codes.ts';
-
-/** Resolves as `work` does, or rejects at once with the signal's reason; what `work` does later is then nobody's concern. */
-export async function waitFor<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  if (signal.aborted) {
-    work.catch(() => undefined);
-    throw asError(signal.reason);
-  }
-  setMaxListeners(0, signal); // 200 tablets may wait on one
-  let stop: () => void;
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => {
-      reject(asError(signal.reason));
-    };
-    signal.addEventListener('abort', stop, { once: true });
-  });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener('abort', stop!);
-  }
-}
 
 export interface Patience {
   /** With which answers of a broker. */
@@ -48,8 +26,4 @@ export async function whileSettling<T>(attempt: () => Promise<T>, patience: Pati
     }
     await sleep(pauseMs, undefined, { signal });
   }
-}
-
-function asError(reason: unknown): Error {
-  return reason instanceof Error ? reason : new Error(String(reason));
 }

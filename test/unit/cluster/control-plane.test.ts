@@ -36,11 +36,13 @@ describe('the control plane', () => {
   let shipped: TabletView[];
   let held: Map<string, readonly HeldGeneration[]>;
   let plane: RunningControlPlane;
+  let heldForNow: string[];
 
   beforeEach(async () => {
     pokes = 0;
     shipped = [tabletView({ tabletId: 't1' })];
     held = new Map();
+    heldForNow = [];
     const store = new StreamStore(new MemorySystemTable(STREAM_COLUMNS, 2));
     const self = { id: 'self', http: '127.0.0.1:8100', tserver: 'a:7050', tserverUuid: 'self', version: '' };
     const registry = new SidecarRegistry(new MemorySystemTable(SIDECAR_COLUMNS, 1), self, keepingLogger());
@@ -59,7 +61,8 @@ describe('the control plane', () => {
             ['t3', ['elsewhere']],
           ]),
         ),
-      joinedTables: (stream, s) => store.joinedTables(stream, s),
+      holdHere: (tabletIds) => heldForNow.push(...tabletIds),
+      joinedTables: async (stream, s) => (await store.details(stream, s)).joined,
       catalog,
       systemTablePrefix: 'spoor.',
       token: null,
@@ -70,7 +73,13 @@ describe('the control plane', () => {
       registry,
       catalog,
       cluster,
-      peers: { poke: () => pokes++, views: () => shipped, sinks: () => [], kuduTrouble: null },
+      peers: {
+        poke: () => pokes++,
+        views: () => shipped,
+        sinks: () => [],
+        kuduTrouble: null,
+        holdForNow: (tabletIds) => heldForNow.push(...tabletIds),
+      },
       endsOf: () => Promise.resolve(new Map()),
       checkWal: () => Promise.resolve(),
       heldLog: (tabletId) => held.get(tabletId) ?? null,

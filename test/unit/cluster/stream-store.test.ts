@@ -4,7 +4,7 @@ import { STREAM_COLUMNS, StreamStore } from '../../../src/cluster/stream-store.t
 import type { StoredStream } from '../../../src/replication/stored-stream.ts';
 import { parseStreamDefinition, type StreamDefinition } from '../../../src/replication/stream.ts';
 import { StreamExistsError } from '../../../src/replication/views.ts';
-import type { SinkPosition } from '../../../src/sinks/sink.ts';
+import type { SinkPosition } from '../../../src/change/position.ts';
 import { MemorySystemTable } from '../../support/memory-system-table.ts';
 
 const signal = AbortSignal.timeout(60_000);
@@ -35,8 +35,11 @@ describe('the stream store', () => {
     assert.deepEqual(await store.list(signal), [made]);
     assert.deepEqual(await store.get('orders', signal), made);
     assert.equal(await store.get('order', signal), null);
-    assert.deepEqual(await store.starts(made, signal), new Map([['t1', START]]));
-    assert.deepEqual(await store.joinedTables(made, signal), new Map([['aa', { speakerTabletId: 't1' }]]));
+    assert.deepEqual(await store.details(made, signal), {
+      starts: new Map([['t1', START]]),
+      joined: new Map([['aa', { speakerTabletId: 't1' }]]),
+      resyncs: new Map(),
+    });
     await assert.rejects(create(), StreamExistsError);
     assert.deepEqual(items().sort(), ['orders definition', 'orders start', 'orders table']);
   });
@@ -120,7 +123,8 @@ describe('the stream store', () => {
     assert.equal(await store.delete('orders', signal), true);
     assert.ok(made);
     assert.equal((await scan({ item: 'paused' })).length, 1);
-    assert.deepEqual(await store.starts(made, signal), new Map([['t1', START]]));
-    assert.deepEqual((await store.joinedTables(made, signal)).size, 1);
+    const { starts, joined } = await store.details(made, signal);
+    assert.deepEqual(starts, new Map([['t1', START]]));
+    assert.deepEqual(joined.size, 1);
   });
 });

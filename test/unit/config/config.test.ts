@@ -68,6 +68,7 @@ describe('loadConfig', () => {
       http: { listen: { host: '127.0.0.1', port: 8100 }, advertise: null, token: null },
       systemTables: { prefix: 'spoor.', replicas: 3 },
       markerIntervalMs: 1000,
+      gapRepair: 'auto',
       nice: 10,
       logLevel: 'info',
     });
@@ -95,6 +96,7 @@ describe('loadConfig', () => {
       SPOOR_SYSTEM_TABLE_PREFIX: 'cdc.',
       SPOOR_SYSTEM_TABLE_REPLICAS: '1',
       SPOOR_MARKER_INTERVAL_MS: '250',
+      SPOOR_GAP_REPAIR: 'manual',
       SPOOR_NICE: '0',
       SPOOR_HOLD_MAX_BYTES: '10737418240',
       SPOOR_HOLD_MAX_AGE_S: '86400',
@@ -115,6 +117,7 @@ describe('loadConfig', () => {
       http: { listen: { host: '0.0.0.0', port: 0 }, advertise: 'node-1:8100', token: 't0ken' },
       systemTables: { prefix: 'cdc.', replicas: 1 },
       markerIntervalMs: 250,
+      gapRepair: 'manual',
       nice: 0,
       logLevel: 'debug',
     });
@@ -186,6 +189,7 @@ describe('loadConfig', () => {
       { name: 'SPOOR_HOLD_MAX_BYTES', given: '1e9', allowed: 'a whole number of bytes, 0 for no limit' },
       { name: 'SPOOR_HOLD_MAX_BYTES', given: '9007199254740993', allowed: 'a whole number of bytes, 0 for no limit' },
       { name: 'SPOOR_HOLD_MAX_AGE_S', given: '1.5', allowed: 'a whole number of seconds, 0 for no limit' },
+      { name: 'SPOOR_GAP_REPAIR', given: 'yes', allowed: 'auto or manual' },
       { name: 'SPOOR_NICE', given: '20', allowed: 'a whole number from 0 to 19' },
       { name: 'SPOOR_NICE', given: '-5', allowed: 'a whole number from 0 to 19' },
       { name: 'SPOOR_LOG_LEVEL', given: 'verbose', allowed: 'trace, debug, info, warn, error, fatal or silent' },

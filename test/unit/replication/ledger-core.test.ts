@@ -10,7 +10,7 @@ import type {
   LedgerStream,
 } from '../../../src/replication/ledger-core.ts';
 import { EMPTY_LEDGER, markedPosition, safeIndex, stepLedger } from '../../../src/replication/ledger-core.ts';
-import type { SinkPosition } from '../../../src/sinks/sink.ts';
+import type { SinkPosition } from '../../../src/change/position.ts';
 
 const LIMITS: LedgerLimits = { markerIntervalMs: 1000, retryBaseMs: 100, retryCapMs: 1000 };
 const SINK = 'kafka:one';

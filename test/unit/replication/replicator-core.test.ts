@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import type { OpId } from '../../../src/kudu/opid.ts';
 import { MIN_OPID } from '../../../src/kudu/opid.ts';
 import type {
   Fault,
@@ -11,6 +10,7 @@ import type {
   ReplicatorState,
 } from '../../../src/replication/replicator-core.ts';
 import { initialState, step } from '../../../src/replication/replicator-core.ts';
+import type { SinkPosition } from '../../../src/change/position.ts';
 
 const LIMITS: ReplicatorLimits = {
   maxBatchBytes: 300,
@@ -22,7 +22,12 @@ const LIMITS: ReplicatorLimits = {
   retryBaseMs: 100,
   retryCapMs: 1000,
 };
-const op = (index: number): OpId => ({ term: 1n, index: BigInt(index) });
+const op = (index: number): SinkPosition => ({
+  opId: { term: 1n, index: BigInt(index) },
+  tableName: 't',
+  schemaVersion: 0,
+});
+const START: SinkPosition = { ...op(0), opId: MIN_OPID };
 const RETRY: Fault = { code: 'SINK', message: 'broker away', kind: 'retry' };
 const GAP: Fault = { code: 'SPOOR_WAL_GAP', message: 'gone', kind: 'gap' };
 
@@ -30,7 +35,7 @@ const GAP: Fault = { code: 'SPOOR_WAL_GAP', message: 'gone', kind: 'gap' };
 class Player {
   state: ReplicatorState;
   nowMs = 1_000_000;
-  constructor(start: OpId = MIN_OPID) {
+  constructor(start: SinkPosition = START) {
     this.state = initialState(start);
   }
   play(...events: ReplicatorEvent[]): ReplicatorEffect[] {
@@ -58,10 +63,14 @@ describe('replicator core', () => {
   it('fences the sink before it opens the log, and starts after the higher of start and stored position', () => {
     const p = new Player(op(5));
     assert.deepEqual(kinds(p.play({ kind: 'start' })), ['open-sink']);
-    assert.deepEqual(p.play({ kind: 'sink-opened', position: op(9) }), [{ kind: 'open-log', after: op(9) }]);
+    assert.deepEqual(p.play({ kind: 'sink-opened', position: op(9) }), [
+      { kind: 'open-log', after: op(9), repairs: false },
+    ]);
     const q = new Player(op(5));
     q.play({ kind: 'start' });
-    assert.deepEqual(q.play({ kind: 'sink-opened', position: op(3) }), [{ kind: 'open-log', after: op(5) }]);
+    assert.deepEqual(q.play({ kind: 'sink-opened', position: op(3) }), [
+      { kind: 'open-log', after: op(5), repairs: false },
+    ]);
   });
 
   it('writes a lone row at once and spaces the writes of a steady trickle', () => {
@@ -138,7 +147,7 @@ describe('replicator core', () => {
     p.play(read(4), { kind: 'sink-failed', fault: RETRY }, { kind: 'sink-retry-due' });
     assert.deepEqual(p.play({ kind: 'sink-opened', position: op(2) }), [
       { kind: 'drop-queue', count: 1 },
-      { kind: 'open-log', after: op(2) },
+      { kind: 'open-log', after: op(2), repairs: false },
     ]);
   });
 
@@ -158,7 +167,7 @@ describe('replicator core', () => {
     q.play({ kind: 'start' });
     assert.deepEqual(
       q.play({ kind: 'sink-opened', position: op(3) }),
-      [{ kind: 'open-log', after: op(5) }],
+      [{ kind: 'open-log', after: op(5), repairs: false }],
       'a marker may know better than a sink that is opened for the first time',
     );
   });
@@ -180,7 +189,7 @@ describe('replicator core', () => {
     p.play(read(1));
     assert.deepEqual(kinds(p.play({ kind: 'log-failed', fault: RETRY })), ['retry-log-in']);
     assert.deepEqual(p.play({ kind: 'log-failed', fault: RETRY }), [], 'a write found the same: it is due already');
-    assert.deepEqual(p.play({ kind: 'log-retry-due' }), [{ kind: 'open-log', after: op(1) }]);
+    assert.deepEqual(p.play({ kind: 'log-retry-due' }), [{ kind: 'open-log', after: op(1), repairs: false }]);
     assert.deepEqual(p.play({ kind: 'log-retry-due' }), []);
     assert.deepEqual(kinds(p.play({ kind: 'log-opened' })), ['read-log']);
   });
@@ -191,7 +200,7 @@ describe('replicator core', () => {
       p.play(read(4), { kind: 'log-failed', fault: RETRY }, { kind: 'log-retry-due' });
       p.play({ kind: 'sink-failed', fault: RETRY }, { kind: 'sink-retry-due' });
       assert.deepEqual(p.play({ kind: 'sink-opened', position: op(2) }), [{ kind: 'drop-queue', count: 1 }]);
-      assert.deepEqual(p.play(answer), [{ kind: 'open-log', after: op(2) }]);
+      assert.deepEqual(p.play(answer), [{ kind: 'open-log', after: op(2), repairs: false }]);
       assert.deepEqual(kinds(p.play({ kind: 'log-opened' })), ['read-log']);
     }
   });
@@ -201,7 +210,7 @@ describe('replicator core', () => {
     p.play(read(3));
     const failed = p.play({ kind: 'log-failed', fault: GAP });
     assert.ok(kinds(failed).includes('close-log'), 'its files take room');
-    assert.deepEqual(p.play({ kind: 'log-filled' }), [{ kind: 'open-log', after: op(3) }]);
+    assert.deepEqual(p.play({ kind: 'log-filled' }), [{ kind: 'open-log', after: op(3), repairs: false }]);
     p.play({ kind: 'log-opened' });
     assert.deepEqual(p.state.log, { kind: 'open', reading: true });
     assert.deepEqual(p.play({ kind: 'log-filled' }), [], 'late');
@@ -276,8 +285,8 @@ function playOut(lastIndex: number, choose: () => number, options: { crashes: bo
     const post = (event: ReplicatorEvent): void => {
       p.nowMs += choose() % 30;
       for (const effect of p.play(event)) perform(effect);
-      assert.ok(p.state.acked.index <= p.state.read.index, 'acked <= read');
-      assert.ok(p.state.acked.index <= BigInt(delivered.length), 'acked <= delivered');
+      assert.ok(p.state.acked.opId.index <= p.state.read.opId.index, 'acked <= read');
+      assert.ok(p.state.acked.opId.index <= BigInt(delivered.length), 'acked <= delivered');
     };
     const perform = (effect: ReplicatorEffect): void => {
       switch (effect.kind) {
@@ -291,7 +300,7 @@ function playOut(lastIndex: number, choose: () => number, options: { crashes: bo
         case 'open-log':
           outstanding.push(() => {
             if (fails()) return { kind: 'log-failed', fault: RETRY };
-            logAt = Number(effect.after.index);
+            logAt = Number(effect.after.opId.index);
             return { kind: 'log-opened' };
           });
           return;

@@ -2,15 +2,20 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Catalog, type CatalogTable } from '../../../src/replication/catalog.ts';
 import { StreamMembers } from '../../../src/replication/stream-members.ts';
-import type { JoinedTable, StoredStream, StreamSource } from '../../../src/replication/stored-stream.ts';
+import type { JoinedTable, StoredStream, StreamDetails, StreamSource } from '../../../src/replication/stored-stream.ts';
 import { parseStreamDefinition } from '../../../src/replication/stream.ts';
-import type { SinkPosition } from '../../../src/sinks/sink.ts';
 import { refusingSink } from '../../../src/sinks/refusing-sink.ts';
 
 function streamOf(name: string, tables: readonly string[]): StoredStream {
   const parsed = parseStreamDefinition({ name, tables, start: 'now', sink: { type: 'kafka', topic: name } });
   assert.ok(parsed.kind === 'ok');
-  return { definition: parsed.definition, generation: name, createdAt: '2026-01-01T00:00:00.000Z', paused: false };
+  return {
+    definition: parsed.definition,
+    generation: name,
+    createdAt: '2026-01-01T00:00:00.000Z',
+    revision: '',
+    paused: false,
+  };
 }
 
 const table = (name: string): CatalogTable => ({
@@ -28,11 +33,8 @@ class Source implements StreamSource {
   list(): Promise<readonly StoredStream[]> {
     return Promise.resolve([]);
   }
-  starts(): Promise<ReadonlyMap<string, SinkPosition>> {
-    return Promise.resolve(new Map());
-  }
-  joinedTables(_: StoredStream, signal: AbortSignal): Promise<ReadonlyMap<string, JoinedTable>> {
-    return this.#answer(() => new Map(this.#joined), signal);
+  details(_: StoredStream, signal: AbortSignal): Promise<StreamDetails> {
+    return this.#answer(() => ({ starts: new Map(), joined: new Map(this.#joined), resyncs: new Map() }), signal);
   }
   joinTable(_: StoredStream, { tableId }: CatalogTable, signal: AbortSignal): Promise<JoinedTable> {
     return this.#answer(() => {

@@ -42,11 +42,11 @@ describe('parseStreamDefinition', () => {
     });
   });
 
-  it("takes the contract's example, but for the start that is not served yet", () => {
+  it("takes the contract's example", () => {
     const example = {
       name: 'orders',
       tables: ['shop.orders', 'shop.item*'],
-      start: 'now',
+      start: 'snapshot',
       sink: {
         type: 'kafka',
         topic: 'cdc.{table}',
@@ -62,10 +62,9 @@ describe('parseStreamDefinition', () => {
     const parsed = parseStreamDefinition(example);
     assert.ok(parsed.kind === 'ok');
     assert.deepEqual({ ...parsed.definition, sink: { ...example.sink } }, example);
-    assert.deepEqual(faultsOf({ ...example, start: 'snapshot' }), {
-      kind: 'unsupported',
-      faults: [['start', '"snapshot" is not supported yet by this version; use "now"']],
-    });
+    const { start, ...withoutStart } = example;
+    const byDefault = parseStreamDefinition(withoutStart);
+    assert.equal(byDefault.kind === 'ok' && byDefault.definition.start, start);
   });
 
   it('gives back what it gave out: a stored definition is read again', () => {
@@ -75,7 +74,6 @@ describe('parseStreamDefinition', () => {
   });
 
   const NOT_YET = [
-    { what: 'start left out, which means snapshot', body: { ...MINIMAL, start: undefined }, path: 'start' },
     {
       what: 'redis, whatever its options',
       body: { ...MINIMAL, sink: { type: 'redis', key: '{table}', url: 5 } },
@@ -97,12 +95,12 @@ describe('parseStreamDefinition', () => {
     });
 
   it('lists all that it does not serve, and calls the body wrong when anything is', () => {
-    const body = { ...MINIMAL, start: 'snapshot', images: 'full', sink: { type: 'redis' }, format: { type: 'avro' } };
+    const body = { ...MINIMAL, images: 'full', sink: { type: 'redis' }, format: { type: 'avro' } };
     const all = faultsOf(body);
     assert.equal(all.kind, 'unsupported');
     assert.deepEqual(
       all.faults.map(([path]) => path),
-      ['start', 'sink.type', 'format.type', 'images'],
+      ['sink.type', 'format.type', 'images'],
     );
     assert.equal(faultsOf({ ...body, name: '' }).kind, 'invalid');
   });
@@ -117,7 +115,6 @@ describe('parseStreamDefinition', () => {
       faults: [
         ['name', /required/],
         ['tables', /required/],
-        ['start', /not supported/],
         ['sink', /required/],
       ],
     },

@@ -72,6 +72,7 @@ async function readAll(changes: TabletChanges): Promise<ChangeRead[]> {
 function describeChange(change: Change): string {
   if (change.kind === 'schema')
     return `${formatOpId(change.opId)} schema v${change.version} ${change.before?.tableName ?? '-'} > ${change.after.tableName}`;
+  if (change.kind === 'event') return `${formatOpId(change.opId)} ${change.event}`;
   const columns = change.schema.columns.map(({ name }) => name).join();
   return `${formatOpId(change.opId)} rows ${columns} ${change.rowCount} ${change.tablet.tableName}`;
 }
@@ -89,16 +90,14 @@ describe('TabletChanges', () => {
       {
         kind: 'changes',
         changes: [],
-        upTo: opId(1, 2),
+        position: { opId: opId(1, 2), tableName: 'shop.orders', schemaVersion: 0, time: timeOf(opId(1, 2)) },
         hybridTime: timeOf(opId(1, 2)),
-        tableName: 'shop.orders',
-        schemaVersion: 0,
         rejectedRows: 0,
         onlyMarkers: false,
         bytes: 0,
       },
     );
-    assert.deepEqual([second!.changes, formatOpId(second!.upTo)], [[], '2.3']);
+    assert.deepEqual([second!.changes, formatOpId(second!.position.opId)], [[], '2.3']);
     assert.equal(rest.length, 0);
   });
 
@@ -122,7 +121,7 @@ describe('TabletChanges', () => {
   it('passes over a write without rows: a marker', async () => {
     const marker = [write(opId(1, 1), V0, []), commitWrite(opId(1, 1), [])];
     const [read] = await readAll(open([segment(), entries(...marker)]));
-    assert.deepEqual([read!.changes, formatOpId(read!.upTo)], [[], '1.1']);
+    assert.deepEqual([read!.changes, formatOpId(read!.position.opId)], [[], '1.1']);
   });
 
   it('passes over an extension among rows, whatever schema its request has, and one that never committed', async () => {
@@ -161,7 +160,8 @@ describe('TabletChanges', () => {
       '1.4 schema v2 shop.orders > shop.new',
       '1.5 rows k,renamed,b 1 shop.new',
     ]);
-    assert.deepEqual([reads.at(-1)!.tableName, reads.at(-1)!.schemaVersion], ['shop.new', 2]);
+    const { tableName, schemaVersion } = reads.at(-1)!.position;
+    assert.deepEqual([tableName, schemaVersion], ['shop.new', 2]);
   });
 
   it('takes only ALTERs that succeeded and whose version rises (kudu-facts 5.3)', async () => {
@@ -278,7 +278,7 @@ describe('TabletChanges', () => {
     ] as const) {
       const changes = open([segment(), entries(...log), entries(...insert(1, 5))]);
       const [first] = [(await changes.next()) as ChangeRead];
-      assert.equal(first.upTo.index, 2n);
+      assert.equal(first.position.opId.index, 2n);
       await fails(code, changes.next());
       await fails(code, changes.next());
     }

@@ -111,6 +111,7 @@ describe('ReplicateEntry', () => {
       rows: Buffer.alloc(0),
       indirect: Buffer.alloc(0),
       txnId: null,
+      isCommitWait: false,
       autoIncrementCounter: null,
     });
   });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { decodePosition, encodePosition, positionGroup } from '../../../../src/sinks/kafka/position.ts';
-import type { SinkPosition } from '../../../../src/sinks/sink.ts';
+import type { SinkPosition } from '../../../../src/change/position.ts';
 
 const at = (index: bigint, tableName = 'shop.orders'): SinkPosition => ({
   opId: { term: 7n, index },

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { waitFor, whileSettling } from '../../../../src/sinks/kafka/wait.ts';
+import { whileSettling } from '../../../../src/sinks/kafka/wait.ts';
+import { waitFor } from '../../../../src/util/wait-for.ts';
 import { KafkaCodeError } from '../../../../src/sinks/kafka/wire/error-codes.ts';
 
 const CONCURRENT_TRANSACTIONS = 51;

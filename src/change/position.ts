@@ -1,0 +1,128 @@
+import * as z from 'zod';
+import type { HybridTime } from '../kudu/hybrid-time.ts';
+import { formatOpId, parseOpId, type OpId } from '../kudu/opid.ts';
+
+/**
+ * How far a tablet's stream has come. It travels with the records: a sink that can commit both at once
+ * (Kafka's transactions) makes delivery exact.
+ */
+export interface SinkPosition {
+  /** The apply OpId: every committed operation up to and including it is in the sink once this is durable. */
+  readonly opId: OpId;
+  /** What the log alone cannot tell a reader who starts at `opId`: the table's name and schema version there. */
+  readonly tableName: string;
+  readonly schemaVersion: number;
+  /** No operation after `opId` has this time or a lower one; absent where none was read yet. */
+  readonly time?: HybridTime;
+  /** A copy of the tablet's rows that the stream owes: `wanted`, not begun; absent, none. */
+  readonly copy?: 'wanted' | CopyProgress;
+  /** The resync that was last begun here, by its id. */
+  readonly resync?: string;
+}
+
+/**
+ * A copy of a tablet's rows that is under way. Its cut is an operation of the tablet's own log (an apply marker): the
+ * rows at that operation's time are exactly what the operations before it made (kudu-facts 0.5).
+ *
+ * While the position's index is the cut's, `rows` of them are in the sink. A position that has gone on behind the cut
+ * says that the copy was given up: another is owed, with a cut of its own.
+ */
+export interface CopyProgress {
+  /** Index of the cut. */
+  readonly cut: bigint;
+  /** Time of the cut: the rows are read as they were then. */
+  readonly at: HybridTime;
+  /** A repair: only what changed from this time on, deletes included; absent in a copy of all rows. */
+  readonly since?: HybridTime;
+  /** How many rows are in the sink. */
+  readonly rows: number;
+  /** Where the scan goes on, and how many rows lie before that: an encoded primary key. Absent: from the first row. */
+  readonly key?: { readonly after: Buffer; readonly rows: number };
+  /** Rows that the sink has from before, and the copy has not, are gone: at its end an event says so. */
+  readonly replaces?: true;
+  /** COMMIT_WAIT operations before the cut may be stamped behind it: the log after this operation is read again. */
+  readonly replayAfter?: OpId;
+}
+
+/** Orders the positions of one tablet's stream: by index, and at a cut by what of the copy is there. */
+export function comparePositions(a: SinkPosition, b: SinkPosition): number {
+  if (a.opId.index !== b.opId.index) return a.opId.index < b.opId.index ? -1 : 1;
+  return copyRank(a) - copyRank(b);
+}
+
+/** Whether `position` is further than `other`; null is none. */
+export function isAhead(position: SinkPosition, other: SinkPosition | null): boolean {
+  return other === null || comparePositions(position, other) > 0;
+}
+
+function copyRank({ copy }: SinkPosition): number {
+  if (copy === undefined) return Number.MAX_SAFE_INTEGER;
+  return copy === 'wanted' ? -1 : copy.rows;
+}
+
+const opId = z
+  .string()
+  .regex(/^\d{1,19}\.\d{1,19}$/)
+  .transform(parseOpId);
+const time = z
+  .string()
+  .regex(/^\d{1,20}$/)
+  .transform(BigInt);
+const count = z.int().nonnegative();
+const bytes = z.base64().transform((text) => Buffer.from(text, 'base64'));
+
+/** A position as JSON, in Kafka's offsets, in apply markers and in Spoor's own tables. */
+export const positionJson = z
+  .object({
+    op: opId,
+    table: z.string(),
+    schema: count,
+    time: time.exactOptional(),
+    copy: z
+      .union([
+        z.literal('wanted'),
+        z.object({
+          cut: time,
+          at: time,
+          since: time.exactOptional(),
+          rows: count,
+          replaces: z.literal(true).exactOptional(),
+          key: z.object({ after: bytes, rows: count }).exactOptional(),
+          replay: opId.exactOptional(),
+        }),
+      ])
+      .exactOptional(),
+    resync: z.string().exactOptional(),
+  })
+  .transform(({ op, table, schema, copy, ...rest }): SinkPosition => {
+    const position = { opId: op, tableName: table, schemaVersion: schema, ...rest };
+    if (copy === undefined || copy === 'wanted') return copy === undefined ? position : { ...position, copy };
+    const { replay, ...progress } = copy;
+    return { ...position, copy: { ...progress, ...(replay && { replayAfter: replay }) } };
+  });
+export type PositionJson = z.input<typeof positionJson>;
+
+/** What {@link positionJson} reads. */
+export function positionToJson(position: SinkPosition): PositionJson {
+  const { opId: op, tableName, schemaVersion, copy, resync } = position;
+  return {
+    op: formatOpId(op),
+    table: tableName,
+    schema: schemaVersion,
+    ...(position.time !== undefined && { time: position.time.toString() }),
+    ...(copy !== undefined && { copy: copy === 'wanted' ? copy : copyToJson(copy) }),
+    ...(resync !== undefined && { resync }),
+  };
+}
+
+function copyToJson({ cut, at, since, rows, key, replaces, replayAfter }: CopyProgress) {
+  return {
+    cut: cut.toString(),
+    at: at.toString(),
+    ...(since !== undefined && { since: since.toString() }),
+    rows,
+    ...(replaces && { replaces }),
+    ...(key && { key: { after: key.after.toString('base64'), rows: key.rows } }),
+    ...(replayAfter && { replay: formatOpId(replayAfter) }),
+  };
+}

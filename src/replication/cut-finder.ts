@@ -1,0 +1,82 @@
+import type { HybridTime } from '../kudu/hybrid-time.ts';
+import type { OpId } from '../kudu/opid.ts';
+import { waitFor } from '../util/wait-for.ts';
+
+/** An operation that may be the cut of a copy, as a replica's log shows it. */
+export interface FoundCut {
+  readonly opId: OpId;
+  /**
+   * Operations before it may be stamped at or after its time (COMMIT_WAIT, kudu-facts 5.9), and rows that are read at
+   * that time lack them: from behind this operation on the log is to be read again. Null: there are none.
+   */
+  readonly replayAfter: OpId | null;
+  /** Highest schema version that an ALTER before it names, whatever became of that ALTER. */
+  readonly schemaVersion: number;
+}
+
+/** What of a REPLICATE is looked at. */
+export interface Proposal {
+  readonly opId: OpId;
+  readonly hybridTime: HybridTime;
+}
+
+/** How far ahead of a server's clock an operation can be stamped (max_clock_sync_error_usec, 10 s). */
+const MAX_AHEAD = 10_000_000n << 12n;
+const MAX_FOUND = 32;
+
+/** Finds cuts by their time in a log that is read in order, and what before them is stamped behind them. */
+export class CutFinder {
+  readonly #found = new Map<HybridTime, FoundCut | 'log-too-young'>();
+  #waiting: (() => void)[] = [];
+  /** Times that no later operation has reached yet, falling: all but the last are ahead of one that came after them. */
+  readonly #ahead: { readonly opId: OpId; readonly after: OpId; readonly time: HybridTime }[] = [];
+  #first: Proposal | null = null;
+  #last: OpId | null = null;
+  #schemaVersion = 0;
+
+  /** @param isCut whether it may be a cut */
+  read({ opId, hybridTime: time }: Proposal, isCut: boolean): void {
+    const ahead = this.#ahead;
+    if (this.#first === null || opId.index < this.#first.opId.index) this.#first = { opId, hybridTime: time };
+    // A log that begins anew, or a proposal that another one overwrites.
+    while ((ahead.at(-1)?.opId.index ?? -1n) >= opId.index) ahead.pop();
+    while (ahead.length > 0 && ahead.at(-1)!.time < time) ahead.pop();
+    const isNext = this.#last?.index === opId.index - 1n;
+    ahead.push({ opId, after: isNext ? this.#last! : { term: opId.term, index: opId.index - 1n }, time });
+    this.#last = opId;
+    if (isCut) this.#note(opId, time);
+  }
+
+  /** An ALTER was proposed. */
+  readAlter(schemaVersion: number): void {
+    if (schemaVersion > this.#schemaVersion) this.#schemaVersion = schemaVersion;
+  }
+
+  /** What is to be read again before the operation that was read last; see {@link FoundCut.replayAfter}. */
+  get replayAfter(): OpId | null {
+    return this.#ahead.length > 1 ? this.#ahead[0]!.after : null;
+  }
+
+  /**
+   * Waits for the operation of that time, which a majority has. `log-too-young`: the log does not reach back far enough
+   * to say what is stamped behind it; a cut that is made some seconds later will do.
+   */
+  async find(time: HybridTime, signal: AbortSignal): Promise<FoundCut | 'log-too-young'> {
+    for (;;) {
+      const found = this.#found.get(time);
+      if (found !== undefined) return found;
+      await waitFor(new Promise<void>((resolve) => this.#waiting.push(resolve)), signal);
+    }
+  }
+
+  #note(opId: OpId, time: HybridTime): void {
+    const { opId: firstOpId, hybridTime: firstTime } = this.#first!;
+    const reachesBack = firstOpId.index <= 1n || time - firstTime > MAX_AHEAD;
+    const found = { opId, replayAfter: this.replayAfter, schemaVersion: this.#schemaVersion };
+    this.#found.set(time, reachesBack ? found : 'log-too-young');
+    for (const known of this.#found.keys()) if (this.#found.size > MAX_FOUND) this.#found.delete(known);
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const wake of waiting) wake();
+  }
+}

@@ -1,0 +1,111 @@
+import type { OpId } from '../kudu/opid.ts';
+import type { Logger } from '../util/logger.ts';
+import type { GapFiller } from './other-replicas.ts';
+import { GapFilling } from './other-replicas.ts';
+import type { ReplicaKeepers } from './replica-keepers.ts';
+import { lostLogError, type LostRange } from './replica-keeper.ts';
+import type { OpenStream } from './stream-members.ts';
+import type { TabletReplicator } from './tablet-replicator.ts';
+
+/** A tablet of a stream that is shipped from here. */
+export interface Shipped {
+  readonly open: OpenStream;
+  readonly replicator: TabletReplicator;
+}
+
+export interface GapsOptions {
+  readonly keepers: ReplicaKeepers;
+  readonly filler: GapFiller;
+  /** `manual`: a gap stays until somebody asks for a resync. */
+  readonly repair: 'auto' | 'manual';
+  readonly logger: Logger;
+}
+
+/** A sidecar that is away for a moment may have what is missing: every change, where a repair brings the last ones. */
+const REPAIR_AFTER_MS = 30_000;
+
+/**
+ * What becomes of tablets whose log has a gap: another sidecar's log fills it; what nobody has is made up for by the
+ * table itself. And the bounded holds, which make gaps.
+ */
+export class Gaps {
+  readonly #options: GapsOptions;
+  readonly #filling: GapFilling;
+  /** By tablet: what a bounded hold has let go of. */
+  readonly #lost = new Map<string, { readonly range: LostRange; readonly since: string }>();
+
+  constructor(options: GapsOptions) {
+    this.#options = options;
+    this.#filling = new GapFilling(options.filler, options.logger);
+  }
+
+  /** What a bounded hold has let go of, and since when. */
+  lostOf(tabletId: string): { readonly range: LostRange; readonly since: string } | undefined {
+    return this.#lost.get(tabletId);
+  }
+
+  /** A hold that is too large or too old is let go, and whoever was to read it says so. */
+  boundHolds(shipped: Iterable<Shipped>): void {
+    const all = [...shipped];
+    for (const [tabletId, lost] of this.#options.keepers.enforceLimits(Date.now())) {
+      const { fromIndex, toIndex, why } = lost;
+      this.#lost.set(tabletId, { range: lost, since: new Date().toISOString() });
+      this.#options.logger.error(
+        { tabletId, fromIndex: fromIndex.toString(), toIndex: toIndex.toString(), why },
+        'a held log was let go of that was not shipped',
+      );
+      for (const { replicator } of all) {
+        if (replicator.tabletId !== tabletId || replicator.read.index >= toIndex) continue;
+        replicator.logLost(lostLogError(tabletId, lost, replicator.read));
+        this.#filling.neverAskFor(tabletId);
+      }
+    }
+  }
+
+  /**
+   * Sees to the gaps there are. Answers the keys of those that are to begin anew, since another sidecar has shipped what
+   * their log lacks.
+   * @param track takes the work that goes on
+   */
+  look(
+    shipped: ReadonlyMap<string, Shipped>,
+    signal: AbortSignal,
+    track: (work: Promise<unknown>) => void,
+  ): readonly string[] {
+    const overtaken: string[] = [];
+    const lowest = new Map<string, OpId>();
+    for (const [key, { open, replicator }] of shipped) {
+      const { tabletId, gapAfter } = replicator;
+      if (gapAfter === null) continue;
+      const marked = this.#options.keepers.get(tabletId)?.marked(open.stored.generation)?.position.opId.index ?? 0n;
+      if (marked > gapAfter.index) overtaken.push(key);
+      else if (this.#mayRepair(open, replicator, gapAfter)) {
+        this.#filling.forget(tabletId);
+        replicator.repair();
+      } else if (gapAfter.index < (lowest.get(tabletId)?.index ?? gapAfter.index + 1n)) lowest.set(tabletId, gapAfter);
+    }
+    for (const [tabletId, after] of lowest) {
+      const filling = this.#filling.start(tabletId, after, signal);
+      if (filling)
+        track(
+          filling.then((isFilled) => {
+            for (const { replicator } of isFilled ? shipped.values() : [])
+              if (replicator.tabletId === tabletId && replicator.gapAfter !== null) replicator.logFilled();
+          }),
+        );
+    }
+    return overtaken;
+  }
+
+  /** A sink that does not work would let the copy wait, and the log behind its cut grow. */
+  #mayRepair(open: OpenStream, replicator: TabletReplicator, gapAfter: OpId): boolean {
+    const verdict = this.#filling.verdict(replicator.tabletId);
+    if (verdict === null || !replicator.sinkWorks) return false;
+    // Nothing of it was shipped yet: it joins by a copy, since its log does not begin with its first operation.
+    if (gapAfter.index === 0n) return true;
+    const sinceMs = replicator.gapSinceMs ?? Number.POSITIVE_INFINITY;
+    const asked = open.resyncs.get(replicator.tabletId);
+    if (asked && Date.parse(asked.requestedAt) >= sinceMs) return true;
+    return this.#options.repair === 'auto' && (verdict === 'lost' || Date.now() - sinceMs >= REPAIR_AFTER_MS);
+  }
+}

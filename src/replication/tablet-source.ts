@@ -1,0 +1,341 @@
+import type { Change, TabletRef } from '../change/change.ts';
+import { copiedRows, encodedKey } from '../change/copied-rows.ts';
+import { sliceRows } from '../change/slice-rows.ts';
+import { SpoorError } from '../errors.ts';
+import type { HybridTime } from '../kudu/hybrid-time.ts';
+import { formatOpId, type OpId } from '../kudu/opid.ts';
+import type { TableSchema } from '../kudu/schema.ts';
+import type { CopyProgress, SinkPosition } from '../change/position.ts';
+import type { Logger } from '../util/logger.ts';
+import type { Pace } from '../util/pace.ts';
+import type { Slots } from '../util/slots.ts';
+import type { Cut, TableCopier } from './table-copier.ts';
+import type { TabletChanges } from './tablet-changes.ts';
+import type { ChangeRead, ChangeSource } from './tablet-replicator.ts';
+
+export interface TabletSourceOptions {
+  readonly tablet: { readonly tableId: string; readonly tabletId: string };
+  /** Generation of the stream. */
+  readonly generation: string;
+  readonly from: SinkPosition;
+  /** Begin with the schema in force at `from`, where the log goes on there. */
+  readonly announceSchema: boolean;
+  /** The log does not go on at `from`: what it lacks is read from the table. */
+  readonly repairs: boolean;
+  /** A copy of all rows that was asked for, by its id; null for none. */
+  readonly resync: string | null;
+  readonly openLog: (
+    after: SinkPosition,
+    options: { readonly announceSchema: boolean; readonly endsAtCutsOf?: string },
+    signal: AbortSignal,
+  ) => TabletChanges;
+  readonly copier: TableCopier;
+  /** Bounds how many tablets are copied at a time. */
+  readonly copySlots: Slots;
+  /** Rows a second. */
+  readonly pace: Pace;
+  readonly logger: Logger;
+}
+
+/** Longer keys do not fit where positions are kept: rows behind the last one that does are read again and passed over. */
+const MAX_KEPT_KEY_BYTES = 1024;
+/** Rows of a copy that are one read at most: a batch of the sink holds some of them. */
+const MAX_ROWS_PER_READ = 4096;
+
+/**
+ * The changes of one tablet from a position on. Mostly that is its log. Where the position owes a copy of the tablet's
+ * rows it is
+ *
+ *     (the log up to a cut) ──▶ the rows as they were at the cut ──▶ the log behind the cut
+ *
+ * so that whoever folds it has the table from the cut on at every moment: no row lost, no older value behind a newer one.
+ * The log comes first where the sink has rows of before, so that those which were deleted meanwhile go from it; where
+ * that log is lost a repair reads what changed in its time instead, deletes included, as far as the table's history
+ * reaches back, and all rows where it does not.
+ */
+export class TabletSource implements ChangeSource {
+  copyRows: number | null = null;
+  readonly #options: TabletSourceOptions;
+  readonly #abort = new AbortController();
+  readonly #reads: AsyncGenerator<ChangeRead | { readonly kind: 'gone' }, never, void>;
+  #log: TabletChanges | null = null;
+  #position: SinkPosition;
+  #working: Promise<unknown> = Promise.resolve();
+  /** Counting and cutting, beside the reading. */
+  readonly #beside = new Set<Promise<unknown>>();
+
+  constructor(options: TabletSourceOptions) {
+    this.#options = options;
+    this.#position = options.from;
+    this.#reads = this.#read();
+  }
+
+  get committed(): OpId {
+    return this.#log?.committed ?? this.#position.opId;
+  }
+
+  async next(): Promise<ChangeRead | { readonly kind: 'gone' }> {
+    const working = this.#reads.next();
+    this.#working = working;
+    const { value } = await working;
+    return value;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#abort.abort(new Error('the source was closed'));
+    await this.#log?.[Symbol.asyncDispose]();
+    await Promise.allSettled([this.#working, ...this.#beside]);
+    await this.#closeLog(); // one that was opened meanwhile
+  }
+
+  async *#read(): AsyncGenerator<ChangeRead | { readonly kind: 'gone' }, never, void> {
+    const { from, announceSchema, repairs, resync } = this.#options;
+    const { copy } = from;
+    if (repairs) yield* this.#repair(from);
+    else if (copy === 'wanted') yield* this.#copyFirst(from, {});
+    else if (copy?.cut === from.opId.index) yield* this.#resume(from, copy);
+    else if (copy !== undefined || (resync !== null && from.resync !== resync)) yield* this.#copyBehindLog(from);
+    const announces = announceSchema && this.#position === from;
+    for (const log = await this.#openLog(this.#position, { announceSchema: announces }); ;) {
+      const read = await log.next();
+      if (read.kind === 'changes') this.#position = read.position;
+      yield read;
+    }
+  }
+
+  /** What the log lacks: what changed in its time, or all rows where that cannot be known. */
+  async *#repair(from: SinkPosition): AsyncGenerator<ChangeRead, void, void> {
+    const isWhole = from.copy === undefined;
+    if (isWhole && from.time !== undefined) {
+      try {
+        yield* this.#copyFirst(from, { since: from.time + 1n });
+        return;
+      } catch (error) {
+        if (!isTooOld(error)) throw error;
+        this.#warn(from, error, 'the table does not keep what the lost log changed, copying all of it');
+      }
+    }
+    yield* this.#copyFirst(from, from.opId.index > 0n ? { replaces: true } : {});
+  }
+
+  /** Rows of a copy that another one began, or we before. */
+  async *#resume(from: SinkPosition, copy: CopyProgress): AsyncGenerator<ChangeRead, void, void> {
+    let schema: TableSchema;
+    try {
+      const log = await this.#openLog(from, { announceSchema: false });
+      ({ schema } = await log.schemaThere());
+    } catch (error) {
+      if (!(error instanceof SpoorError) || error.code !== 'SPOOR_WAL_GAP') throw error;
+      this.#warn(from, error, 'the copy cannot go on, beginning another one');
+      yield* this.#copyFirst(from, { replaces: true });
+      return;
+    }
+    await this.#closeLog();
+    try {
+      using turn = new Turn(this.#options.copySlots, this.#abort.signal, () => Promise.resolve());
+      await turn.done;
+      yield* this.#copyRows(from, copy, schema);
+    } catch (error) {
+      if (!isTooOld(error)) throw error;
+      this.#warn(from, error, 'the copy took longer than the table keeps its history, beginning another one');
+      if (copy.since === undefined) yield* this.#copyBehindLog(this.#position);
+      else yield* this.#copyFirst(this.#position, { replaces: true });
+    }
+  }
+
+  /** A copy that needs nothing of the log before it. */
+  async *#copyFirst(
+    from: SinkPosition,
+    kind: Pick<CopyProgress, 'since' | 'replaces'>,
+  ): AsyncGenerator<ChangeRead, void, void> {
+    using turn = new Turn(this.#options.copySlots, this.#abort.signal, () => this.#cut());
+    const cut = await turn.done;
+    const { opId, tableName, schemaVersion, time } = cut;
+    const copy = begin(cut, kind);
+    const resync = this.#options.resync ?? from.resync ?? (from.opId.index > 0n ? REPAIR : null);
+    this.#position = { opId, tableName, schemaVersion, time, copy, ...(resync !== null && { resync }) };
+    yield readOf([this.#announcement(cut)], this.#position, time);
+    yield* this.#copyRows(this.#position, copy, cut.schema);
+  }
+
+  /** The log up to a cut, which is made as soon as it is our turn, and then a copy. */
+  async *#copyBehindLog(from: SinkPosition): AsyncGenerator<ChangeRead, void, void> {
+    const { generation, resync, copySlots } = this.#options;
+    const owed = from.copy === undefined ? {} : { copy: from.copy };
+    const log = await this.#openLog(from, { announceSchema: false, endsAtCutsOf: generation });
+    // Beside the reading: the tablet may have to wait for its turn, and its changes need not.
+    using turn = new Turn(copySlots, this.#abort.signal, () => this.#cut());
+    for (;;) {
+      const read = await Promise.race([log.next(), turn.failed]);
+      if (read.kind === 'gone') throw new Error('the tablet has gone before it could be copied');
+      const { cut: seen, position } = read;
+      const cut = seen && turn.hasCome ? await turn.done : null;
+      if (cut === null || cut.time !== seen?.time) {
+        this.#position = { ...position, ...owed };
+        yield { ...read, position: this.#position };
+        continue;
+      }
+      await this.#closeLog();
+      const copy = begin(cut, {});
+      this.#position = { ...position, copy, ...(resync !== null && { resync }) };
+      yield { ...read, position: this.#position, onlyMarkers: false };
+      yield* this.#copyRows(this.#position, copy, cut.schema);
+      return;
+    }
+  }
+
+  /** The rows that are still to come, and the end of the copy. */
+  async *#copyRows(
+    from: SinkPosition,
+    copy: CopyProgress,
+    schema: TableSchema,
+  ): AsyncGenerator<ChangeRead, void, void> {
+    const { tablet, copier, pace } = this.#options;
+    const { signal } = this.#abort;
+    const { at, since, replaces, replayAfter } = copy;
+    let { rows, key } = copy;
+    this.#count(copy);
+    const ref: TabletRef = { ...tablet, tableName: from.tableName };
+    const scan = { at, schema, schemaVersion: from.schemaVersion, ...(since !== undefined && { since }) };
+    let known = rows - (key?.rows ?? 0); // behind the key, and in the sink
+    for await (const { block, places } of copier.scan(tablet, { ...scan, ...(key && { after: key.after }) }, signal)) {
+      const skip = Math.min(known, block.rowCount);
+      known -= skip;
+      const batch = copiedRows({ tablet: ref, opId: from.opId, hybridTime: at, schema, block, places, skip });
+      const rowBytes = (block.rows.length + block.indirect.length) / Math.max(1, block.rowCount);
+      for (let next = 0; next < batch.rowCount;) {
+        const part = sliceRows(batch, next, next + Math.min(MAX_ROWS_PER_READ, pace.most));
+        await pace.take(part.rowCount, signal);
+        next += part.rowCount;
+        rows += part.rowCount;
+        const last = encodedKey(schema, block, places, skip + next - 1);
+        if (last.length <= MAX_KEPT_KEY_BYTES) key = { after: last, rows };
+        this.#position = { ...from, copy: { ...copy, rows, ...(key && { key }) } };
+        yield readOf([part], this.#position, at, Math.round(rowBytes * part.rowCount));
+      }
+    }
+    const changes: Change[] = replayAfter ? await this.#replay(from, replayAfter, at) : [];
+    if (replaces)
+      changes.push({ kind: 'event', event: 'recopied', tablet: ref, opId: from.opId, hybridTime: at, partition: null });
+    this.#position = withoutCopy({ ...this.#position, time: at });
+    this.#options.logger.info({ rows, opId: formatOpId(from.opId), hybridTime: at.toString() }, 'copy finished');
+    yield readOf(changes, this.#position, at);
+  }
+
+  /**
+   * Operations before the cut that are stamped behind it are not in the copy; they are shipped behind it, and those after
+   * them once more: an older value behind a newer one is followed by the newer one again.
+   */
+  async #replay(from: SinkPosition, after: OpId, cutTime: HybridTime): Promise<Change[]> {
+    const { generation } = this.#options;
+    const position: SinkPosition = { opId: after, tableName: from.tableName, schemaVersion: 0 };
+    const log = await this.#openLog(position, { announceSchema: false, endsAtCutsOf: generation });
+    const changes: Change[] = [];
+    for (;;) {
+      const read = await log.next();
+      if (read.kind === 'gone') throw new Error('the tablet has gone before its copy was whole');
+      changes.push(...read.changes);
+      if (read.cut?.time === cutTime) break;
+    }
+    await this.#closeLog();
+    return changes;
+  }
+
+  async #cut(): Promise<Cut> {
+    const { copier, tablet, generation, logger } = this.#options;
+    const cut = await copier.makeCut(tablet, generation, this.#abort.signal);
+    logger.info({ opId: formatOpId(cut.opId), hybridTime: cut.time.toString() }, 'copying the rows of this moment');
+    return cut;
+  }
+
+  #announcement({ opId, time, schemaVersion, schema, tableName }: Cut): Change {
+    const tablet = { ...this.#options.tablet, tableName };
+    const after = { tableName, schema };
+    return { kind: 'schema', tablet, opId, hybridTime: time, version: schemaVersion, before: null, after };
+  }
+
+  /** Beside the copy, which needs no number to run. */
+  #count({ at, since }: CopyProgress): void {
+    this.copyRows = null;
+    if (since !== undefined) return;
+    const { copier, tablet, logger } = this.#options;
+    const counting: Promise<void> = copier
+      .count(tablet, at, this.#abort.signal)
+      .then(
+        (rows) => void (this.copyRows = rows),
+        (error: unknown) => {
+          logger.debug({ err: error }, 'the rows of a copy were not counted');
+        },
+      )
+      .finally(() => this.#beside.delete(counting));
+    this.#beside.add(counting);
+  }
+
+  async #openLog(
+    after: SinkPosition,
+    options: { readonly announceSchema: boolean; readonly endsAtCutsOf?: string },
+  ): Promise<TabletChanges> {
+    await this.#closeLog();
+    this.#abort.signal.throwIfAborted();
+    this.#log = this.#options.openLog(after, options, this.#abort.signal);
+    return this.#log;
+  }
+
+  async #closeLog(): Promise<void> {
+    const log = this.#log;
+    this.#log = null;
+    await log?.[Symbol.asyncDispose]();
+  }
+
+  #warn(from: SinkPosition, error: unknown, what: string): void {
+    const reason = error instanceof Error ? error.message : String(error);
+    this.#options.logger.warn({ opId: formatOpId(from.opId), reason }, what);
+  }
+}
+
+/** What {@link SinkPosition.resync} says of copies that nobody asked for. */
+const REPAIR = 'repair';
+
+/** A place among the tablets that are copied at a time, and what is done first when it comes. */
+class Turn<T> implements Disposable {
+  hasCome = false;
+  readonly done: Promise<T>;
+  /** Never resolves; rejects when {@link done} does. */
+  readonly failed: Promise<never>;
+  #giveBack: (() => void) | null = null;
+  #isOver = false;
+
+  constructor(slots: Slots, signal: AbortSignal, begin: () => Promise<T>) {
+    this.done = slots.acquire(signal).then((giveBack) => {
+      this.#giveBack = giveBack;
+      if (this.#isOver) giveBack();
+      this.hasCome = true;
+      return begin();
+    });
+    this.failed = this.done.then(() => new Promise<never>(() => undefined));
+    this.failed.catch(() => undefined); // seen by whoever waits
+  }
+
+  [Symbol.dispose](): void {
+    this.#isOver = true;
+    this.#giveBack?.();
+  }
+}
+
+function begin({ opId, time, replayAfter }: Cut, kind: Pick<CopyProgress, 'since' | 'replaces'>): CopyProgress {
+  return { cut: opId.index, at: time, rows: 0, ...kind, ...(replayAfter && { replayAfter }) };
+}
+
+function readOf(changes: readonly Change[], position: SinkPosition, hybridTime: HybridTime, bytes = 0): ChangeRead {
+  return { kind: 'changes', changes, position, hybridTime, rejectedRows: 0, bytes, onlyMarkers: false };
+}
+
+function withoutCopy(position: SinkPosition): SinkPosition {
+  const whole: { copy?: unknown } & SinkPosition = { ...position };
+  delete whole.copy;
+  return whole;
+}
+
+function isTooOld(error: unknown): boolean {
+  return error instanceof SpoorError && error.code === 'SPOOR_SNAPSHOT_TOO_OLD';
+}
