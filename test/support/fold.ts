@@ -67,6 +67,8 @@ export class TableFold {
   /** Rows of copies: those that are there, and those that a repair found deleted. */
   baseRows = 0;
   baseDeletes = 0;
+  /** `<tablet> <time>` of each copy that rows came of. */
+  readonly copies = new Set<string>();
   /** Of tablets as a whole: `<event> <tablet>`. */
   readonly events: string[] = [];
   #records = 0;
@@ -80,6 +82,16 @@ export class TableFold {
   readonly #tabletOfKey = new Map<string, string>();
   /** Keys of copies: a row comes once in each. */
   readonly #copied = new Set<string>();
+
+  readonly #lenient: boolean;
+
+  /**
+   * @param options.lenient records may come again, and may speak of rows that are copied later: the last word of each
+   *   key counts, as in a consumer's own table
+   */
+  constructor(options: { readonly lenient?: boolean } = {}) {
+    this.#lenient = options.lenient ?? false;
+  }
 
   /** Row records so far: one for each applied row operation. */
   get records(): number {
@@ -159,12 +171,12 @@ export class TableFold {
     const key = record.key.toString();
     if (record.value === null) {
       const follows = at.deleted === key && at.term === term && at.index === index && at.row === row;
-      if (!follows) throw new Error('a tombstone that does not follow its delete');
+      if (!follows && !this.#lenient) throw new Error('a tombstone that does not follow its delete');
       at.deleted = null;
       this.tombstones++;
       return;
     }
-    if (index < at.index || (index === at.index && row <= at.row) || term < at.term)
+    if (!this.#lenient && (index < at.index || (index === at.index && row <= at.row) || term < at.term))
       throw new Error(`comes after ${at.term}.${at.index}.${at.row}`);
     const value = asObject(parseLossless(record.value.toString()));
     const isDelete = value.get('op') === 'd';
@@ -191,7 +203,8 @@ export class TableFold {
     const isDelete = json.get('op') === 'd';
     const [term, index] = [source.get('term') as bigint, source.get('index') as bigint];
     const at = this.#lanes.get(flow) ?? { term: 0n, index: -1n, row: 0n, deleted: null };
-    if (index < at.index || term < at.term) throw new Error(`comes after ${at.term}.${at.index}.${at.row}`);
+    if (!this.#lenient && (index < at.index || term < at.term))
+      throw new Error(`comes after ${at.term}.${at.index}.${at.row}`);
     this.#lanes.set(flow, { term, index, row: LAST_ROW, deleted: null });
     if (source.get('row') !== null || source.get('kudu_op') !== null || source.get('snapshot') !== true)
       throw new Error('the source of a copied row has a row number or an operation, or is no snapshot');
@@ -203,8 +216,9 @@ export class TableFold {
     if (known !== undefined && known !== lane) throw new Error(`the key was in partition ${known} before`);
     this.#laneOfKey.set(keyText, lane);
     this.#tabletOfKey.set(keyText, tablet);
+    this.copies.add(`${tablet} ${time}`);
     const once = `${time} ${keyText}`;
-    if (this.#copied.has(once)) throw new Error('a row twice in one copy');
+    if (this.#copied.has(once) && !this.#lenient) throw new Error('a row twice in one copy');
     this.#copied.add(once);
     if (isDelete) {
       this.baseDeletes++;
@@ -237,20 +251,20 @@ export class TableFold {
       case 'INSERT':
       case 'INSERT_IGNORE':
         expect(value, 'c');
-        if (row) throw new Error('an insert of a row that is there');
+        if (row && !this.#lenient) throw new Error('an insert of a row that is there');
         if (image.size !== version.columns.length) throw new Error('an insert without all columns');
         this.#rows.set(keyText, valuesOf(version, image));
         return;
       case 'UPDATE':
       case 'UPDATE_IGNORE':
         expect(value, 'u');
-        if (!row) throw new Error('an update of a row that is not there');
-        setAll(row, version, image, kuduOp === 'UPDATE_IGNORE' ? 'refuse' : 'keep');
+        if (!row && !this.#lenient) throw new Error('an update of a row that is not there');
+        if (row) setAll(row, version, image, kuduOp === 'UPDATE_IGNORE' ? 'refuse' : 'keep');
         return;
       case 'UPSERT':
       case 'UPSERT_IGNORE':
         expect(value, 'u');
-        if (row) setAll(row, version, image, kuduOp === 'UPSERT_IGNORE' ? 'skip' : 'refuse');
+        if (row) setAll(row, version, image, kuduOp === 'UPSERT_IGNORE' ? 'skip' : this.#lenient ? 'keep' : 'refuse');
         else {
           const defaults = version.columns.map(({ id, writeDefault }): [bigint, string] => [id, writeDefault]);
           this.#rows.set(keyText, new Map([...defaults, ...valuesOf(version, image)]));
@@ -259,7 +273,7 @@ export class TableFold {
       case 'DELETE':
       case 'DELETE_IGNORE':
         expect(value, 'd');
-        if (!row) throw new Error('a delete of a row that is not there');
+        if (!row && !this.#lenient) throw new Error('a delete of a row that is not there');
         if (value.get('after') !== null) throw new Error('a delete with `after`');
         this.#rows.delete(keyText);
         return;

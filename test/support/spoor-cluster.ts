@@ -165,9 +165,9 @@ export class SpoorCluster implements AsyncDisposable {
   async fold(
     stream: string,
     records: number,
-    options: { timeoutMs?: number; quietMs?: number } = {},
+    options: { timeoutMs?: number; quietMs?: number; lenient?: boolean } = {},
   ): Promise<TableFold> {
-    const fold = new TableFold();
+    const fold = new TableFold({ lenient: options.lenient ?? false });
     const failures: unknown[] = [];
     const brokers = this.kafka.brokers;
     {
@@ -212,9 +212,17 @@ export class SpoorCluster implements AsyncDisposable {
     assert.deepEqual(differences, []);
   }
 
-  /** Fold equals table, however many records that takes; answers the fold. */
-  async foldIsTable(stream: string, table: string, options: { records?: number } = {}): Promise<TableFold> {
-    const fold = await this.fold(stream, options.records ?? 0, { quietMs: 2000 });
+  /**
+   * Fold equals table, however many records that takes; answers the fold.
+   * @param options.lenient see {@link TableFold}
+   */
+  async foldIsTable(
+    stream: string,
+    table: string,
+    options: { records?: number; lenient?: boolean } = {},
+  ): Promise<TableFold> {
+    const { records = 0, lenient = false } = options;
+    const fold = await this.fold(stream, records, { quietMs: 2000, lenient });
     fold.dropTablets();
     const { differences } = fold.compare(await this.dump(table));
     assert.deepEqual(differences, []);
