@@ -30,6 +30,8 @@ export interface ChangeRead {
   readonly bytes: number;
   /** Whether there is nothing in it but writes without rows: apply markers, ours or another's. */
   readonly onlyMarkers: boolean;
+  /** With it a copy is whole: that position is the first that owes none. */
+  readonly completes?: CopyProgress;
   /** It ends at an operation that may be the cut of a copy. */
   readonly cut?: { readonly opId: OpId; readonly time: HybridTime };
 }
@@ -286,9 +288,6 @@ export class TabletReplicator {
     const { copy } = acked;
     if (copy !== undefined && copy !== 'wanted' && this.#copyBegan?.cut !== copy.cut)
       this.#copyBegan = { cut: copy.cut, rows: copy.rows, atMs: Date.now() };
-    const { copy: before } = ackedBefore;
-    if (copy === undefined && before !== undefined && before !== 'wanted' && isResync(before, acked.resync))
-      this.#options.metrics.resynced(this.#labels);
     if (acked.opId.index >= this.#committed().index) this.#standsSinceMs = null;
     else if (isAhead(acked, ackedBefore)) this.#standsSinceMs = Date.now();
     else this.#standsSinceMs ??= Date.now();
@@ -484,6 +483,11 @@ export class TabletReplicator {
     const news = reads.findLast(({ onlyMarkers }) => !onlyMarkers);
     this.#written.push({ position, worth: news?.position.opId.index ?? this.#written.at(-1)?.worth ?? 0n });
     this.reportSaved();
+    for (const {
+      completes,
+      position: { resync },
+    } of reads)
+      if (completes && isResync(completes, resync)) this.#options.metrics.resynced(this.#labels);
     this.#labels = { ...this.#labels, table: position.tableName };
     const latencies = reads
       .filter(({ changes }) => changes.some((change) => change.kind !== 'rows' || !change.isCopy))

@@ -160,9 +160,9 @@ export class TabletSource implements ChangeSource {
 
   /** The log up to a cut, which is made as soon as it is our turn, and then a copy. */
   async *#copyBehindLog(from: SinkPosition): AsyncGenerator<ChangeRead, void, void> {
-    const { generation, resync, copySlots } = this.#options;
+    const { generation, resync, copySlots, announceSchema } = this.#options;
     const owed = from.copy === undefined ? {} : { copy: from.copy };
-    const log = await this.#openLog(from, { announceSchema: false, endsAtCutsOf: generation });
+    const log = await this.#openLog(from, { announceSchema, endsAtCutsOf: generation });
     // Beside the reading: the tablet may have to wait for its turn, and its changes need not.
     using turn = new Turn(copySlots, this.#abort.signal, () => this.#cut());
     for (;;) {
@@ -219,7 +219,7 @@ export class TabletSource implements ChangeSource {
       changes.push({ kind: 'event', event: 'recopied', tablet: ref, opId: from.opId, hybridTime: at, partition: null });
     this.#position = withoutCopy({ ...this.#position, time: at });
     this.#options.logger.info({ rows, opId: formatOpId(from.opId), hybridTime: at.toString() }, 'copy finished');
-    yield readOf(changes, this.#position, at);
+    yield { ...readOf(changes, this.#position, at), completes: copy };
   }
 
   /**

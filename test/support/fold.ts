@@ -37,6 +37,13 @@ interface Lane {
   deleted: string | null;
 }
 
+export interface FoldEvent {
+  readonly event: string;
+  readonly tablet: string;
+  readonly index: bigint;
+  readonly partition: LosslessJson;
+}
+
 export interface Comparison {
   /** Rows that were compared. */
   readonly rows: number;
@@ -69,8 +76,8 @@ export class TableFold {
   baseDeletes = 0;
   /** `<tablet> <time>` of each copy that rows came of. */
   readonly copies = new Set<string>();
-  /** Of tablets as a whole: `<event> <tablet>`. */
-  readonly events: string[] = [];
+  /** What befell tablets as a whole. */
+  readonly events: FoldEvent[] = [];
   #records = 0;
   readonly #versions: Version[] = [];
   /** By partition and tablet (a consumer reads the partitions at its own pace): the place in #versions of the schema in force. */
@@ -79,7 +86,8 @@ export class TableFold {
   readonly #lanes = new Map<string, Lane>();
   /** Keys that were deleted keep their partition. */
   readonly #laneOfKey = new Map<string, number>();
-  readonly #tabletOfKey = new Map<string, string>();
+  /** What the last record of each key was of. */
+  readonly #lastOfKey = new Map<string, { readonly tablet: string; readonly index: bigint }>();
   /** Keys of copies: a row comes once in each. */
   readonly #copied = new Set<string>();
 
@@ -117,16 +125,24 @@ export class TableFold {
   /** Takes a schema record from a topic of its own. */
   addSchema(value: Buffer): void {
     const json = asObject(parseLossless(value.toString()));
-    if (json.has('event')) this.events.push(`${json.get('event') as string} ${json.get('tablet_id') as string}`);
+    if (json.has('event'))
+      this.events.push({
+        event: json.get('event') as string,
+        tablet: json.get('tablet_id') as string,
+        index: json.get('index') as bigint,
+        partition: json.get('partition') ?? null,
+      });
     else this.#addVersion(json);
   }
 
-  /** Takes away what went with tablets that were dropped. */
-  dropTablets(): void {
-    const dropped = new Set(
-      this.events.filter((event) => /^(range|table)-dropped /.test(event)).map((event) => event.split(' ')[1]!),
-    );
-    for (const [key, tablet] of this.#tabletOfKey) if (dropped.has(tablet)) this.#rows.delete(key);
+  /**
+   * Takes away what events say is gone: all rows of tablets that were dropped; of a tablet that was copied again those
+   * that no record tells of since the cut of that copy. Events come on a topic of their own, so when all is folded.
+   */
+  sweep(): void {
+    for (const { event, tablet, index } of this.events)
+      for (const [key, last] of this.#lastOfKey)
+        if (last.tablet === tablet && (event !== 'recopied' || last.index < index)) this.#rows.delete(key);
   }
 
   /** Holds the image against a dump: a JSON object a row, values as in Spoor's records. Stops at `maxDifferences`. */
@@ -215,7 +231,7 @@ export class TableFold {
     const known = this.#laneOfKey.get(keyText);
     if (known !== undefined && known !== lane) throw new Error(`the key was in partition ${known} before`);
     this.#laneOfKey.set(keyText, lane);
-    this.#tabletOfKey.set(keyText, tablet);
+    this.#lastOfKey.set(keyText, { tablet, index });
     this.copies.add(`${tablet} ${time}`);
     const once = `${time} ${keyText}`;
     if (this.#copied.has(once) && !this.#lenient) throw new Error('a row twice in one copy');
@@ -243,7 +259,7 @@ export class TableFold {
     const known = this.#laneOfKey.get(keyText);
     if (known !== undefined && known !== lane) throw new Error(`the key was in partition ${known} before`);
     this.#laneOfKey.set(keyText, lane);
-    this.#tabletOfKey.set(keyText, tablet);
+    this.#lastOfKey.set(keyText, { tablet, index: source.get('index') as bigint });
     this.#count(kuduOp);
 
     const row = this.#rows.get(keyText);

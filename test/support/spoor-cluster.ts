@@ -17,6 +17,13 @@ export interface ApiAnswer<T> {
   readonly body: T;
 }
 
+export interface FoldOptions {
+  /** See {@link TableFold}. */
+  readonly lenient?: boolean;
+  /** Only records of these tablets: of one table, where a topic has several. */
+  readonly tabletIds?: readonly string[];
+}
+
 /** Stock Kudu, Kafka, and a sidecar beside each tablet server, all real processes. */
 export class SpoorCluster implements AsyncDisposable {
   readonly kudu: KuduCluster;
@@ -165,17 +172,18 @@ export class SpoorCluster implements AsyncDisposable {
   async fold(
     stream: string,
     records: number,
-    options: { timeoutMs?: number; quietMs?: number; lenient?: boolean } = {},
+    options: FoldOptions & { timeoutMs?: number; quietMs?: number } = {},
   ): Promise<TableFold> {
     const fold = new TableFold({ lenient: options.lenient ?? false });
     const failures: unknown[] = [];
+    const isWanted = (tabletId: string): boolean => options.tabletIds?.includes(tabletId) ?? true;
     const brokers = this.kafka.brokers;
     {
       await using schemas = await TopicReader.start({
         brokers,
         topics: [`${stream}.schema`],
         onRecord: ({ value }) => {
-          if (value) fold.addSchema(value);
+          if (value && isWanted(tabletIdOf(value))) fold.addSchema(value);
         },
       });
       await schemas.settle(() => schemas.count > 0, { quietMs: 500, timeoutMs: 30_000 });
@@ -184,8 +192,10 @@ export class SpoorCluster implements AsyncDisposable {
       brokers,
       topics: [stream],
       onRecord: ({ key, value, headers, partition }) => {
+        const position = headers['spoor.pos'] ?? '';
+        if (!isWanted(position.split('/', 1)[0]!)) return;
         try {
-          fold.push({ key: key ?? Buffer.alloc(0), value, position: headers['spoor.pos'] ?? '' }, partition);
+          fold.push({ key: key ?? Buffer.alloc(0), value, position }, partition);
         } catch (error) {
           failures.push(error);
         }
@@ -219,11 +229,11 @@ export class SpoorCluster implements AsyncDisposable {
   async foldIsTable(
     stream: string,
     table: string,
-    options: { records?: number; lenient?: boolean } = {},
+    options: FoldOptions & { records?: number } = {},
   ): Promise<TableFold> {
-    const { records = 0, lenient = false } = options;
-    const fold = await this.fold(stream, records, { quietMs: 2000, lenient });
-    fold.dropTablets();
+    const { records = 0, ...how } = options;
+    const fold = await this.fold(stream, records, { quietMs: 2000, ...how });
+    fold.sweep();
     const { differences } = fold.compare(await this.dump(table));
     assert.deepEqual(differences, []);
     return fold;
@@ -234,6 +244,10 @@ export class SpoorCluster implements AsyncDisposable {
     await Promise.all([this.kudu[Symbol.asyncDispose](), this.kafka[Symbol.asyncDispose]()]);
     await this.#dir[Symbol.asyncDispose]();
   }
+}
+
+function tabletIdOf(schemaRecord: Buffer): string {
+  return (JSON.parse(schemaRecord.toString()) as { tablet_id: string }).tablet_id;
 }
 
 async function callApi<T>(url: string, method: string, path: string, body: unknown): Promise<ApiAnswer<T>> {

@@ -1,0 +1,225 @@
+import assert from 'node:assert/strict';
+import { after, afterEach, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { KuduClient } from '../../src/kudu/client.ts';
+import type { StreamView, TabletView } from '../../src/replication/views.ts';
+import { serversMissing } from '../support/cluster.ts';
+import { eventually } from '../support/eventually.ts';
+import { javaTool, writeMixed } from '../support/java-tools.ts';
+import { Load } from '../support/load.ts';
+import type { TableFold } from '../support/fold.ts';
+import { ReplicaWatch } from '../support/replica-watch.ts';
+import { SpoorCluster } from '../support/spoor-cluster.ts';
+
+const FLAGS = [
+  '--log_segment_size_mb=1',
+  '--flush_threshold_secs=1',
+  '--raft_heartbeat_interval_ms=200',
+  '--maintenance_manager_polling_interval_ms=100',
+];
+const HOLD_BYTES = 3 << 20;
+
+const isWhole = ({ state, lagOps }: TabletView): boolean => state === 'running' && lagOps === 0;
+
+/** Streams that take tables in and let them go, are copied again, and lose their log: fold equals table each time. */
+describe('joining and resync', { skip: await serversMissing(), timeout: 900_000 }, () => {
+  let cluster: SpoorCluster;
+  let watch: ReplicaWatch;
+  let client: KuduClient;
+  before(async () => {
+    cluster = await SpoorCluster.start({ flags: FLAGS, env: { SPOOR_HOLD_MAX_BYTES: String(HOLD_BYTES) } });
+    watch = await ReplicaWatch.open(cluster);
+    client = await KuduClient.connect({ masters: cluster.kudu.masters });
+  });
+  afterEach(async () => {
+    if (!cluster.kafka.running) await cluster.kafka.restart();
+  });
+  after(async () => {
+    client[Symbol.dispose]();
+    watch[Symbol.dispose]();
+    await cluster[Symbol.asyncDispose]();
+  });
+
+  async function createTable(
+    table: string,
+    rows: number,
+    options: { keys?: number; shape?: string } = {},
+  ): Promise<void> {
+    const { keys = rows, shape = 'small' } = options;
+    await javaTool('create-table', { masters: cluster.masters, table, shape });
+    if (rows > 0) await writeMixed({ masters: cluster.masters, table, ops: rows, keys });
+  }
+
+  /** Rows by inserts alone, with ids from `first` on. */
+  async function insert(table: string, first: number, count: number): Promise<void> {
+    const opened = await client.openTable({ name: table });
+    for (let from = first; from < first + count; from += 1000)
+      await opened.write(
+        Array.from({ length: Math.min(1000, first + count - from) }, (_, i) => ({
+          type: 'insert' as const,
+          row: { id: BigInt(from + i), amount: i, note: `row ${from + i}` },
+        })),
+      );
+  }
+
+  const resync = async (stream: string, body: object = {}): Promise<{ status: number; body: unknown }> =>
+    cluster.api('POST', `/v1/streams/${stream}/resync`, body);
+
+  const metric = async (name: string, stream: string): Promise<number> => {
+    const pages = await Promise.all(cluster.sidecars.map(async ({ url }) => (await fetch(`${url}/metrics`)).text()));
+    const lines = pages.flatMap((page) => page.split('\n'));
+    return lines
+      .filter((line) => line.startsWith(`${name}{`) && line.includes(`stream="${stream}"`))
+      .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
+  };
+
+  /** Fold equals table, of one table of a stream. */
+  const foldOf = async (stream: string, table: string, lenient = false): Promise<TableFold> =>
+    cluster.foldIsTable(stream, table, { tabletIds: await watch.tabletIds(table), lenient });
+
+  it('copies a stream again while it runs: whole, a table of it, a tablet of it', async () => {
+    await createTable('rs.a', 8000);
+    await createTable('rs.b', 4000);
+    await cluster.createStream('again', ['rs.*']);
+    await cluster.waitForTablets('again', ({ state }) => state === 'running');
+    using a = Load.start(cluster, 'rs.a', { rate: 800, keys: 8000 });
+    using b = Load.start(cluster, 'rs.b', { rate: 400, keys: 4000 });
+    await sleep(1000);
+    assert.equal((await resync('again')).status, 200);
+    await eventually('all tablets are copied', async () => (await metric('spoor_resyncs_total', 'again')) === 8);
+    assert.equal((await resync('again', { tables: ['rs.b'] })).status, 200);
+    await eventually('those of a table are copied', async () => (await metric('spoor_resyncs_total', 'again')) === 12);
+    const [tabletId] = await watch.tabletIds('rs.a');
+    assert.equal((await resync('again', { tablets: [tabletId] })).status, 200);
+    await eventually('the one is copied', async () => (await metric('spoor_resyncs_total', 'again')) === 13);
+    await a.stop();
+    await b.stop();
+    await cluster.waitForTablets('again', isWhole);
+    const folds = [await foldOf('again', 'rs.a', true), await foldOf('again', 'rs.b', true)]; // it began behind some rows
+    assert.deepEqual(
+      folds.map(({ copies }) => copies.size),
+      [5, 8],
+    );
+  });
+
+  it('says what of a resync is wrong', async () => {
+    await createTable('wrong.a', 0);
+    await cluster.createStream('wrong', ['wrong.a']);
+    for (const [body, path] of [
+      [{ tables: ['wrong.b'] }, 'tables[0]'],
+      [{ tablets: ['f'.repeat(32)] }, 'tablets[0]'],
+      [{ from: 'yesterday' }, 'from'],
+      [{ form: 'gap' }, 'form'],
+      [{ tables: [] }, 'tables'],
+    ] as const) {
+      const { status, body: problem } = await resync('wrong', body);
+      assert.equal(status, 400, JSON.stringify(problem));
+      assert.deepEqual(
+        (problem as { errors: { path: string }[] }).errors.map((fault) => fault.path),
+        [path],
+      );
+    }
+    assert.equal((await resync('nope')).status, 404);
+  });
+
+  it('takes tables in and lets them go: by a copy what holds rows, from its first operation what comes later', async () => {
+    await createTable('join.first', 2000);
+    await createTable('join.rows', 6000);
+    await createTable('elsewhere', 3000);
+    await cluster.createStream('join', ['join.first']);
+    const patch = async (body: object): Promise<void> => {
+      const answer = await cluster.api<StreamView>('PATCH', '/v1/streams/join', body);
+      assert.equal(answer.status, 200, JSON.stringify(answer.body));
+    };
+    using load = Load.start(cluster, 'join.rows', { rate: 500, keys: 6000 });
+    await sleep(1000);
+    await patch({ tables: ['join.*'] });
+    await createTable('join.later', 3000);
+    // Its log does not begin with its first operation any more, so it joins by a copy, too.
+    await eventually('log GC took the begin of its log', async () => {
+      const tablets = await watch.tabletIds('elsewhere');
+      return (await Promise.all(tablets.map((id) => watch.firstSegment(0, id)))).every((first) => first > 1);
+    }).catch(() => undefined);
+    await client.alterTable({ name: 'elsewhere' }, { renameTo: 'join.renamed' });
+    await insert('join.renamed', 1_000_000, 500);
+    await load.stop();
+    await eventually('all four are in', async () => (await cluster.tablets('join')).length === 16);
+    await cluster.waitForTablets('join', isWhole, 90_000);
+    assert.ok((await foldOf('join', 'join.rows')).baseRows > 2000, 'a copy');
+    assert.equal((await foldOf('join', 'join.later')).baseRows, 0, 'no copy');
+    await foldOf('join', 'join.renamed');
+
+    await patch({ tables: ['join.first', 'join.later'] });
+    await eventually('they leave', async () => (await cluster.tablets('join')).length === 8);
+    const before = await foldOf('join', 'join.rows');
+    await writeMixed({ masters: cluster.masters, table: 'join.rows', ops: 500, keys: 100 });
+    await writeMixed({ masters: cluster.masters, table: 'join.later', ops: 500, keys: 100 });
+    await cluster.waitForTablets('join', isWhole);
+    const tabletIds = await watch.tabletIds('join.rows');
+    const then = await cluster.fold('join', 0, { tabletIds, quietMs: 1000 });
+    assert.equal(then.records, before.records, 'nothing of a table that left');
+    await foldOf('join', 'join.later');
+
+    await patch({ tables: ['join.*'] }); // and it comes back, however far its log has gone
+    await eventually('all four are in', async () => (await cluster.tablets('join')).length === 16);
+    await cluster.waitForTablets('join', isWhole, 120_000);
+    for (const table of ['join.rows', 'join.later', 'join.renamed']) await foldOf('join', table);
+  });
+
+  it('refuses changes that would move records, and says which may be made', async () => {
+    await createTable('keep.a', 0);
+    await cluster.createStream('keep', ['keep.a']);
+    const { status, body } = await cluster.api<{ errors: { path: string; message: string }[] }>(
+      'PATCH',
+      '/v1/streams/keep',
+      { start: 'snapshot', name: 'other', sink: { topic: 'elsewhere', partitions: 5 } },
+    );
+    assert.equal(status, 400);
+    assert.deepEqual(
+      body.errors.map(({ path }) => path),
+      ['start', 'name', 'sink.topic'],
+    );
+    assert.match(body.errors[0]!.message, /what can is tables, copyRowsPerSecond/);
+  });
+
+  it('makes up for a log that was let go by a diff scan: what changed and no more, deletes too', async (t) => {
+    await createTable('gap.diff', 0);
+    await insert('gap.diff', 0, 30_000);
+    await cluster.createStream('diff', ['gap.diff'], { start: 'snapshot' });
+    await cluster.waitForTablets('diff', isWhole);
+    await cluster.kafka.kill();
+    const keys = 2000;
+    using load = Load.start(cluster, 'gap.diff', { rate: 12_000, keys, threads: 3 });
+    await cluster.waitForTablets('diff', ({ state }) => state === 'gap', 120_000);
+    await load.stop();
+    await cluster.kafka.restart();
+    await cluster.waitForTablets('diff', isWhole, 120_000);
+    const fold = await cluster.foldIsTable('diff', 'gap.diff');
+    const repaired = fold.baseRows - 30_000 + fold.baseDeletes;
+    t.diagnostic(`${repaired} rows shipped by the repair, ${fold.baseDeletes} of them deletes; ${keys} keys changed`);
+    assert.ok(fold.baseDeletes > 100);
+    assert.ok(repaired <= 1.2 * keys);
+    assert.equal(await metric('spoor_resyncs_total', 'diff'), 4);
+  });
+
+  it('copies all rows, and says so, where the table does not keep what the lost log changed', async () => {
+    await createTable('gap.short', 0);
+    const { tableId } = await client.getTable({ name: 'gap.short' });
+    await client.alterTable({ tableId }, { extraConfigs: { 'kudu.table.history_max_age_sec': '3' } });
+    await insert('gap.short', 0, 3000);
+    await cluster.createStream('short', ['gap.short'], { start: 'snapshot' });
+    await cluster.waitForTablets('short', isWhole);
+    await cluster.kafka.kill();
+    using load = Load.start(cluster, 'gap.short', { rate: 12_000, keys: 2000, threads: 3 });
+    await cluster.waitForTablets('short', ({ state }) => state === 'gap', 120_000);
+    await load.stop();
+    await sleep(4000);
+    await cluster.kafka.restart();
+    await cluster.waitForTablets('short', isWhole, 120_000);
+    const fold = await cluster.foldIsTable('short', 'gap.short', {});
+    assert.deepEqual(
+      fold.events.map(({ event }) => event),
+      Array.from({ length: 4 }, () => 'recopied'),
+    );
+  });
+});
