@@ -5,7 +5,8 @@ import { sidecarView, streamView } from '../control/schemas.ts';
 import { ApiClient, expectShape } from './api-client.ts';
 import type { CliContext } from './cli-context.ts';
 import { CliError } from './cli-error.ts';
-import { streamInput, type CreateFlags } from './stream-input.ts';
+import type { StreamView } from '../replication/views.ts';
+import { changeInput, streamInput, type ChangeFlags, type CreateFlags } from './stream-input.ts';
 import { renderSidecars, renderStream, renderStreams, renderTablets } from './stream-text.ts';
 
 interface ApiOptions {
@@ -18,7 +19,9 @@ interface ApiOptions {
 export function addApiCommands(program: Command, context: CliContext): void {
   const { out: print, readStdin } = context;
   const clientFor = (options: ApiOptions): ApiClient => openClient(options, context);
-  const streams = program.command('streams').description('list, show, create, pause, resume, resync or delete streams');
+  const streams = program
+    .command('streams')
+    .description('list, show, create, change, pause, resume, resync or delete streams');
 
   apiCommand(streams, 'list', 'list the streams').action(async (options: ApiOptions) => {
     const answer = await clientFor(options).call('GET', '/v1/streams');
@@ -45,7 +48,8 @@ export function addApiCommands(program: Command, context: CliContext): void {
     .option('--schema-topic <topic>', 'topic of the schema changes')
     .option('--format <type>', 'json')
     .option('--images <kind>', 'changed')
-    .option('--no-tombstones', 'no null record after a delete');
+    .option('--no-tombstones', 'no null record after a delete')
+    .option('--copy-rows-per-second <n>', 'how many rows a sidecar copies a second at most; 0 is no limit');
   create.action(async (file: string | undefined, options: ApiOptions & CreateFlags) => {
     const body = streamInput(file, options, readStdin);
     const answer = await clientFor(options).call('POST', '/v1/streams', body);
@@ -71,14 +75,34 @@ export function addApiCommands(program: Command, context: CliContext): void {
         print(options.json ? toJson(answer) : renderStream(expectShape(streamView, answer)));
       });
 
-  apiCommand(streams, 'resync', 'repair a stream (not in this version)')
+  apiCommand(streams, 'change', 'change a stream while it goes on; tables that are new in it are copied first')
+    .argument('<stream>', 'name of the stream')
+    .argument('[file]', 'JSON file with the change (a merge patch of the definition), - for standard input')
+    .option('--add-table <pattern...>', 'take in tables: names, or patterns with *')
+    .option('--remove-table <pattern...>', 'patterns of the stream that are to go')
+    .option('--copy-rows-per-second <n>', 'how many rows a sidecar copies a second at most; 0 is no limit')
+    .action(async (name: string, file: string | undefined, options: ApiOptions & ChangeFlags) => {
+      const client = clientFor(options);
+      const current = async (): Promise<StreamView> =>
+        expectShape(streamView, await client.call('GET', streamPath(name)));
+      const answer = await client.call('PATCH', streamPath(name), await changeInput(file, options, readStdin, current));
+      print(options.json ? toJson(answer) : renderStream(expectShape(streamView, answer)));
+    });
+
+  apiCommand(streams, 'resync', 'copy the rows of a stream again, or repair its gaps, while it goes on')
     .argument('<stream>', 'name of the stream')
     .option('--table <name...>', 'only these tables')
-    .option('--from <where>', 'snapshot or gap')
-    .action(async (name: string, options: ApiOptions & { table?: string[]; from?: string }) => {
-      const { table, from } = options;
-      const body = { ...(table && { tables: table }), ...(from !== undefined && { from }) };
-      print(toJson(await clientFor(options).call('POST', `${streamPath(name)}/resync`, body)));
+    .option('--tablet <id...>', 'only these tablets')
+    .option('--from <where>', 'snapshot (all rows, the default) or gap (what a lost log left out)')
+    .action(async (name: string, options: ApiOptions & { table?: string[]; tablet?: string[]; from?: string }) => {
+      const { table, tablet, from } = options;
+      const body = {
+        ...(table && { tables: table }),
+        ...(tablet && { tablets: tablet }),
+        ...(from !== undefined && { from }),
+      };
+      const answer = await clientFor(options).call('POST', `${streamPath(name)}/resync`, body);
+      print(options.json ? toJson(answer) : renderStream(expectShape(streamView, answer)));
     });
 
   apiCommand(program, 'status', 'show every tablet of every stream, and the sidecars').action(

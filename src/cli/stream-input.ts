@@ -15,6 +15,14 @@ export interface CreateFlags {
   readonly format?: string;
   readonly images?: string;
   readonly tombstones?: boolean;
+  readonly copyRowsPerSecond?: string;
+}
+
+/** What `spoor streams change` takes instead of a file. */
+export interface ChangeFlags {
+  readonly addTable?: string[];
+  readonly removeTable?: string[];
+  readonly copyRowsPerSecond?: string;
 }
 
 const FLAGS = [
@@ -30,6 +38,7 @@ const FLAGS = [
   'format',
   'images',
   'tombstones',
+  'copyRowsPerSecond',
 ] as const satisfies (keyof CreateFlags)[];
 
 /** The body for POST /v1/streams: from a JSON file, from standard input (`-`), or from flags. The API judges it. */
@@ -37,6 +46,38 @@ export function streamInput(file: string | undefined, flags: CreateFlags, readSt
   if (file === undefined) return fromFlags(flags);
   if (FLAGS.some((flag) => flags[flag] !== undefined && flags[flag] !== true))
     throw new CliError(2, 'give a file or flags, not both');
+  return fromFile(file, readStdin);
+}
+
+/** The body for PATCH /v1/streams/{name}. @param current asked when tables come or go, which the API takes as a whole */
+export async function changeInput(
+  file: string | undefined,
+  flags: ChangeFlags,
+  readStdin: () => string,
+  current: () => Promise<{ readonly tables: readonly string[] }>,
+): Promise<unknown> {
+  const { addTable, removeTable, copyRowsPerSecond } = flags;
+  const hasFlags = addTable !== undefined || removeTable !== undefined || copyRowsPerSecond !== undefined;
+  if (file !== undefined && hasFlags) throw new CliError(2, 'give a file or flags, not both');
+  if (file !== undefined) return fromFile(file, readStdin);
+  if (!hasFlags)
+    throw new CliError(
+      2,
+      'give a JSON file, - for standard input, or flags: --add-table, --remove-table, --copy-rows-per-second',
+    );
+  let tables: readonly string[] | undefined;
+  if (addTable !== undefined || removeTable !== undefined) {
+    const { tables: before } = await current();
+    const stranger = removeTable?.find((pattern) => !before.includes(pattern));
+    if (stranger !== undefined)
+      throw new CliError(2, `the stream has no ${JSON.stringify(stranger)} among its tables: ${before.join(', ')}`);
+    const kept = before.filter((pattern) => removeTable?.includes(pattern) !== true);
+    tables = [...new Set([...kept, ...(addTable ?? [])])];
+  }
+  return withoutUndefined({ tables, copyRowsPerSecond: toNumber(copyRowsPerSecond) });
+}
+
+function fromFile(file: string, readStdin: () => string): unknown {
   const source = file === '-' ? 'standard input' : file;
   let text: string;
   try {
@@ -72,6 +113,7 @@ function fromFlags(flags: CreateFlags): unknown {
     format,
     images,
     tombstones,
+    copyRowsPerSecond,
   } = flags;
   return withoutUndefined({
     name,
@@ -89,6 +131,7 @@ function fromFlags(flags: CreateFlags): unknown {
     format: format === undefined ? undefined : { type: format },
     images,
     tombstones: tombstones === false ? false : undefined,
+    copyRowsPerSecond: toNumber(copyRowsPerSecond),
   });
 }
 

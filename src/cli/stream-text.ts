@@ -1,4 +1,4 @@
-import type { SidecarView, StreamView, TabletView } from '../replication/views.ts';
+import type { CopyView, SidecarView, StreamView, TabletView } from '../replication/views.ts';
 import { printable, renderTable } from './text-table.ts';
 
 /** `spoor streams list`: one line a stream. */
@@ -18,7 +18,7 @@ export function renderStreams(streams: readonly StreamView[]): string {
 
 /** `spoor streams show`: the definition, then its tablets. */
 export function renderStream(stream: StreamView): string {
-  const { name, tables, start, sink, format, images, tombstones, createdAt, tablets } = stream;
+  const { name, tables, start, sink, format, images, tombstones, copyRowsPerSecond, createdAt, tablets } = stream;
   const { type, ...sinkOptions } = sink;
   const facts: [string, string][] = [
     ['name', name],
@@ -30,6 +30,7 @@ export function renderStream(stream: StreamView): string {
     ['format', format.type],
     ['images', images],
     ['tombstones', String(tombstones)],
+    ...(copyRowsPerSecond === undefined ? [] : [['copy rows/s', String(copyRowsPerSecond)] as [string, string]]),
   ];
   const width = Math.max(...facts.map(([key]) => key.length));
   const head = facts.map(([key, value]) => `${key.padEnd(width)}  ${printable(value)}\n`).join('');
@@ -68,7 +69,18 @@ export function renderTablets(tablets: readonly TabletView[]): string {
   const errors = tablets.flatMap(({ stream, tabletId, error }) =>
     error ? [`${stream} ${tabletId}: ${error.code} since ${error.since}: ${printable(error.message)}\n`] : [],
   );
-  return renderTable(headings, rows, new Set([5, 6, 7, 8])) + (errors.length === 0 ? '' : `\n${errors.join('')}`);
+  const copies = tablets.flatMap(({ stream, tabletId, copy }) =>
+    copy ? [`${stream} ${tabletId}: ${describeCopy(copy)}\n`] : [],
+  );
+  const below = [...copies, ...errors];
+  return renderTable(headings, rows, new Set([5, 6, 7, 8])) + (below.length === 0 ? '' : `\n${below.join('')}`);
+}
+
+/** `copied 3000 of 10000 rows (30.0 %), about 7 s left`. */
+function describeCopy({ kind, rows, totalRows, percent, secondsLeft }: CopyView): string {
+  const what = kind === 'all' ? 'rows' : 'changed rows';
+  const of = totalRows === null ? ` ${what}` : ` of ${totalRows} ${what} (${percent!.toFixed(1)} %)`;
+  return `copied ${rows}${of}${secondsLeft === null ? '' : `, about ${Math.ceil(secondsLeft)} s left`}`;
 }
 
 /** `spoor status`, below the tablets. */

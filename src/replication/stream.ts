@@ -114,11 +114,6 @@ export const streamDefinition = z.strictObject({
     .enum(['snapshot', 'now'])
     .default('snapshot')
     .describe('Where the stream begins: `snapshot`, a base copy and then the log; `now`, the log from here on.'),
-  copyRowsPerSecond: z
-    .int('must be a whole number of rows, 0 for no limit')
-    .min(0, 'must be a whole number of rows, 0 for no limit')
-    .exactOptional()
-    .describe('How many rows a second each sidecar copies at most, in base copies and repairs; 0 or none is no limit.'),
   sink: z.discriminatedUnion('type', [kafkaSink, unservedVariant('redis', 'kafka')]).describe('Where the records go.'),
   format: z
     .discriminatedUnion('type', [jsonFormat, unservedVariant('avro', 'json'), unservedVariant('kudu-record', 'json')])
@@ -133,6 +128,11 @@ export const streamDefinition = z.strictObject({
     .boolean()
     .default(true)
     .describe('Whether a delete is followed by a record with the same key and a null value.'),
+  copyRowsPerSecond: z
+    .int('must be a whole number of rows, 0 for no limit')
+    .min(0, 'must be a whole number of rows, 0 for no limit')
+    .exactOptional()
+    .describe('How many rows a second each sidecar copies at most, in base copies and repairs; 0 or none is no limit.'),
 });
 export type StreamDefinition = Readonly<z.output<typeof streamDefinition>>;
 

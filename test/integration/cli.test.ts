@@ -113,7 +113,7 @@ describe('help and version: exit code 0', () => {
   it('every command has --help', async () => {
     const commands = ['', 'run', 'status', 'streams', 'wal', 'wal dump', 'verify', 'demo'];
     commands.push(
-      ...['list', 'show', 'create', 'pause', 'resume', 'resync', 'delete'].map((verb) => `streams ${verb}`),
+      ...['list', 'show', 'create', 'change', 'pause', 'resume', 'resync', 'delete'].map((verb) => `streams ${verb}`),
     );
     for (const command of commands) {
       const { code, out, err } = await spoor([...command.split(' ').filter(Boolean), '--help']);
@@ -270,6 +270,28 @@ describe('streams and status', () => {
     assert.match((await spoor(['streams', 'list'], env)).out, / 1 running +2\n$/);
   });
 
+  it('are changed: tables come and go, the pace of copies', async () => {
+    await create();
+    const change = (...flags: string[]): Promise<Ended> => spoor(['streams', 'change', 'orders', ...flags], env);
+    const added = await change('--add-table', 'b', 'c*', '--copy-rows-per-second', '500');
+    assert.match(added.out, /\ntables +shop\.\*, b, c\*\n[^]*\ncopy rows\/s +500\n/);
+    assert.match((await change('--remove-table', 'shop.*', 'b')).out, /\ntables +c\*\n/);
+    const fromStdin = await spoor(['streams', 'change', 'orders', '-', '--json'], env, '{"tables":["x"]}');
+    assert.deepEqual((JSON.parse(fromStdin.out) as { tables: string[] }).tables, ['x']);
+    const stranger = await change('--remove-table', 'y');
+    assert.deepEqual([stranger.code, stranger.err], [2, 'the stream has no "y" among its tables: x\n']);
+    assert.equal((await change()).code, 2);
+    assert.equal((await change('file.json', '--add-table', 'z')).code, 2);
+  });
+
+  it('are copied again', async () => {
+    await create();
+    const { code, out } = await spoor(['streams', 'resync', 'orders', '--tablet', 'f00d', '--from', 'gap'], env);
+    assert.equal(code, 0);
+    assert.match(out, / leader +resync /);
+    assert.deepEqual(plane.resyncs.at(-1), { from: 'gap', tablets: ['f00d'] });
+  });
+
   it('status shows every tablet and every sidecar', async () => {
     await create();
     const { code, out } = await spoor(['status'], env);
@@ -306,8 +328,8 @@ describe('streams and status', () => {
     },
     {
       what: 'what is not supported yet',
-      args: ['streams', 'create', '--name', 'a', '--table', 'x', '--topic', 'y'],
-      says: /^Not Implemented \(501\): .*\n {2}start: "snapshot" is not supported yet/,
+      args: ['streams', 'create', '--name', 'a', '--table', 'x', '--topic', 'y', '--images', 'full'],
+      says: /^Not Implemented \(501\): .*\n {2}images: "full" is not supported yet/,
     },
     {
       what: 'nothing to pause',
@@ -315,7 +337,11 @@ describe('streams and status', () => {
       says: /^Not Found \(404\): There is no stream named "nope"\.\n$/,
     },
     { what: 'nothing to resume', args: ['streams', 'resume', 'nope', '--json'], says: /\(404\)/ },
-    { what: 'resync', args: ['streams', 'resync', 'orders', '--from', 'gap'], says: /\(501\): .*resync a stream/ },
+    {
+      what: 'a resync of a table that the stream has not',
+      args: ['streams', 'resync', 'orders', '--table', 'nope'],
+      says: /\(400\): .*\n {2}tables\[0\]: stream orders has no table nope/,
+    },
     { what: 'verify', args: ['verify', 'orders'], says: /^spoor verify is not in this version\n$/ },
     { what: 'no token', args: ['streams', 'list'], more: { SPOOR_HTTP_TOKEN: '' }, says: /\(401\).*\n.*--token/ },
     {

@@ -161,13 +161,13 @@ describe('streams', () => {
 
   it('that this version cannot serve are answered 501 with the reason', async () => {
     const { errors, code } = assertProblem(
-      await post('/v1/streams', { ...ORDERS, start: 'snapshot' }),
+      await post('/v1/streams', { ...ORDERS, images: 'full' }),
       501,
       /cannot do yet/,
     );
     assert.equal(code, 'SPOOR_NOT_SUPPORTED');
     assert.deepEqual(errors, [
-      { path: 'start', message: '"snapshot" is not supported yet by this version; use "now"' },
+      { path: 'images', message: '"full" is not supported yet by this version; use "changed"' },
     ]);
   });
 
@@ -340,15 +340,75 @@ describe('the held log of a tablet', () => {
   });
 });
 
-describe('what comes later', () => {
-  const LATER: [method: string, path: string][] = [
-    ['PATCH', '/v1/streams/orders'],
-    ['POST', '/v1/streams/orders/resync'],
-  ];
-  for (const [method, path] of LATER)
-    it(`${method} ${path} is answered 501`, async () => {
-      assert.equal(assertProblem(await call(method, path), 501, /cannot do that yet/).code, 'SPOOR_NOT_SUPPORTED');
-    });
+describe('changes and resyncs', () => {
+  beforeEach(() => post('/v1/streams', ORDERS));
+  const patch = (path: string, body: unknown): ReturnType<typeof call> =>
+    call('PATCH', path, { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+
+  it('a change is a merge patch of the definition', async () => {
+    const change = { tables: ['a', 'b*'], copyRowsPerSecond: 500, sink: { partitions: 7 } };
+    const { status, body } = await patch('/v1/streams/orders', change);
+    assert.equal(status, 200);
+    const { tables, copyRowsPerSecond, sink, start } = body as StreamView;
+    assert.deepEqual(
+      [tables, copyRowsPerSecond, sink.partitions, sink.topic, start],
+      [['a', 'b*'], 500, 7, ORDERS.sink.topic, ORDERS.start],
+    );
+    const again = await patch('/v1/streams/orders', { copyRowsPerSecond: null });
+    assert.equal((again.body as StreamView).copyRowsPerSecond, undefined, 'null takes it away');
+  });
+
+  it('a change that would move records is refused, each fault of it', async () => {
+    const change = { name: 'x', tables: [], sink: { topic: 'y', type: 'kafka' } };
+    const { errors } = assertProblem(await patch('/v1/streams/orders', change), 400, /change/);
+    assert.deepEqual(
+      errors!.map(({ path }) => path),
+      ['name', 'sink.topic'],
+    );
+    const wrong = await patch('/v1/streams/orders', { tables: [], more: 1 });
+    assert.deepEqual(
+      assertProblem(wrong, 400, /change/).errors!.map(({ path }) => path),
+      ['more'],
+    );
+    const [fault] = assertProblem(await patch('/v1/streams/orders', []), 400, /change/).errors!;
+    assert.equal(fault!.message, 'must be an object');
+    assertProblem(await patch('/v1/streams/nope', {}), 404, /nope/);
+  });
+
+  it('a resync is of all, of tables, of tablets; of all rows unless only of gaps', async () => {
+    for (const body of [undefined, { from: 'gap' }, { tables: ['shop.orders'] }, { tablets: ['f00d'] }]) {
+      const path = '/v1/streams/orders/resync';
+      const answer = await (body === undefined ? call('POST', path) : post(path, body));
+      assert.equal(answer.status, 200, JSON.stringify(answer.body));
+    }
+    assert.deepEqual(plane.resyncs, [
+      { from: 'snapshot' },
+      { from: 'gap' },
+      { from: 'snapshot', tables: ['shop.orders'] },
+      { from: 'snapshot', tablets: ['f00d'] },
+    ]);
+  });
+
+  it('a wrong resync is refused with every fault', async () => {
+    const { errors } = assertProblem(
+      await post('/v1/streams/orders/resync', { from: 'x', tables: [], tablet: 1 }),
+      400,
+      /body/,
+    );
+    assert.deepEqual(errors!.map(({ path }) => path).sort(), ['from', 'tables', 'tablet']);
+    const unknown = await post('/v1/streams/orders/resync', { tables: ['shop.orders', 'nope'] });
+    assert.deepEqual(
+      assertProblem(unknown, 400, /no table nope/).errors!.map(({ path }) => path),
+      ['tables[1]'],
+    );
+    assertProblem(await call('POST', '/v1/streams/nope/resync'), 404, /nope/);
+  });
+
+  it('other sidecars may ask for logs to be held', async () => {
+    assert.equal((await post('/v1/local/holds', { tablets: ['t1', 't2'] })).status, 204);
+    assert.deepEqual(plane.heldForNow, ['t1', 't2']);
+    assertProblem(await post('/v1/local/holds', { tablets: 't1' }), 400, /body/);
+  });
 });
 
 describe('health', () => {
@@ -526,6 +586,7 @@ describe('openapi.json', () => {
       'get /v1/streams',
       'get /v1/streams/{name}',
       'patch /v1/streams/{name}',
+      'post /v1/local/holds',
       'post /v1/streams',
       'post /v1/streams/{name}/pause',
       'post /v1/streams/{name}/resume',
@@ -543,6 +604,7 @@ describe('openapi.json', () => {
       'format',
       'images',
       'tombstones',
+      'copyRowsPerSecond',
     ]);
     assert.deepEqual(schema.required, ['name', 'tables', 'sink']);
   });

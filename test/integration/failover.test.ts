@@ -294,8 +294,8 @@ describe('failover', () => {
     assert.match(await readFile(sidecar.logFile, 'utf8'), /gap in the log filled from another sidecar/);
   });
 
-  check('gives up the log of one stream at its limit, and says so', async (t) => {
-    await cluster.replaceSidecars({ SPOOR_HOLD_MAX_BYTES: String(4 << 20) });
+  check('gives up the log of one stream at its limit, says so, and repairs it when asked', async (t) => {
+    await cluster.replaceSidecars({ SPOOR_HOLD_MAX_BYTES: String(4 << 20), SPOOR_GAP_REPAIR: 'manual' });
     await begin('bounded', 'types');
     await begin('small');
     using load = Load.start(cluster, 'fo.bounded', { rate: 8000, threads: 2 });
@@ -318,6 +318,9 @@ describe('failover', () => {
       assert.match(error.message, /SPOOR_HOLD_MAX_BYTES .* after \d+\.\d+ up to index \d+ are missing/);
       t.diagnostic(error.message);
     }
+    assert.equal((await cluster.api('POST', '/v1/streams/bounded/resync', { from: 'gap' })).status, 200);
+    await cluster.waitForTablets('bounded', isCaughtUp);
+    await cluster.foldIsTable('bounded', 'fo.bounded');
     assert.equal((await cluster.api('DELETE', '/v1/streams/bounded')).status, 204);
     await cluster.replaceSidecars({});
   });

@@ -67,6 +67,21 @@ describe('renderTablets', () => {
       ].join('\n'),
     );
   });
+  it('says how far copies are', () => {
+    const copy = { kind: 'all', hybridTime: '1', rows: 300, totalRows: 1000, percent: 30, secondsLeft: 6.2 } as const;
+    const views = [
+      tabletView({ tabletId: 'a', state: 'base-copy', copy }),
+      tabletView({
+        tabletId: 'b',
+        state: 'resync',
+        copy: { ...copy, kind: 'changes', totalRows: null, percent: null, secondsLeft: null },
+      }),
+    ];
+    assert.match(
+      renderTablets(views),
+      /\n\norders a: copied 300 of 1000 rows \(30\.0 %\), about 7 s left\norders b: copied 300 changed rows\n$/,
+    );
+  });
   it('does not let a name drive the terminal', () => {
     assert.match(renderTablets([tabletView({ table: 'a\u001b[2Jb' })]), /a\\u001b\[2Jb/);
   });
