@@ -11,6 +11,7 @@ import {
   fetchEnds,
   fetchReplicas,
   lookUpSchema,
+  tabletFates,
 } from './cluster/kudu-access.ts';
 import { KuduCopier } from './cluster/kudu-copier.ts';
 import { openSystemTable } from './cluster/kudu-system-table.ts';
@@ -145,6 +146,7 @@ export async function runSidecar(config: Config, deps: { logger: Logger; signal:
         return (change) => format.encode(change);
       },
       gapRepair: config.gapRepair,
+      fates: tabletFates(client),
       openSource: (request, s) =>
         new TabletSource({
           ...request,

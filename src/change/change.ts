@@ -94,8 +94,8 @@ export interface TabletEvent {
   /** The last operation before it, and its time. */
   readonly opId: OpId;
   readonly hybridTime: HybridTime;
-  /** What of the table the tablet had, as JSON; null where that is not known. */
-  readonly partition: unknown;
+  /** What of the table the tablet had, as JSON text; null where that is not known. */
+  readonly partition: string | null;
 }
 
 export type Change = ChangeBatch | SchemaChange | TabletEvent;

@@ -18,6 +18,8 @@ export interface SinkPosition {
   readonly copy?: 'wanted' | CopyProgress;
   /** The resync that was last begun here, by its id. */
   readonly resync?: string;
+  /** The tablet was dropped, and this is the last of it: the event that says so is in the sink. */
+  readonly ended?: true;
 }
 
 /**
@@ -47,7 +49,8 @@ export interface CopyProgress {
 /** Orders the positions of one tablet's stream: by index, and at a cut by what of the copy is there. */
 export function comparePositions(a: SinkPosition, b: SinkPosition): number {
   if (a.opId.index !== b.opId.index) return a.opId.index < b.opId.index ? -1 : 1;
-  return copyRank(a) - copyRank(b);
+  const [before, after] = [copyRank(a), copyRank(b)];
+  return before === after ? 0 : before - after;
 }
 
 /** Whether `position` is further than `other`; null is none. */
@@ -55,7 +58,8 @@ export function isAhead(position: SinkPosition, other: SinkPosition | null): boo
   return other === null || comparePositions(position, other) > 0;
 }
 
-function copyRank({ copy }: SinkPosition): number {
+function copyRank({ copy, ended }: SinkPosition): number {
+  if (ended) return Number.POSITIVE_INFINITY;
   if (copy === undefined) return Number.MAX_SAFE_INTEGER;
   return copy === 'wanted' ? -1 : copy.rows;
 }
@@ -93,6 +97,7 @@ export const positionJson = z
       ])
       .exactOptional(),
     resync: z.string().exactOptional(),
+    ended: z.literal(true).exactOptional(),
   })
   .transform(({ op, table, schema, copy, ...rest }): SinkPosition => {
     const position = { opId: op, tableName: table, schemaVersion: schema, ...rest };
@@ -104,7 +109,7 @@ export type PositionJson = z.input<typeof positionJson>;
 
 /** What {@link positionJson} reads. */
 export function positionToJson(position: SinkPosition): PositionJson {
-  const { opId: op, tableName, schemaVersion, copy, resync } = position;
+  const { opId: op, tableName, schemaVersion, copy, resync, ended } = position;
   return {
     op: formatOpId(op),
     table: tableName,
@@ -112,6 +117,7 @@ export function positionToJson(position: SinkPosition): PositionJson {
     ...(position.time !== undefined && { time: position.time.toString() }),
     ...(copy !== undefined && { copy: copy === 'wanted' ? copy : copyToJson(copy) }),
     ...(resync !== undefined && { resync }),
+    ...(ended && { ended }),
   };
 }
 

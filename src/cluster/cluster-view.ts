@@ -159,6 +159,10 @@ export class ClusterView {
         views.push(view ?? unshipped(stream, table.name, tabletId, sidecar, own ? 'leader' : 'follower'));
       }
     }
+    // What is left of tablets that were dropped.
+    const listed = new Set(views.map(({ tabletId }) => tabletId));
+    for (const view of shipped.values())
+      if (view.stream === stream.definition.name && !listed.has(view.tabletId)) views.push(view);
     return views;
   }
 }

@@ -4,6 +4,7 @@ import type { KuduClient } from '../kudu/client.ts';
 import { KuduError } from '../kudu/errors.ts';
 import { MIN_OPID } from '../kudu/opid.ts';
 import type { OpId } from '../kudu/opid.ts';
+import { partitionBounds, type PartitionBounds } from '../kudu/partition-bounds.ts';
 import type { ConsensusState } from '../kudu/raft.ts';
 import type { TableSchema } from '../kudu/schema.ts';
 import { TserverErrorCode } from '../kudu/status.ts';
@@ -13,6 +14,7 @@ import type { SinkPosition } from '../change/position.ts';
 import { pause } from '../util/pause.ts';
 import { Slots } from '../util/slots.ts';
 import type { CatalogTable } from '../replication/catalog.ts';
+import type { TabletFates } from '../replication/dropped-tablets.ts';
 import type { LocalReplica, LocalTserver } from '../replication/local-replica.ts';
 
 /** How long to wait before a tablet without a leader is asked after again. */
@@ -129,6 +131,45 @@ async function inTurns<T, R>(items: readonly T[], work: (item: T) => Promise<R>,
       }
     }),
   );
+}
+
+/** What the master says of tablets that may be no more. */
+export function tabletFates(client: KuduClient): TabletFates {
+  return {
+    async dropKind({ tableId, tabletId }, signal) {
+      const { missing } = await client.getTabletLocations([tabletId], { signal });
+      if (missing.length === 0) return null;
+      return (await client.findTable({ tableId }, { signal })) ? 'range-dropped' : 'table-dropped';
+    },
+    async partitionsOf(tableId, signal) {
+      try {
+        const [table, tablets] = await Promise.all([
+          client.getTable({ tableId }, { signal }),
+          client.getTableLocations({ tableId }, { signal }),
+        ]);
+        return new Map(
+          tablets.map(({ tabletId, partition }) => [tabletId, boundsToJson(partitionBounds(table, partition))]),
+        );
+      } catch (error) {
+        if (error instanceof KuduError && !error.retriable) return new Map(); // dropped just now
+        throw error;
+      }
+    },
+  };
+}
+
+/** Values as in records: INT64 as the integer that it is, BINARY as base64. */
+function boundsToJson(bounds: PartitionBounds): string {
+  const text = (value: unknown): string => {
+    if (typeof value === 'bigint') return value.toString();
+    if (Buffer.isBuffer(value)) return JSON.stringify(value.toString('base64'));
+    if (Array.isArray(value)) return `[${value.map(text).join(',')}]`;
+    if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+    return `{${Object.entries(value)
+      .map(([name, member]) => `${JSON.stringify(name)}:${text(member)}`)
+      .join(',')}}`;
+  };
+  return text(bounds);
 }
 
 /** The schema that a replica of a tablet has now. @throws {Error} when that server has no such replica */

@@ -29,6 +29,7 @@ type StreamsTable = SystemTable<(typeof STREAM_COLUMNS)[number]>;
  *   item `start/<generation>/<tablet_id>`    body: where a tablet begins that was there before the stream took it in
  *   item `table/<generation>/<table_id>`     body: a table's name when it joined, and which tablet ships its schema changes
  *   item `resync/<generation>/<tablet_id>`   body: the last resync that was asked for
+ *   item `ended/<generation>/<tablet_id>`    body: since when a dropped tablet is done with
  */
 const DEFINITION = 'definition';
 const PAUSED = 'paused';
@@ -158,13 +159,15 @@ export class StreamStore implements StreamSource {
     const starts = new Map<string, SinkPosition>();
     const joined = new Map<string, JoinedTable>();
     const resyncs = new Map<string, Resync>();
+    const ended = new Set<string>();
     for (const { kind, id, body } of await this.#items(stream, signal)) {
       if (kind === 'start') starts.set(id, parsePosition(body));
       else if (kind === 'table')
         joined.set(id, { speakerTabletId: joinedBody.parse(JSON.parse(body)).speakerTabletId });
-      else resyncs.set(id, resyncBody.parse(JSON.parse(body)));
+      else if (kind === 'resync') resyncs.set(id, resyncBody.parse(JSON.parse(body)));
+      else ended.add(id);
     }
-    return { starts, joined, resyncs };
+    return { starts, joined, resyncs, ended };
   }
 
   async joinTable(stream: StoredStream, table: CatalogTable, signal: AbortSignal): Promise<JoinedTable> {
@@ -173,6 +176,21 @@ export class StreamStore implements StreamSource {
     const row = { stream: stream.definition.name, item, body: JSON.stringify({ name: table.name, ...joined }) };
     if (await this.#table.insert(row, signal)) return joined;
     return (await this.details(stream, signal)).joined.get(table.tableId) ?? joined;
+  }
+
+  async endTablet(stored: StoredStream, tabletId: string, signal: AbortSignal): Promise<void> {
+    const stream = stored.definition.name;
+    const item = (kind: StreamItem['kind']): string => `${kind}/${stored.generation}/${tabletId}`;
+    const body = JSON.stringify({ at: new Date().toISOString() });
+    await this.#table.upsert([{ stream, item: item('ended'), body }], signal);
+    await this.#table.delete(
+      [
+        { stream, item: item('start') },
+        { stream, item: item('resync') },
+      ],
+      signal,
+    );
+    await this.#revise(stored, signal);
   }
 
   async #putStarts(
@@ -214,7 +232,7 @@ export class StreamStore implements StreamSource {
   }
 }
 
-const ITEM_KINDS = ['start', 'table', 'resync'] as const;
+const ITEM_KINDS = ['start', 'table', 'resync', 'ended'] as const;
 interface StreamItem {
   readonly kind: (typeof ITEM_KINDS)[number];
   /** Of the tablet or table. */

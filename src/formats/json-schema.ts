@@ -45,7 +45,7 @@ export function encodeTabletEvent({ event, tablet, opId, hybridTime, partition }
     kind: 'schema',
     table: tableName,
     key: Buffer.from(JSON.stringify(key)),
-    value: Buffer.from(`${text},${place},"partition":${JSON.stringify(partition)}}`),
+    value: Buffer.from(`${text},${place},"partition":${partition ?? 'null'}}`),
     position: `${tabletId}/${position}`,
     timestampMs: Math.floor(Number(hybridTimeToMicros(hybridTime)) / 1000),
   };

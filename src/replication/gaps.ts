@@ -18,6 +18,8 @@ export interface GapsOptions {
   readonly filler: GapFiller;
   /** `manual`: a gap stays until somebody asks for a resync. */
   readonly repair: 'auto' | 'manual';
+  /** A tablet that is no more has no table to ask: its end is all that is left to tell. */
+  readonly isDropped: (tabletId: string) => boolean;
   readonly logger: Logger;
 }
 
@@ -102,7 +104,7 @@ export class Gaps {
     const verdict = this.#filling.verdict(replicator.tabletId);
     if (verdict === null || !replicator.sinkWorks) return false;
     // Nothing of it was shipped yet: it joins by a copy, since its log does not begin with its first operation.
-    if (gapAfter.index === 0n) return true;
+    if (gapAfter.index === 0n || this.#options.isDropped(replicator.tabletId)) return true;
     const sinceMs = replicator.gapSinceMs ?? Number.POSITIVE_INFINITY;
     const asked = open.resyncs.get(replicator.tabletId);
     if (asked && Date.parse(asked.requestedAt) >= sinceMs) return true;

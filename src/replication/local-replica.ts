@@ -39,3 +39,17 @@ export function shipsHere(replica: LocalReplica, { self, alive }: ShipperView): 
   const first = voterUuids.filter((uuid) => uuid === self || alive.has(uuid)).sort()[0];
   return first === self;
 }
+
+/** By then a sidecar that shipped the tablet when it was dropped is done, unless something holds it up. */
+const DROPPED_TAKE_OVER_MS = 20_000;
+
+/** Who ships what is left of a tablet that was dropped: the first living sidecar that stood beside one of its replicas. */
+export function shipsDropped(
+  { voterUuids, sinceMs }: { readonly voterUuids: readonly string[]; readonly sinceMs: number },
+  { self, alive }: ShipperView,
+  nowMs: number,
+): boolean {
+  if (nowMs - sinceMs < DROPPED_TAKE_OVER_MS) return false;
+  const first = voterUuids.find((uuid) => uuid === self || alive.has(uuid));
+  return first === undefined || first === self;
+}

@@ -95,11 +95,15 @@ export class OrphanedLogs {
   }
 
   /** Lets go of those that are done with. @param here the tablets that have a replica on this server */
-  async look(streamed: readonly StreamedTablet[], here: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
+  async look(
+    streamed: readonly StreamedTablet[],
+    here: { has(tabletId: string): boolean },
+    signal: AbortSignal,
+  ): Promise<void> {
     const nowMs = performance.now();
     for (const tabletId of this.#sinceMs.keys()) if (here.has(tabletId)) this.#sinceMs.delete(tabletId);
-    const orphans = streamed.filter(({ tabletId }) => {
-      if (here.has(tabletId)) return false;
+    const orphans = streamed.filter(({ tabletId, dropped }) => {
+      if (dropped || here.has(tabletId)) return false;
       const sinceMs = this.#sinceMs.get(tabletId) ?? nowMs;
       this.#sinceMs.set(tabletId, sinceMs);
       return nowMs - sinceMs >= ORPHANED_FOR_MS;

@@ -21,7 +21,8 @@ import {
   type StreamMembersOptions,
   type StreamedTablet,
 } from './stream-members.ts';
-import { shipsHere, type LocalReplica, type LocalTserver } from './local-replica.ts';
+import { DroppedTablets, type TabletFates } from './dropped-tablets.ts';
+import { shipsDropped, shipsHere, type LocalReplica, type LocalTserver } from './local-replica.ts';
 import type { ChangeSource } from './tablet-replicator.ts';
 import type { TabletSourceOptions } from './tablet-source.ts';
 import { TabletReplicator } from './tablet-replicator.ts';
@@ -30,7 +31,7 @@ import type { HoldFigures, HoldView, ReplicationMetrics, TabletLabels, TabletVie
 /** What a tablet's stream is read from; see {@link TabletSourceOptions}. */
 export type SourceRequest = Pick<
   TabletSourceOptions,
-  'tablet' | 'generation' | 'from' | 'announceSchema' | 'repairs' | 'resync' | 'pace' | 'logger'
+  'tablet' | 'generation' | 'from' | 'announceSchema' | 'repairs' | 'resync' | 'whyGone' | 'pace' | 'logger'
 >;
 
 export interface PeerManagerOptions extends StreamMembersOptions {
@@ -44,6 +45,7 @@ export interface PeerManagerOptions extends StreamMembersOptions {
   readonly shippedElsewhere: (signal: AbortSignal) => Promise<readonly TabletView[]>;
   readonly gaps: GapFiller;
   readonly gapRepair: 'auto' | 'manual';
+  readonly fates: TabletFates;
   readonly openSource: (request: SourceRequest, signal: AbortSignal) => ChangeSource;
   readonly limitsFor: (stream: StoredStream, tabletCount: number) => ReplicatorLimits;
   readonly metrics: ReplicationMetrics;
@@ -83,6 +85,7 @@ export class PeerManager {
   readonly #members: StreamMembers;
   readonly #gaps: Gaps;
   readonly #orphans: OrphanedLogs;
+  readonly #dropped: DroppedTablets;
   readonly #fenced = new Map<string, { times: number; notBeforeMs: number }>();
   readonly #writeSlots = new Slots(MAX_WRITES_AT_A_TIME);
   #replicas: readonly LocalReplica[] = [];
@@ -103,8 +106,10 @@ export class PeerManager {
     this.#logger = options.logger;
     this.#members = new StreamMembers(options);
     const { keepers, gaps: filler, gapRepair: repair, logger } = options;
-    this.#gaps = new Gaps({ keepers, filler, repair, logger });
+    const isDropped = (tabletId: string): boolean => this.#dropped.get(tabletId) !== undefined;
+    this.#gaps = new Gaps({ keepers, filler, repair, isDropped, logger });
     this.#orphans = new OrphanedLogs(options.keepers, options.shippedElsewhere);
+    this.#dropped = new DroppedTablets(options.keepers, options.fates);
   }
 
   /** Runs until `signal` aborts; then lets every tablet finish its batch, for as long as `hurry` allows. */
@@ -248,7 +253,11 @@ export class PeerManager {
       this.#gaps.boundHolds(this.#shipping.values());
       await this.#askCommitted(limit.signal);
       this.#seeToGaps(signal);
-      await this.#orphans.look(this.#streamed, new Set(this.#replicas.map(({ tabletId }) => tabletId)), limit.signal);
+      const here = new Map(this.#replicas.map((replica) => [replica.tabletId, replica]));
+      const there = this.#streamed.filter(({ dropped }) => !dropped);
+      await this.#dropped.write(there, here, limit.signal);
+      await this.#dropped.look(this.#unlisted(here), limit.signal);
+      await this.#orphans.look(this.#streamed, here, limit.signal);
       if (this.#unanswered !== null) throw this.#unanswered as Error;
       if (this.#kuduTrouble !== null) this.#logger.info({}, 'kudu answers');
       this.#kuduTrouble = null;
@@ -259,6 +268,13 @@ export class PeerManager {
       if (this.#kuduTrouble === null) this.#logger.warn({ reason }, 'kudu does not answer');
       this.#kuduTrouble = reason;
     }
+  }
+
+  /** Tablets of which something is held that the master does not list, and that have no replica here. */
+  #unlisted(here: ReadonlyMap<string, LocalReplica>): string[] {
+    const { keepers, catalog } = this.#options;
+    if (this.#unanswered !== null) return [];
+    return [...keepers.tabletIds()].filter((tabletId) => !here.has(tabletId) && !catalog.tableOf(tabletId));
   }
 
   async #pause(signal: AbortSignal): Promise<void> {
@@ -318,13 +334,22 @@ export class PeerManager {
     for (const open of this.#members.takeEnded(streams)) this.#track(this.#closeStream(open));
     const tabletIds = new Set(keepers.tabletIds());
     for (const { tabletId, isRunning } of this.#replicas) if (isRunning) tabletIds.add(tabletId);
-    this.#streamed = await this.#members.streamedTablets(streams, tabletIds, this.#streamed, signal, (error) => {
-      this.#unanswered ??= error; // nothing is let go of meanwhile
-    });
+    const droppedOf = (tabletId: string) => this.#dropped.get(tabletId);
+    this.#streamed = await this.#members.streamedTablets(
+      streams,
+      tabletIds,
+      this.#streamed,
+      droppedOf,
+      signal,
+      (error) => {
+        this.#unanswered ??= error; // nothing is let go of meanwhile
+      },
+    );
     const kept = new Map(
       this.#streamed.map(({ tabletId, table, streams }) => [tabletId, keptTablet(tabletId, table, streams)]),
     );
-    const isListed = (tabletId: string): boolean => streams.length === 0 || catalog.tableOf(tabletId) !== undefined;
+    const isListed = (tabletId: string): boolean =>
+      streams.length === 0 || catalog.tableOf(tabletId) !== undefined || droppedOf(tabletId) !== undefined;
     const shipped = new Set(this.#replicators().map(({ tabletId }) => tabletId));
     keepers.reconcile(kept, shipped, this.#unanswered === null ? isListed : null, Date.now());
     this.#ship();
@@ -364,12 +389,15 @@ export class PeerManager {
     const { keepers, selfUuid } = this.#options;
     const wanted = new Map<string, () => void>();
     const replicas = new Map(this.#replicas.map((replica) => [replica.tabletId, replica]));
-    for (const { tabletId, table, streams } of this.#streamed) {
+    const sidecars = { self: selfUuid, alive: this.#alive };
+    for (const { tabletId, table, streams, dropped } of this.#streamed) {
       const replica = replicas.get(tabletId);
-      const isOurs = replica !== undefined && shipsHere(replica, { self: selfUuid, alive: this.#alive });
+      const isOurs = dropped
+        ? shipsDropped(dropped, sidecars, performance.now())
+        : replica !== undefined && shipsHere(replica, sidecars);
       for (const { open, paused } of streams) {
         const key = shippingKey(open.stored, tabletId);
-        if (!isOurs) {
+        if (!isOurs && !(dropped && this.#shipping.has(key))) {
           this.#fenced.delete(key); // whoever fenced us was right; when our turn comes again it is a new one
           continue;
         }
@@ -377,7 +405,7 @@ export class PeerManager {
         // Where a stream goes on is in the markers of our log: to be read first.
         if (!this.#shipping.has(key) && keepers.get(tabletId)?.caughtUp !== true) continue;
         wanted.set(key, () => {
-          this.#start(key, open, table, tabletId);
+          this.#start(key, open, table, tabletId, dropped !== undefined);
         });
       }
     }
@@ -391,7 +419,7 @@ export class PeerManager {
     return furthestStart(start, this.#options.keepers.get(tabletId)?.marked(open.stored.generation)?.position ?? null);
   }
 
-  #start(key: string, open: OpenStream, table: CatalogTable, tabletId: string): void {
+  #start(key: string, open: OpenStream, table: CatalogTable, tabletId: string, isDropped: boolean): void {
     const { openSource, limitsFor, metrics, logger, keepers } = this.#options;
     const { generation, definition } = open.stored;
     const tablet = { tableId: table.tableId, tabletId };
@@ -400,6 +428,7 @@ export class PeerManager {
       tablet,
       generation,
       resync,
+      whyGone: (signal: AbortSignal) => this.#dropped.whyGone(tablet, signal),
       pace: open.pace,
       logger: logger.child({ stream: definition.name, tabletId }),
     };
@@ -412,7 +441,7 @@ export class PeerManager {
       sink: open.sink,
       openSource: (from, options, signal) => openSource({ ...source, from, ...options }, signal),
       encode: open.encode,
-      shipsSchema: this.#speaks(open, table, tabletId),
+      shipsSchema: this.#speaks(open, table, tabletId, isDropped),
       limits: limitsFor(open.stored, this.#shipping.size + 1),
       onAcked: (position, worthIndex, sink) => keepers.get(tabletId)?.acked(generation, position, worthIndex, sink),
       writeSlots: this.#writeSlots,
@@ -428,15 +457,18 @@ export class PeerManager {
   }
 
   /** When the speaker went with its range partition, the first of the others speaks. */
-  #speaks(open: OpenStream, table: CatalogTable, tabletId: string): boolean {
+  #speaks(open: OpenStream, table: CatalogTable, tabletId: string, isDropped: boolean): boolean {
     const speaker = open.joined.get(table.tableId)?.speakerTabletId;
+    if (isDropped) return tabletId === speaker;
     const isThere = table.tablets.some((tablet) => tablet.tabletId === speaker);
     return tabletId === (isThere ? speaker : firstTabletId(table));
   }
 
   #ended(key: string, replicator: TabletReplicator, ending: Ending): void {
     if (this.#shipping.get(key)?.replicator !== replicator) return; // it was stopped, whatever it met on its way
+    const { open } = this.#shipping.get(key)!;
     this.#shipping.delete(key);
+    if (replicator.acked.ended) this.#track(this.#tellEnded(open, replicator.tabletId));
     if (ending === 'stopped') {
       this.#fenced.delete(key);
       return;
@@ -444,6 +476,16 @@ export class PeerManager {
     const times = (this.#fenced.get(key)?.times ?? 0) + 1;
     const waitMs = Math.min(FENCED_CAP_MS, FENCED_BASE_MS * 2 ** Math.min(times - 1, 10));
     this.#fenced.set(key, { times, notBeforeMs: performance.now() + waitMs });
+  }
+
+  /** Where it fails the tablet is shipped once more, of which nothing is left. */
+  async #tellEnded({ stored }: OpenStream, tabletId: string): Promise<void> {
+    try {
+      await this.#options.streams.endTablet(stored, tabletId, AbortSignal.timeout(CALL_TIMEOUT_MS));
+      this.poke();
+    } catch (error) {
+      this.#logger.debug({ err: error, tabletId }, 'the end of a tablet was not kept');
+    }
   }
 
   /**

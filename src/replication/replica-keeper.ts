@@ -25,6 +25,9 @@ export interface ReplicaHold {
   ): { readonly fromIndex: bigint; readonly toIndex: bigint } | null;
   /** Lets go of all of it, for good. */
   drop(): void;
+  /** Keeps a text with it: what is known of the tablet, for when nobody else knows it any more. */
+  describe(note: string): void;
+  readonly note: string | null;
   readonly bytes: number;
   readonly oldestAtMs: number | null;
   readonly firstIndex: bigint | null;

@@ -73,6 +73,11 @@ export class ReplicaKeepers {
     this.#unwantedSince.set(tabletId, nowMs + KEEP_FOR_NOW_MS);
   }
 
+  /** What was written down of a tablet whose log is held; null for none. */
+  noteOf(tabletId: string): string | null {
+    return this.#options.holds.get(tabletId)?.note ?? null;
+  }
+
   /** Every tablet that is kept, or of which something is held. */
   tabletIds(): ReadonlySet<string> {
     return new Set([...this.#keepers.keys(), ...this.#options.holds.tabletIds()]);

@@ -43,6 +43,8 @@ export interface StreamDetails {
   /** Tables that are in the stream, whatever they are called later. */
   readonly joined: ReadonlyMap<string, JoinedTable>;
   readonly resyncs: ReadonlyMap<string, Resync>;
+  /** Tablets that were dropped, and whose end was told: the stream wants nothing of them any more. */
+  readonly ended: ReadonlySet<string>;
 }
 
 /** Where the definitions of the streams come from; the same for every sidecar of the cluster. */
@@ -51,4 +53,6 @@ export interface StreamSource {
   details(stream: StoredStream, signal: AbortSignal): Promise<StreamDetails>;
   /** Takes a table in; answers what was kept by whoever did so first. */
   joinTable(stream: StoredStream, table: CatalogTable, signal: AbortSignal): Promise<JoinedTable>;
+  /** The end of a dropped tablet is in the sink. */
+  endTablet(stream: StoredStream, tabletId: string, signal: AbortSignal): Promise<void>;
 }

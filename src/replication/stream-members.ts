@@ -5,6 +5,7 @@ import type { Sink } from '../sinks/sink.ts';
 import { Pace } from '../util/pace.ts';
 import { TimeLimit } from '../util/time-limit.ts';
 import type { Catalog, CatalogTable } from './catalog.ts';
+import type { DroppedTablet } from './dropped-tablets.ts';
 import type { JoinedTable, Resync, StoredStream, StreamDetails, StreamSource } from './stored-stream.ts';
 import { matchTables } from './stream.ts';
 
@@ -12,7 +13,10 @@ import { matchTables } from './stream.ts';
 export interface StreamedTablet {
   readonly tabletId: string;
   readonly table: CatalogTable;
+  /** Those that still want something of it. */
   readonly streams: readonly { readonly open: OpenStream; readonly paused: boolean }[];
+  /** It is no more, and its log is held. */
+  readonly dropped?: DroppedTablet;
 }
 
 /** A stream in use: what is kept of it, its sink and its format. */
@@ -25,6 +29,7 @@ export interface OpenStream {
   readonly pace: Pace;
   starts: ReadonlyMap<string, SinkPosition>;
   resyncs: ReadonlyMap<string, Resync>;
+  ended: ReadonlySet<string>;
   joined: Map<string, JoinedTable>;
   /** Revision of the stream that the three were read at, or after. */
   detailsOf: string;
@@ -76,13 +81,14 @@ export class StreamMembers {
   }
 
   /**
-   * Which of these tablets are of streamed tables, and whose. A failure of one stream or table is told and stops no
+   * Which of these tablets are, or were, of streamed tables, and whose. A failure of one stream or table is told and stops no
    * other: of its tablets what was known `before` counts. Of each stream at most one question goes unanswered a look.
    */
   async streamedTablets(
     all: readonly StoredStream[],
     tabletIds: ReadonlySet<string>,
     before: readonly StreamedTablet[],
+    droppedOf: (tabletId: string) => DroppedTablet | undefined,
     signal: AbortSignal,
     onTrouble: (error: unknown) => void,
   ): Promise<StreamedTablet[]> {
@@ -111,6 +117,12 @@ export class StreamMembers {
     };
     for (const tabletId of tabletIds) {
       const table = catalog.tableOf(tabletId);
+      const dropped = table ? undefined : droppedOf(tabletId);
+      if (dropped) {
+        const { tableId, tableName: name } = dropped;
+        const streams = opened.filter(({ open }) => open.joined.has(tableId) && !open.ended.has(tabletId));
+        if (streams.length > 0) streamed.push({ tabletId, table: { tableId, name, tablets: [] }, streams, dropped });
+      }
       if (!table || !isStreamable(table.name, systemTablePrefix)) continue;
       try {
         const streams = [];
@@ -153,6 +165,7 @@ export class StreamMembers {
       pace: new Pace(() => open.stored.definition.copyRowsPerSecond ?? 0),
       starts: details.starts,
       resyncs: details.resyncs,
+      ended: details.ended,
       joined: new Map(details.joined),
       detailsOf: stored.revision,
       joinedReadAtMs: performance.now(),
@@ -179,10 +192,12 @@ export class StreamMembers {
   }
 }
 
-function setDetails(open: OpenStream, revision: string, { starts, joined, resyncs }: StreamDetails): void {
+function setDetails(open: OpenStream, revision: string, details: StreamDetails): void {
+  const { starts, joined, resyncs, ended } = details;
   Object.assign(open, {
     starts,
     resyncs,
+    ended,
     joined: new Map(joined),
     detailsOf: revision,
     joinedReadAtMs: performance.now(),

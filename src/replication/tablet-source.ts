@@ -1,4 +1,4 @@
-import type { Change, TabletRef } from '../change/change.ts';
+import type { Change, TabletEvent, TabletRef } from '../change/change.ts';
 import { copiedRows, encodedKey } from '../change/copied-rows.ts';
 import { sliceRows } from '../change/slice-rows.ts';
 import { SpoorError } from '../errors.ts';
@@ -30,6 +30,10 @@ export interface TabletSourceOptions {
     signal: AbortSignal,
   ) => TabletChanges;
   readonly copier: TableCopier;
+  /** Why the tablet's log has ended here; null where the tablet lives on elsewhere. */
+  readonly whyGone: (
+    signal: AbortSignal,
+  ) => Promise<{ readonly event: TabletEvent['event']; readonly partition: string | null } | null>;
   /** Bounds how many tablets are copied at a time. */
   readonly copySlots: Slots;
   /** Rows a second. */
@@ -60,6 +64,8 @@ export class TabletSource implements ChangeSource {
   readonly #reads: AsyncGenerator<ChangeRead | { readonly kind: 'gone' }, never, void>;
   #log: TabletChanges | null = null;
   #position: SinkPosition;
+  /** Of the last operation that was read. */
+  #time: HybridTime | null = null;
   #working: Promise<unknown> = Promise.resolve();
   /** Counting and cutting, beside the reading. */
   readonly #beside = new Set<Promise<unknown>>();
@@ -89,17 +95,59 @@ export class TabletSource implements ChangeSource {
   }
 
   async *#read(): AsyncGenerator<ChangeRead | { readonly kind: 'gone' }, never, void> {
-    const { from, announceSchema, repairs, resync } = this.#options;
+    const { from, announceSchema } = this.#options;
+    if (!from.ended) {
+      try {
+        yield* this.#copies(from);
+        const announces = announceSchema && this.#position === from;
+        for (const log = await this.#openLog(this.#position, { announceSchema: announces }); ;) {
+          const read = await log.next();
+          if (read.kind === 'gone') break;
+          this.#position = read.position;
+          this.#time = read.hybridTime;
+          yield read;
+        }
+        yield* this.#end();
+      } catch (error) {
+        // Copies fail in many ways when their tablet is dropped. A gap may be filled from another sidecar's log first.
+        const isGap = error instanceof SpoorError && error.code === 'SPOOR_WAL_GAP';
+        if (this.#abort.signal.aborted || isGap || !(await this.#isDropped())) throw error;
+        yield* this.#end();
+      }
+    }
+    for (;;) yield { kind: 'gone' };
+  }
+
+  /** What the position owes before the log goes on. */
+  async *#copies(from: SinkPosition): AsyncGenerator<ChangeRead, void, void> {
+    const { repairs, resync } = this.#options;
     const { copy } = from;
     if (repairs) yield* this.#repair(from);
     else if (copy === 'wanted') yield* this.#copyFirst(from, {});
     else if (copy?.cut === from.opId.index) yield* this.#resume(from, copy);
     else if (copy !== undefined || (resync !== null && from.resync !== resync)) yield* this.#copyBehindLog(from);
-    const announces = announceSchema && this.#position === from;
-    for (const log = await this.#openLog(this.#position, { announceSchema: announces }); ;) {
-      const read = await log.next();
-      if (read.kind === 'changes') this.#position = read.position;
-      yield read;
+  }
+
+  /** A tablet that was dropped says so behind all that it had. */
+  async *#end(): AsyncGenerator<ChangeRead, void, void> {
+    const why = await this.#options.whyGone(this.#abort.signal);
+    if (why === null) return;
+    const { opId, tableName, time } = this.#position;
+    const tablet = { ...this.#options.tablet, tableName };
+    const hybridTime = this.#time ?? time ?? 0n;
+    this.#position = { ...withoutCopy(this.#position), ended: true };
+    this.#options.logger.info(
+      { opId: formatOpId(opId), event: why.event },
+      'the tablet was dropped, and all of it is read',
+    );
+    yield readOf([{ kind: 'event', tablet, opId, hybridTime, ...why }], this.#position, hybridTime);
+  }
+
+  async #isDropped(): Promise<boolean> {
+    try {
+      return (await this.#options.whyGone(this.#abort.signal)) !== null;
+    } catch {
+      return false; // what failed first is what is told
     }
   }
 

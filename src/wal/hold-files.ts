@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, statSync } from 'node:fs';
+import { chmodSync, mkdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 
 /** Makes a folder that only this user may look into. */
@@ -24,6 +24,13 @@ export async function writeDurably(
   } finally {
     await file.close();
   }
+}
+
+/** Writes a small file anew, readable for this user only: what is read after a crash is the old one or the new one. */
+export function replaceFile(path: string, text: string): void {
+  const fresh = `${path}.new`;
+  writeFileSync(fresh, text, { mode: 0o600 });
+  renameSync(fresh, path);
 }
 
 /** Brings the names in a folder to the disk. */

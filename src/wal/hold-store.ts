@@ -1,10 +1,10 @@
-import { linkSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { linkSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from '../util/logger.ts';
 import { makePrivateDir } from './hold-files.ts';
 import { HoldGeneration } from './hold-generation.ts';
 import { hasErrorCode, isMissing, isTabletId } from './log-folder.ts';
-import { DROPPED, TabletHold } from './tablet-hold.ts';
+import { DROPPED, NOTE_FILE, TabletHold } from './tablet-hold.ts';
 
 /** A link that is made once to see whether links can be made. */
 const TRIAL = '.trial';
@@ -101,16 +101,20 @@ export class HoldStore {
   #load(tabletId: string): void {
     const dir = join(this.dir, tabletId);
     const found: HoldGeneration[] = [];
+    let note: string | null = null;
     for (const name of readdirSync(dir)) {
+      if (name === NOTE_FILE) note = readFileSync(join(dir, name), 'utf8');
+      if (name.startsWith(NOTE_FILE)) continue; // or what a crash left of another
       const generation = HoldGeneration.load(dir, name);
       if (generation === null) this.#logger?.warn({ dir, name }, 'something in the folder of held logs is not ours');
       else if (!generation.removeIfEmpty()) found.push(generation);
     }
-    this.#add(tabletId, found);
+    this.#add(tabletId, found, note);
   }
 
-  #add(tabletId: string, found: readonly HoldGeneration[]): TabletHold {
+  #add(tabletId: string, found: readonly HoldGeneration[], note: string | null = null): TabletHold {
     const hold: TabletHold = new TabletHold(join(this.dir, tabletId), tabletId, found, {
+      note,
       logger: this.#logger,
       onDrop: () => {
         if (this.#holds.get(tabletId) === hold) this.#holds.delete(tabletId);

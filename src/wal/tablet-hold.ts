@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Logger } from '../util/logger.ts';
 import type { HeldSegment } from './held-segment.ts';
-import { makePrivateDir, syncDir, writeDurably } from './hold-files.ts';
+import { makePrivateDir, replaceFile, syncDir, writeDurably } from './hold-files.ts';
 import { HoldGeneration } from './hold-generation.ts';
 import { orderHeld, type HeldLog, type HeldOrder } from './hold-order.ts';
 import type { IndexRange } from './segment-indexes.ts';
@@ -11,6 +11,9 @@ import { identify, isMissing, isSame, type DirIdentity } from './log-folder.ts';
 
 /** What is put before the name of a tablet's folder while it is being removed. */
 export const DROPPED = '.dropped-';
+
+/** Beside the generations: what {@link TabletHold.describe} keeps. */
+export const NOTE_FILE = 'tablet.json';
 
 /** REPLICATE indexes, both ends included, that may be held no more. */
 export interface LostRange {
@@ -27,6 +30,8 @@ export interface LostRange {
  */
 export class TabletHold {
   readonly tabletId: string;
+  /** What somebody wrote down of the tablet, see {@link describe}. */
+  note: string | null;
   /** The last trouble with linking, until it works again: then the log is read, and is not held. */
   failure: Error | null = null;
   readonly #dir: string;
@@ -47,8 +52,13 @@ export class TabletHold {
     dir: string,
     tabletId: string,
     found: readonly HoldGeneration[],
-    options: { readonly logger?: Logger | undefined; readonly onDrop: () => void },
+    options: {
+      readonly note?: string | null;
+      readonly logger?: Logger | undefined;
+      readonly onDrop: () => void;
+    },
   ) {
+    this.note = options.note ?? null;
     this.tabletId = tabletId;
     this.#dir = dir;
     this.#logger = options.logger;
@@ -56,6 +66,14 @@ export class TabletHold {
     const inOrder = found.toSorted((a, b) => a.number - b.number);
     this.#peers = inOrder.filter(({ origin }) => origin.kind === 'peer');
     this.#own = inOrder.filter(({ origin }) => origin.kind === 'own');
+  }
+
+  /** Keeps a text with the held log, for whoever finds it when nobody else knows the tablet any more. */
+  describe(note: string): void {
+    if (this.#dropped || note === this.note) return;
+    makePrivateDir(this.#dir);
+    replaceFile(join(this.#dir, NOTE_FILE), note);
+    this.note = note;
   }
 
   /**

@@ -81,6 +81,10 @@ class CountingHold implements ReplicaHold {
   drop(): void {
     this.bytes = 0;
   }
+  note: string | null = null;
+  describe(note: string): void {
+    this.note = note;
+  }
 }
 
 class ScriptedMarkers implements MarkerWriter {

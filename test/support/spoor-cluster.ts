@@ -209,6 +209,21 @@ export class SpoorCluster implements AsyncDisposable {
     return fold;
   }
 
+  /** What the stream's schema topic says of tablets as a whole, so far. */
+  async schemaEvents(stream: string): Promise<readonly string[]> {
+    const events: string[] = [];
+    await using reader = await TopicReader.start({
+      brokers: this.kafka.brokers,
+      topics: [`${stream}.schema`],
+      onRecord: ({ value }) => {
+        const { event } = JSON.parse(value?.toString() ?? '{}') as { event?: string };
+        if (event !== undefined) events.push(event);
+      },
+    });
+    await reader.settle(() => true, { quietMs: 500, timeoutMs: 30_000 });
+    return events;
+  }
+
   /** The rows of a table, one JSON line each, as the Java client reads them. */
   async dump(table: string): Promise<readonly string[]> {
     return javaTool('dump', { masters: this.masters, table });

@@ -39,6 +39,7 @@ describe('the stream store', () => {
       starts: new Map([['t1', START]]),
       joined: new Map([['aa', { speakerTabletId: 't1' }]]),
       resyncs: new Map(),
+      ended: new Set(),
     });
     await assert.rejects(create(), StreamExistsError);
     assert.deepEqual(items().sort(), ['orders definition', 'orders start', 'orders table']);

@@ -34,7 +34,13 @@ class Source implements StreamSource {
     return Promise.resolve([]);
   }
   details(_: StoredStream, signal: AbortSignal): Promise<StreamDetails> {
-    return this.#answer(() => ({ starts: new Map(), joined: new Map(this.#joined), resyncs: new Map() }), signal);
+    return this.#answer(
+      () => ({ starts: new Map(), joined: new Map(this.#joined), resyncs: new Map(), ended: new Set() }),
+      signal,
+    );
+  }
+  endTablet(): Promise<void> {
+    return Promise.resolve();
   }
   joinTable(_: StoredStream, { tableId }: CatalogTable, signal: AbortSignal): Promise<JoinedTable> {
     return this.#answer(() => {
@@ -72,7 +78,8 @@ describe('the members of streams', () => {
     const tabletIds = new Set(tables.map(({ tablets }) => tablets[0]!.tabletId));
     const troubles: unknown[] = [];
     const note = (error: unknown): number => troubles.push(error);
-    const before = await members.streamedTablets(streams, tabletIds, [], t.signal, note);
+    const none = (): undefined => undefined;
+    const before = await members.streamedTablets(streams, tabletIds, [], none, t.signal, note);
     assert.deepEqual(
       before.map(({ table: { name } }) => name),
       ['shop.a', 'shop.b'],
@@ -84,7 +91,7 @@ describe('the members of streams', () => {
     tables.push(table('shop.new'), table('shop.newer'));
     await catalog.fetchNow(t.signal);
     for (const { tablets } of tables) tabletIds.add(tablets[0]!.tabletId);
-    const looking = members.streamedTablets(streams, tabletIds, before, t.signal, note);
+    const looking = members.streamedTablets(streams, tabletIds, before, none, t.signal, note);
     for (let i = 0; i < 50; i++) await Promise.resolve();
     t.mock.timers.tick(1_600);
     assert.deepEqual(
@@ -95,7 +102,7 @@ describe('the members of streams', () => {
     assert.ok(troubles.length > 0, 'what is not known is told');
 
     source.hangs = false;
-    const after = await members.streamedTablets(streams, tabletIds, before, t.signal, note);
+    const after = await members.streamedTablets(streams, tabletIds, before, none, t.signal, note);
     assert.deepEqual(
       after.map(({ table: { name } }) => name),
       ['shop.a', 'shop.b', 'shop.new', 'shop.newer'],

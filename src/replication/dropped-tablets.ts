@@ -1,0 +1,127 @@
+import * as z from 'zod';
+import type { LocalReplica } from './local-replica.ts';
+import type { ReplicaKeepers } from './replica-keepers.ts';
+
+/** Why a tablet is no more: its range partition was dropped, or its whole table. */
+export type DropKind = 'range-dropped' | 'table-dropped';
+
+/** What Kudu's master knows of tablets, as far as their end is concerned. */
+export interface TabletFates {
+  /** Null: the tablet is there, wherever its replicas are. */
+  dropKind(
+    tablet: { readonly tableId: string; readonly tabletId: string },
+    signal: AbortSignal,
+  ): Promise<DropKind | null>;
+  /** By tablet: what it has of its table, as JSON text. */
+  partitionsOf(tableId: string, signal: AbortSignal): Promise<ReadonlyMap<string, string>>;
+}
+
+/** A tablet that is no more, and whose log is still held. */
+export interface DroppedTablet {
+  readonly kind: DropKind;
+  readonly tableId: string;
+  readonly tableName: string;
+  readonly partition: string | null;
+  /** Tablet servers that had its voters, in an order that all agree on. */
+  readonly voterUuids: readonly string[];
+  /** When it was found out here. */
+  readonly sinceMs: number;
+}
+
+/** A tablet of a streamed table that is there. */
+export interface DescribedTablet {
+  readonly tabletId: string;
+  readonly table: { readonly tableId: string; readonly name: string };
+}
+
+/** What remains is asked for with the next look, a second later. */
+const TABLES_ASKED_A_LOOK = 16;
+
+/** Kept with the held log: when the tablet is dropped nobody else says whose it was. */
+const noteJson = z.object({
+  tableId: z.string(),
+  tableName: z.string(),
+  partition: z.string().nullable(),
+  voterUuids: z.array(z.string()),
+});
+type Note = z.output<typeof noteJson>;
+
+/**
+ * Tablets that were dropped while their logs are held. What was not shipped by then is in the held log still, and its end
+ * is to be told; so it is written down of every tablet what nobody will know any more.
+ */
+export class DroppedTablets {
+  readonly #keepers: ReplicaKeepers;
+  readonly #fates: TabletFates;
+  readonly #dropped = new Map<string, DroppedTablet>();
+  readonly #partitions = new Map<string, string>();
+
+  constructor(keepers: ReplicaKeepers, fates: TabletFates) {
+    this.#keepers = keepers;
+    this.#fates = fates;
+  }
+
+  get(tabletId: string): DroppedTablet | undefined {
+    return this.#dropped.get(tabletId);
+  }
+
+  /** Why a tablet's log has ended, and what it had of its table; null where it lives on elsewhere. */
+  async whyGone(
+    tablet: { readonly tableId: string; readonly tabletId: string },
+    signal: AbortSignal,
+  ): Promise<{ readonly event: DropKind; readonly partition: string | null } | null> {
+    const { tabletId } = tablet;
+    const event = this.#dropped.get(tabletId)?.kind ?? (await this.#fates.dropKind(tablet, signal));
+    return event && { event, partition: this.#note(tabletId)?.partition ?? this.#partitions.get(tabletId) ?? null };
+  }
+
+  /** Writes down what is known of streamed tablets that have a replica here. */
+  async write(
+    streamed: readonly DescribedTablet[],
+    replicas: ReadonlyMap<string, LocalReplica>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    // At once what is known at once: the tablet may be dropped before the master has said the rest.
+    const vague = streamed.filter((tablet) => !this.#describe(tablet, replicas));
+    const tableIds = new Set(vague.map(({ table }) => table.tableId));
+    for (const tableId of [...tableIds].slice(0, TABLES_ASKED_A_LOOK))
+      for (const [tabletId, text] of await this.#fates.partitionsOf(tableId, signal))
+        this.#partitions.set(tabletId, text);
+    for (const tablet of vague) this.#describe(tablet, replicas);
+  }
+
+  /** @returns whether nothing about it is left to ask */
+  #describe({ tabletId, table }: DescribedTablet, replicas: ReadonlyMap<string, LocalReplica>): boolean {
+    const keeper = this.#keepers.get(tabletId);
+    const replica = replicas.get(tabletId);
+    if (!keeper || !replica) return true;
+    const before = this.#note(tabletId);
+    const partition = this.#partitions.get(tabletId) ?? before?.partition ?? null;
+    const voterUuids = replica.voterUuids.length > 0 ? replica.voterUuids.toSorted() : (before?.voterUuids ?? []);
+    const note: Note = { tableId: table.tableId, tableName: table.name, partition, voterUuids };
+    keeper.hold.describe(JSON.stringify(note));
+    return partition !== null;
+  }
+
+  /** Finds out which of these tablets, which the master does not list and that have no replica here, were dropped. */
+  async look(unlisted: readonly string[], signal: AbortSignal): Promise<void> {
+    const held = this.#keepers.tabletIds();
+    for (const tabletId of this.#dropped.keys()) if (!held.has(tabletId)) this.#dropped.delete(tabletId);
+    for (const tabletId of unlisted) {
+      const note = this.#dropped.has(tabletId) ? null : this.#note(tabletId);
+      if (note === null) continue;
+      const kind = await this.#fates.dropKind({ tableId: note.tableId, tabletId }, signal);
+      if (kind !== null) this.#dropped.set(tabletId, { kind, ...note, sinceMs: performance.now() });
+    }
+  }
+
+  #note(tabletId: string): Note | null {
+    const text = this.#keepers.noteOf(tabletId);
+    if (text === null) return null;
+    try {
+      return noteJson.parse(JSON.parse(text));
+    } catch {
+      return null; // of another version: then it is as if nothing were known
+    }
+  }
+}

@@ -1,0 +1,144 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { KuduClient } from '../../src/kudu/client.ts';
+import type { TabletView } from '../../src/replication/views.ts';
+import { serversMissing } from '../support/cluster.ts';
+import { eventually } from '../support/eventually.ts';
+import type { TableFold } from '../support/fold.ts';
+import { ReplicaWatch } from '../support/replica-watch.ts';
+import { SpoorCluster } from '../support/spoor-cluster.ts';
+
+const FLAGS = ['--log_segment_size_mb=1', '--flush_threshold_secs=1', '--raft_heartbeat_interval_ms=200'];
+const isWhole = ({ state, lagOps }: TabletView): boolean => state === 'running' && lagOps === 0;
+const PER_DAY = 1500;
+
+/** Rows that go with their range partition or table, without a delete of their own. */
+describe('dropped tablets', { skip: await serversMissing(), timeout: 600_000 }, () => {
+  let cluster: SpoorCluster;
+  let watch: ReplicaWatch;
+  let client: KuduClient;
+  before(async () => {
+    cluster = await SpoorCluster.start({ flags: FLAGS, env: { SPOOR_LOG_LEVEL: 'debug' } });
+    watch = await ReplicaWatch.open(cluster);
+    client = await KuduClient.connect({ masters: cluster.kudu.masters });
+  });
+  after(async () => {
+    client[Symbol.dispose]();
+    watch[Symbol.dispose]();
+    await cluster[Symbol.asyncDispose]();
+  });
+
+  /** A table of days, two hash buckets each. */
+  async function createDays(name: string, days: readonly number[]): Promise<void> {
+    await client.createTable({
+      name,
+      columns: [
+        { name: 'day', type: 'INT32', key: true },
+        { name: 'id', type: 'INT64', key: true },
+        { name: 'note', type: 'STRING', nullable: true },
+      ],
+      hash: [{ columns: ['id'], buckets: 2 }],
+      range: {
+        columns: ['day'],
+        partitions: days.map((day) => ({ lower: { day }, upper: { day: day + 1 } })),
+      },
+      numReplicas: 3,
+    });
+  }
+
+  async function write(table: string, day: number, from = 0, count = PER_DAY): Promise<void> {
+    const opened = await client.openTable({ name: table });
+    for (let at = from; at < from + count; at += 500)
+      await opened.write(
+        Array.from({ length: Math.min(500, from + count - at) }, (_, i) => ({
+          type: 'insert' as const,
+          row: { day, id: BigInt(at + i), note: `${day} ${at + i}` },
+        })),
+      );
+  }
+
+  const dropDay = async (name: string, day: number): Promise<void> => {
+    await client.alterTable({ name }, { steps: [{ dropRange: { lower: { day }, upper: { day: day + 1 } } }] });
+  };
+  /** What the schema topic says of dropped tablets, in the order of their partitions. */
+  const told = (fold: TableFold): string[] =>
+    fold.events.map(({ event, partition }) => `${event} ${JSON.stringify(plain(partition))}`).sort();
+  const range = (event: string, bucket: number, day: number): string =>
+    `${event} {"hash":[{"columns":["id"],"bucket":${bucket},"buckets":2}],"range":{"lower":{"day":${day}},"upper":{"day":${day + 1}}}}`;
+  const heldNowhere = async (tabletIds: readonly string[]): Promise<boolean> => {
+    for (const number of [0, 1, 2])
+      if ((await watch.heldTablets(number)).some((id) => tabletIds.includes(id))) return false;
+    return true;
+  };
+
+  it('are told with what they had of the table, behind all of their rows', async () => {
+    await createDays('drop.days', [1, 2]);
+    await cluster.createStream('days', ['drop.days']);
+    for (const day of [1, 2]) await write('drop.days', day);
+    await cluster.waitForTablets('days', isWhole);
+    await sleep(2500); // a tablet that no sidecar has looked at is let go of later: nobody knows whose it was
+    const before = await watch.tabletIds('drop.days');
+    await dropDay('drop.days', 1);
+    const after = await watch.tabletIds('drop.days');
+    await eventually('the end is told', async () => (await cluster.tablets('days')).length === 2);
+    await cluster.waitForTablets('days', isWhole);
+    const dropped = before.filter((id) => !after.includes(id));
+    await eventually('their logs are let go of', () => heldNowhere(dropped));
+    const fold = await cluster.foldIsTable('days', 'drop.days');
+    assert.equal(fold.records, 2 * PER_DAY, 'all their rows came before');
+    assert.deepEqual(told(fold), [range('range-dropped', 0, 1), range('range-dropped', 1, 1)]);
+  });
+
+  it('of a paused stream ship what was not shipped, and then their end, when it is resumed', async () => {
+    await createDays('drop.paused', [1, 2]);
+    await cluster.createStream('pause', ['drop.paused']);
+    await write('drop.paused', 1);
+    await cluster.waitForTablets('pause', isWhole);
+    assert.equal((await cluster.api('POST', '/v1/streams/pause/pause')).status, 200);
+    await cluster.waitForTablets('pause', ({ state }) => state === 'paused');
+    await write('drop.paused', 1, PER_DAY, 300);
+    await dropDay('drop.paused', 1);
+    await sleep(8000); // longer than what no stream wants is held
+    for (const sidecar of cluster.sidecars) await sidecar.restart(); // nobody remembers but by what is on disk
+    await write('drop.paused', 2);
+    assert.equal((await cluster.api('POST', '/v1/streams/pause/resume')).status, 200);
+    await eventually('the end is told', async () => (await cluster.schemaEvents('pause')).length === 2, 90_000);
+    await cluster.waitForTablets('pause', isWhole);
+    const fold = await cluster.foldIsTable('pause', 'drop.paused');
+    assert.equal(fold.records, 2 * PER_DAY + 300);
+    assert.deepEqual(told(fold), [range('range-dropped', 0, 1), range('range-dropped', 1, 1)]);
+  });
+
+  it('end also when their sidecars were dead; a table of the same name begins with its first operation', async () => {
+    await createDays('drop.table', [1]);
+    await cluster.createStream('table', ['drop.table']);
+    await write('drop.table', 1, 0, 200);
+    await cluster.waitForTablets('table', isWhole);
+    await cluster.kafka.kill();
+    await write('drop.table', 1, 200, 500);
+    const before = await watch.tabletIds('drop.table');
+    await Promise.all(cluster.sidecars.map((sidecar) => sidecar.kill()));
+    await client.deleteTable({ name: 'drop.table' });
+    await createDays('drop.table', [1]);
+    await write('drop.table', 1, 100, 50);
+    await cluster.kafka.restart();
+    for (const sidecar of cluster.sidecars) await sidecar.restart();
+    await eventually('the end is told', async () => (await cluster.schemaEvents('table')).length === 2, 90_000);
+    await cluster.waitForTablets('table', isWhole);
+    await eventually('their logs are let go of', () => heldNowhere(before));
+    const tabletIds = await watch.tabletIds('drop.table');
+    const fold = await cluster.foldIsTable('table', 'drop.table', { tabletIds });
+    assert.equal(fold.records, 50);
+    const old = await cluster.fold('table', 700, { tabletIds: before });
+    assert.equal(old.records, 700, 'what was not shipped came out of the held log');
+    assert.deepEqual(told(old), [range('table-dropped', 0, 1), range('table-dropped', 1, 1)]);
+  });
+});
+
+/** Lossless JSON as the plain one. */
+function plain(value: unknown): unknown {
+  if (value instanceof Map) return Object.fromEntries([...value].map(([key, member]) => [key, plain(member)]));
+  if (Array.isArray(value)) return value.map(plain);
+  return typeof value === 'bigint' ? Number(value) : value;
+}
