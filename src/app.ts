@@ -13,6 +13,7 @@ import {
   lookUpSchema,
   tabletFates,
 } from './cluster/kudu-access.ts';
+import { checkLinks } from './cluster/held-links.ts';
 import { KuduCopier } from './cluster/kudu-copier.ts';
 import { openSystemTable } from './cluster/kudu-system-table.ts';
 import { KuduMarkerWriter } from './cluster/marker-writer.ts';
@@ -39,7 +40,6 @@ import { refusingSink } from './sinks/refusing-sink.ts';
 import type { Sink } from './sinks/sink.ts';
 import type { Logger } from './util/logger.ts';
 import { pause } from './util/pause.ts';
-import { Slots } from './util/slots.ts';
 import { TimeLimit } from './util/time-limit.ts';
 import { SPOOR_VERSION } from './util/version.ts';
 
@@ -66,9 +66,6 @@ const BATCH_BYTES = 512 << 10;
 const EXACTLY_ONCE_WRITE_INTERVAL_MS = 15;
 const AT_LEAST_ONCE_WRITE_INTERVAL_MS = 2;
 const MAX_WRITE_INTERVAL_MS = 80;
-
-/** Tablets whose rows are copied at a time: enough to keep a sink busy, few enough that the log behind each cut stays short. */
-const MAX_COPIES_AT_A_TIME = 2;
 
 /**
  * Runs a sidecar until `signal` aborts, then stops it in order: tablets finish the batch in hand, sinks and logs are
@@ -100,7 +97,8 @@ export async function runSidecar(config: Config, deps: { logger: Logger; signal:
     logs.markersThrough(new KuduMarkerWriter(client, { timeoutMs: MARKER_TIMEOUT_MS }));
     const { holds, watcher, keepers } = logs.parts;
     const { prefix } = config.systemTables;
-    const store = new StreamStore(kudu.streams);
+    await using configuredSink = brokersOf(config, logger);
+    const store = new StreamStore(kudu.streams, logger);
     const self = { id: kudu.tserverUuid, http: advertise, tserver: config.tserver, version: SPOOR_VERSION };
     const registry = new SidecarRegistry(kudu.sidecars, { ...self, tserverUuid: kudu.tserverUuid }, logger);
     const living = new LivingSidecars((s) => registry.list(s));
@@ -115,7 +113,7 @@ export async function runSidecar(config: Config, deps: { logger: Logger; signal:
       },
       listSidecars: (s) => registry.list(s),
       replicasOf: (tableId, s) => fetchReplicas(client, tableId, s),
-      joinedTables: async (stream, s) => (await store.details(stream, s)).joined,
+      joinedTables: (stream, s) => store.joinedTables(stream, s),
       catalog,
       systemTablePrefix: prefix,
       token,
@@ -123,7 +121,6 @@ export async function runSidecar(config: Config, deps: { logger: Logger; signal:
     });
     const tserver = { address: config.tserver, uuid: kudu.tserverUuid };
     const copier = new KuduCopier({ client, tserver, keeperOf: (tabletId) => keepers.get(tabletId), logger });
-    const copySlots = new Slots(MAX_COPIES_AT_A_TIME);
     const peers = new PeerManager({
       tserver: new RpcTserver(client, config.tserver, kudu.tserverUuid),
       selfUuid: kudu.tserverUuid,
@@ -151,7 +148,6 @@ export async function runSidecar(config: Config, deps: { logger: Logger; signal:
         new TabletSource({
           ...request,
           copier,
-          copySlots,
           openLog: (after, options, signal) =>
             new TabletChanges({
               ...options,
@@ -180,9 +176,14 @@ export async function runSidecar(config: Config, deps: { logger: Logger; signal:
         peers,
         endsOf: (tables, s) => fetchEnds(client, tables, s),
         heldLog: (tabletId) => holds.get(tabletId)?.generations() ?? null,
-        checkWal: () => checkWalDir(config.walDir, config.tserver, kudu.tserverUuid),
+        checkWal: async () => {
+          await checkWalDir(config.walDir, config.tserver, kudu.tserverUuid);
+          checkLinks(holds);
+        },
+        configuredSink,
         advertise,
         systemTablePrefix: prefix,
+        logger,
       }),
     );
     logger.info({ tserver: config.tserver, tserverUuid: kudu.tserverUuid }, 'watching the tablet server');
@@ -193,7 +194,12 @@ export async function runSidecar(config: Config, deps: { logger: Logger; signal:
       enabled: config.hold.server,
       logger,
     });
-    await Promise.all([peers.run(signal, finishInTime(signal)), registry.run(signal), retention.run(signal)]);
+    await Promise.all([
+      peers.run(signal, finishInTime(signal)),
+      registry.run(signal),
+      retention.run(signal),
+      store.keepSwept(signal),
+    ]);
   } finally {
     await logs[Symbol.asyncDispose]();
     await server.close();
@@ -261,14 +267,12 @@ async function tryConnect(config: Config, signal: AbortSignal): Promise<KuduPart
 }
 
 function kafkaSinkFor({ definition }: StoredStream, config: Config, logger: Logger): Sink {
-  const { brokers, ssl, sasl } = config.kafka;
-  if (!brokers) return refusingSink('SPOOR_KAFKA_BROKERS is not given to this sidecar, so it cannot ship to Kafka');
+  const kafka = kafkaClientOf(config);
+  if (!kafka) return refusingSink('SPOOR_KAFKA_BROKERS is not given to this sidecar, so it cannot ship to Kafka');
   const { topic, schemaTopic, delivery, partitions, replicationFactor, createTopics } = definition.sink;
   return createKafkaSink({
     streamName: definition.name,
-    brokers,
-    ...(ssl && { ssl: ssl === true ? ssl : { ...ssl } }),
-    ...(sasl && { sasl }),
+    ...kafka,
     topic,
     schemaTopic,
     delivery,
@@ -279,11 +283,25 @@ function kafkaSinkFor({ definition }: StoredStream, config: Config, logger: Logg
   });
 }
 
-function limitsFor({ definition }: StoredStream, tabletCount: number): ReplicatorLimits {
+/** The configured brokers, to be checked alone: no stream may be there yet. Null where none are configured. */
+function brokersOf(config: Config, logger: Logger): Sink | null {
+  const kafka = kafkaClientOf(config);
+  const never = { topic: 'none', partitions: -1, replicationFactor: -1, createTopics: false } as const;
+  return kafka && createKafkaSink({ streamName: 'readiness', ...kafka, ...never, delivery: 'at-least-once', logger });
+}
+
+function kafkaClientOf({ kafka: { brokers, ssl, sasl } }: Config) {
+  return brokers && { brokers, ...(ssl && { ssl: ssl === true ? ssl : { ...ssl } }), ...(sasl && { sasl }) };
+}
+
+/** @param tabletCount how many share the room for queues, asked anew each time: they come and go */
+function limitsFor({ definition }: StoredStream, tabletCount: () => number): ReplicatorLimits {
   const exactlyOnce = definition.sink.delivery === 'exactly-once';
   return {
     maxBatchBytes: BATCH_BYTES,
-    maxQueuedBytes: Math.min(QUEUE_MAX_BYTES, Math.max(QUEUE_MIN_BYTES, QUEUE_TOTAL_BYTES / tabletCount)),
+    get maxQueuedBytes() {
+      return Math.min(QUEUE_MAX_BYTES, Math.max(QUEUE_MIN_BYTES, QUEUE_TOTAL_BYTES / Math.max(1, tabletCount())));
+    },
     minWriteIntervalMs: exactlyOnce ? EXACTLY_ONCE_WRITE_INTERVAL_MS : AT_LEAST_ONCE_WRITE_INTERVAL_MS,
     maxWriteIntervalMs: MAX_WRITE_INTERVAL_MS,
     positionIntervalMs: 1000,

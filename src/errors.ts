@@ -74,6 +74,12 @@ export const ERRORS = {
     httpStatus: 503,
     remedy: 'Kudu did not answer in time. Look at its masters and tablet servers; ask again later.',
   },
+  SPOOR_KUDU_REFUSED: {
+    retry: 'operator',
+    httpStatus: 502,
+    remedy:
+      'Kudu answered no: the message says which call, where and why. For an unauthorized one set SPOOR_KUDU_USER to the user that the tablet servers run as, or name it in their --superuser_acl.',
+  },
   SPOOR_NOT_SUPPORTED: {
     retry: 'operator',
     httpStatus: 501,

@@ -1,6 +1,7 @@
-import { isVarLength } from '../kudu/cell-codec.ts';
+import { encodeCell, isVarLength } from '../kudu/cell-codec.ts';
+
 import type { HybridTime } from '../kudu/hybrid-time.ts';
-import { encodeKeyCells } from '../kudu/key-encoder.ts';
+import { decodeKey, encodeKeyCells } from '../kudu/key-encoder.ts';
 import type { OpId } from '../kudu/opid.ts';
 import type { RowBlock } from '../kudu/row-block.ts';
 import type { TableSchema } from '../kudu/schema.ts';
@@ -62,6 +63,52 @@ export function copiedRows({ tablet, opId, hybridTime, schema, block, places, sk
     cells,
     rows,
     indirect,
+    autoIncrement: null,
+  };
+}
+
+/**
+ * The delete of a row that a table has not, by its encoded primary key.
+ * @throws {KuduError} `protocol` when the key is none of that schema
+ */
+export function deletedRow(
+  row: Pick<CopiedRows, 'tablet' | 'opId' | 'hybridTime' | 'schema'> & { key: Buffer },
+): ChangeBatch {
+  const { tablet, opId, hybridTime, schema, key } = row;
+  const keyColumns = schema.columns.filter(({ isKey }) => isKey);
+  const values = decodeKey(keyColumns, key);
+  const cells = new Int32Array(schema.columns.length).fill(Cell.UNSET);
+  const rows: Buffer[] = [];
+  const indirect: Buffer[] = [];
+  let [at, indirectAt] = [0, 0];
+  for (const [place, column] of schema.columns.entries()) {
+    if (!column.isKey) continue;
+    let bytes = encodeCell(column, values[column.name] ?? '');
+    if (isVarLength(column.type)) {
+      indirect.push(bytes);
+      const pointer = Buffer.alloc(16);
+      pointer.writeBigUInt64LE(BigInt(indirectAt), 0);
+      pointer.writeBigUInt64LE(BigInt(bytes.length), 8);
+      indirectAt += bytes.length;
+      bytes = pointer;
+    }
+    cells[place] = at;
+    rows.push(bytes);
+    at += bytes.length;
+  }
+  return {
+    kind: 'rows',
+    tablet,
+    opId,
+    hybridTime,
+    isCopy: true,
+    schema,
+    rowCount: 1,
+    ops: Uint8Array.of(CopyOp.DELETED),
+    rowIndexes: new Int32Array(1),
+    cells,
+    rows: Buffer.concat(rows),
+    indirect: Buffer.concat(indirect),
     autoIncrement: null,
   };
 }

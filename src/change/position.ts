@@ -18,6 +18,8 @@ export interface SinkPosition {
   readonly copy?: 'wanted' | CopyProgress;
   /** The resync that was last begun here, by its id. */
   readonly resync?: string;
+  /** The rows that were last put right here, by the id of who asked for it. */
+  readonly corrected?: string;
   /** The tablet was dropped, and this is the last of it: the event that says so is in the sink. */
   readonly ended?: true;
 }
@@ -97,6 +99,7 @@ export const positionJson = z
       ])
       .exactOptional(),
     resync: z.string().exactOptional(),
+    corrected: z.string().exactOptional(),
     ended: z.literal(true).exactOptional(),
   })
   .transform(({ op, table, schema, copy, ...rest }): SinkPosition => {
@@ -109,7 +112,7 @@ export type PositionJson = z.input<typeof positionJson>;
 
 /** What {@link positionJson} reads. */
 export function positionToJson(position: SinkPosition): PositionJson {
-  const { opId: op, tableName, schemaVersion, copy, resync, ended } = position;
+  const { opId: op, tableName, schemaVersion, copy, resync, corrected, ended } = position;
   return {
     op: formatOpId(op),
     table: tableName,
@@ -117,6 +120,7 @@ export function positionToJson(position: SinkPosition): PositionJson {
     ...(position.time !== undefined && { time: position.time.toString() }),
     ...(copy !== undefined && { copy: copy === 'wanted' ? copy : copyToJson(copy) }),
     ...(resync !== undefined && { resync }),
+    ...(corrected !== undefined && { corrected }),
     ...(ended && { ended }),
   };
 }

@@ -1,11 +1,12 @@
 import * as z from 'zod';
+import { compareOpIds, parseOpId } from '../kudu/opid.ts';
 import type { Logger } from '../util/logger.ts';
 import { TimeLimit } from '../util/time-limit.ts';
-import type { Catalog } from '../replication/catalog.ts';
+import type { Catalog, CatalogTable } from '../replication/catalog.ts';
 import type { StoredStream } from '../replication/stored-stream.ts';
 import { isStreamable } from '../replication/stream-members.ts';
 import { matchTables } from '../replication/stream.ts';
-import type { SidecarView, StreamView, TabletView } from '../replication/views.ts';
+import type { SidecarView, StreamView, TabletStateName, TabletView } from '../replication/views.ts';
 import { isAlive } from './living-sidecars.ts';
 import { TABLET_STATES } from '../replication/views.ts';
 
@@ -26,6 +27,7 @@ export interface ClusterViewOptions {
   readonly logger: Logger;
 }
 
+const opId = z.string().regex(/^\d{1,19}\.\d{1,19}$/);
 const tabletView: z.ZodType<TabletView> = z.object({
   stream: z.string(),
   tabletId: z.string(),
@@ -33,8 +35,8 @@ const tabletView: z.ZodType<TabletView> = z.object({
   sidecar: z.string().nullable(),
   role: z.enum(['leader', 'follower', 'learner', 'unknown']),
   state: z.enum(TABLET_STATES),
-  applyOpId: z.string().nullable(),
-  committedOpId: z.string().nullable(),
+  applyOpId: opId.nullable(),
+  committedOpId: opId.nullable(),
   lagOps: z.number().nullable(),
   lagSeconds: z.number().nullable(),
   hold: z.object({ index: z.number(), bytes: z.number(), ageSeconds: z.number() }).nullable(),
@@ -48,9 +50,10 @@ const tabletView: z.ZodType<TabletView> = z.object({
       secondsLeft: z.number().nullable(),
     })
     .exactOptional(),
+  corrected: z.string().exactOptional(),
   error: z.object({ code: z.string(), message: z.string(), since: z.string() }).exactOptional(),
 });
-const localAnswer = z.array(tabletView);
+const localAnswer = z.array(z.unknown());
 
 /** Puts together what all sidecars say of their tablets, so that any of them can show the whole cluster. */
 export class ClusterView {
@@ -60,7 +63,10 @@ export class ClusterView {
     this.#options = options;
   }
 
-  /** Every tablet of every stream, also those that no sidecar ships. */
+  /**
+   * Every tablet of every stream, also those that no sidecar ships. Where two sidecars show the same one, as when it is
+   * handed over, the leader's word counts, then that of the one that is further.
+   */
   async describe(streams: readonly StoredStream[], signal: AbortSignal): Promise<StreamView[]> {
     const { catalog, listSidecars } = this.#options;
     await catalog.fetchNow(signal);
@@ -74,6 +80,14 @@ export class ClusterView {
         tablets: await this.#tabletsOf(stream, shipped, alive, signal),
       })),
     );
+  }
+
+  /** A stream that was just made, by what its maker knows: nobody is asked for anything. */
+  describeNew(stream: StoredStream, tables: readonly CatalogTable[]): StreamView {
+    const tablets = tables.flatMap(({ name, tablets }) =>
+      tablets.map(({ tabletId }) => unknownTablet(stream, name, tabletId, 'starting')),
+    );
+    return { ...stream.definition, createdAt: stream.createdAt, tablets };
   }
 
   /** The tablets that the other sidecars ship, of those that answer. */
@@ -105,12 +119,34 @@ export class ClusterView {
         sidecar.id === this.#options.selfId ? this.#options.localTablets() : this.#ask(sidecar, signal),
       ),
     );
-    return new Map(answers.flat().map((view) => [`${view.stream}/${view.tabletId}`, view]));
+    const views = new Map<string, TabletView>();
+    for (const view of answers.flat()) {
+      const key = `${view.stream}/${view.tabletId}`;
+      const other = views.get(key);
+      if (!other || countsMore(view, other)) views.set(key, view);
+    }
+    return views;
   }
 
+  /** What a sidecar of another version says is taken as far as it is understood. */
   async #ask(sidecar: SidecarView, signal: AbortSignal): Promise<readonly TabletView[]> {
     const answer = await this.#call(sidecar, '/v1/local', signal);
-    return answer === null ? [] : localAnswer.parse(JSON.parse(answer));
+    if (answer === null) return [];
+    const { id, http } = sidecar;
+    const listed = localAnswer.safeParse(parseJson(answer));
+    if (!listed.success) {
+      this.#options.logger.debug({ sidecar: id, http }, 'what answers is no sidecar');
+      return [];
+    }
+    const parsed = listed.data.map((tablet) => tabletView.safeParse(tablet));
+    const views = parsed.flatMap(({ data }) => data ?? []);
+    const reason = parsed.find(({ success }) => !success)?.error?.message;
+    if (reason !== undefined)
+      this.#options.logger.debug(
+        { sidecar: id, http, tablets: parsed.length - views.length, reason },
+        'tablets of a sidecar are left out: what it says of them is not understood',
+      );
+    return views;
   }
 
   /** POSTs a body, or GETs without one. Null where that sidecar does not answer as it should. */
@@ -167,6 +203,21 @@ export class ClusterView {
   }
 }
 
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether the first of two views of one tablet is to be shown, and not the second. */
+function countsMore(view: TabletView, other: TabletView): boolean {
+  if ((view.role === 'leader') !== (other.role === 'leader')) return view.role === 'leader';
+  if (view.applyOpId === null || other.applyOpId === null) return view.applyOpId !== null && other.applyOpId === null;
+  return compareOpIds(parseOpId(view.applyOpId), parseOpId(other.applyOpId)) > 0;
+}
+
 /** A tablet that nobody ships: its stream is paused, or the sidecar of a replica has yet to begin, or there is none. */
 function unshipped(
   stream: StoredStream,
@@ -176,13 +227,18 @@ function unshipped(
   role: 'leader' | 'follower',
 ): TabletView {
   const idle = stream.paused ? 'paused' : 'starting';
+  const unknown = unknownTablet(stream, table, tabletId, sidecar ? idle : 'no-sidecar');
+  return sidecar ? { ...unknown, sidecar: sidecar.http, role } : unknown;
+}
+
+function unknownTablet(stream: StoredStream, table: string, tabletId: string, state: TabletStateName): TabletView {
   return {
     stream: stream.definition.name,
     tabletId,
     table,
-    sidecar: sidecar?.http ?? null,
-    role: sidecar ? role : 'unknown',
-    state: sidecar ? idle : 'no-sidecar',
+    sidecar: null,
+    role: 'unknown',
+    state,
     applyOpId: null,
     committedOpId: null,
     lagOps: null,

@@ -1,9 +1,12 @@
 import { SpoorError } from '../errors.ts';
+import { KuduError } from '../kudu/errors.ts';
 import { MIN_OPID, type OpId } from '../kudu/opid.ts';
 import type { SinkPosition } from '../change/position.ts';
 import type { Catalog, CatalogTable } from '../replication/catalog.ts';
 import type { ClusterView } from './cluster-view.ts';
 import type { PeerManager } from '../replication/peer-manager.ts';
+import type { Sink } from '../sinks/sink.ts';
+import type { Logger } from '../util/logger.ts';
 import type { StoredStream } from '../replication/stored-stream.ts';
 import { isStreamable } from '../replication/stream-members.ts';
 import type { SidecarRegistry } from './sidecar-registry.ts';
@@ -13,6 +16,7 @@ import type { StreamStore } from './stream-store.ts';
 import type {
   ControlPlane,
   PartHealth,
+  ResyncedStream,
   ResyncRequest,
   SidecarView,
   StreamView,
@@ -33,14 +37,20 @@ export interface RunningControlPlaneOptions {
   readonly catalog: Catalog;
   readonly cluster: ClusterView;
   readonly peers: Pick<PeerManager, 'poke' | 'views' | 'sinks' | 'kuduTrouble' | 'holdForNow'>;
-  /** The last committed operation of every tablet of the tables, as its leader says it, with name and schema version. */
+  /** What this sidecar is configured to ship to, whether a stream does or not; null where it is to nothing. */
+  readonly configuredSink: Pick<Sink, 'check'> | null;
+  /**
+   * The last committed operation of every tablet of the tables, as its leader says it, with name and schema version. A
+   * table that was dropped meanwhile has none.
+   */
   readonly endsOf: (tables: readonly CatalogTable[], signal: AbortSignal) => Promise<ReadonlyMap<string, SinkPosition>>;
-  /** Rejects with the reason when the log of the tablet server beside us cannot be read. */
+  /** Rejects with the reason when the log of the tablet server beside us cannot be read or held. */
   readonly checkWal: (signal: AbortSignal) => Promise<void>;
   /** What is held of the log of a replica beside us, oldest incarnation first; null where nothing is. */
   readonly heldLog: (tabletId: string) => readonly HeldGeneration[] | null;
   readonly advertise: string;
   readonly systemTablePrefix: string;
+  readonly logger: Logger;
 }
 
 /** The HTTP API's view of a running sidecar. */
@@ -53,22 +63,25 @@ export class RunningControlPlane implements ControlPlane {
   }
 
   /**
-   * `start: "now"` is made exact here: what each tablet had committed before the answer is left out, all that comes
-   * after it is in, whichever sidecar ships it and whenever that begins. Before that all sidecars hold the logs, so that
-   * log GC takes nothing in between.
+   * `start: "now"` is made exact here: each tablet begins behind what its leader had committed at one moment of this call,
+   * and all that comes after that moment is in, whichever sidecar ships it and whenever that begins. So what is committed
+   * before the call is left out, what is committed after the answer is in, and what is in between may be either. All
+   * sidecars hold the logs before, so that log GC takes nothing.
    */
   async createStream(definition: StreamDefinition): Promise<StreamView> {
     const { store, catalog, cluster, endsOf, peers } = this.#options;
     return askKudu(async (signal) => {
-      if (await store.get(definition.name, signal))
+      if (await store.has(definition.name, signal))
         throw new StreamExistsError(`there is a stream ${JSON.stringify(definition.name)} already`);
       await catalog.fetchNow(signal);
-      const tables = this.#matching(definition);
-      await cluster.holdEverywhere(tabletIdsOf(tables), signal);
-      const starts = definition.start === 'now' ? await endsOf(tables, signal) : copiesOf(tables);
+      const matching = this.#matching(definition);
+      await cluster.holdEverywhere(tabletIdsOf(matching), signal);
+      const isNow = definition.start === 'now';
+      const starts = isNow ? await endsOf(matching, signal) : copiesOf(matching);
+      const tables = isNow ? matching.filter((table) => !wasDropped(table, starts)) : matching;
       const stored = await store.create(definition, starts, tables, signal);
       peers.poke();
-      return this.#describe(stored, signal);
+      return this.#describeNew(stored, tables, signal);
     });
   }
 
@@ -82,7 +95,7 @@ export class RunningControlPlane implements ControlPlane {
       if (parsed.kind !== 'ok') return parsed;
       const { definition } = parsed;
       await catalog.fetchNow(signal);
-      const { joined } = await store.details(stored, signal);
+      const joined = await store.joinedTables(stored, signal);
       const added = this.#matching(definition).filter(({ tableId }) => !joined.has(tableId));
       await cluster.holdEverywhere(tabletIdsOf(added), signal);
       const updated = await store.update(stored, definition, copiesOf(added), signal);
@@ -92,18 +105,19 @@ export class RunningControlPlane implements ControlPlane {
   }
 
   /** @throws {UnknownMemberError} a table or tablet that the stream has not */
-  async resyncStream(name: string, { from, tables, tablets }: ResyncRequest): Promise<StreamView | null> {
+  async resyncStream(name: string, { from, tables, tablets, keys }: ResyncRequest): Promise<ResyncedStream | null> {
     const { store, catalog, peers } = this.#options;
     return askKudu(async (signal) => {
       const stored = await store.get(name, signal);
       if (stored === null) return null;
       await catalog.fetchNow(signal);
-      const { joined } = await store.details(stored, signal);
+      const joined = await store.joinedTables(stored, signal);
       const members = [...catalog.tables()].filter(({ tableId }) => joined.has(tableId));
       const asked = membersAsked(name, members, tables ?? null, tablets ?? null);
-      await store.resync(stored, asked, from, signal);
+      const correction = keys ? await store.correct(stored, asked[0]!, keys, signal) : null;
+      if (correction === null) await store.resync(stored, asked, from, signal);
       peers.poke();
-      return this.#describe(stored, signal);
+      return { ...(await this.#describe(stored, signal)), ...(correction !== null && { correction }) };
     });
   }
 
@@ -175,11 +189,25 @@ export class RunningControlPlane implements ControlPlane {
     return view;
   }
 
+  /** It is stored: whoever made it must not be told that it is not, for then the name is taken at the next try. */
+  async #describeNew(stored: StoredStream, tables: readonly CatalogTable[], signal: AbortSignal): Promise<StreamView> {
+    try {
+      return await this.#describe(stored, signal);
+    } catch (error) {
+      const { name: stream } = stored.definition;
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#options.logger.warn({ stream, reason }, 'a new stream is stored, and what it does is not known yet');
+      return this.#options.cluster.describeNew(stored, tables);
+    }
+  }
+
   async #checkSinks(): Promise<PartHealth> {
     if (this.#sinkHealth && performance.now() - this.#sinkHealth.atMs < SINK_CHECK_EVERY_MS)
       return this.#sinkHealth.health;
+    const { configuredSink, peers } = this.#options;
     const signal = AbortSignal.timeout(CHECK_TIMEOUT_MS);
-    const checks = await Promise.all(this.#options.peers.sinks().map((sink) => healthOf(sink.check(signal))));
+    const sinks = [...(configuredSink ? [configuredSink] : []), ...peers.sinks()];
+    const checks = await Promise.all(sinks.map((sink) => healthOf(sink.check(signal))));
     const health = checks.find(({ ok }) => !ok) ?? { ok: true };
     this.#sinkHealth = { health, atMs: performance.now() };
     return health;
@@ -195,6 +223,11 @@ export class RunningControlPlane implements ControlPlane {
 
 function tabletIdsOf(tables: readonly CatalogTable[]): string[] {
   return tables.flatMap(({ tablets }) => tablets.map(({ tabletId }) => tabletId));
+}
+
+/** Of a table that is there at least one tablet has an end; one whose ranges are all dropped has no tablet. */
+function wasDropped({ tablets }: CatalogTable, ends: ReadonlyMap<string, SinkPosition>): boolean {
+  return tablets.length > 0 && tablets.every(({ tabletId }) => !ends.has(tabletId));
 }
 
 /** Every tablet of the tables begins with a copy. */
@@ -228,15 +261,29 @@ function membersAsked(
   return [...new Set([...ofTables, ...(tablets ?? [])])];
 }
 
-/** Runs a call that needs Kudu, bounded in time; what Kudu cannot answer becomes an error that the API can show. */
+/** Runs a call that needs Kudu, bounded in time; what Kudu cannot or will not answer becomes an error that the API shows. */
 async function askKudu<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const signal = AbortSignal.timeout(CALL_TIMEOUT_MS);
   try {
-    return await work(AbortSignal.timeout(CALL_TIMEOUT_MS));
+    return await work(signal);
   } catch (error) {
-    if (error instanceof SpoorError || error instanceof StreamExistsError || error instanceof UnknownMemberError)
-      throw error;
-    throw new SpoorError('SPOOR_KUDU_UNAVAILABLE', error instanceof Error ? error.message : String(error), {}, error);
+    if (error instanceof KuduError)
+      throw new SpoorError(
+        isRefusal(error) ? 'SPOOR_KUDU_REFUSED' : 'SPOOR_KUDU_UNAVAILABLE',
+        error.message,
+        {},
+        error,
+      );
+    if (signal.aborted)
+      throw new SpoorError('SPOOR_KUDU_UNAVAILABLE', `no answer within ${CALL_TIMEOUT_MS / 1000} s`, {}, error);
+    throw error;
   }
+}
+
+/** Kudu answered, and it will answer the same again. `usage` is this side's: a client that was closed at a stop. */
+function isRefusal(error: KuduError): boolean {
+  const { kind, retriable } = error.lastCause;
+  return !retriable && kind !== 'usage';
 }
 
 async function healthOf(check: Promise<void>): Promise<PartHealth> {

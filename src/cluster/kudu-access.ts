@@ -1,5 +1,6 @@
 import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { TabletLocation } from '../kudu/catalog.ts';
 import type { KuduClient } from '../kudu/client.ts';
 import { KuduError } from '../kudu/errors.ts';
 import { MIN_OPID } from '../kudu/opid.ts';
@@ -7,7 +8,7 @@ import type { OpId } from '../kudu/opid.ts';
 import { partitionBounds, type PartitionBounds } from '../kudu/partition-bounds.ts';
 import type { ConsensusState } from '../kudu/raft.ts';
 import type { TableSchema } from '../kudu/schema.ts';
-import { TserverErrorCode } from '../kudu/status.ts';
+import { MasterErrorCode, TserverErrorCode } from '../kudu/status.ts';
 import type { LocalTablet } from '../kudu/tserver-proxy.ts';
 import { OpIdType } from '../kudu/tserver-proxy.ts';
 import type { SinkPosition } from '../change/position.ts';
@@ -35,13 +36,16 @@ export async function fetchCatalog(client: KuduClient, signal: AbortSignal): Pro
   }));
 }
 
-/** Uuids of the tablet servers of each tablet of a table, its leader's first; as old as the master's last heartbeats. */
+/**
+ * Uuids of the tablet servers of each tablet of a table, its leader's first; as old as the master's last heartbeats. None
+ * where there is no such table any more.
+ */
 export async function fetchReplicas(
   client: KuduClient,
   tableId: string,
   signal: AbortSignal,
 ): Promise<ReadonlyMap<string, readonly string[]>> {
-  const locations = await client.getTableLocations({ tableId }, { signal });
+  const locations = await locationsOf(client, tableId, signal);
   return new Map(
     locations.map(({ tabletId, replicas }) => {
       const leaderFirst = replicas.toSorted((a, b) => Number(b.role === 'leader') - Number(a.role === 'leader'));
@@ -52,7 +56,8 @@ export async function fetchReplicas(
 
 /**
  * Where every tablet of some tables stands now: the last operation that its leader knows to be committed, with the name
- * and schema version in force there. Waits for elections. @throws {KuduError} or the signal's reason
+ * and schema version in force there. Waits for elections; what is dropped meanwhile is left out.
+ * @throws {KuduError} or the signal's reason
  */
 export async function fetchEnds(
   client: KuduClient,
@@ -62,9 +67,7 @@ export async function fetchEnds(
   for (;;) {
     // All in one round: an end that is old when the stream is made may be behind what other streams have let go of.
     const ends = new Map<string, SinkPosition>();
-    const locations = (
-      await inTurns(tables, (table) => client.getTableLocations({ tableId: table.tableId }, { signal }), signal)
-    ).flat();
+    const locations = (await inTurns(tables, ({ tableId }) => locationsOf(client, tableId, signal), signal)).flat();
     const byLeader = new Map<string, { uuid: string; address: string; tabletIds: string[] }>();
     for (const { tabletId, replicas } of locations) {
       const leader = replicas.find(({ role }) => role === 'leader');
@@ -78,6 +81,20 @@ export async function fetchEnds(
     if (ends.size >= locations.length) return ends;
     await pause(ELECTION_POLL_MS, signal);
     signal.throwIfAborted();
+  }
+}
+
+/** The tablets of a table; none where the master knows no such table any more. */
+async function locationsOf(
+  client: KuduClient,
+  tableId: string,
+  signal: AbortSignal,
+): Promise<readonly TabletLocation[]> {
+  try {
+    return await client.getTableLocations({ tableId }, { signal });
+  } catch (error) {
+    if (KuduError.is(error, 'master', MasterErrorCode.TABLE_NOT_FOUND) && !error.retriable) return [];
+    throw error;
   }
 }
 

@@ -125,7 +125,7 @@ export class KuduCopier implements TableCopier {
   }
 
   #open(table: KuduTable, tabletId: string, schema: TableSchema, scan: CopyScan, signal: AbortSignal): TableScan {
-    const { at, since, after } = scan;
+    const { at, since, after, first } = scan;
     return table.scanTablet(tabletId, schema, {
       read: since === undefined ? { mode: 'snapshot', at } : { mode: 'diff', from: since, to: at },
       ordered: true,
@@ -135,6 +135,7 @@ export class KuduCopier implements TableCopier {
       timeoutMs: BATCH_TIMEOUT_MS,
       signal,
       ...(after && { afterKey: after }),
+      ...(first && { startKey: first, limit: 1 }),
     });
   }
 

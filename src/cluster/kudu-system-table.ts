@@ -1,3 +1,4 @@
+import { SpoorError } from '../errors.ts';
 import type { KuduClient } from '../kudu/client.ts';
 import { KuduError } from '../kudu/errors.ts';
 import type { Predicate } from '../kudu/predicate.ts';
@@ -80,7 +81,7 @@ class KuduSystemTable<Column extends string> implements SystemTable<Column> {
       { signal },
     );
     const [error] = rowErrors;
-    if (error) throw new Error(`a row of ${this.#table.description.name} was rejected: ${error.message}`);
+    if (error) throw this.#refused('rejected', error.message);
   }
 
   async delete(keys: readonly Partial<Record<Column, string>>[], signal: AbortSignal): Promise<boolean> {
@@ -89,7 +90,11 @@ class KuduSystemTable<Column extends string> implements SystemTable<Column> {
       { signal },
     );
     const other = rowErrors.find(({ status }) => status !== AppStatus.NOT_FOUND);
-    if (other) throw new Error(`a row of ${this.#table.description.name} was not deleted: ${other.message}`);
+    if (other) throw this.#refused('not deleted', other.message);
     return rowErrors.length === 0;
+  }
+
+  #refused(what: string, reason: string): SpoorError {
+    return new SpoorError('SPOOR_KUDU_REFUSED', `a row of ${this.#table.description.name} was ${what}: ${reason}`);
   }
 }

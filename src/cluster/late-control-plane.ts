@@ -3,6 +3,7 @@ import type { OpId } from '../kudu/opid.ts';
 import type { StreamChange, StreamDefinition } from '../replication/stream.ts';
 import type {
   ControlPlane,
+  ResyncedStream,
   ResyncRequest,
   SidecarView,
   StreamView,
@@ -44,7 +45,7 @@ export class LateControlPlane implements ControlPlane {
     return this.#get().updateStream(name, change);
   }
 
-  async resyncStream(name: string, request: ResyncRequest): Promise<StreamView | null> {
+  async resyncStream(name: string, request: ResyncRequest): Promise<ResyncedStream | null> {
     return this.#get().resyncStream(name, request);
   }
 

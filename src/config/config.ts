@@ -126,12 +126,22 @@ export function advertisedAddress(http: HttpOptions, boundPort: number, hostName
 /** The values that must not appear in a log. */
 export function secretsOf({ http, kafka, redis }: Config): string[] {
   const key = typeof kafka.ssl === 'object' ? kafka.ssl.key : undefined;
-  const redisPassword = redis.url === null ? undefined : new URL(redis.url).password;
-  return [http.token, kafka.sasl?.password, key, redisPassword].filter((secret) => typeof secret === 'string');
+  const redisPassword = redis.url === null ? '' : new URL(redis.url).password;
+  const secrets = [http.token, kafka.sasl?.password, key, redisPassword, decoded(redisPassword)];
+  return [...new Set(secrets.flatMap((secret) => secret || []))];
+}
+
+/** As it stands in the URL it is what an error about the URL quotes; decoded it is what the client sends. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // a percent sign that stands for itself
+  }
 }
 
 /** Parses what was given; a faulty variable is left out of `values` (or stands there with its default). */
-function parseVariables(given: GivenVariables): { values: Variables; faulty: VariableName[] } {
+export function parseVariables(given: GivenVariables): { values: Variables; faulty: VariableName[] } {
   const first = VARIABLES.safeParse(given.values);
   if (first.success) return { values: first.data, faulty: [] };
   const names = new Set(first.error.issues.map((issue) => issue.path[0]));
@@ -140,27 +150,35 @@ function parseVariables(given: GivenVariables): { values: Variables; faulty: Var
   return { values: VARIABLES.parse(Object.fromEntries(rest)), faulty };
 }
 
-/** What no single variable can tell. A variable that was given, however wrong, is not called missing. */
-function relationFaults(values: Variables, given: GivenVariables): string[] {
+/** What no single variable can tell, of how to reach the brokers. */
+export function kafkaFaults(values: Variables, given: GivenVariables): string[] {
   const isGiven = (name: VariableName) => given.names.has(name);
   const faults: string[] = [];
-  const requireAll = (names: readonly VariableName[], why: string) => {
-    for (const name of names) if (!isGiven(name)) faults.push(missing(name, why));
-  };
-
-  requireAll(['SPOOR_KUDU_MASTERS'], 'required');
-  requireAll(['SPOOR_TSERVER', 'SPOOR_WAL_DIR'], 'required in leader mode');
-
   const sasl = ['SPOOR_KAFKA_SASL_MECHANISM', 'SPOOR_KAFKA_SASL_USERNAME', 'SPOOR_KAFKA_SASL_PASSWORD'] as const;
   const saslGiven = sasl.find(isGiven);
-  if (saslGiven !== undefined) requireAll(sasl, `goes with ${saslGiven}`);
+  if (saslGiven !== undefined) faults.push(...missingOf(sasl, given, `goes with ${saslGiven}`));
   const pair = ['SPOOR_KAFKA_SSL_CERT', 'SPOOR_KAFKA_SSL_KEY'] as const;
   const pairGiven = pair.find(isGiven);
-  if (pairGiven !== undefined) requireAll(pair, `goes with ${pairGiven}`);
+  if (pairGiven !== undefined) faults.push(...missingOf(pair, given, `goes with ${pairGiven}`));
   const pem = (['SPOOR_KAFKA_SSL_CA', ...pair] as const).find(isGiven);
   if (values.SPOOR_KAFKA_SSL === 'false' && pem !== undefined)
     faults.push(valueFault('SPOOR_KAFKA_SSL', given, `true, as ${pem} is given`));
+  return faults;
+}
 
+/** A variable that was given, however wrong, is not called missing. */
+export function missingOf(names: readonly VariableName[], given: GivenVariables, why: string): string[] {
+  return names.filter((name) => !given.names.has(name)).map((name) => missing(name, why));
+}
+
+/** What no single variable can tell. */
+function relationFaults(values: Variables, given: GivenVariables): string[] {
+  const isGiven = (name: VariableName) => given.names.has(name);
+  const faults: string[] = [];
+  faults.push(...missingOf(['SPOOR_KUDU_MASTERS'], given, 'required'));
+  faults.push(...missingOf(['SPOOR_TSERVER', 'SPOOR_WAL_DIR'], given, 'required in leader mode'));
+
+  faults.push(...kafkaFaults(values, given));
   const { SPOOR_HTTP_LISTEN: listen } = values;
   if (!isGiven('SPOOR_HTTP_TOKEN') && !isLoopbackHost(listen.host))
     faults.push(
@@ -177,7 +195,7 @@ function missing(name: VariableName, why: string): string {
   return `${name}: not given; allowed: ${variableInfo(name).allowed} (${why})`;
 }
 
-function kafkaOptions(values: Variables): KafkaOptions {
+export function kafkaOptions(values: Variables): KafkaOptions {
   const { SPOOR_KAFKA_SSL_CA: ca, SPOOR_KAFKA_SSL_CERT: cert, SPOOR_KAFKA_SSL_KEY: key } = values;
   const {
     SPOOR_KAFKA_SASL_MECHANISM: mechanism,

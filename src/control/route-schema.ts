@@ -13,8 +13,8 @@ export interface RouteDoc {
   readonly query?: z.ZodType;
   /** The answer when all goes well: status, what it is, and its shape (or media type where it is not JSON, or null for no body). */
   readonly answer?: readonly [status: number, description: string, shape: z.ZodType | string | null];
-  /** Status codes that come as problem+json. 401 and 500 go without saying. */
-  readonly problems?: readonly number[];
+  /** Status codes that come as problem+json, or one with the shape of what stands there besides. 401 and 500 go without saying. */
+  readonly problems?: readonly (number | readonly [status: number, shape: z.ZodType])[];
   /** Answered without a token, whatever is configured. */
   readonly open?: boolean;
 }
@@ -26,11 +26,13 @@ export function routeSchema(doc: RouteDoc): FastifySchema {
     const [status, description, shape] = doc.answer;
     response[status] = { description, ...answerContent(shape) };
   }
-  for (const status of [...(doc.problems ?? []), ...(doc.open === true ? [] : [401]), 500].sort())
+  for (const each of [...(doc.problems ?? []), ...(doc.open === true ? [] : [401]), 500]) {
+    const [status, shape] = typeof each === 'number' ? [each, problem] : each;
     response[status] = {
       description: STATUS_CODES[status],
-      content: { [PROBLEM_TYPE]: { schema: jsonSchema(problem, 'output') } },
+      content: { [PROBLEM_TYPE]: { schema: jsonSchema(shape, 'output') } },
     };
+  }
   return {
     tags: [doc.tag],
     summary: doc.summary,

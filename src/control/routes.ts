@@ -8,7 +8,9 @@ import { ProblemError, PROBLEM_TYPE, type Problem } from './problem.ts';
 import { routeSchema } from './route-schema.ts';
 import {
   holdsRequest,
+  notReady,
   readiness,
+  resyncedStream,
   resyncRequest,
   sidecarView,
   streamChange,
@@ -32,7 +34,10 @@ interface NameParam {
   Params: { name: string };
 }
 
-/** Adds every route of contract 4; those of later versions answer 501. */
+/** Kudu is needed for the answer, and refuses or is away. */
+const OF_KUDU = [502, 503] as const;
+
+/** Adds the routes of contract 4. What a definition asks of later versions answers 501. */
 export function addRoutes(app: FastifyInstance, parts: RouteParts): void {
   addStreamRoutes(app, parts.plane);
   addClusterRoutes(app, parts);
@@ -46,7 +51,7 @@ function addStreamRoutes(app: FastifyInstance, plane: ControlPlane): void {
     summary: 'Create a stream',
     body: streamDefinition,
     answer: [201, 'The stream.', streamView],
-    problems: [400, 409, 413, 415, 501, 503],
+    problems: [400, 403, 409, 413, 415, 501, ...OF_KUDU],
   });
   app.post('/v1/streams', { schema: create }, async (request, reply) => {
     const parsed = parseStreamDefinition(request.body);
@@ -62,7 +67,7 @@ function addStreamRoutes(app: FastifyInstance, plane: ControlPlane): void {
     tag: 'streams',
     summary: 'List the streams, with the state of each tablet across the cluster',
     answer: [200, 'The streams.', z.array(streamView)],
-    problems: [503],
+    problems: OF_KUDU,
   });
   app.get('/v1/streams', { schema: list }, () => plane.listStreams());
 
@@ -70,7 +75,7 @@ function addStreamRoutes(app: FastifyInstance, plane: ControlPlane): void {
     tag: 'streams',
     summary: 'Show a stream, with the state of each tablet across the cluster',
     answer: [200, 'The stream.', streamView],
-    problems: [404, 503],
+    problems: [404, 501, ...OF_KUDU],
   });
   app.get<NameParam>('/v1/streams/:name', { schema: show }, async ({ params }) => {
     const stream = await plane.getStream(params.name);
@@ -84,7 +89,7 @@ function addStreamRoutes(app: FastifyInstance, plane: ControlPlane): void {
   ] as const;
   for (const [verb, summary, change] of changes) {
     const answer = [200, 'The stream.', streamView] as const;
-    const schema = routeSchema({ tag: 'streams', summary, answer, problems: [404, 503] });
+    const schema = routeSchema({ tag: 'streams', summary, answer, problems: [403, 404, 501, ...OF_KUDU] });
     app.post<NameParam>(`/v1/streams/:name/${verb}`, { schema }, async ({ params }) => {
       const stream = await change(params.name);
       if (stream === null) throw noSuchStream(params.name);
@@ -97,7 +102,7 @@ function addStreamRoutes(app: FastifyInstance, plane: ControlPlane): void {
     summary: 'Change a stream while it goes on; tables that are new in it are copied first',
     body: streamChange,
     answer: [200, 'The stream.', streamView],
-    problems: [400, 404, 413, 415, 501, 503],
+    problems: [400, 403, 404, 413, 415, 501, ...OF_KUDU],
   });
   app.patch<NameParam>('/v1/streams/:name', { schema: update }, async ({ params, body }) => {
     const updated = await plane.updateStream(params.name, body as StreamChange);
@@ -113,8 +118,8 @@ function addStreamRoutes(app: FastifyInstance, plane: ControlPlane): void {
     tag: 'streams',
     summary: 'Copy the rows of a stream again, or repair its gaps, while it goes on',
     body: resyncRequest,
-    answer: [200, 'The stream.', streamView],
-    problems: [400, 404, 413, 415, 503],
+    answer: [200, 'The stream.', resyncedStream],
+    problems: [400, 403, 404, 413, 415, 501, ...OF_KUDU],
   });
   app.post<NameParam>('/v1/streams/:name/resync', { schema: resync }, async ({ params, body }) => {
     const request = parseBody(resyncRequest, body ?? {});
@@ -127,7 +132,7 @@ function addStreamRoutes(app: FastifyInstance, plane: ControlPlane): void {
     tag: 'streams',
     summary: 'Delete a stream',
     answer: [204, 'The stream is gone.', null],
-    problems: [404, 503],
+    problems: [403, 404, ...OF_KUDU],
   });
   app.delete<NameParam>('/v1/streams/:name', { schema: remove }, async ({ params }, reply) => {
     if (!(await plane.deleteStream(params.name))) throw noSuchStream(params.name);
@@ -148,7 +153,7 @@ function addClusterRoutes(app: FastifyInstance, { plane }: RouteParts): void {
     summary: 'Hold the logs of some tablets for a moment: a stream of them is about to be made (for other sidecars)',
     body: holdsRequest,
     answer: [204, 'They are held, where there is a replica of them.', null],
-    problems: [400, 413, 415],
+    problems: [400, 403, 413, 415, 503],
   });
   app.post('/v1/local/holds', { schema: holds }, async ({ body }, reply) => {
     await plane.holdTablets(parseBody(holdsRequest, body).tablets);
@@ -159,7 +164,7 @@ function addClusterRoutes(app: FastifyInstance, { plane }: RouteParts): void {
     tag: 'cluster',
     summary: 'List every sidecar known',
     answer: [200, 'The sidecars.', z.array(sidecarView)],
-    problems: [503],
+    problems: OF_KUDU,
   });
   app.get('/v1/sidecars', { schema: sidecars }, () => plane.listSidecars());
 }
@@ -177,7 +182,7 @@ function addHealthRoutes(app: FastifyInstance, { plane, metrics, version }: Rout
     tag: 'health',
     summary: 'Whether each part can work now, and why not',
     answer: [200, 'All can.', readiness],
-    problems: [503],
+    problems: [[503, notReady]],
     open: true,
   });
   app.get('/readyz', { schema: readyz }, async (_request, reply) => {
@@ -185,11 +190,8 @@ function addHealthRoutes(app: FastifyInstance, { plane, metrics, version }: Rout
     const failing = Object.entries(parts).filter(([, { ok }]) => !ok);
     if (failing.length === 0) return reply.send({ ready: true, ...parts });
     const detail = failing.map(([part, { reason }]) => `${part}: ${reason ?? 'no reason known'}`).join('; ');
-    const problem: Problem = { title: 'Not ready', status: 503, detail };
-    return reply
-      .code(503)
-      .type(PROBLEM_TYPE)
-      .send(JSON.stringify({ ...problem, ready: false, ...parts }));
+    const body: z.output<typeof notReady> = { title: 'Not ready', status: 503, detail, ready: false, ...parts };
+    return reply.code(503).type(PROBLEM_TYPE).send(JSON.stringify(body));
   });
 
   const prometheus = routeSchema({

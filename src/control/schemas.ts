@@ -1,6 +1,12 @@
 import * as z from 'zod';
 import { streamDefinition } from '../replication/stream.ts';
-import { TABLET_STATES, type SidecarView, type StreamView, type TabletView } from '../replication/views.ts';
+import {
+  TABLET_STATES,
+  type ResyncedStream,
+  type SidecarView,
+  type StreamView,
+  type TabletView,
+} from '../replication/views.ts';
 import type { Problem } from './problem.ts';
 
 /*
@@ -40,6 +46,7 @@ export const tabletView = z.object({
     })
     .exactOptional()
     .describe('The copy of its rows that is under way.'),
+  corrected: z.string().exactOptional().describe('The last correction of rows that is in the sink, by its id.'),
   error: z
     .object({ code: z.string(), message: z.string(), since: z.iso.datetime() })
     .exactOptional()
@@ -62,16 +69,43 @@ export const sidecarView = z.object({
 }) satisfies z.ZodType<SidecarView>;
 
 const nameList = z.array(z.string()).min(1, 'must name at least one');
-export const resyncRequest = z.strictObject({
-  from: z
-    .enum(['snapshot', 'gap'])
-    .default('snapshot')
-    .describe(
-      '`snapshot`: all rows are copied again. `gap`: where the log has a gap, it is repaired; elsewhere nothing.',
-    ),
-  tables: nameList.exactOptional().describe('Only these tables, by the names that they have now.'),
-  tablets: nameList.exactOptional().describe('Only these tablets, by their ids.'),
-});
+/** A cell of Spoor's own table takes 64 KiB (kudu-facts 5.5), and the rows are read in one go. */
+const MAX_KEYS = 500;
+const MAX_KEYS_CHARS = 40_000;
+const keyList = z
+  .array(z.base64('must be base64').transform((text) => Buffer.from(text, 'base64')))
+  .min(1, 'must name at least one')
+  .max(MAX_KEYS, `must name at most ${MAX_KEYS}`)
+  .refine((keys) => keys.reduce((sum, key) => sum + (key.length * 4) / 3 + 4, 0) <= MAX_KEYS_CHARS, {
+    error: `must have at most ${MAX_KEYS_CHARS} characters in all`,
+  });
+export const resyncRequest = z
+  .strictObject({
+    from: z
+      .enum(['snapshot', 'gap'])
+      .default('snapshot')
+      .describe(
+        '`snapshot`: all rows are copied again. `gap`: where the log has a gap, it is repaired; elsewhere nothing.',
+      ),
+    tables: nameList.exactOptional().describe('Only these tables, by the names that they have now.'),
+    tablets: nameList.exactOptional().describe('Only these tablets, by their ids.'),
+    keys: keyList.exactOptional().describe('Only these rows of one tablet: encoded primary keys, in base64.'),
+  })
+  .superRefine(({ tables, tablets, keys, from }, ctx) => {
+    if (keys === undefined) return;
+    const refuse = (path: string, message: string): void => {
+      ctx.addIssue({ code: 'custom', path: [path], message });
+    };
+    if (tablets?.length !== 1 || tables !== undefined)
+      refuse('tablets', 'must name one tablet, and no tables, with keys');
+    if (from === 'gap') refuse('from', 'must be "snapshot" with keys');
+  });
+export const resyncedStream = streamView.extend({
+  correction: z
+    .string()
+    .exactOptional()
+    .describe('Of named rows: they are in the sink when `corrected` of the tablet is this.'),
+}) satisfies z.ZodType<ResyncedStream>;
 export const holdsRequest = z.strictObject({ tablets: z.array(z.string()) });
 /** What may change; the rules of each field are those of the stream's definition. */
 export const streamChange = z
@@ -97,6 +131,9 @@ export const problem = z.object({
   code: z.string().exactOptional().describe('A code of docs/errors.md.'),
   remedy: z.string().exactOptional(),
 }) satisfies z.ZodType<Problem>;
+
+/** What /readyz answers when not all parts can work. */
+export const notReady = z.object({ ...problem.shape, ...readiness.shape });
 
 /** JSON Schema 2020-12, which is what OpenAPI 3.1 speaks, of what goes in or of what comes out. */
 export function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): Record<string, unknown> {

@@ -23,15 +23,19 @@ export interface ControlServerOptions {
 export interface ControlServer {
   /** Where it listens, with the port that was bound. */
   readonly address: HostPort;
-  /** Takes no more calls and resolves when those in hand are answered. */
+  /** Takes no more calls and resolves when those in hand are answered; one that is not soon is cut off. */
   close(): Promise<void>;
 }
 
 /** A stream's definition with a thousand long table names fits ten times. */
 const MAX_BODY_BYTES = 1 << 20;
 const REQUEST_TIMEOUT_MS = 30_000;
+/** Kudu may be away when the sidecar stops, and what waits for it would outlast the time that a stop may take. */
+const LAST_ANSWERS_MS = 1000;
 /** For whoever asks whether the process lives, who may not be trusted with a token. */
 const OPEN_PATHS = new Set(['/healthz', '/readyz']);
+/** Those that change nothing. */
+const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 /**
  * Serves the HTTP API of contract 4. Every error is RFC 9457 problem+json.
@@ -61,6 +65,9 @@ export async function startControlServer(options: ControlServerOptions): Promise
   app.setSerializerCompiler(() => (data) => JSON.stringify(data));
   app.removeContentTypeParser('text/plain');
 
+  app.addHook('onRequest', ({ method, headers }, _reply, done) => {
+    done(SAFE_METHODS.has(method) ? undefined : originFault(headers.origin, headers.host));
+  });
   if (token !== null) {
     const refusal = bearerCheck(token);
     app.addHook('onRequest', ({ routeOptions, headers }, _reply, done) => {
@@ -102,7 +109,18 @@ export async function startControlServer(options: ControlServerOptions): Promise
   await app.listen({ host: listen.host, port: listen.port });
   const { port } = app.server.address() as AddressInfo;
   logger.info({ address: formatHostPort({ host: listen.host, port }) }, 'control API listens');
-  return { address: { host: listen.host, port }, close: () => app.close() };
+  return { address: { host: listen.host, port }, close: () => closeSoon(app) };
+}
+
+async function closeSoon(app: FastifyInstance): Promise<void> {
+  const cutOff = setTimeout(() => {
+    app.server.closeAllConnections();
+  }, LAST_ANSWERS_MS);
+  try {
+    await app.close();
+  } finally {
+    clearTimeout(cutOff);
+  }
 }
 
 function sendProblem(reply: FastifyReply, error: unknown): FastifyReply {
@@ -122,6 +140,16 @@ function bearerCheck(token: string): (authorization: string | undefined) => Prob
     const challenge = 'Bearer realm="spoor", error="invalid_token"';
     return new ProblemError(401, 'The bearer token is not the right one.', {}, { 'www-authenticate': challenge });
   };
+}
+
+/**
+ * Refuses what a web page of another origin has a browser send: a POST without a body needs nobody's leave, and without
+ * a token none is asked for. Whoever is no browser sends no `Origin`.
+ */
+function originFault(origin: string | undefined, host: string | undefined): ProblemError | undefined {
+  if (origin === undefined) return undefined;
+  const isOwn = URL.canParse(origin) && new URL(origin).host === host?.toLowerCase();
+  return isOwn ? undefined : new ProblemError(403, `Pages of ${JSON.stringify(origin)} may change nothing here.`);
 }
 
 /** Remembers which methods each path has, for 405. Call before the routes are added. */

@@ -1,4 +1,4 @@
-import { encodeCell, isVarLength } from './cell-codec.ts';
+import { cellBytes, decodeCell, encodeCell, isVarLength, type CellValue } from './cell-codec.ts';
 import { KuduError } from './errors.ts';
 import type { RowInput } from './row-operations.ts';
 import { DataType, type ColumnSchema } from './schema.ts';
@@ -68,4 +68,37 @@ function escapeZeros(bytes: Buffer): Buffer {
     if (byte === 0) escaped.push(1);
   }
   return Buffer.from(escaped);
+}
+
+/** The reverse of {@link encodeKey}; a bound of only some columns has the least values of the others. @throws {KuduError} `protocol` */
+export function decodeKey(columns: readonly ColumnSchema[], key: Buffer): Record<string, CellValue> {
+  const row: Record<string, CellValue> = {};
+  let at = 0;
+  for (const [i, column] of columns.entries()) {
+    if (at >= key.length && !(isVarLength(column.type) && i === columns.length - 1)) break;
+    if (isVarLength(column.type)) {
+      const [bytes, next] = i === columns.length - 1 ? [key.subarray(at), key.length] : unescapeZeros(key, at);
+      row[column.name] = decodeCell(column, bytes);
+      at = next;
+      continue;
+    }
+    const size = cellBytes(column.type);
+    if (at + size > key.length) throw new KuduError('protocol', 'an encoded key ends within a column');
+    const bytes = Buffer.from(key.subarray(at, at + size));
+    if (!UNSIGNED.has(column.type)) bytes[0]! ^= 0x80;
+    row[column.name] = decodeCell(column, bytes.reverse());
+    at += size;
+  }
+  return row;
+}
+
+/** A string that others follow: 00 stands as 00 01, the end as 00 00. */
+function unescapeZeros(key: Buffer, from: number): [bytes: Buffer, next: number] {
+  const bytes: number[] = [];
+  for (let at = from; at < key.length; at++) {
+    if (key[at] !== 0) bytes.push(key[at]!);
+    else if (key[++at] === 0) return [Buffer.from(bytes), at + 1];
+    else bytes.push(0);
+  }
+  throw new KuduError('protocol', 'an encoded key has a string without an end');
 }

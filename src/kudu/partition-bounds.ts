@@ -1,18 +1,11 @@
-import { cellBytes, decodeCell, isVarLength, type CellValue } from './cell-codec.ts';
+import type { CellValue } from './cell-codec.ts';
 import type { TableDescription } from './catalog.ts';
 import { KuduError } from './errors.ts';
+import { decodeKey } from './key-encoder.ts';
 import type { HashDimension, Partition } from './partition.ts';
-import { DataType, type ColumnSchema } from './schema.ts';
+import type { ColumnSchema } from './schema.ts';
 
 const BUCKET_BYTES = 4;
-const UNSIGNED: ReadonlySet<DataType> = new Set([
-  DataType.UINT8,
-  DataType.UINT16,
-  DataType.UINT32,
-  DataType.UINT64,
-  DataType.BOOL,
-]);
-
 /** What of its table a tablet has. */
 export interface PartitionBounds {
   /** One a hash dimension. */
@@ -55,37 +48,4 @@ export function partitionBounds({ schema, partitionSchema }: TableDescription, p
       upper: isBounded ? decodeKey(columns, end.subarray(prefix)) : null,
     },
   };
-}
-
-/** The reverse of `encodeKey`; a bound of only some columns has the least values of the others. @throws {KuduError} `protocol` */
-export function decodeKey(columns: readonly ColumnSchema[], key: Buffer): Record<string, CellValue> {
-  const row: Record<string, CellValue> = {};
-  let at = 0;
-  for (const [i, column] of columns.entries()) {
-    if (at >= key.length && !(isVarLength(column.type) && i === columns.length - 1 && i > 0)) break;
-    if (isVarLength(column.type)) {
-      const [bytes, next] = i === columns.length - 1 ? [key.subarray(at), key.length] : unescapeZeros(key, at);
-      row[column.name] = decodeCell(column, bytes);
-      at = next;
-      continue;
-    }
-    const size = cellBytes(column.type);
-    if (at + size > key.length) throw new KuduError('protocol', 'an encoded key ends within a column');
-    const bytes = Buffer.from(key.subarray(at, at + size));
-    if (!UNSIGNED.has(column.type)) bytes[0]! ^= 0x80;
-    row[column.name] = decodeCell(column, bytes.reverse());
-    at += size;
-  }
-  return row;
-}
-
-/** A string that others follow: 00 stands as 00 01, the end as 00 00. */
-function unescapeZeros(key: Buffer, from: number): [bytes: Buffer, next: number] {
-  const bytes: number[] = [];
-  for (let at = from; at < key.length; at++) {
-    if (key[at] !== 0) bytes.push(key[at]!);
-    else if (key[++at] === 0) return [Buffer.from(bytes), at + 1];
-    else bytes.push(0);
-  }
-  throw new KuduError('protocol', 'an encoded key has a string without an end');
 }

@@ -1,4 +1,4 @@
-import { formatOpId, MIN_OPID } from '../kudu/opid.ts';
+import { formatOpId, MIN_OPID, type OpId } from '../kudu/opid.ts';
 import type { Sink } from '../sinks/sink.ts';
 import type { SinkPosition } from '../change/position.ts';
 import type { Logger } from '../util/logger.ts';
@@ -25,13 +25,23 @@ import { DroppedTablets, type TabletFates } from './dropped-tablets.ts';
 import { shipsDropped, shipsHere, type LocalReplica, type LocalTserver } from './local-replica.ts';
 import type { ChangeSource } from './tablet-replicator.ts';
 import type { TabletSourceOptions } from './tablet-source.ts';
-import { TabletReplicator } from './tablet-replicator.ts';
+import { TabletReplicator, type SchemaRole } from './tablet-replicator.ts';
 import type { HoldFigures, HoldView, ReplicationMetrics, TabletLabels, TabletView } from './views.ts';
 
 /** What a tablet's stream is read from; see {@link TabletSourceOptions}. */
 export type SourceRequest = Pick<
   TabletSourceOptions,
-  'tablet' | 'generation' | 'from' | 'announceSchema' | 'repairs' | 'resync' | 'whyGone' | 'pace' | 'logger'
+  | 'tablet'
+  | 'generation'
+  | 'from'
+  | 'announceSchema'
+  | 'repairs'
+  | 'resync'
+  | 'correction'
+  | 'whyGone'
+  | 'copySlots'
+  | 'pace'
+  | 'logger'
 >;
 
 export interface PeerManagerOptions extends StreamMembersOptions {
@@ -47,7 +57,8 @@ export interface PeerManagerOptions extends StreamMembersOptions {
   readonly gapRepair: 'auto' | 'manual';
   readonly fates: TabletFates;
   readonly openSource: (request: SourceRequest, signal: AbortSignal) => ChangeSource;
-  readonly limitsFor: (stream: StoredStream, tabletCount: number) => ReplicatorLimits;
+  /** `tabletCount` says how many are shipped from here at the moment. */
+  readonly limitsFor: (stream: StoredStream, tabletCount: () => number) => ReplicatorLimits;
   readonly metrics: ReplicationMetrics;
   readonly logger: Logger;
 }
@@ -57,6 +68,8 @@ const TICK_MS = 1000;
 const CALL_TIMEOUT_MS = 5000;
 /** How long one question of a look may take before the last answer has to do. */
 const LOOK_TIMEOUT_MS = 1500;
+/** One that has shipped for so long was right to begin: being fenced then is no contest. */
+const FENCED_FORGET_MS = 60_000;
 /** A sidecar that was fenced waits for its tablet server to learn who leads; then it may be its turn again. */
 const FENCED_BASE_MS = 1000;
 const FENCED_CAP_MS = 30_000;
@@ -68,8 +81,17 @@ const CHECK_COMMITTED_EVERY_MS = 10_000;
 const CATALOG_TIMEOUT_MS = 20_000;
 
 interface Shipping extends Shipped {
-  /** Id of the resync that it was begun with. */
-  readonly resync: string | null;
+  /** Ids of the resync and the correction that it was begun with. */
+  readonly asked: string;
+  readonly schemas: SchemaRole;
+  readonly sinceMs: number;
+}
+
+/** What begins a tablet's shipping, and what of it another beginning would make otherwise. */
+interface Wanted {
+  readonly asked: string;
+  readonly schemas: SchemaRole;
+  readonly start: () => void;
 }
 
 /**
@@ -132,8 +154,18 @@ export class PeerManager {
    * has said what table it is of, log GC could have taken its first operations.
    */
   tabletAppeared(tabletId: string): void {
-    if (this.#streams?.length !== 0) this.#options.keepers.keep(tabletId);
+    if (this.#mayHaveStreams) this.#options.keepers.keep(tabletId);
     this.poke();
+  }
+
+  /** Also one that this version cannot read, or was never asked for. */
+  get #mayHaveStreams(): boolean {
+    return this.#streams === null || this.#streams.length > 0 || this.#hasUnreadable;
+  }
+
+  /** A stream of a newer version, of which is not known what it has: nothing is let go of that it may want. */
+  get #hasUnreadable(): boolean {
+    return (this.#options.streams.unreadable?.length ?? 0) > 0;
   }
 
   /** Holds the logs of those of the tablets that have a replica here, for a while: a stream is about to want them. */
@@ -159,45 +191,51 @@ export class PeerManager {
       const role = led.has(replicator.tabletId) ? ('leader' as const) : ('follower' as const);
       return { ...replicator.view(nowMs), sidecar: null, role, hold: this.#holdView(replicator.tabletId, nowMs) };
     });
-    return [...shipped, ...this.#pausedViews(led, nowMs)];
+    return [...shipped, ...this.#standingViews(led, nowMs)];
   }
 
   #led(): ReadonlySet<string> {
     return new Set(this.#replicas.filter(({ isLeader }) => isLeader).map(({ tabletId }) => tabletId));
   }
 
-  #pausedViews(led: ReadonlySet<string>, nowMs: number): TabletView[] {
-    return this.#streamed
-      .filter(({ tabletId }) => led.has(tabletId))
-      .flatMap(({ tabletId, table, streams }) =>
-        streams
-          .filter(({ open, paused }) => paused && !this.#shipping.has(shippingKey(open.stored, tabletId)))
-          .map(({ open }) => {
-            const applied = this.#startOf(open, table, tabletId).opId;
-            const lost = this.#gaps.lostOf(tabletId);
-            const isGap = lost !== undefined && lost.range.toIndex > applied.index;
-            return {
-              stream: open.stored.definition.name,
-              tabletId,
-              table: table.name,
-              sidecar: null,
-              role: 'leader' as const,
-              state: isGap ? ('gap' as const) : ('paused' as const),
-              applyOpId: formatOpId(applied),
-              committedOpId: null,
-              lagOps: null,
-              lagSeconds: null,
-              hold: this.#holdView(tabletId, nowMs),
-              ...(isGap && {
-                error: {
-                  code: 'SPOOR_WAL_GAP',
-                  message: lostLogError(tabletId, lost.range, applied).message,
-                  since: lost.since,
-                },
-              }),
-            };
-          }),
-      );
+  /** Tablets that are led here and not shipped: of paused streams, and those whose log cannot be read. */
+  #standingViews(led: ReadonlySet<string>, nowMs: number): TabletView[] {
+    const views: TabletView[] = [];
+    for (const { tabletId, table, streams } of this.#streamed) {
+      if (!led.has(tabletId)) continue;
+      for (const { open, paused } of streams) {
+        if (this.#shipping.has(shippingKey(open.stored, tabletId))) continue;
+        const applied = this.#startOf(open, table, tabletId).opId;
+        const standing = paused ? this.#paused(tabletId, applied) : this.#unreadable(tabletId);
+        if (standing === null) continue;
+        views.push({
+          stream: open.stored.definition.name,
+          tabletId,
+          table: table.name,
+          sidecar: null,
+          role: 'leader',
+          applyOpId: formatOpId(applied),
+          committedOpId: null,
+          lagOps: null,
+          lagSeconds: null,
+          hold: this.#holdView(tabletId, nowMs),
+          ...standing,
+        });
+      }
+    }
+    return views;
+  }
+
+  #paused(tabletId: string, applied: OpId): Pick<TabletView, 'state' | 'error'> {
+    const lost = this.#gaps.lostOf(tabletId);
+    if (lost === undefined || lost.range.toIndex <= applied.index) return { state: 'paused' };
+    const { message } = lostLogError(tabletId, lost.range, applied);
+    return { state: 'gap', error: { code: 'SPOOR_WAL_GAP', message, since: lost.since } };
+  }
+
+  #unreadable(tabletId: string): Pick<TabletView, 'state' | 'error'> | null {
+    const error = this.#options.keepers.get(tabletId)?.unreadable ?? null;
+    return error && { state: 'blocked', error };
   }
 
   /** Those of a tablet's streams that are shipped from here. */
@@ -249,15 +287,31 @@ export class PeerManager {
       this.#ship(); // a new leader ships at once, by what is known of the streams; what else is asked may take a while
       await this.#look(limit.signal);
       await this.#reconcile(limit.signal);
-      for (const { replicator } of this.#shipping.values()) replicator.reportSaved();
-      this.#gaps.boundHolds(this.#shipping.values());
-      await this.#askCommitted(limit.signal);
-      this.#seeToGaps(signal);
       const here = new Map(this.#replicas.map((replica) => [replica.tabletId, replica]));
       const there = this.#streamed.filter(({ dropped }) => !dropped);
-      await this.#dropped.write(there, here, limit.signal);
-      await this.#dropped.look(this.#unlisted(here), limit.signal);
-      await this.#orphans.look(this.#streamed, here, limit.signal);
+      // What fails of these hinders none of the others.
+      for (const work of [
+        () => {
+          for (const { replicator } of this.#shipping.values()) replicator.reportSaved();
+        },
+        () => {
+          this.#gaps.boundHolds(this.#shipping.values());
+        },
+        () => this.#askCommitted(limit.signal),
+        () => {
+          this.#seeToGaps(signal);
+        },
+        () => this.#keepSpeakers(limit.signal),
+        () => this.#dropped.write(there, here, limit.signal),
+        () => this.#dropped.look(this.#unlisted(here), limit.signal),
+        () => (this.#hasUnreadable ? undefined : this.#orphans.look(this.#streamed, here, limit.signal)),
+      ])
+        try {
+          await work();
+        } catch (error) {
+          signal.throwIfAborted();
+          this.#unanswered ??= error;
+        }
       if (this.#unanswered !== null) throw this.#unanswered as Error;
       if (this.#kuduTrouble !== null) this.#logger.info({}, 'kudu answers');
       this.#kuduTrouble = null;
@@ -273,7 +327,7 @@ export class PeerManager {
   /** Tablets of which something is held that the master does not list, and that have no replica here. */
   #unlisted(here: ReadonlyMap<string, LocalReplica>): string[] {
     const { keepers, catalog } = this.#options;
-    if (this.#unanswered !== null) return [];
+    if (this.#unanswered !== null || this.#hasUnreadable) return [];
     return [...keepers.tabletIds()].filter((tabletId) => !here.has(tabletId) && !catalog.tableOf(tabletId));
   }
 
@@ -308,7 +362,7 @@ export class PeerManager {
       ask((s) => streams.list(s), this.#streams),
       ask(aliveSidecars, this.#alive),
     ]);
-    if (this.#streams === null || this.#streams.length === 0) return;
+    if (this.#streams === null || !this.#mayHaveStreams) return;
     const running = this.#replicas.filter(({ isRunning }) => isRunning).map(({ tabletId }) => tabletId);
     const tabletIds = [...new Set([...running, ...keepers.tabletIds()])];
     await ask((s) => this.#refreshCatalog(catalog, tabletIds, s), undefined);
@@ -349,9 +403,10 @@ export class PeerManager {
       this.#streamed.map(({ tabletId, table, streams }) => [tabletId, keptTablet(tabletId, table, streams)]),
     );
     const isListed = (tabletId: string): boolean =>
-      streams.length === 0 || catalog.tableOf(tabletId) !== undefined || droppedOf(tabletId) !== undefined;
+      !this.#mayHaveStreams || catalog.tableOf(tabletId) !== undefined || droppedOf(tabletId) !== undefined;
     const shipped = new Set(this.#replicators().map(({ tabletId }) => tabletId));
-    keepers.reconcile(kept, shipped, this.#unanswered === null ? isListed : null, Date.now());
+    const isSure = this.#unanswered === null && !this.#hasUnreadable;
+    keepers.reconcile(kept, shipped, isSure ? isListed : null, Date.now());
     this.#ship();
   }
 
@@ -359,15 +414,18 @@ export class PeerManager {
   #ship(): void {
     const wanted = this.#wanted();
     const present = new Set(this.#replicas.map(({ tabletId }) => tabletId));
-    for (const [key, { open, resync, replicator }] of this.#shipping) {
-      const asked = resyncOf(open, replicator.tabletId);
-      if (wanted.has(key) && asked !== resync) void this.#stop(key); // begun anew, it sees what is asked for
-      // One whose tablet is dropped ends by itself, at the end of the log.
-      if (wanted.has(key) || !present.has(replicator.tabletId)) continue;
+    for (const [key, { asked, schemas, replicator }] of this.#shipping) {
+      const now = wanted.get(key);
+      if (now) {
+        // Begun anew, it sees what is asked for, and that it is to speak for the table.
+        if (now.asked !== asked || (now.schemas === 'none') !== (schemas === 'none')) void this.#stop(key);
+        continue;
+      }
+      if (!present.has(replicator.tabletId)) continue; // one whose tablet is dropped ends by itself, at the end of the log
       this.#options.metrics.leaderChange(replicator.labels);
       void this.#stop(key);
     }
-    for (const [key, start] of wanted) if (!this.#shipping.has(key) && !this.#stopping.has(key)) start();
+    for (const [key, { start }] of wanted) if (!this.#shipping.has(key) && !this.#stopping.has(key)) start();
   }
 
   /** Resolves when it has ended; another one of the tablet begins only then. */
@@ -384,10 +442,10 @@ export class PeerManager {
     return ending;
   }
 
-  /** Stream and tablet pairs that we should ship now, each with what starts it. */
-  #wanted(): Map<string, () => void> {
+  /** Stream and tablet pairs that we should ship now. */
+  #wanted(): Map<string, Wanted> {
     const { keepers, selfUuid } = this.#options;
-    const wanted = new Map<string, () => void>();
+    const wanted = new Map<string, Wanted>();
     const replicas = new Map(this.#replicas.map((replica) => [replica.tabletId, replica]));
     const sidecars = { self: selfUuid, alive: this.#alive };
     for (const { tabletId, table, streams, dropped } of this.#streamed) {
@@ -404,9 +462,12 @@ export class PeerManager {
         if (paused || (this.#fenced.get(key)?.notBeforeMs ?? 0) > performance.now()) continue;
         // Where a stream goes on is in the markers of our log: to be read first.
         if (!this.#shipping.has(key) && keepers.get(tabletId)?.caughtUp !== true) continue;
-        wanted.set(key, () => {
-          this.#start(key, open, table, tabletId, dropped !== undefined);
-        });
+        const asked = askedOf(open, tabletId);
+        const schemas = schemaRole(open, table, tabletId, dropped !== undefined);
+        const start = (): void => {
+          this.#start(key, open, table, tabletId, { asked, schemas });
+        };
+        wanted.set(key, { asked, schemas, start });
       }
     }
     return wanted;
@@ -419,15 +480,22 @@ export class PeerManager {
     return furthestStart(start, this.#options.keepers.get(tabletId)?.marked(open.stored.generation)?.position ?? null);
   }
 
-  #start(key: string, open: OpenStream, table: CatalogTable, tabletId: string, isDropped: boolean): void {
+  #start(
+    key: string,
+    open: OpenStream,
+    table: CatalogTable,
+    tabletId: string,
+    { asked, schemas }: Omit<Wanted, 'start'>,
+  ): void {
     const { openSource, limitsFor, metrics, logger, keepers } = this.#options;
     const { generation, definition } = open.stored;
     const tablet = { tableId: table.tableId, tabletId };
-    const resync = resyncOf(open, tabletId);
     const source = {
       tablet,
       generation,
-      resync,
+      resync: resyncOf(open, tabletId),
+      correction: open.corrections.get(tabletId) ?? null,
+      copySlots: open.copySlots,
       whyGone: (signal: AbortSignal) => this.#dropped.whyGone(tablet, signal),
       pace: open.pace,
       logger: logger.child({ stream: definition.name, tabletId }),
@@ -441,14 +509,14 @@ export class PeerManager {
       sink: open.sink,
       openSource: (from, options, signal) => openSource({ ...source, from, ...options }, signal),
       encode: open.encode,
-      shipsSchema: this.#speaks(open, table, tabletId, isDropped),
-      limits: limitsFor(open.stored, this.#shipping.size + 1),
+      schemas,
+      limits: limitsFor(open.stored, () => this.#shipping.size),
       onAcked: (position, worthIndex, sink) => keepers.get(tabletId)?.acked(generation, position, worthIndex, sink),
       writeSlots: this.#writeSlots,
       metrics,
       logger,
     });
-    this.#shipping.set(key, { open, resync, replicator });
+    this.#shipping.set(key, { open, asked, schemas, replicator, sinceMs: performance.now() });
     metrics.leaderChange(replicator.labels);
     void replicator.done.then((ending) => {
       keepers.get(tabletId)?.shippingEnded(generation);
@@ -456,24 +524,29 @@ export class PeerManager {
     });
   }
 
-  /** When the speaker went with its range partition, the first of the others speaks. */
-  #speaks(open: OpenStream, table: CatalogTable, tabletId: string, isDropped: boolean): boolean {
-    const speaker = open.joined.get(table.tableId)?.speakerTabletId;
-    if (isDropped) return tabletId === speaker;
-    const isThere = table.tablets.some((tablet) => tablet.tabletId === speaker);
-    return tabletId === (isThere ? speaker : firstTabletId(table));
+  /** A tablet that speaks for its table in the place of another, and has begun to, is the one that does from now on. */
+  async #keepSpeakers(signal: AbortSignal): Promise<void> {
+    for (const { open, schemas, replicator } of this.#shipping.values()) {
+      const { tableId, tabletId } = replicator.tablet;
+      if (schemas !== 'takes-over' || !replicator.hasSpoken) continue;
+      if (open.joined.get(tableId)?.speakerTabletId === tabletId) continue;
+      await this.#options.streams.setSpeaker(open.stored, tableId, tabletId, signal);
+      open.joined.set(tableId, { speakerTabletId: tabletId });
+    }
   }
 
   #ended(key: string, replicator: TabletReplicator, ending: Ending): void {
-    if (this.#shipping.get(key)?.replicator !== replicator) return; // it was stopped, whatever it met on its way
-    const { open } = this.#shipping.get(key)!;
+    const shipping = this.#shipping.get(key);
+    if (shipping?.replicator !== replicator) return; // it was stopped, whatever it met on its way
+    const { open, sinceMs } = shipping;
     this.#shipping.delete(key);
     if (replicator.acked.ended) this.#track(this.#tellEnded(open, replicator.tabletId));
     if (ending === 'stopped') {
       this.#fenced.delete(key);
       return;
     }
-    const times = (this.#fenced.get(key)?.times ?? 0) + 1;
+    const wasLong = performance.now() - sinceMs > FENCED_FORGET_MS;
+    const times = (wasLong ? 0 : (this.#fenced.get(key)?.times ?? 0)) + 1;
     const waitMs = Math.min(FENCED_CAP_MS, FENCED_BASE_MS * 2 ** Math.min(times - 1, 10));
     this.#fenced.set(key, { times, notBeforeMs: performance.now() + waitMs });
   }
@@ -553,6 +626,19 @@ function startIndex(start: SinkPosition | undefined): bigint | null {
 function resyncOf(open: OpenStream, tabletId: string): string | null {
   const asked = open.resyncs.get(tabletId);
   return asked?.from === 'snapshot' ? asked.id : null;
+}
+
+/** What was asked for of a tablet, besides its log. */
+function askedOf(open: OpenStream, tabletId: string): string {
+  return `${resyncOf(open, tabletId) ?? ''}/${open.corrections.get(tabletId)?.id ?? ''}`;
+}
+
+/** One tablet speaks for its table. When it went with its range partition, the first of the others takes over. */
+function schemaRole(open: OpenStream, table: CatalogTable, tabletId: string, isDropped: boolean): SchemaRole {
+  const speaker = open.joined.get(table.tableId)?.speakerTabletId;
+  if (tabletId === speaker) return 'speaks';
+  if (isDropped || table.tablets.some((tablet) => tablet.tabletId === speaker)) return 'none';
+  return tabletId === firstTabletId(table) ? 'takes-over' : 'none';
 }
 
 function shippingKey(stream: StoredStream, tabletId: string): string {

@@ -1,4 +1,4 @@
-import { SpoorError } from '../errors.ts';
+import { ERRORS, SpoorError } from '../errors.ts';
 import type { HybridTime } from '../kudu/hybrid-time.ts';
 import type { OpId } from '../kudu/opid.ts';
 import { formatOpId } from '../kudu/opid.ts';
@@ -54,6 +54,13 @@ export interface ReplicaKeeperOptions {
   readonly logger: Logger;
 }
 
+/** A log that cannot be read, and since when (ISO 8601). */
+export interface Unreadable {
+  readonly code: string;
+  readonly message: string;
+  readonly since: string;
+}
+
 /** Part of the held log was given up for a limit. */
 export interface LostRange {
   readonly fromIndex: bigint;
@@ -61,7 +68,12 @@ export interface LostRange {
   readonly why: string;
 }
 
-const READ_AGAIN_MS = 10_000;
+const READ_AGAIN_BASE_MS = 500;
+const READ_AGAIN_CAP_MS = 10_000;
+/** When it is asked again whether what is known of the streams is sure. */
+const SURE_AGAIN_MS = 1_000;
+/** So many releases wait at most: a later one says all that an earlier one does. */
+const MAX_PENDING_RELEASES = 32;
 /** What is known of the streams must be no older than this when something is let go of. */
 const SURE_MAX_AGE_MS = 3_000;
 const MARKER_TIMEOUT_MS = 5_000;
@@ -87,7 +99,11 @@ export class ReplicaKeeper implements AsyncDisposable {
   readonly #cuts = new CutFinder();
   #writing: Promise<void> = Promise.resolve();
   #lastIndex = 0n;
-  #unreadable: string | null = null;
+  #unreadable: Unreadable | null = null;
+  /** What may go and is held a while longer, oldest first. */
+  readonly #releases: { index: bigint; dueAtMs: number }[] = [];
+  #releaseTimer: NodeJS.Timeout | null = null;
+  #pinnedUntilMs = Number.NEGATIVE_INFINITY;
   #due: { readonly timer: NodeJS.Timeout; readonly atMs: number } | null = null;
   #growth: { readonly bytes: number; readonly atMs: number; readonly perSecond: number } | null = null;
 
@@ -101,6 +117,16 @@ export class ReplicaKeeper implements AsyncDisposable {
   /** Whether all that the log had when the keeper came was read: only then is it known where streams go on. */
   get caughtUp(): boolean {
     return this.#state.caughtUp;
+  }
+
+  /** Why its log cannot be read, and so nobody knows yet where the streams go on; null where it can. */
+  get unreadable(): Unreadable | null {
+    return this.#unreadable;
+  }
+
+  /** Nothing goes for so long, whatever streams say: another one that begins behind it is about to be made. */
+  pinFor(ms: number): void {
+    this.#pinnedUntilMs = performance.now() + ms;
   }
 
   /** The highest index in the log that was read. */
@@ -212,6 +238,7 @@ export class ReplicaKeeper implements AsyncDisposable {
     this.#abort.abort(new Error('the keeper was closed'));
     for (const timer of this.#timers) clearTimeout(timer);
     clearTimeout(this.#due?.timer);
+    clearTimeout(this.#releaseTimer ?? undefined);
     await Promise.allSettled([this.#reading, this.#writing]);
   }
 
@@ -219,17 +246,18 @@ export class ReplicaKeeper implements AsyncDisposable {
   async #read(): Promise<void> {
     const { signal } = this.#abort;
     const isOver = (): boolean => signal.aborted; // asked anew after each wait
-    while (!isOver()) {
+    for (let failures = 0; !isOver(); failures++) {
       try {
         await using log = this.#options.openLog(signal);
         await this.#readLog(log);
       } catch (error) {
         if (isOver()) return;
         this.#tellUnreadable(error);
+        // That will not pass: who ships the tablet meets the same fault where it stands, and shows it. But what passes is
+        // waited for: whoever shipped without the markers in it would begin where the stream did.
+        if (error instanceof SpoorError && ERRORS[error.code].retry === 'operator') this.#post({ kind: 'caught-up' });
       }
-      // Nothing is let go for what could not be read; who ships the tablet meets the same trouble and shows it.
-      this.#post({ kind: 'caught-up' });
-      await pause(READ_AGAIN_MS, signal);
+      await pause(Math.min(READ_AGAIN_CAP_MS, READ_AGAIN_BASE_MS * 2 ** Math.min(failures, 10)), signal);
     }
   }
 
@@ -265,11 +293,11 @@ export class ReplicaKeeper implements AsyncDisposable {
   }
 
   #tellUnreadable(error: unknown): void {
-    const reason = error instanceof Error ? error.message : String(error);
-    if (reason === this.#unreadable) return;
-    this.#unreadable = reason;
-    const code = error instanceof SpoorError ? error.code : undefined;
-    this.#logger.warn({ reason, code }, 'markers of this replica cannot be read');
+    const message = error instanceof Error ? error.message : String(error);
+    if (message === this.#unreadable?.message) return;
+    const code = error instanceof SpoorError ? error.code : 'SPOOR_WAL_UNREADABLE';
+    this.#unreadable = { code, message, since: this.#unreadable?.since ?? new Date().toISOString() };
+    this.#logger.warn({ reason: message, code }, 'markers of this replica cannot be read');
   }
 
   #post(event: LedgerEvent): void {
@@ -322,14 +350,34 @@ export class ReplicaKeeper implements AsyncDisposable {
   }
 
   #releaseLater(index: bigint): void {
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      const safe = safeIndex(this.#state);
-      if (performance.now() - this.#sureAtMs > SURE_MAX_AGE_MS)
-        this.#releaseLater(index); // there may be more streams
-      else if (safe !== null) this.#options.hold.release(safe < index ? safe : index);
-    }, this.#options.releaseDelayMs);
-    this.#timers.add(timer);
+    const last = { index, dueAtMs: performance.now() + this.#options.releaseDelayMs };
+    if (this.#releases.length >= MAX_PENDING_RELEASES) this.#releases.pop();
+    this.#releases.push(last);
+    this.#awaitRelease(this.#releases[0]!.dueAtMs - performance.now());
+  }
+
+  #awaitRelease(ms: number): void {
+    this.#releaseTimer ??= setTimeout(
+      () => {
+        this.#releaseTimer = null;
+        this.#release();
+      },
+      Math.max(0, ms),
+    );
+  }
+
+  #release(): void {
+    const nowMs = performance.now();
+    // There may be more streams than are known.
+    if (nowMs - this.#sureAtMs > SURE_MAX_AGE_MS || nowMs < this.#pinnedUntilMs) {
+      this.#awaitRelease(SURE_AGAIN_MS);
+      return;
+    }
+    let due: bigint | null = null;
+    while (this.#releases[0] && this.#releases[0].dueAtMs <= nowMs) due = this.#releases.shift()!.index;
+    const safe = safeIndex(this.#state);
+    if (due !== null && safe !== null) this.#options.hold.release(safe < due ? safe : due);
+    if (this.#releases[0]) this.#awaitRelease(this.#releases[0].dueAtMs - nowMs);
   }
 
   #dueIn(ms: number): void {

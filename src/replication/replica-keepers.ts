@@ -69,7 +69,7 @@ export class ReplicaKeepers {
 
   /** Holds a tablet that no stream has yet: one that is about to be made will. */
   keepForNow(tabletId: string, nowMs: number): void {
-    this.keep(tabletId);
+    this.keep(tabletId).pinFor(KEEP_FOR_NOW_MS);
     this.#unwantedSince.set(tabletId, nowMs + KEEP_FOR_NOW_MS);
   }
 

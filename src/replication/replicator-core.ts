@@ -29,7 +29,7 @@ export type Ending = 'stopped' | 'fenced' | 'tablet-gone';
 export interface Fault {
   readonly code: string;
   readonly message: string;
-  /** `gap`: operations are gone; `operator`: a person must act, no retry; `retry`: by itself. */
+  /** `gap`: operations are gone; `operator`: a person must act, and it is looked at again seldom; `retry`: by itself. */
   readonly kind: 'gap' | 'operator' | 'retry';
 }
 
@@ -128,6 +128,9 @@ export interface ReplicatorLimits {
   readonly retryBaseMs: number;
   readonly retryCapMs: number;
 }
+
+/** A person has to do something; whether it was done shows when the log is read again. */
+const OPERATOR_RETRY_MS = 60_000;
 
 export interface StepResult {
   readonly state: ReplicatorState;
@@ -291,7 +294,7 @@ function onLogRead(
 function onLogFailed(state: ReplicatorState, fault: Fault, nowMs: number, limits: ReplicatorLimits): StepResult {
   if (state.log.kind === 'failed' || state.log.kind === 'gone') return same(state);
   const sinceMs = state.log.kind === 'waiting' ? state.log.sinceMs : nowMs;
-  if (fault.kind !== 'retry') {
+  if (fault.kind === 'gap') {
     const failed = advance({ ...state, log: { kind: 'failed', fault, sinceMs } }, nowMs, limits);
     return { state: failed.state, effects: [{ kind: 'close-log' }, ...failed.effects] };
   }
@@ -302,7 +305,8 @@ function onLogFailed(state: ReplicatorState, fault: Fault, nowMs: number, limits
   const log: LogPhase = { kind: 'waiting', opening: 'no', fault, sinceMs };
   const next = advance({ ...state, logFailures: failures, log }, nowMs, limits);
   if (next.state.ending) return next;
-  return { state: next.state, effects: [...next.effects, { kind: 'retry-log-in', ms: backoffMs(failures, limits) }] };
+  const ms = fault.kind === 'operator' ? OPERATOR_RETRY_MS : backoffMs(failures, limits);
+  return { state: next.state, effects: [...next.effects, { kind: 'retry-log-in', ms }] };
 }
 
 function onWritten(state: ReplicatorState, count: number, nowMs: number, limits: ReplicatorLimits): StepResult {

@@ -31,6 +31,13 @@ export interface Resync {
   /** ISO 8601. */
   readonly requestedAt: string;
 }
+/** Rows of one tablet that are to be put right in the sink. */
+export interface Correction {
+  /** Tells one request from another. */
+  readonly id: string;
+  /** Encoded primary keys. */
+  readonly keys: readonly Buffer[];
+}
 export type ResyncFrom = 'snapshot' | 'gap';
 
 /** What is kept of a stream besides its definition; all of it by tablet or table id. */
@@ -43,16 +50,28 @@ export interface StreamDetails {
   /** Tables that are in the stream, whatever they are called later. */
   readonly joined: ReadonlyMap<string, JoinedTable>;
   readonly resyncs: ReadonlyMap<string, Resync>;
+  /** The last that was asked for, by tablet. */
+  readonly corrections: ReadonlyMap<string, Correction>;
   /** Tablets that were dropped, and whose end was told: the stream wants nothing of them any more. */
   readonly ended: ReadonlySet<string>;
+}
+
+/** A stream that is there, of which this version cannot say what it is: a newer one made it. */
+export interface UnreadableStream {
+  readonly name: string;
+  readonly reason: string;
 }
 
 /** Where the definitions of the streams come from; the same for every sidecar of the cluster. */
 export interface StreamSource {
   list(signal: AbortSignal): Promise<readonly StoredStream[]>;
+  /** What the last list left out. Which tables these want is not known: as long as there is one, no log may be let go of. */
+  readonly unreadable?: readonly UnreadableStream[];
   details(stream: StoredStream, signal: AbortSignal): Promise<StreamDetails>;
   /** Takes a table in; answers what was kept by whoever did so first. */
   joinTable(stream: StoredStream, table: CatalogTable, signal: AbortSignal): Promise<JoinedTable>;
+  /** From now on this tablet ships the table's schema changes: the one that did is no more. */
+  setSpeaker(stream: StoredStream, tableId: string, speakerTabletId: string, signal: AbortSignal): Promise<void>;
   /** The end of a dropped tablet is in the sink. */
   endTablet(stream: StoredStream, tabletId: string, signal: AbortSignal): Promise<void>;
 }

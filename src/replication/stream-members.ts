@@ -3,10 +3,11 @@ import type { SinkRecord } from '../change/record.ts';
 import type { SinkPosition } from '../change/position.ts';
 import type { Sink } from '../sinks/sink.ts';
 import { Pace } from '../util/pace.ts';
+import { Slots } from '../util/slots.ts';
 import { TimeLimit } from '../util/time-limit.ts';
 import type { Catalog, CatalogTable } from './catalog.ts';
 import type { DroppedTablet } from './dropped-tablets.ts';
-import type { JoinedTable, Resync, StoredStream, StreamDetails, StreamSource } from './stored-stream.ts';
+import type { Correction, JoinedTable, Resync, StoredStream, StreamDetails, StreamSource } from './stored-stream.ts';
 import { matchTables } from './stream.ts';
 
 /** A tablet with a replica or a held log here, of a table that streams have. */
@@ -27,11 +28,14 @@ export interface OpenStream {
   readonly encode: (change: Change) => readonly SinkRecord[];
   /** Rows a second that are copied here, of all its tablets together. */
   readonly pace: Pace;
+  /** Tablets that are copied here at a time. */
+  readonly copySlots: Slots;
   starts: ReadonlyMap<string, SinkPosition>;
   resyncs: ReadonlyMap<string, Resync>;
+  corrections: ReadonlyMap<string, Correction>;
   ended: ReadonlySet<string>;
   joined: Map<string, JoinedTable>;
-  /** Revision of the stream that the three were read at, or after. */
+  /** Revision of the stream that these were read at, or after. */
   detailsOf: string;
   joinedReadAtMs: number;
 }
@@ -49,6 +53,8 @@ export interface StreamMembersOptions {
 const JOINED_MAX_AGE_MS = 3_000;
 /** How long one question of a look may take: a new leader must not wait for the table where the streams are kept. */
 const QUESTION_TIMEOUT_MS = 1_500;
+/** Of one stream. What a copy reads is bounded, and a sink that refuses one table must not hold up all the others. */
+const MAX_COPIES_AT_A_TIME = 2;
 const KUDU_SYSTEM_PREFIX = 'kudu_system.';
 
 /** The streams that are in use here, and which tablets are theirs. Owns their sinks. */
@@ -95,47 +101,70 @@ export class StreamMembers {
     const { catalog, systemTablePrefix } = this.#options;
     const opened: StreamedTablet['streams'][number][] = [];
     const unanswered = new Map<OpenStream, unknown>();
-    for (const stream of all)
-      try {
-        opened.push({ open: await this.#openStream(stream, signal, unanswered), paused: stream.paused });
-      } catch (error) {
-        signal.throwIfAborted();
-        onTrouble(error);
-      }
+    const answers = await Promise.allSettled(all.map((stream) => this.#openStream(stream, signal, unanswered)));
+    signal.throwIfAborted();
+    for (const [i, answer] of answers.entries())
+      if (answer.status === 'fulfilled') opened.push({ open: answer.value, paused: all[i]!.paused });
+      else onTrouble(answer.reason);
     for (const error of unanswered.values()) onTrouble(error);
-    const known = new Map(before.map((tablet) => [tablet.tabletId, tablet]));
-    const streamed: StreamedTablet[] = [];
-    const isMember = async (open: OpenStream, table: CatalogTable): Promise<boolean> => {
-      if (open.joined.has(table.tableId)) return true;
-      if (unanswered.has(open)) throw unanswered.get(open) as Error;
-      try {
-        return await withinTime(signal, (limited) => this.#isMember(open, table, limited));
-      } catch (error) {
-        unanswered.set(open, error);
-        throw error;
-      }
-    };
+    const tables = new Map<string, CatalogTable>();
     for (const tabletId of tabletIds) {
       const table = catalog.tableOf(tabletId);
-      const dropped = table ? undefined : droppedOf(tabletId);
-      if (dropped) {
-        const { tableId, tableName: name } = dropped;
-        const streams = opened.filter(({ open }) => open.joined.has(tableId) && !open.ended.has(tabletId));
-        if (streams.length > 0) streamed.push({ tabletId, table: { tableId, name, tablets: [] }, streams, dropped });
+      if (table && isStreamable(table.name, systemTablePrefix)) tables.set(tabletId, table);
+    }
+    // Side by side: a new leader must not wait for one unanswered question of each stream.
+    const asked = [...new Set(tables.values())];
+    const members = await Promise.all(
+      opened.map(({ open }) => this.#membersAmong(open, asked, unanswered.get(open), signal, onTrouble)),
+    );
+    signal.throwIfAborted();
+    const known = new Map(before.map((tablet) => [tablet.tabletId, tablet]));
+    const streamed: StreamedTablet[] = [];
+    for (const tabletId of tabletIds) {
+      const table = tables.get(tabletId);
+      if (!table) {
+        const dropped = catalog.tableOf(tabletId) ? undefined : droppedOf(tabletId);
+        const streams = dropped ? opened.filter(({ open }) => wantsDropped(open, dropped.tableId, tabletId)) : [];
+        if (dropped && streams.length > 0) {
+          const { tableId, tableName: name } = dropped;
+          streamed.push({ tabletId, table: { tableId, name, tablets: [] }, streams, dropped });
+        }
+        continue;
       }
-      if (!table || !isStreamable(table.name, systemTablePrefix)) continue;
-      try {
-        const streams = [];
-        for (const stream of opened) if (await isMember(stream.open, table)) streams.push(stream);
-        if (streams.length > 0) streamed.push({ tabletId, table, streams });
-      } catch (error) {
-        signal.throwIfAborted();
-        onTrouble(error);
-        const last = known.get(tabletId);
+      const last = known.get(tabletId);
+      if (members.some(({ unsure }) => unsure.has(table))) {
         if (last) streamed.push(last);
+        continue;
       }
+      const streams = opened.filter((_, i) => members[i]!.has.has(table));
+      if (streams.length > 0) streamed.push({ tabletId, table, streams });
     }
     return streamed;
+  }
+
+  /** Which of these tables the stream has; of some it may not be known. @param trouble why it cannot be asked now */
+  async #membersAmong(
+    open: OpenStream,
+    tables: readonly CatalogTable[],
+    trouble: unknown,
+    signal: AbortSignal,
+    onTrouble: (error: unknown) => void,
+  ): Promise<{ readonly has: ReadonlySet<CatalogTable>; readonly unsure: ReadonlySet<CatalogTable> }> {
+    const has = new Set<CatalogTable>();
+    const unsure = new Set<CatalogTable>();
+    let error = trouble;
+    for (const table of tables)
+      if (open.joined.has(table.tableId)) has.add(table);
+      else if (error !== undefined) unsure.add(table);
+      else
+        try {
+          if (await withinTime(signal, (limited) => this.#isMember(open, table, limited))) has.add(table);
+        } catch (reason) {
+          error = reason;
+          unsure.add(table);
+        }
+    if (unsure.size > 0) onTrouble(error);
+    return { has, unsure };
   }
 
   async #openStream(
@@ -163,8 +192,10 @@ export class StreamMembers {
       sink: sinkFor(stored),
       encode: encoderFor(stored),
       pace: new Pace(() => open.stored.definition.copyRowsPerSecond ?? 0),
+      copySlots: new Slots(MAX_COPIES_AT_A_TIME),
       starts: details.starts,
       resyncs: details.resyncs,
+      corrections: details.corrections,
       ended: details.ended,
       joined: new Map(details.joined),
       detailsOf: stored.revision,
@@ -192,11 +223,16 @@ export class StreamMembers {
   }
 }
 
+function wantsDropped({ joined, ended }: OpenStream, tableId: string, tabletId: string): boolean {
+  return joined.has(tableId) && !ended.has(tabletId);
+}
+
 function setDetails(open: OpenStream, revision: string, details: StreamDetails): void {
-  const { starts, joined, resyncs, ended } = details;
+  const { starts, joined, resyncs, corrections, ended } = details;
   Object.assign(open, {
     starts,
     resyncs,
+    corrections,
     ended,
     joined: new Map(joined),
     detailsOf: revision,

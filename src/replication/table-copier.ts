@@ -26,6 +26,8 @@ export interface CopyScan {
   readonly since?: HybridTime;
   /** Encoded primary key of the row before the first. */
   readonly after?: Buffer;
+  /** One row at most: the first whose encoded primary key is this one or a later one. */
+  readonly first?: Buffer;
   /** What the columns are called where the copy is cut, with their ids. */
   readonly schema: TableSchema;
   readonly schemaVersion: number;

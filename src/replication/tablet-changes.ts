@@ -37,8 +37,8 @@ export interface TabletChangesOptions {
   readonly endsAtCutsOf?: string;
 }
 
-/** A read holds about so many bytes of the log, or one operation. */
-const MAX_READ_BYTES = 1 << 20;
+/** A read holds about so many bytes of the log, or one operation: little, since each of many tablets may hold one. */
+const MAX_READ_BYTES = 128 << 10;
 
 /**
  * The committed changes of one tablet in the order of its log, from a position on: log entries paired and ordered, the
@@ -135,6 +135,7 @@ export class TabletChanges implements ChangeSource {
       this.#readyAt = 0;
     }
     const changes: Change[] = [];
+    let first: CommittedOp | null = null;
     let last: CommittedOp | null = null;
     let bytes = 0;
     let rejectedRows = 0;
@@ -153,6 +154,7 @@ export class TabletChanges implements ChangeSource {
       }
       this.#readyAt++;
       if (!isNews) continue;
+      first ??= op;
       last = op;
       bytes += op.replicate.byteLength;
       if (!isMarker(op)) onlyMarkers = false;
@@ -168,8 +170,9 @@ export class TabletChanges implements ChangeSource {
       changes,
       position: this.#positionAt(last.replicate.opId),
       hybridTime: last.replicate.hybridTime,
+      ...(first !== last && { firstHybridTime: first!.replicate.hybridTime }),
       rejectedRows,
-      bytes,
+      bytes: bytes + changes.reduce((sum, change) => sum + cellBytes(change), 0),
       onlyMarkers,
       ...(cut && { cut }),
     };
@@ -203,13 +206,14 @@ export class TabletChanges implements ChangeSource {
   }
 
   #positionAt(opId: OpId): SinkPosition {
-    const { resync } = this.#options.after;
+    const { resync, corrected } = this.#options.after;
     return {
       opId,
       tableName: this.#tablet.tableName,
       schemaVersion: this.#schema().current.version,
       ...(this.#time !== undefined && { time: this.#time }),
       ...(resync !== undefined && { resync }),
+      ...(corrected !== undefined && { corrected }),
     };
   }
 
@@ -338,6 +342,11 @@ export class TabletChanges implements ChangeSource {
       error,
     );
   }
+}
+
+/** What a batch takes beside the log: wide tables have many cells for few bytes of an UPDATE. */
+function cellBytes(change: Change): number {
+  return change.kind === 'rows' ? change.cells.byteLength : 0;
 }
 
 /** A write without rows: an apply marker, of whatever deployment. */

@@ -24,9 +24,11 @@ export interface ChangeRead {
   readonly position: SinkPosition;
   /** Of the last operation; of a copy, the time that it shows. */
   readonly hybridTime: HybridTime;
+  /** Of the first operation, where that is another one: how long the oldest of them waits. */
+  readonly firstHybridTime?: HybridTime;
   /** Rows that Kudu rejected or ignored. */
   readonly rejectedRows: number;
-  /** Size in the log, or in the answer of the scan. */
+  /** Size in the log, or in the answer of the scan, and what it takes beside that. */
   readonly bytes: number;
   /** Whether there is nothing in it but writes without rows: apply markers, ours or another's. */
   readonly onlyMarkers: boolean;
@@ -45,6 +47,12 @@ export interface ChangeSource extends AsyncDisposable {
   /** Resolves as soon as there is something; rejects with {@link SpoorError} when it cannot go on. */
   next(): Promise<ChangeRead | { readonly kind: 'gone' }>;
 }
+
+/**
+ * Who ships a table's schema changes: one of its tablets. `takes-over`: it does in the place of one that is no more, and
+ * says the schema in force where it begins, since that one may have left out an ALTER.
+ */
+export type SchemaRole = 'none' | 'speaks' | 'takes-over';
 
 export interface TabletReplicatorOptions {
   readonly stream: { readonly name: string; readonly generation: string };
@@ -66,8 +74,7 @@ export interface TabletReplicatorOptions {
     signal: AbortSignal,
   ) => ChangeSource;
   readonly encode: (change: Change) => readonly SinkRecord[];
-  /** Schema changes are shipped by one tablet of the table, not by each. */
-  readonly shipsSchema: boolean;
+  readonly schemas: SchemaRole;
   readonly limits: ReplicatorLimits;
   /**
    * The sink has everything up to `position`, and would tell a successor so; the highest operation among it that is no
@@ -94,6 +101,8 @@ const STALLED_AFTER_MS = 30_000;
 export class TabletReplicator {
   /** Resolves, never rejects, when everything is released. */
   readonly done: Promise<Ending>;
+  /** Whether a schema record of it is in the sink. */
+  hasSpoken = false;
   readonly #options: TabletReplicatorOptions;
   readonly #abort = new AbortController();
   readonly #logger: Logger;
@@ -145,6 +154,10 @@ export class TabletReplicator {
     } finally {
       hurry?.removeEventListener('abort', cut);
     }
+  }
+
+  get tablet(): { readonly tableId: string; readonly tabletId: string } {
+    return this.#options.tablet;
   }
 
   get tabletId(): string {
@@ -240,7 +253,6 @@ export class TabletReplicator {
   view(nowMs: number): Omit<TabletView, 'sidecar' | 'role' | 'hold'> {
     const { acked } = this.#state;
     const committed = this.#committed();
-    const oldest = this.#queue[0];
     const fault = this.#currentFault();
     return {
       stream: this.#options.stream.name,
@@ -250,8 +262,9 @@ export class TabletReplicator {
       applyOpId: formatOpId(acked.opId),
       committedOpId: formatOpId(committed),
       lagOps: Number(committed.index - acked.opId.index),
-      lagSeconds: oldest ? secondsSince(oldest.hybridTime, nowMs) : 0,
+      lagSeconds: this.#lagSeconds(nowMs),
       ...this.#copyView(nowMs),
+      ...(acked.corrected !== undefined && { corrected: acked.corrected }),
       ...(fault && {
         error: { code: fault.fault.code, message: fault.fault.message, since: new Date(fault.sinceMs).toISOString() },
       }),
@@ -262,6 +275,15 @@ export class TabletReplicator {
   #committed(): OpId {
     const { opId } = this.#state.read;
     return highest([opId, this.#noted, this.#log?.committed ?? opId]);
+  }
+
+  /** Age of the oldest operation that is not shipped; where it was not read yet, of the last that is: no less. */
+  #lagSeconds(nowMs: number): number | null {
+    const { acked } = this.#state;
+    const oldest = this.#queue[0];
+    if (oldest) return secondsSince(oldest.firstHybridTime ?? oldest.hybridTime, nowMs);
+    if (this.#committed().index <= acked.opId.index) return 0;
+    return acked.time === undefined ? null : secondsSince(acked.time, nowMs);
   }
 
   #copyView(nowMs: number): Pick<TabletView, 'copy'> {
@@ -425,8 +447,9 @@ export class TabletReplicator {
       const old = this.#log;
       this.#log = null; // what it still gives belongs to a queue that is no more
       await old?.[Symbol.asyncDispose]();
-      const { shipsSchema, announcesSchemaAt, openSource } = this.#options;
-      const announceSchema = shipsSchema && after.opId.index === announcesSchemaAt.index;
+      const { schemas, announcesSchemaAt, openSource } = this.#options;
+      const isBegin = schemas === 'speaks' && after.opId.index === announcesSchemaAt.index;
+      const announceSchema = isBegin || (schemas === 'takes-over' && !this.hasSpoken);
       this.#log = openSource(after, { announceSchema, repairs }, this.#abort.signal);
       this.#logger.info({ after: formatOpId(after.opId), ...(repairs && { repairs }) }, 'reading the log');
       this.#post({ kind: 'log-opened' });
@@ -465,7 +488,8 @@ export class TabletReplicator {
     const position = reads.at(-1)?.position ?? this.#state.acked;
     const writer = this.#writer;
     if (!writer) throw new TypeError('a write without a writer');
-    const slices = new RecordSlices(reads, this.#options.encode, this.#options.shipsSchema);
+    const shipsSchema = this.#options.schemas !== 'none';
+    const slices = new RecordSlices(reads, this.#options.encode, shipsSchema);
     try {
       const giveBack = await this.#options.writeSlots.acquire(this.#abort.signal);
       try {
@@ -480,6 +504,7 @@ export class TabletReplicator {
     }
     const nowMs = Date.now();
     this.#durable = position;
+    this.hasSpoken ||= shipsSchema && reads.some(({ changes }) => changes.some(({ kind }) => kind === 'schema'));
     const news = reads.findLast(({ onlyMarkers }) => !onlyMarkers);
     this.#written.push({ position, worth: news?.position.opId.index ?? this.#written.at(-1)?.worth ?? 0n });
     this.reportSaved();
@@ -491,7 +516,7 @@ export class TabletReplicator {
     this.#labels = { ...this.#labels, table: position.tableName };
     const latencies = reads
       .filter(({ changes }) => changes.some((change) => change.kind !== 'rows' || !change.isCopy))
-      .map((read) => secondsSince(read.hybridTime, nowMs));
+      .map((read) => secondsSince(read.firstHybridTime ?? read.hybridTime, nowMs));
     if (slices.records > 0) this.#options.metrics.shipped(this.#labels, slices.records, slices.bytes, latencies);
     this.#post({ kind: 'written' });
   }

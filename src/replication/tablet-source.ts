@@ -1,14 +1,16 @@
 import type { Change, TabletEvent, TabletRef } from '../change/change.ts';
-import { copiedRows, encodedKey } from '../change/copied-rows.ts';
+import { copiedRows, deletedRow, encodedKey } from '../change/copied-rows.ts';
 import { sliceRows } from '../change/slice-rows.ts';
-import { SpoorError } from '../errors.ts';
+import { SpoorError, type ErrorCode } from '../errors.ts';
 import type { HybridTime } from '../kudu/hybrid-time.ts';
 import { formatOpId, type OpId } from '../kudu/opid.ts';
 import type { TableSchema } from '../kudu/schema.ts';
 import type { CopyProgress, SinkPosition } from '../change/position.ts';
 import type { Logger } from '../util/logger.ts';
 import type { Pace } from '../util/pace.ts';
+import { pause } from '../util/pause.ts';
 import type { Slots } from '../util/slots.ts';
+import type { Correction } from './stored-stream.ts';
 import type { Cut, TableCopier } from './table-copier.ts';
 import type { TabletChanges } from './tablet-changes.ts';
 import type { ChangeRead, ChangeSource } from './tablet-replicator.ts';
@@ -24,6 +26,8 @@ export interface TabletSourceOptions {
   readonly repairs: boolean;
   /** A copy of all rows that was asked for, by its id; null for none. */
   readonly resync: string | null;
+  /** Rows that are to be put right; null for none. */
+  readonly correction: Correction | null;
   readonly openLog: (
     after: SinkPosition,
     options: { readonly announceSchema: boolean; readonly endsAtCutsOf?: string },
@@ -34,7 +38,7 @@ export interface TabletSourceOptions {
   readonly whyGone: (
     signal: AbortSignal,
   ) => Promise<{ readonly event: TabletEvent['event']; readonly partition: string | null } | null>;
-  /** Bounds how many tablets are copied at a time. */
+  /** Bounds how many tablets of the stream are copied at a time: one that its sink refuses keeps its place. */
   readonly copySlots: Slots;
   /** Rows a second. */
   readonly pace: Pace;
@@ -43,6 +47,8 @@ export interface TabletSourceOptions {
 
 /** Longer keys do not fit where positions are kept: rows behind the last one that does are read again and passed over. */
 const MAX_KEPT_KEY_BYTES = 1024;
+/** Until operations that are stamped ahead of the clock are behind it. */
+const CUT_AGAIN_MS = 1_000;
 /** Rows of a copy that are one read at most: a batch of the sink holds some of them. */
 const MAX_ROWS_PER_READ = 4096;
 
@@ -91,6 +97,8 @@ export class TabletSource implements ChangeSource {
     this.#abort.abort(new Error('the source was closed'));
     await this.#log?.[Symbol.asyncDispose]();
     await Promise.allSettled([this.#working, ...this.#beside]);
+    // Where it stands still between two reads it has a turn among the copies, and a scanner.
+    await this.#reads.return(undefined as never).catch(() => undefined);
     await this.#closeLog(); // one that was opened meanwhile
   }
 
@@ -99,6 +107,7 @@ export class TabletSource implements ChangeSource {
     if (!from.ended) {
       try {
         yield* this.#copies(from);
+        yield* this.#correct();
         const announces = announceSchema && this.#position === from;
         for (const log = await this.#openLog(this.#position, { announceSchema: announces }); ;) {
           const read = await log.next();
@@ -125,7 +134,62 @@ export class TabletSource implements ChangeSource {
     if (repairs) yield* this.#repair(from);
     else if (copy === 'wanted') yield* this.#copyFirst(from, {});
     else if (copy?.cut === from.opId.index) yield* this.#resume(from, copy);
-    else if (copy !== undefined || (resync !== null && from.resync !== resync)) yield* this.#copyBehindLog(from);
+    else if (copy !== undefined || (resync !== null && from.resync !== resync)) yield* this.#copyAnew(from);
+  }
+
+  /**
+   * The log up to a cut, and there the rows that are asked for as they are at that moment: in their own place among the
+   * tablet's operations, so that no older value comes behind a newer one.
+   */
+  async *#correct(): AsyncGenerator<ChangeRead, void, void> {
+    const { generation, correction, copySlots, announceSchema, from } = this.#options;
+    if (correction === null || this.#position.corrected === correction.id) return;
+    const announces = announceSchema && this.#position === from;
+    const log = await this.#openLog(this.#position, { announceSchema: announces, endsAtCutsOf: generation });
+    using turn = new Turn(copySlots, this.#abort.signal, () => this.#plainCut());
+    for (;;) {
+      const read = await Promise.race([log.next(), turn.failed]);
+      if (read.kind === 'gone') throw new Error('the tablet has gone before its rows could be put right');
+      const cut = read.cut && turn.hasCome ? await turn.done : null;
+      this.#position = read.position;
+      this.#time = read.hybridTime;
+      if (cut === null || cut.time !== read.cut?.time) {
+        yield read;
+        continue;
+      }
+      const rows = await this.#rowsAt(cut, correction.keys);
+      this.#position = { ...read.position, corrected: correction.id };
+      this.#options.logger.info({ rows: rows.length, opId: formatOpId(cut.opId) }, 'rows put right');
+      yield { ...read, changes: [...read.changes, ...rows], position: this.#position, onlyMarkers: false };
+      return;
+    }
+  }
+
+  /** A cut behind which no operation is that was there before it in the log. */
+  async #plainCut(): Promise<Cut> {
+    for (;;) {
+      const cut = await this.#cut();
+      if (cut.replayAfter === null) return cut;
+      await pause(CUT_AGAIN_MS, this.#abort.signal);
+      this.#abort.signal.throwIfAborted();
+    }
+  }
+
+  /** The rows with these keys as they are at the cut; of one that is not there, its delete. */
+  async #rowsAt(cut: Cut, keys: readonly Buffer[]): Promise<Change[]> {
+    const { copier, tablet } = this.#options;
+    const { opId, time, schema, schemaVersion, tableName } = cut;
+    const ref: TabletRef = { ...tablet, tableName };
+    const changes: Change[] = [];
+    for (const key of keys) {
+      let batch = deletedRow({ tablet: ref, opId, hybridTime: time, schema, key });
+      const scan = { at: time, schema, schemaVersion, first: key };
+      for await (const { block, places } of copier.scan(tablet, scan, this.#abort.signal))
+        if (encodedKey(schema, block, places, 0).equals(key))
+          batch = copiedRows({ tablet: ref, opId, hybridTime: time, schema, block, places, skip: 0 });
+      changes.push(batch);
+    }
+    return changes;
   }
 
   /** A tablet that was dropped says so behind all that it had. */
@@ -201,9 +265,24 @@ export class TabletSource implements ChangeSource {
     const { opId, tableName, schemaVersion, time } = cut;
     const copy = begin(cut, kind);
     const resync = this.#options.resync ?? from.resync ?? (from.opId.index > 0n ? REPAIR : null);
-    this.#position = { opId, tableName, schemaVersion, time, copy, ...(resync !== null && { resync }) };
+    const { corrected } = from;
+    const done = { ...(resync !== null && { resync }), ...(corrected !== undefined && { corrected }) };
+    this.#position = { opId, tableName, schemaVersion, time, copy, ...done };
     yield readOf([this.#announcement(cut)], this.#position, time);
     yield* this.#copyRows(this.#position, copy, cut.schema);
+  }
+
+  /** A log that stays unreadable is no hindrance to a copy that somebody asked for: it takes the place of what is lost. */
+  async *#copyAnew(from: SinkPosition): AsyncGenerator<ChangeRead, void, void> {
+    try {
+      yield* this.#copyBehindLog(from);
+    } catch (error) {
+      const isForGood = error instanceof SpoorError && BEHIND_A_COPY.has(error.code);
+      if (this.#options.resync === null || !isForGood) throw error;
+      this.#warn(this.#position, error, 'the log cannot be read up to the copy that was asked for, copying without it');
+      await this.#closeLog();
+      yield* this.#copyFirst(this.#position, { replaces: true });
+    }
   }
 
   /** The log up to a cut, which is made as soon as it is our turn, and then a copy. */
@@ -340,6 +419,14 @@ export class TabletSource implements ChangeSource {
     this.#options.logger.warn({ opId: formatOpId(from.opId), reason }, what);
   }
 }
+
+/** What a log has that no trying again gets past. */
+const BEHIND_A_COPY: ReadonlySet<string> = new Set([
+  'SPOOR_WAL_CORRUPT',
+  'SPOOR_WAL_UNSUPPORTED',
+  'SPOOR_WAL_DIVERGED',
+  'SPOOR_TRANSACTION_UNSUPPORTED',
+] satisfies ErrorCode[]);
 
 /** What {@link SinkPosition.resync} says of copies that nobody asked for. */
 const REPAIR = 'repair';

@@ -33,6 +33,8 @@ export interface TabletView {
   readonly hold: HoldView | null;
   /** The copy of its rows that is under way. */
   readonly copy?: CopyView;
+  /** The last correction of rows that is in the sink, by its id. */
+  readonly corrected?: string;
   /** What keeps it from running, and since when (ISO 8601). */
   readonly error?: { readonly code: string; readonly message: string; readonly since: string };
 }
@@ -102,7 +104,7 @@ export interface ControlPlane {
    * Copies its rows again, or repairs its gaps, while it goes on. Null when there is no such stream.
    * @throws {UnknownMemberError} it names a table or tablet that the stream has not
    */
-  resyncStream(name: string, request: ResyncRequest): Promise<StreamView | null>;
+  resyncStream(name: string, request: ResyncRequest): Promise<ResyncedStream | null>;
   /** The logs of these tablets are held here for a while, before any stream has them: one is about to be made. */
   holdTablets(tabletIds: readonly string[]): Promise<void>;
   /** Nothing of it ships from now on, and its log is held. Null when there is no such stream. */
@@ -126,7 +128,12 @@ export interface ResyncRequest {
   readonly from: ResyncFrom;
   readonly tables?: readonly string[] | undefined;
   readonly tablets?: readonly string[] | undefined;
+  /** Only these rows, by their encoded primary keys; then exactly one tablet is named. */
+  readonly keys?: readonly Buffer[] | undefined;
 }
+
+/** `correction`: the id that the tablet's `corrected` has when the rows that were asked for are in the sink. */
+export type ResyncedStream = StreamView & { readonly correction?: string };
 
 export type UpdatedStream =
   | { readonly kind: 'ok'; readonly stream: StreamView }

@@ -15,6 +15,7 @@ import { furthestStart, ReplicaKeeper, type ReplicaHold } from '../../src/replic
 import type { LogFeed } from '../../src/replication/tablet-changes.ts';
 import type { SinkPosition } from '../../src/change/position.ts';
 import type { LogChunk } from '../../src/wal/log-reader.ts';
+import { SpoorError } from '../../src/errors.ts';
 import { eventually } from '../support/eventually.ts';
 import { opId, writeExtension } from '../support/log-entries.ts';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
@@ -243,14 +244,57 @@ describe('the keeper of a replica', () => {
     assert.equal(keeper.secondsUntilLimit(1_000_000), 30);
   });
 
-  it('says once that a log cannot be read, and holds on', async (t) => {
+  it('does not know where streams go on while its log cannot be read: says so once, and holds on', async (t) => {
     const lines: LogLine[] = [];
     const { feed, hold, keeper } = keep(t, { lines });
     keeper.setStreams('table', [{ generation: 'one', startIndex: 0n }], SURE);
     feed.tell(new Error('torn'));
     await eventually('it is said', () => lines.some(({ level }) => level === 'warn'));
-    await eventually('who ships may meet it too', () => keeper.caughtUp);
+    assert.equal(keeper.unreadable?.message, 'torn');
+    assert.equal(keeper.caughtUp, false);
+    feed.tell(markerEntry(9, marked('one', 8)), { kind: 'idle' });
+    await eventually('it is read after all', () => keeper.caughtUp);
+    assert.equal(keeper.unreadable, null);
+    assert.equal(keeper.marked('one')?.position.opId.index, 8n);
+    assert.deepEqual(lines.filter(({ level }) => level === 'warn').length, 1);
+    assert.deepEqual(
+      hold.released.filter((index) => index > 8n),
+      [],
+    );
+  });
+
+  it('lets whoever ships meet a fault that will not pass', async (t) => {
+    const { feed, keeper } = keep(t);
+    feed.tell(new SpoorError('SPOOR_WAL_ENCRYPTED', 'wal-000000001 is encrypted'));
+    await eventually('it is taken as it is', () => keeper.caughtUp);
+    assert.equal(keeper.unreadable?.code, 'SPOOR_WAL_ENCRYPTED');
+  });
+
+  it('keeps what is safe while it is not sure which streams there are, with one timer however often more is', async (t) => {
+    const { feed, hold, keeper } = keep(t, { releaseDelayMs: 20 });
+    const timers = t.mock.method(globalThis, 'setTimeout');
+    keeper.setStreams('table', [{ generation: 'one', startIndex: 0n }], { isSure: false });
+    feed.tell({ kind: 'idle' });
+    for (let index = 2; index < 200; index++) feed.tell(markerEntry(index, marked('one', index - 1)), { kind: 'idle' });
+    await eventually('all is read', () => keeper.marked('one')?.position.opId.index === 198n);
+    await sleep(60);
     assert.deepEqual(hold.released, []);
+    assert.ok(timers.mock.callCount() < 50, `${timers.mock.callCount()} timers`);
+    keeper.setStreams('table', [{ generation: 'one', startIndex: 0n }], SURE);
+    await eventually('it is let go of', () => hold.released.at(-1) === 198n);
+  });
+
+  it('lets go of nothing for a while when another stream is about to be made', async (t) => {
+    const { feed, hold, keeper } = keep(t, { releaseDelayMs: 5 });
+    keeper.pinFor(300);
+    keeper.setStreams('table', [{ generation: 'one', startIndex: 0n }], SURE);
+    feed.tell(markerEntry(9, marked('one', 8)), { kind: 'idle' });
+    await sleep(100);
+    assert.deepEqual(hold.released, []);
+    await eventually('then it does', () => {
+      keeper.setStreams('table', [{ generation: 'one', startIndex: 0n }], SURE);
+      return hold.released.at(-1) === 8n;
+    });
   });
 });
 

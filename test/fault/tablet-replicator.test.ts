@@ -40,6 +40,21 @@ describe('tablet replicator under faults', () => {
     assert.deepEqual(positionsIn(store), range(1, 12));
   });
 
+  it('lags although it has read nothing: by the age of the last operation that the sink has', async () => {
+    const store = new MemoryStore();
+    const sink: Sink = {
+      openTablet: () => Promise.reject(new SinkError('unavailable', 'no broker')),
+      check: () => Promise.resolve(),
+      [Symbol.asyncDispose]: () => Promise.resolve(),
+    };
+    const nowMs = Date.now();
+    const replicator = start({ store, sink, time: BigInt(nowMs - 60_000) * 1000n * 4096n });
+    assert.equal(replicator.view(nowMs).lagSeconds, 0);
+    replicator.noteCommitted({ term: 1n, index: 5n });
+    assert.deepEqual([replicator.view(nowMs).lagOps, replicator.view(nowMs).lagSeconds], [5, 60]);
+    await replicator.stop();
+  });
+
   it('is blocked with the reason while the sink is away, says so once, and goes on by itself', async () => {
     const store = new MemoryStore();
     store.outage = new SinkError('refused', 'topic cdc.t is missing');
@@ -222,20 +237,26 @@ function start(options: {
   openSource?: (after: SinkPosition) => ChangeSource;
   lines?: LogLine[];
   startSink?: string;
+  time?: bigint;
 }): TabletReplicator {
   const { store, ops = 0, log } = options;
   const all = (after: SinkPosition): ChangeSource => new ScriptedLog(range(Number(after.opId.index) + 1, ops));
   return new TabletReplicator({
     stream: { name: 's', generation: 'g' },
     tablet: { tableId: 'table', tabletId: 'tablet' },
-    start: { opId: MIN_OPID, tableName: 't', schemaVersion: 0 },
+    start: {
+      opId: MIN_OPID,
+      tableName: 't',
+      schemaVersion: 0,
+      ...(options.time !== undefined && { time: options.time }),
+    },
     startSink: options.startSink ?? '',
     announcesSchemaAt: MIN_OPID,
     onAcked: () => undefined,
     sink: options.sink ?? new MemorySink(store),
     openSource: options.openSource ?? ((after) => log ?? all(after)),
     encode: (change) => [recordOf(change)],
-    shipsSchema: true,
+    schemas: 'speaks',
     limits: {
       maxBatchBytes: 30,
       maxQueuedBytes: 60,

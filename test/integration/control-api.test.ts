@@ -4,8 +4,8 @@ import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { startControlServer, type ControlServer } from '../../src/control/server.ts';
 import {
+  notReady,
   problem,
-  readiness,
   sidecarView,
   streamView,
   tabletView as tabletViewSchema,
@@ -433,7 +433,7 @@ describe('health', () => {
     const answer = await call('GET', '/readyz');
     plane.health = health;
     assertProblem(answer, 503, /^kudu: no master answers; wal: no wals\/$/);
-    const { ready, kudu, kafka, wal } = readiness.parse(answer.body);
+    const { ready, kudu, kafka, wal } = notReady.parse(answer.body);
     assert.deepEqual([ready, kudu.reason, kafka.ok, wal.reason], [false, 'no master answers', true, 'no wals/']);
   });
 
@@ -553,6 +553,52 @@ describe('the token', () => {
   });
 });
 
+describe('a web page of another origin', () => {
+  beforeEach(async () => {
+    await plane.deleteStream('orders');
+    await post('/v1/streams', ORDERS);
+  });
+  const WRITES = [
+    ['POST', '/v1/streams'],
+    ['POST', '/v1/streams/orders/pause'],
+    ['POST', '/v1/streams/orders/resume'],
+    ['POST', '/v1/streams/orders/resync'],
+    ['PATCH', '/v1/streams/orders'],
+    ['DELETE', '/v1/streams/orders'],
+    ['POST', '/v1/local/holds'],
+    ['POST', '/nothing/here'],
+  ] as const;
+
+  it('may change nothing', async () => {
+    const { port } = server.address;
+    for (const origin of [
+      'https://evil.example',
+      `http://127.0.0.1:${port + 1}`,
+      `http://localhost:${port}`,
+      'null',
+      '',
+    ])
+      for (const [method, path] of WRITES) {
+        const { title } = assertProblem(
+          await call(method, path, { headers: { origin } }),
+          403,
+          /may change nothing here/,
+        );
+        assert.equal(title, 'Forbidden');
+      }
+    assert.equal((await plane.getStream('orders'))?.tablets[0]?.state, 'running');
+  });
+
+  it('may read, as far as its browser lets it, and our own may all', async () => {
+    const evil = { headers: { origin: 'https://evil.example' } };
+    for (const path of ['/v1/streams', '/healthz']) assert.equal((await call('GET', path, evil)).status, 200);
+    for (const origin of [base, base.replace('http:', 'https:')]) {
+      const answer = await call('POST', '/v1/streams/orders/pause', { headers: { origin } });
+      assert.equal(answer.status, 200, 'also behind a proxy that speaks TLS');
+    }
+  });
+});
+
 describe('openapi.json', () => {
   interface Operation {
     readonly summary: string;
@@ -626,6 +672,23 @@ describe('openapi.json', () => {
     }
     assert.deepEqual(paths['/healthz']!.get!.security, []);
   });
+
+  it('says of /readyz what it answers besides a problem', () => {
+    const { content } = paths['/readyz']!.get!.responses['503']!;
+    const { schema } = content!['application/problem+json'] as { schema: { properties: object; required: string[] } };
+    const own = ['ready', 'kudu', 'kafka', 'wal'];
+    assert.deepEqual(
+      own.filter((name) => !(name in schema.properties) || !schema.required.includes(name)),
+      [],
+    );
+    assert.ok(['title', 'status', 'detail'].every((name) => schema.required.includes(name)));
+  });
+
+  it('names 403 wherever something is changed, and nowhere else', () => {
+    for (const [path, methods] of Object.entries(paths))
+      for (const [method, { responses }] of Object.entries(methods))
+        assert.equal('403' in responses, method !== 'get', `${method} ${path}`);
+  });
 });
 
 describe('close', () => {
@@ -646,6 +709,22 @@ describe('close', () => {
     assert.equal((await inHand).status, 200);
     await closed;
     await assert.rejects(fetch(`${url}/healthz`));
+  });
+
+  it('does not wait long for an answer that does not come', async (t) => {
+    const closing = await start(null);
+    const asked = new Promise<void>((resolve) => {
+      t.mock.method(plane, 'listStreams', () => {
+        resolve();
+        return new Promise<never>(() => undefined); // Kudu is away
+      });
+    });
+    const inHand = assert.rejects(fetch(`http://127.0.0.1:${closing.address.port}/v1/streams`));
+    await asked;
+    const startedMs = performance.now();
+    await closing.close();
+    assert.ok(performance.now() - startedMs < 3000);
+    await inHand;
   });
 
   it('does not wait for connections on which nothing is asked', async () => {

@@ -5,11 +5,15 @@ import { RunningControlPlane } from '../../../src/cluster/control-plane.ts';
 import { LateControlPlane } from '../../../src/cluster/late-control-plane.ts';
 import { SIDECAR_COLUMNS, SidecarRegistry } from '../../../src/cluster/sidecar-registry.ts';
 import { STREAM_COLUMNS, StreamStore } from '../../../src/cluster/stream-store.ts';
-import { Catalog } from '../../../src/replication/catalog.ts';
+import type { SinkPosition } from '../../../src/change/position.ts';
+import { SpoorError, type ErrorCode } from '../../../src/errors.ts';
+import { KuduError } from '../../../src/kudu/errors.ts';
+import { Catalog, type CatalogTable } from '../../../src/replication/catalog.ts';
 import { parseStreamDefinition, type StreamDefinition } from '../../../src/replication/stream.ts';
-import type { StreamView, TabletView } from '../../../src/replication/views.ts';
+import { StreamExistsError, type StreamView, type TabletView } from '../../../src/replication/views.ts';
+import type { Sink } from '../../../src/sinks/sink.ts';
 import type { HeldGeneration } from '../../../src/wal/log-transfer.ts';
-import { keepingLogger } from '../../support/loggers.ts';
+import { keepingLogger, type LogLine } from '../../support/loggers.ts';
 import { tabletView } from '../../support/memory-control-plane.ts';
 import { MemorySystemTable } from '../../support/memory-system-table.ts';
 
@@ -20,6 +24,22 @@ const TABLE = {
   name: 'shop.orders',
   tablets: TABLETS.map((tabletId, i) => ({ tabletId, partitionKeyStart: Buffer.of(i) })),
 };
+
+const END: SinkPosition = { opId: { term: 7n, index: 1042n }, tableName: 'shop.orders', schemaVersion: 3 };
+
+/** A sink of which only that is asked whether it can be reached. */
+class FakeCheck {
+  asked = 0;
+  failure: Error | null = null;
+
+  check(): Promise<void> {
+    this.asked++;
+    return this.failure ? Promise.reject(this.failure) : Promise.resolve();
+  }
+}
+
+const withCode = (code: ErrorCode, message: RegExp) => (error: unknown) =>
+  error instanceof SpoorError && error.code === code && message.test(error.message);
 
 function definition(): StreamDefinition {
   const sink = { type: 'kafka', topic: 'cdc.{table}' };
@@ -37,17 +57,29 @@ describe('the control plane', () => {
   let held: Map<string, readonly HeldGeneration[]>;
   let plane: RunningControlPlane;
   let heldForNow: string[];
+  let store: StreamStore;
+  let catalogTables: () => Promise<readonly CatalogTable[]>;
+  let endsOf: () => Promise<ReadonlyMap<string, SinkPosition>>;
+  let brokers: FakeCheck;
+  let streamSink: FakeCheck;
+  let checkWal: () => Promise<void>;
+  let lines: LogLine[];
 
   beforeEach(async () => {
     pokes = 0;
     shipped = [tabletView({ tabletId: 't1' })];
     held = new Map();
     heldForNow = [];
-    const store = new StreamStore(new MemorySystemTable(STREAM_COLUMNS, 2));
+    lines = [];
+    catalogTables = () => Promise.resolve([TABLE]);
+    endsOf = () => Promise.resolve(new Map(TABLETS.map((tabletId) => [tabletId, END])));
+    [brokers, streamSink] = [new FakeCheck(), new FakeCheck()];
+    checkWal = () => Promise.resolve();
+    store = new StreamStore(new MemorySystemTable(STREAM_COLUMNS, 2), keepingLogger());
     const self = { id: 'self', http: '127.0.0.1:8100', tserver: 'a:7050', tserverUuid: 'self', version: '' };
     const registry = new SidecarRegistry(new MemorySystemTable(SIDECAR_COLUMNS, 1), self, keepingLogger());
     await registry.beat(signal);
-    const catalog = new Catalog(() => Promise.resolve([TABLE]), 0);
+    const catalog = new Catalog(() => catalogTables(), 0);
     const cluster = new ClusterView({
       selfId: 'self',
       localTablets: () => plane.localTablets(),
@@ -62,7 +94,7 @@ describe('the control plane', () => {
           ]),
         ),
       holdHere: (tabletIds) => heldForNow.push(...tabletIds),
-      joinedTables: async (stream, s) => (await store.details(stream, s)).joined,
+      joinedTables: (stream, s) => store.joinedTables(stream, s),
       catalog,
       systemTablePrefix: 'spoor.',
       token: null,
@@ -76,15 +108,17 @@ describe('the control plane', () => {
       peers: {
         poke: () => pokes++,
         views: () => shipped,
-        sinks: () => [],
+        sinks: () => [streamSink as unknown as Sink],
         kuduTrouble: null,
         holdForNow: (tabletIds) => heldForNow.push(...tabletIds),
       },
-      endsOf: () => Promise.resolve(new Map()),
-      checkWal: () => Promise.resolve(),
+      endsOf: () => endsOf(),
+      configuredSink: brokers,
+      checkWal: () => checkWal(),
       heldLog: (tabletId) => held.get(tabletId) ?? null,
       advertise: '127.0.0.1:8100',
       systemTablePrefix: 'spoor.',
+      logger: keepingLogger(lines),
     });
   });
 
@@ -113,6 +147,93 @@ describe('the control plane', () => {
   it('knows no stream of another name, and pokes nobody for it', async () => {
     await plane.createStream(definition());
     assert.deepEqual([await plane.pauseStream('order'), await plane.resumeStream('order'), pokes], [null, null, 1]);
+  });
+
+  describe('creates a stream', () => {
+    it('that is stored although it cannot be described: a retry would find the name taken', async () => {
+      const unavailable = new KuduError('timeout', 'no leader found in time');
+      let calls = 0;
+      catalogTables = () => (++calls === 1 ? Promise.resolve([TABLE]) : Promise.reject(unavailable));
+      const { name, createdAt, tablets } = await plane.createStream(definition());
+      assert.equal(name, 'orders');
+      assert.equal(createdAt, (await store.get('orders', signal))?.createdAt);
+      assert.deepEqual(
+        tablets.map(({ tabletId, state, sidecar, role }) => [tabletId, state, sidecar, role]),
+        TABLETS.map((tabletId) => [tabletId, 'starting', null, 'unknown']),
+      );
+      assert.equal(pokes, 1);
+      assert.deepEqual(
+        lines.map(({ level, fields }) => ({ level, ...fields })),
+        [{ level: 'warn', stream: 'orders', reason: 'no leader found in time' }],
+      );
+      await assert.rejects(plane.createStream(definition()), StreamExistsError);
+    });
+
+    it('without the tables that are dropped meanwhile', async () => {
+      const dropped = {
+        ...TABLE,
+        tableId: 'bb',
+        name: 'shop.items',
+        tablets: [{ ...TABLE.tablets[0]!, tabletId: 'x' }],
+      };
+      const empty = { ...TABLE, tableId: 'cc', name: 'shop.empty', tablets: [] };
+      catalogTables = () => Promise.resolve([dropped, TABLE, empty]);
+      await plane.createStream(definition());
+      const stored = (await store.get('orders', signal))!;
+      const { starts, joined } = await store.details(stored, signal);
+      assert.deepEqual([...joined.keys()].sort(), ['aa', 'cc']);
+      assert.deepEqual([...starts.keys()], TABLETS);
+    });
+
+    for (const [what, error] of [
+      ['another user', new KuduError('rpc', 'unauthorized access to method: GetLastOpId', { code: 1 })],
+      ['another right', new KuduError('master', 'not allowed', { code: 14 })],
+    ] as const)
+      it(`not where Kudu refuses for good (${what}), and says what Kudu said`, async () => {
+        endsOf = () => Promise.reject(error);
+        await assert.rejects(plane.createStream(definition()), withCode('SPOOR_KUDU_REFUSED', /^(unauth|not allowed)/));
+        assert.equal(await store.has('orders', signal), false);
+      });
+
+    it('not where Kudu is away or too slow', async () => {
+      for (const error of [
+        new KuduError('network', 'no master leads'),
+        new KuduError('timeout', 'out of time', { cause: new KuduError('tserver', 'busy', { code: 19 }) }),
+        new KuduError('usage', 'the client is closed'),
+      ]) {
+        endsOf = () => Promise.reject(error);
+        await assert.rejects(plane.createStream(definition()), withCode('SPOOR_KUDU_UNAVAILABLE', /./));
+      }
+    });
+
+    it('not where something is wrong inside, which is not called trouble with Kudu', async () => {
+      endsOf = () => Promise.reject(new TypeError('a bug'));
+      await assert.rejects(plane.createStream(definition()), TypeError);
+    });
+  });
+
+  describe('is ready', () => {
+    it('only where the configured brokers can be reached, also while no stream has them', async () => {
+      const down = new Error('connection refused');
+      brokers.failure = down;
+      assert.deepEqual((await plane.readiness()).kafka, { ok: false, reason: 'connection refused' });
+      brokers.failure = null;
+      assert.equal((await plane.readiness()).kafka.ok, false, 'for a moment the last answer counts');
+      assert.deepEqual([brokers.asked, streamSink.asked], [1, 1]);
+    });
+
+    it("only where the streams' own sinks can be reached", async () => {
+      streamSink.failure = new Error('SPOOR_KAFKA_BROKERS is not given');
+      assert.equal((await plane.readiness()).kafka.reason, 'SPOOR_KAFKA_BROKERS is not given');
+    });
+
+    it('only where the log can be read and held', async () => {
+      checkWal = () => Promise.reject(new Error('segments of tablet t1 cannot be held: EDQUOT'));
+      assert.deepEqual((await plane.readiness()).wal, {
+        ok: false,
+        reason: 'segments of tablet t1 cannot be held: EDQUOT',
+      });
+    });
   });
 
   it('has a log to show where one is held', async () => {

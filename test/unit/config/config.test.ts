@@ -124,6 +124,13 @@ describe('loadConfig', () => {
     assert.deepEqual(secretsOf(config), ['t0ken', 'p w', KEY, 'p']);
   });
 
+  it('has secrets in every form in which a library may quote them', () => {
+    const secretsOfUrl = (url: string) => secretsOf(configOf({ SPOOR_REDIS_URL: url }));
+    assert.deepEqual(secretsOfUrl('redis://:p%40ss%2Fword@cache:6379'), ['p%40ss%2Fword', 'p@ss/word']);
+    assert.deepEqual(secretsOfUrl('redis://:100%25%zz@cache:6379'), ['100%25%zz'], 'it cannot be decoded');
+    assert.deepEqual(secretsOfUrl('redis://cache:6379'), []);
+  });
+
   it('is frozen to the bottom', () => {
     const config = configOf({ SPOOR_KAFKA_BROKERS: 'b:1', SPOOR_KAFKA_SSL_CA: CERT });
     const walk = (value: unknown): void => {

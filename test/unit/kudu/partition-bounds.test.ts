@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { encodeKey, encodeKeyPrefix } from '../../../src/kudu/key-encoder.ts';
-import { decodeKey, partitionBounds } from '../../../src/kudu/partition-bounds.ts';
+import { decodeKey } from '../../../src/kudu/key-encoder.ts';
+import { partitionBounds } from '../../../src/kudu/partition-bounds.ts';
 import { DataType } from '../../../src/kudu/schema.ts';
 import { column } from '../../support/kudu-columns.ts';
 

@@ -35,9 +35,18 @@ class Source implements StreamSource {
   }
   details(_: StoredStream, signal: AbortSignal): Promise<StreamDetails> {
     return this.#answer(
-      () => ({ starts: new Map(), joined: new Map(this.#joined), resyncs: new Map(), ended: new Set() }),
+      () => ({
+        starts: new Map(),
+        joined: new Map(this.#joined),
+        resyncs: new Map(),
+        corrections: new Map(),
+        ended: new Set(),
+      }),
       signal,
     );
+  }
+  setSpeaker(): Promise<void> {
+    return Promise.resolve();
   }
   endTablet(): Promise<void> {
     return Promise.resolve();

@@ -155,6 +155,13 @@ export class ByteReader {
     }
   }
 
+  /** BYTES and NULLABLE_BYTES: int32 length, or -1 for null, which comes as none. A view, not a copy. */
+  bytes(): Buffer {
+    const length = Math.max(0, this.int32());
+    const at = this.#take(length);
+    return this.#bytes.subarray(at, at + length);
+  }
+
   array<T>(read: () => T): T[] {
     return this.#items(this.int32(), read);
   }

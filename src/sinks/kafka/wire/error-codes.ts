@@ -2,12 +2,13 @@ import type { SinkErrorKind } from '../../sink.ts';
 import type { ErrorCodeNumber } from './apis.ts';
 
 /**
- * Kafka's error codes that a producer can meet, and who can end the trouble. What is not listed is `unavailable`:
+ * Kafka's error codes that a producer or a reader can meet, and who can end the trouble. What is not listed is `unavailable`:
  * trying again is harmless, since a new writer is fenced and resumes from the committed position.
  * Source: org.apache.kafka.common.protocol.Errors.
  */
 const ERROR_CODES: Readonly<Record<number, readonly [name: string, kind: SinkErrorKind]>> = {
   [-1]: ['UNKNOWN_SERVER_ERROR', 'unavailable'],
+  1: ['OFFSET_OUT_OF_RANGE', 'unavailable'],
   2: ['CORRUPT_MESSAGE', 'unavailable'],
   3: ['UNKNOWN_TOPIC_OR_PARTITION', 'refused'],
   5: ['LEADER_NOT_AVAILABLE', 'unavailable'],
@@ -58,6 +59,7 @@ const ERROR_CODES: Readonly<Record<number, readonly [name: string, kind: SinkErr
 };
 
 export const NO_ERROR: ErrorCodeNumber = 0;
+export const OFFSET_OUT_OF_RANGE: ErrorCodeNumber = 1;
 export const UNKNOWN_TOPIC_OR_PARTITION: ErrorCodeNumber = 3;
 export const MESSAGE_TOO_LARGE: ErrorCodeNumber = 10;
 export const TOPIC_ALREADY_EXISTS: ErrorCodeNumber = 36;

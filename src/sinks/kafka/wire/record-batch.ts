@@ -2,10 +2,11 @@ import { crc32c } from '@node-rs/crc32';
 import type { SinkRecord } from '../../../change/record.ts';
 
 /** The header in which every record carries its position. */
-const POSITION_HEADER = Buffer.from('spoor.pos', 'latin1');
+export const POSITION_HEADER = Buffer.from('spoor.pos', 'latin1');
 /** Bytes of a batch before its first record. */
-const BATCH_HEADER_BYTES = 61;
-const TRANSACTIONAL = 0x10;
+export const BATCH_HEADER_BYTES = 61;
+/** A bit of a batch's attributes. */
+export const TRANSACTIONAL = 0x10;
 const NULL_VALUE_VARINT = 0x01;
 
 /** Records of one partition, to be appended as one batch. */

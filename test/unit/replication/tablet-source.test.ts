@@ -1,0 +1,193 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { CopyOp, RowOp, type Change, type ChangeBatch } from '../../../src/change/change.ts';
+import type { SinkPosition } from '../../../src/change/position.ts';
+import { SpoorError } from '../../../src/errors.ts';
+import { compileJson } from '../../../src/formats/json.ts';
+import { encodeKey } from '../../../src/kudu/key-encoder.ts';
+import { MIN_OPID } from '../../../src/kudu/opid.ts';
+import { RowBlock } from '../../../src/kudu/row-block.ts';
+import { DataType, type TableSchema } from '../../../src/kudu/schema.ts';
+import { encodeMarker } from '../../../src/replication/apply-marker.ts';
+import type { CopyScan, Cut, TableCopier } from '../../../src/replication/table-copier.ts';
+import { TabletChanges } from '../../../src/replication/tablet-changes.ts';
+import type { ChangeRead } from '../../../src/replication/tablet-replicator.ts';
+import { TabletSource, type TabletSourceOptions } from '../../../src/replication/tablet-source.ts';
+import { Pace } from '../../../src/util/pace.ts';
+import { Slots } from '../../../src/util/slots.ts';
+import type { LogEntry } from '../../../src/wal/entry.ts';
+import type { LogChunk } from '../../../src/wal/log-reader.ts';
+import { eventually } from '../../support/eventually.ts';
+import { commit, commitWrite, opId, timeOf, write, writeExtension } from '../../support/log-entries.ts';
+import { keepingLogger } from '../../support/loggers.ts';
+import { column, int32, int64 } from '../../support/row-bytes.ts';
+
+const SCHEMA: TableSchema = {
+  columns: [
+    column('k', DataType.INT64, { isKey: true, id: 10 }),
+    column('a', DataType.INT32, { nullable: false, id: 11 }),
+  ],
+};
+const GENERATION = 'g';
+const START: SinkPosition = { opId: MIN_OPID, tableName: 't', schemaVersion: 0 };
+const keyOf = (k: number): Buffer => encodeKey([SCHEMA.columns[0]!], { k: BigInt(k) });
+
+const insert = (index: number): LogEntry[] => [
+  write(opId(1, index), SCHEMA, [{ op: RowOp.INSERT, cells: [int64(BigInt(index)), int32(0)] }]),
+  commitWrite(opId(1, index), ['applied']),
+];
+const marker = (index: number): LogEntry[] => [
+  writeExtension(opId(1, index), SCHEMA, encodeMarker({ sidecar: 's', streams: [], cut: GENERATION })),
+  commit(opId(1, index), { opType: 3, result: { ops: [] } }),
+];
+
+/** A table of rows `k`, each with a = 7, cut where it is told. */
+class MemoryCopier implements TableCopier {
+  readonly rows: readonly number[];
+  readonly cutAt: number;
+  closed = 0;
+
+  constructor(rows: readonly number[], cutAt: number) {
+    this.rows = rows;
+    this.cutAt = cutAt;
+  }
+
+  makeCut(): Promise<Cut> {
+    const at = opId(1, this.cutAt);
+    return Promise.resolve({
+      opId: at,
+      time: timeOf(at),
+      tableName: 't',
+      schemaVersion: 0,
+      schema: SCHEMA,
+      replayAfter: null,
+    });
+  }
+
+  async *scan(_: unknown, { first }: CopyScan) {
+    try {
+      const from = first ? this.rows.filter((k) => Buffer.compare(keyOf(k), first) >= 0).slice(0, 1) : this.rows;
+      for (const k of from) {
+        await Promise.resolve();
+        const block = new RowBlock(SCHEMA, 1, Buffer.concat([int64(BigInt(k)), int32(7)]), Buffer.alloc(0));
+        yield { block, places: Int32Array.of(0, 1) };
+      }
+    } finally {
+      this.closed++;
+    }
+  }
+
+  count(): Promise<number> {
+    return Promise.resolve(this.rows.length);
+  }
+}
+
+function open(log: readonly (LogEntry[] | Error)[], options: Partial<TabletSourceOptions>): TabletSource {
+  const openLog: TabletSourceOptions['openLog'] = (after, more) => {
+    const segment = {
+      kind: 'segment',
+      header: { tabletId: 't', sequenceNumber: 1n, schema: SCHEMA, schemaVersion: 0, codec: 'none', batchVersion: 2 },
+      restarted: false,
+    } as unknown as LogChunk;
+    const chunks: (LogChunk | Error)[] = [
+      segment,
+      ...log.map((part) => (part instanceof Error ? part : ({ kind: 'entries', entries: part, bytes: 1 } as LogChunk))),
+    ];
+    const next = async (): Promise<LogChunk> => {
+      const chunk = chunks.shift();
+      await new Promise((resolve) => setImmediate(resolve)); // a cut is made meanwhile
+      if (chunk instanceof Error) throw chunk;
+      return chunk ?? { kind: 'gone' };
+    };
+    return new TabletChanges({
+      ...more,
+      log: { next, [Symbol.asyncDispose]: () => Promise.resolve() },
+      tablet: { tableId: 'table', tabletId: 'tablet' },
+      after,
+    });
+  };
+  return new TabletSource({
+    tablet: { tableId: 'table', tabletId: 'tablet' },
+    generation: GENERATION,
+    from: START,
+    announceSchema: false,
+    repairs: false,
+    resync: null,
+    correction: null,
+    openLog,
+    copier: new MemoryCopier([], 1),
+    whyGone: () => Promise.resolve(null),
+    copySlots: new Slots(1),
+    pace: new Pace(() => 0),
+    logger: keepingLogger(),
+    ...options,
+  });
+}
+
+async function readAll(source: TabletSource): Promise<ChangeRead[]> {
+  const reads: ChangeRead[] = [];
+  for (;;) {
+    const read = await source.next();
+    if (read.kind === 'gone') return reads;
+    reads.push(read);
+  }
+}
+
+/** `2 INSERT 2`, `5 ROW 3` or `5 DELETED 4`: index, what, key. */
+function seen(reads: readonly ChangeRead[]): string[] {
+  const json = compileJson({ streamName: 's', version: '0', tombstones: false });
+  const names = new Map<number, string>([
+    [RowOp.INSERT, 'INSERT'],
+    [CopyOp.ROW, 'ROW'],
+    [CopyOp.DELETED, 'DELETED'],
+  ]);
+  const rowsOf = (change: Change): string[] =>
+    change.kind === 'rows'
+      ? json.encode(change).map(({ key }, row) => {
+          const op = names.get((change as ChangeBatch).ops[row]!)!;
+          return `${change.opId.index} ${op} ${(JSON.parse(key.toString()) as { k: number }).k}`;
+        })
+      : [`${change.opId.index} ${change.kind === 'event' ? change.event : change.kind}`];
+  return reads.flatMap(({ changes }) => changes.flatMap(rowsOf));
+}
+
+describe('the source of a tablet', () => {
+  it('gives its turn among the copies back when it is closed between two reads', async () => {
+    const copySlots = new Slots(1);
+    const copier = new MemoryCopier([1, 2, 3], 1);
+    const source = open([], { copySlots, copier, from: { ...START, copy: 'wanted' } });
+    await source.next(); // the schema
+    await source.next(); // a row: its scan goes on
+    await source[Symbol.asyncDispose]();
+    assert.equal(copier.closed, 1, 'the scanner was closed');
+    let isFree = false;
+    void copySlots.acquire(AbortSignal.timeout(1000)).then(() => (isFree = true));
+    await eventually('the next tablet may be copied', () => isFree);
+  });
+
+  it('puts rows right at a cut, in their own place among the operations', async () => {
+    const correction = { id: 'c1', keys: [keyOf(2), keyOf(9)] };
+    const log = [insert(1), insert(2), marker(3), insert(4)];
+    const reads = await readAll(open(log, { correction, copier: new MemoryCopier([1, 2, 4], 3) }));
+    assert.deepEqual(seen(reads), ['1 INSERT 1', '2 INSERT 2', '3 ROW 2', '3 DELETED 9', '4 INSERT 4']);
+    assert.deepEqual(reads.map(({ position }) => [position.opId.index, position.corrected]).slice(-2), [
+      [3n, 'c1'],
+      [4n, 'c1'],
+    ]);
+    const again = open(log, { correction, from: { ...START, corrected: 'c1' } });
+    assert.deepEqual(seen(await readAll(again)), ['1 INSERT 1', '2 INSERT 2', '4 INSERT 4'], 'it is done once');
+  });
+
+  it('copies all rows when that was asked for, although the log cannot be read up to there', async () => {
+    const fault = new SpoorError('SPOOR_WAL_CORRUPT', 'wal-000000001 byte 7: bad');
+    const source = open([insert(1), fault], { resync: 'r1', copier: new MemoryCopier([1, 2], 5) });
+    const reads: ChangeRead[] = [];
+    while (reads.at(-1)?.completes === undefined) reads.push((await source.next()) as ChangeRead);
+    assert.deepEqual(seen(reads), ['1 INSERT 1', '5 schema', '5 ROW 1', '5 ROW 2', '5 recopied']);
+    await source[Symbol.asyncDispose]();
+
+    const unasked = open([insert(1), fault], {});
+    await unasked.next();
+    await assert.rejects(unasked.next(), fault);
+  });
+});
