@@ -12,6 +12,7 @@ import {
   fetchReplicas,
   lookUpSchema,
   tabletFates,
+  tabletsOfKeys,
 } from './cluster/kudu-access.ts';
 import { checkLinks } from './cluster/held-links.ts';
 import { KuduCopier } from './cluster/kudu-copier.ts';
@@ -175,6 +176,7 @@ export async function runSidecar(config: Config, deps: { logger: Logger; signal:
         cluster,
         peers,
         endsOf: (tables, s) => fetchEnds(client, tables, s),
+        tabletsOfKeys: (tableId, keys, s) => tabletsOfKeys(client, tableId, keys, s),
         heldLog: (tabletId) => holds.get(tabletId)?.generations() ?? null,
         checkWal: async () => {
           await checkWalDir(config.walDir, config.tserver, kudu.tserverUuid);

@@ -98,4 +98,15 @@ export interface TabletEvent {
   readonly partition: string | null;
 }
 
-export type Change = ChangeBatch | SchemaChange | TabletEvent;
+/**
+ * A mark in the changes of a tablet: every change with a time up to and including `hybridTime` comes before it, and none
+ * after it. `opId` is the first operation behind it.
+ */
+export interface ResolvedMark {
+  readonly kind: 'resolved';
+  readonly tablet: TabletRef;
+  readonly opId: OpId;
+  readonly hybridTime: HybridTime;
+}
+
+export type Change = ChangeBatch | SchemaChange | TabletEvent | ResolvedMark;

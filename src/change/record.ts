@@ -7,16 +7,17 @@
 export interface SinkRecord {
   /**
    * `row`: a row change; `tombstone`: follows a delete, value null; `schema`: a schema version of the table, or what befell
-   * a tablet of it.
+   * a tablet of it; `resolved`: a mark, for every partition that records of the table may go to.
    */
-  readonly kind: 'row' | 'tombstone' | 'schema';
+  readonly kind: 'row' | 'tombstone' | 'schema' | 'resolved';
   /** The table's name in force at the operation; topic and key templates are filled from it. */
   readonly table: string;
+  /** Empty in a mark, which has none. */
   readonly key: Buffer;
   readonly value: Buffer | null;
   /**
    * `<tablet_id>/<term>.<index>.<row>`: unique, and rising in the tablet's order; `<tablet_id>/base.<hybrid_time>` for all
-   * rows of a copy.
+   * rows of a copy; of a mark `<tablet_id>/<hybrid_time>`, which is no position but what is resolved.
    */
   readonly position: string;
   /** The operation's hybrid time in whole milliseconds since the epoch. */

@@ -44,6 +44,12 @@ export interface RunningControlPlaneOptions {
    * table that was dropped meanwhile has none.
    */
   readonly endsOf: (tables: readonly CatalogTable[], signal: AbortSignal) => Promise<ReadonlyMap<string, SinkPosition>>;
+  /** By encoded primary key of a table: which tablet it belongs to; null for none. */
+  readonly tabletsOfKeys: (
+    tableId: string,
+    keys: readonly Buffer[],
+    signal: AbortSignal,
+  ) => Promise<readonly (string | null)[]>;
   /** Rejects with the reason when the log of the tablet server beside us cannot be read or held. */
   readonly checkWal: (signal: AbortSignal) => Promise<void>;
   /** What is held of the log of a replica beside us, oldest incarnation first; null where nothing is. */
@@ -105,6 +111,25 @@ export class RunningControlPlane implements ControlPlane {
   }
 
   /** @throws {UnknownMemberError} a table or tablet that the stream has not */
+  /** A key of another tablet would be deleted in the sink, since this one has no such row: each is looked at before. */
+  async #correct(
+    stored: StoredStream,
+    members: readonly CatalogTable[],
+    tabletId: string,
+    keys: readonly Buffer[],
+    signal: AbortSignal,
+  ): Promise<string> {
+    const { tableId } = members.find(({ tablets }) => tablets.some((tablet) => tablet.tabletId === tabletId))!;
+    const owners = await this.#options.tabletsOfKeys(tableId, keys, signal);
+    const stray = owners.findIndex((owner) => owner !== tabletId);
+    if (stray >= 0)
+      throw new UnknownMemberError(
+        `keys[${stray}]`,
+        owners[stray] === null ? 'is no key that the table can have' : `belongs to tablet ${owners[stray]!}`,
+      );
+    return this.#options.store.correct(stored, tabletId, keys, signal);
+  }
+
   async resyncStream(name: string, { from, tables, tablets, keys }: ResyncRequest): Promise<ResyncedStream | null> {
     const { store, catalog, peers } = this.#options;
     return askKudu(async (signal) => {
@@ -114,7 +139,7 @@ export class RunningControlPlane implements ControlPlane {
       const joined = await store.joinedTables(stored, signal);
       const members = [...catalog.tables()].filter(({ tableId }) => joined.has(tableId));
       const asked = membersAsked(name, members, tables ?? null, tablets ?? null);
-      const correction = keys ? await store.correct(stored, asked[0]!, keys, signal) : null;
+      const correction = keys ? await this.#correct(stored, members, asked[0]!, keys, signal) : null;
       if (correction === null) await store.resync(stored, asked, from, signal);
       peers.poke();
       return { ...(await this.#describe(stored, signal)), ...(correction !== null && { correction }) };

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { TabletLocation } from '../kudu/catalog.ts';
 import type { KuduClient } from '../kudu/client.ts';
 import { KuduError } from '../kudu/errors.ts';
+import { decodeKey, encodeKey } from '../kudu/key-encoder.ts';
 import { MIN_OPID } from '../kudu/opid.ts';
 import type { OpId } from '../kudu/opid.ts';
 import { partitionBounds, type PartitionBounds } from '../kudu/partition-bounds.ts';
@@ -187,6 +188,28 @@ function boundsToJson(bounds: PartitionBounds): string {
       .join(',')}}`;
   };
   return text(bounds);
+}
+
+/** By encoded primary key: the tablet whose partition it belongs to; null for none, and for what is no key of the table. */
+export async function tabletsOfKeys(
+  client: KuduClient,
+  tableId: string,
+  keys: readonly Buffer[],
+  signal: AbortSignal,
+): Promise<readonly (string | null)[]> {
+  const table = await client.openTable({ tableId });
+  const columns = table.description.schema.columns.filter(({ isKey }) => isKey);
+  return Promise.all(
+    keys.map(async (key) => {
+      try {
+        const row = decodeKey(columns, key);
+        return encodeKey(columns, row).equals(key) ? await table.tabletOf(row, { signal }) : null;
+      } catch (error) {
+        if (error instanceof KuduError && (error.kind === 'protocol' || error.kind === 'usage')) return null;
+        throw error;
+      }
+    }),
+  );
 }
 
 /** The schema that a replica of a tablet has now. @throws {Error} when that server has no such replica */

@@ -113,6 +113,7 @@ export const streamChange = z
     tables: streamDefinition.shape.tables.exactOptional(),
     copyRowsPerSecond: z.int().exactOptional(),
     tombstones: z.boolean().exactOptional(),
+    resolved: z.looseObject({}).nullable().exactOptional(),
     sink: z.looseObject({}).exactOptional(),
   })
   .describe('A merge patch (RFC 7396) of the definition.');

@@ -5,6 +5,7 @@ import type { TableSchema } from '../kudu/schema.ts';
 import { writeBigInt, writeUint } from '../util/ascii-numbers.ts';
 import { ByteArena } from '../util/byte-arena.ts';
 import { cellCodec, defaultToJson, writeAutoIncrement, type CellWriter } from './json-cells.ts';
+import { encodeResolved } from './json-resolved.ts';
 import { encodeSchemaChange, encodeTabletEvent } from './json-schema.ts';
 
 export interface JsonOptions {
@@ -83,6 +84,7 @@ export function compileJson(options: JsonOptions): RecordFormat {
   return {
     encode: (change) => {
       if (change.kind === 'rows') return encoder.encodeRows(change);
+      if (change.kind === 'resolved') return [encodeResolved(change, options.streamName)];
       return [change.kind === 'schema' ? encodeSchemaChange(change) : encodeTabletEvent(change)];
     },
   };

@@ -10,3 +10,8 @@ const LOGICAL_BITS = 12n;
 export function hybridTimeToMicros(time: HybridTime): bigint {
   return time >> LOGICAL_BITS;
 }
+
+/** The first hybrid time of a microsecond. */
+export function microsToHybridTime(micros: bigint): HybridTime {
+  return micros << LOGICAL_BITS;
+}

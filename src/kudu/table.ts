@@ -108,6 +108,11 @@ export class KuduTable {
     return this.#locations.all(Deadline.from(options, this.#context.timeoutMs));
   }
 
+  /** The tablet that a row with these key columns is in; null where no partition takes it. */
+  async tabletOf(key: RowInput, options: CallOptions = {}): Promise<string | null> {
+    return this.#locations.find(key, Deadline.from(options, this.#context.timeoutMs));
+  }
+
   async #writeOne(operation: RowOperation, refusal: number | null, options: CallOptions): Promise<boolean> {
     const { rowErrors } = await this.write([operation], options);
     const [error] = rowErrors;

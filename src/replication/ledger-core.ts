@@ -63,6 +63,8 @@ export type LedgerEvent =
   | ({ readonly kind: 'acked'; readonly generation: string } & Omit<Acked, 'ended'>)
   /** This sidecar does not ship the stream any more; what it has acknowledged still gets its marker. */
   | { readonly kind: 'shipping-ended'; readonly generation: string }
+  /** A marker is wanted if there was none for so long, although it says nothing new. */
+  | { readonly kind: 'heartbeat'; readonly intervalMs: number }
   | { readonly kind: 'marker-written' }
   /** `lost`: it will not be tried again before something is acknowledged; another sidecar may lead now. */
   | { readonly kind: 'marker-failed'; readonly lost: boolean }
@@ -139,6 +141,11 @@ export function stepLedger(state: LedgerState, event: LedgerEvent, nowMs: number
       const acked = new Map(state.acked).set(event.generation, { ...known, ended: true });
       return advance({ ...state, acked }, nowMs, limits);
     }
+    case 'heartbeat': {
+      const isDue = nowMs - state.lastMarkerAtMs >= event.intervalMs;
+      if (state.marker.kind !== 'idle' || !state.caughtUp || !isDue) return { state, effects: [] };
+      return writeMarker(state, nowMs);
+    }
     case 'marker-written': {
       if (state.marker.kind !== 'writing') return { state, effects: [] };
       const marked = mergeMarked(state, state.marker.streams);
@@ -203,9 +210,9 @@ function advance(state: LedgerState, nowMs: number, limits: LedgerLimits): Ledge
     const dueInMs = next.lastMarkerAtMs + limits.markerIntervalMs - nowMs;
     if (news && dueInMs > 0) effects.push({ kind: 'due-in', ms: dueInMs });
     else if (news) {
-      const streams = markerOf(next);
-      next = { ...next, marker: { kind: 'writing', streams }, lastMarkerAtMs: nowMs };
-      effects.push({ kind: 'write-marker', streams });
+      const written = writeMarker(next, nowMs);
+      next = written.state;
+      effects.push(...written.effects);
     }
   }
   const safe = next.caughtUp ? safeIndex(next) : null;
@@ -214,6 +221,14 @@ function advance(state: LedgerState, nowMs: number, limits: LedgerLimits): Ledge
     effects.push({ kind: 'release', index: safe });
   }
   return { state: next, effects };
+}
+
+function writeMarker(state: LedgerState, nowMs: number): LedgerStep {
+  const streams = markerOf(state);
+  return {
+    state: { ...state, marker: { kind: 'writing', streams }, lastMarkerAtMs: nowMs },
+    effects: [{ kind: 'write-marker', streams }],
+  };
 }
 
 /** What has ended and is marked is forgotten; so is what no stream has any more. */

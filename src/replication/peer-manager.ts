@@ -38,6 +38,7 @@ export type SourceRequest = Pick<
   | 'repairs'
   | 'resync'
   | 'correction'
+  | 'resolvedEveryMs'
   | 'whyGone'
   | 'copySlots'
   | 'pace'
@@ -293,6 +294,7 @@ export class PeerManager {
       for (const work of [
         () => {
           for (const { replicator } of this.#shipping.values()) replicator.reportSaved();
+          this.#beatHearts();
         },
         () => {
           this.#gaps.boundHolds(this.#shipping.values());
@@ -495,6 +497,7 @@ export class PeerManager {
       generation,
       resync: resyncOf(open, tabletId),
       correction: open.corrections.get(tabletId) ?? null,
+      resolvedEveryMs: definition.resolved?.intervalMs ?? null,
       copySlots: open.copySlots,
       whyGone: (signal: AbortSignal) => this.#dropped.whyGone(tablet, signal),
       pace: open.pace,
@@ -522,6 +525,15 @@ export class PeerManager {
       keepers.get(tabletId)?.shippingEnded(generation);
       this.#ended(key, replicator, ending);
     });
+  }
+
+  /** An idle tablet's log stands still, and what is resolved with it: where that is wanted, markers move it. */
+  #beatHearts(): void {
+    for (const { open, replicator } of this.#shipping.values()) {
+      const { resolved } = open.stored.definition;
+      if (resolved && replicator.sinkWorks)
+        this.#options.keepers.get(replicator.tabletId)?.heartbeat(resolved.intervalMs);
+    }
   }
 
   /** A tablet that speaks for its table in the place of another, and has begun to, is the one that does from now on. */

@@ -171,6 +171,11 @@ export class ReplicaKeeper implements AsyncDisposable {
     this.#post({ kind: 'acked', generation, position, worthIndex, sink });
   }
 
+  /** An operation is to come into the tablet's log if no marker has for so long. */
+  heartbeat(intervalMs: number): void {
+    this.#post({ kind: 'heartbeat', intervalMs });
+  }
+
   /** This sidecar ships the stream no more; what it knows goes into a last marker. */
   shippingEnded(generation: string): void {
     this.#post({ kind: 'flush' });

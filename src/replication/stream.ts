@@ -100,6 +100,8 @@ const kafkaSink = z.strictObject({
   schemaTopic: topicName.default('spoor.schema-changes').describe('Topic of the schema changes.'),
 });
 
+const RESOLVED_INTERVAL = 'must be a whole number of milliseconds from 1000 to 86400000';
+
 const jsonFormat = z.strictObject({ type: z.literal('json') });
 
 /**
@@ -128,6 +130,18 @@ export const streamDefinition = z.strictObject({
     .boolean()
     .default(true)
     .describe('Whether a delete is followed by a record with the same key and a null value.'),
+  resolved: z
+    .strictObject({
+      intervalMs: z
+        .int(RESOLVED_INTERVAL)
+        .min(1_000, RESOLVED_INTERVAL)
+        .max(86_400_000, RESOLVED_INTERVAL)
+        .describe('How often, about. A tablet that is idle gets a write without rows as often.'),
+    })
+    .exactOptional()
+    .describe(
+      'Marks in every partition of the topics: all changes of a tablet up to a hybrid time are there. None without it.',
+    ),
   copyRowsPerSecond: z
     .int('must be a whole number of rows, 0 for no limit')
     .min(0, 'must be a whole number of rows, 0 for no limit')
@@ -161,7 +175,7 @@ export function parseStreamDefinition(body: unknown): ParsedDefinition {
 export type StreamChange = Readonly<Record<string, unknown>>;
 
 /** What a change may name; of the sink, these options. */
-const CHANGEABLE = ['tables', 'copyRowsPerSecond', 'tombstones', 'sink'] as const;
+const CHANGEABLE = ['tables', 'copyRowsPerSecond', 'tombstones', 'resolved', 'sink'] as const;
 const CHANGEABLE_OF_SINK = ['delivery', 'partitions', 'replicationFactor', 'createTopics', 'schemaTopic'] as const;
 
 /** The definition with the change in it, or every fault of the change. Naming what stays as it is is no fault. */

@@ -2,7 +2,7 @@ import { decodeWrite } from '../change/decode-write.ts';
 import type { Change, TabletRef } from '../change/change.ts';
 import { RowFormatError } from '../change/row-layout.ts';
 import { SpoorError } from '../errors.ts';
-import type { HybridTime } from '../kudu/hybrid-time.ts';
+import { microsToHybridTime, type HybridTime } from '../kudu/hybrid-time.ts';
 import { formatOpId, type OpId } from '../kudu/opid.ts';
 import type { SinkPosition } from '../change/position.ts';
 import { CommitOrder, type CommittedOp } from '../wal/commit-order.ts';
@@ -35,6 +35,8 @@ export interface TabletChangesOptions {
   readonly lookUpSchema?: () => Promise<SchemaVersion>;
   /** Generation of a stream: a read ends at each cut for its copies, whatever follows. */
   readonly endsAtCutsOf?: string;
+  /** Begins each such interval of the tablet's own time with a {@link ResolvedMark}; without it there are none. */
+  readonly resolvedEveryMs?: number;
 }
 
 /** A read holds about so many bytes of the log, or one operation: little, since each of many tablets may hold one. */
@@ -223,14 +225,14 @@ export class TabletChanges implements ChangeSource {
       case OpType.WRITE:
         return isNews ? this.#applyWrite(op, changes) : 0;
       case OpType.ALTER_SCHEMA:
+        this.#noteTime(op, isNews ? changes : null);
         this.#applyAlter(op, isNews, changes);
-        this.#noteTime(op);
         return 0;
       case OpType.PARTICIPANT:
         if (isNews) throw this.#transaction(op);
         return 0;
       case OpType.NO_OP:
-        this.#noteTime(op);
+        this.#noteTime(op, isNews ? changes : null);
         return 0;
       case OpType.CHANGE_CONFIG:
         return 0; // stamped in no order
@@ -244,7 +246,7 @@ export class TabletChanges implements ChangeSource {
     const { replicate, commit } = op;
     const write = replicate.readWrite();
     if (write.txnId !== null && write.txnId >= 0n) throw this.#transaction(op);
-    if (!write.isCommitWait) this.#noteTime(op); // one that waits is stamped ahead of those after it (kudu-facts 5.9)
+    if (!write.isCommitWait) this.#noteTime(op, changes); // one that waits is stamped ahead of those after it (kudu-facts 5.9)
     const results = commit.readRowResults();
     if (results.length === 0 && write.rows.length === 0) return 0; // a marker, ours or another's
     const batch = decodeWrite({
@@ -261,8 +263,21 @@ export class TabletChanges implements ChangeSource {
     return results.length - batch.rowCount;
   }
 
-  #noteTime({ replicate }: CommittedOp): void {
-    if (this.#time === undefined || replicate.hybridTime > this.#time) this.#time = replicate.hybridTime;
+  /**
+   * What is stamped in order tells that nothing behind it has its time or a lower one (kudu-facts 5.9).
+   * @param changes where a mark goes that is due with it; null for none
+   */
+  #noteTime({ replicate }: CommittedOp, changes: Change[] | null): void {
+    const { opId, hybridTime } = replicate;
+    if (this.#time !== undefined && hybridTime <= this.#time) return;
+    const { resolvedEveryMs } = this.#options;
+    if (resolvedEveryMs !== undefined && changes !== null) {
+      const interval = microsToHybridTime(BigInt(Math.round(resolvedEveryMs * 1000)));
+      const begin = hybridTime - (hybridTime % interval);
+      if (this.#time === undefined || this.#time < begin)
+        changes.push({ kind: 'resolved', tablet: this.#tablet, opId, hybridTime: begin - 1n });
+    }
+    this.#time = hybridTime;
   }
 
   /** Only an ALTER that succeeded counts, and only if the version rises: a master's retry logs the same one twice. */

@@ -12,8 +12,10 @@ import { pause } from '../util/pause.ts';
 import type { Slots } from '../util/slots.ts';
 import type { Correction } from './stored-stream.ts';
 import type { Cut, TableCopier } from './table-copier.ts';
-import type { TabletChanges } from './tablet-changes.ts';
+import type { TabletChanges, TabletChangesOptions } from './tablet-changes.ts';
 import type { ChangeRead, ChangeSource } from './tablet-replicator.ts';
+
+type LogOptions = Pick<TabletChangesOptions, 'announceSchema' | 'endsAtCutsOf' | 'resolvedEveryMs'>;
 
 export interface TabletSourceOptions {
   readonly tablet: { readonly tableId: string; readonly tabletId: string };
@@ -26,13 +28,11 @@ export interface TabletSourceOptions {
   readonly repairs: boolean;
   /** A copy of all rows that was asked for, by its id; null for none. */
   readonly resync: string | null;
+  /** How often a mark says what is resolved; null for never. */
+  readonly resolvedEveryMs: number | null;
   /** Rows that are to be put right; null for none. */
   readonly correction: Correction | null;
-  readonly openLog: (
-    after: SinkPosition,
-    options: { readonly announceSchema: boolean; readonly endsAtCutsOf?: string },
-    signal: AbortSignal,
-  ) => TabletChanges;
+  readonly openLog: (after: SinkPosition, options: LogOptions, signal: AbortSignal) => TabletChanges;
   readonly copier: TableCopier;
   /** Why the tablet's log has ended here; null where the tablet lives on elsewhere. */
   readonly whyGone: (
@@ -109,7 +109,7 @@ export class TabletSource implements ChangeSource {
         yield* this.#copies(from);
         yield* this.#correct();
         const announces = announceSchema && this.#position === from;
-        for (const log = await this.#openLog(this.#position, { announceSchema: announces }); ;) {
+        for (const log = await this.#openLog(this.#position, { announceSchema: announces, ...this.#marks() }); ;) {
           const read = await log.next();
           if (read.kind === 'gone') break;
           this.#position = read.position;
@@ -145,7 +145,8 @@ export class TabletSource implements ChangeSource {
     const { generation, correction, copySlots, announceSchema, from } = this.#options;
     if (correction === null || this.#position.corrected === correction.id) return;
     const announces = announceSchema && this.#position === from;
-    const log = await this.#openLog(this.#position, { announceSchema: announces, endsAtCutsOf: generation });
+    const options = { announceSchema: announces, endsAtCutsOf: generation, ...this.#marks() };
+    const log = await this.#openLog(this.#position, options);
     using turn = new Turn(copySlots, this.#abort.signal, () => this.#plainCut());
     for (;;) {
       const read = await Promise.race([log.next(), turn.failed]);
@@ -289,7 +290,8 @@ export class TabletSource implements ChangeSource {
   async *#copyBehindLog(from: SinkPosition): AsyncGenerator<ChangeRead, void, void> {
     const { generation, resync, copySlots, announceSchema } = this.#options;
     const owed = from.copy === undefined ? {} : { copy: from.copy };
-    const log = await this.#openLog(from, { announceSchema, endsAtCutsOf: generation });
+    const marks = from.copy === undefined ? this.#marks() : {}; // rows that are owed are not there
+    const log = await this.#openLog(from, { announceSchema, endsAtCutsOf: generation, ...marks });
     // Beside the reading: the tablet may have to wait for its turn, and its changes need not.
     using turn = new Turn(copySlots, this.#abort.signal, () => this.#cut());
     for (;;) {
@@ -398,10 +400,12 @@ export class TabletSource implements ChangeSource {
     this.#beside.add(counting);
   }
 
-  async #openLog(
-    after: SinkPosition,
-    options: { readonly announceSchema: boolean; readonly endsAtCutsOf?: string },
-  ): Promise<TabletChanges> {
+  #marks(): Pick<LogOptions, 'resolvedEveryMs'> {
+    const { resolvedEveryMs } = this.#options;
+    return resolvedEveryMs === null ? {} : { resolvedEveryMs };
+  }
+
+  async #openLog(after: SinkPosition, options: LogOptions): Promise<TabletChanges> {
     await this.#closeLog();
     this.#abort.signal.throwIfAborted();
     this.#log = this.#options.openLog(after, options, this.#abort.signal);

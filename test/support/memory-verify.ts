@@ -33,7 +33,7 @@ export class MemoryTopics implements SinkReader {
     let partitions = this.records.get(topic);
     if (!partitions) this.records.set(topic, (partitions = Array.from({ length: this.#partitions }, () => [])));
     const lane = partitions[partition]!;
-    lane.push({ topic, partition, offset: BigInt(lane.length), ...record });
+    lane.push({ ...record, topic, partition, offset: BigInt(lane.length) });
   }
 
   /** The last record of a key. */

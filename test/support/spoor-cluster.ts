@@ -126,7 +126,12 @@ export class SpoorCluster implements AsyncDisposable {
   async createStream(
     name: string,
     tables: readonly string[],
-    more: { readonly start?: 'now' | 'snapshot'; readonly sink?: object; readonly copyRowsPerSecond?: number } = {},
+    more: {
+      readonly start?: 'now' | 'snapshot';
+      readonly sink?: object;
+      readonly copyRowsPerSecond?: number;
+      readonly resolved?: { readonly intervalMs: number };
+    } = {},
   ): Promise<StreamView> {
     const sink = {
       type: 'kafka',
@@ -192,6 +197,7 @@ export class SpoorCluster implements AsyncDisposable {
       brokers,
       topics: [stream],
       onRecord: ({ key, value, headers, partition }) => {
+        if (headers['spoor.resolved'] !== undefined) return;
         const position = headers['spoor.pos'] ?? '';
         if (!isWanted(position.split('/', 1)[0]!)) return;
         try {

@@ -22,6 +22,7 @@ interface Draft extends PlannedBatch {
 /**
  * Spreads records over the partitions of their topics, in order, as requests that each carry at most one batch a
  * partition (Kafka takes no more). A record larger than the limit goes alone: the broker says whether it takes it.
+ * A mark goes to every partition.
  * @param topicOf null leaves the record out
  */
 export function planRequests(
@@ -36,8 +37,16 @@ export function planRequests(
   for (const record of records) {
     const topic = topicOf(record);
     if (topic === null) continue;
-    const partition = partitionForKey(record.key, topic.leaders.length);
     const bytes = recordBytesBound(record);
+    const isMark = record.kind === 'resolved';
+    const first = isMark ? 0 : partitionForKey(record.key, topic.leaders.length);
+    const last = isMark ? topic.leaders.length - 1 : first;
+    for (let partition = first; partition <= last; partition++) add(record, topic, partition, bytes);
+  }
+  if (request.length > 0) requests.push(request);
+  return requests;
+
+  function add(record: SinkRecord, topic: Topic, partition: number, bytes: number): void {
     let draft = drafts.get(topic)?.[partition];
     if (
       request.length > 0 &&
@@ -60,6 +69,4 @@ export function planRequests(
     draft.bytes += bytes;
     requestBytes += bytes;
   }
-  if (request.length > 0) requests.push(request);
-  return requests;
 }

@@ -112,6 +112,7 @@ describe('the control plane', () => {
         kuduTrouble: null,
         holdForNow: (tabletIds) => heldForNow.push(...tabletIds),
       },
+      tabletsOfKeys: (_, keys) => Promise.resolve(keys.map((key) => key.toString())),
       endsOf: () => endsOf(),
       configuredSink: brokers,
       checkWal: () => checkWal(),

@@ -193,4 +193,20 @@ describe('json records', () => {
     });
     assert.equal((JSON.parse(text(format.encode({ ...change, before: null })[0])) as { before: unknown }).before, null);
   });
+
+  it('writes a mark as what is resolved of which tablet', () => {
+    const tablet = { tableId: 'table1', tabletId: 'tablet1', tableName: 'shop.orders' };
+    const hybridTime = (1_795_340_944_066_751n << 12n) - 1n;
+    const [record] = format.encode({ kind: 'resolved', tablet, opId: { term: 1n, index: 2n }, hybridTime });
+    assert.deepEqual([record!.kind, record!.position, record!.key.length], ['resolved', `tablet1/${hybridTime}`, 0]);
+    assert.deepEqual(JSON.parse(text(record)), {
+      resolved: hybridTime.toString(),
+      ts_ms: 1_795_340_944_066,
+      ts_us: 1_795_340_944_066_750,
+      name: JSON.parse(text(record)).name as string,
+      table: 'shop.orders',
+      table_id: 'table1',
+      tablet_id: 'tablet1',
+    });
+  });
 });

@@ -269,6 +269,18 @@ describe('ledger core', () => {
     assert.deepEqual(p.after(1000).play(RETRY), [{ kind: 'write-marker', streams: [said('a', 4)] }]);
   });
 
+  it('writes a marker that says nothing new where that is wanted, not more often, and not before it knows the log', () => {
+    const heartbeat: LedgerEvent = { kind: 'heartbeat', intervalMs: 5000 };
+    const p = new Player();
+    p.play(streams(stream('a')));
+    assert.deepEqual(p.play(heartbeat), [], 'markers that are not read yet would be overtaken');
+    p.play(CAUGHT_UP);
+    assert.deepEqual(p.play(heartbeat), [{ kind: 'write-marker', streams: [] }]);
+    p.play(WRITTEN);
+    assert.deepEqual(p.after(4000).play(heartbeat), []);
+    assert.deepEqual(p.after(1000).play(heartbeat), [{ kind: 'write-marker', streams: [] }]);
+  });
+
   it('never says more than was acknowledged or read, never lets go of more than is marked, whatever comes', () => {
     const generation = fc.constantFrom('a', 'b', 'c');
     const index = fc.integer({ min: 1, max: 40 });

@@ -72,6 +72,7 @@ async function readAll(changes: TabletChanges): Promise<ChangeRead[]> {
 function describeChange(change: Change): string {
   if (change.kind === 'schema')
     return `${formatOpId(change.opId)} schema v${change.version} ${change.before?.tableName ?? '-'} > ${change.after.tableName}`;
+  if (change.kind === 'resolved') return `${formatOpId(change.opId)} resolved ${change.hybridTime}`;
   if (change.kind === 'event') return `${formatOpId(change.opId)} ${change.event}`;
   const columns = change.schema.columns.map(({ name }) => name).join();
   return `${formatOpId(change.opId)} rows ${columns} ${change.rowCount} ${change.tablet.tableName}`;
@@ -117,6 +118,26 @@ describe('TabletChanges', () => {
     assert.equal(read!.rejectedRows, 3);
     assert.equal(read!.changes.length, 1);
     assert.deepEqual([...(read!.changes[0] as { rowIndexes: Int32Array }).rowIndexes], [1]);
+  });
+
+  it('marks what is resolved at the first operation of each interval of the log, wherever reading begins', async () => {
+    // An operation a microsecond apart (timeOf): every third of them begins an interval of three, as the log has it.
+    const log = [segment(), entries(...Array.from({ length: 8 }, (_, i) => insert(1, i + 1)).flat())];
+    const marks = async (more: Partial<TabletChangesOptions>): Promise<string[]> =>
+      seen(await readAll(open(log, { resolvedEveryMs: 0.003, ...more }))).filter((text) => text.includes('resolved'));
+    const all = await marks({});
+    for (const mark of all) {
+      const [index, resolved] = [BigInt(mark.split(/[. ]/)[1]!), BigInt(mark.split(' ')[2]!)];
+      assert.ok(timeOf(opId(1, Number(index))) > resolved, 'it stands before what is later');
+      assert.ok(index === 1n || timeOf(opId(1, Number(index) - 1)) <= resolved, 'and behind what is not');
+    }
+    assert.equal(all.length, 4);
+    const after = opId(1, 4);
+    const position = { opId: after, tableName: 'shop.orders', schemaVersion: 0, time: timeOf(after) };
+    assert.deepEqual(
+      await marks({ after: position }),
+      all.filter((mark) => BigInt(mark.split(/[. ]/)[1]!) > 4n),
+    );
   });
 
   it('passes over a write without rows: a marker', async () => {

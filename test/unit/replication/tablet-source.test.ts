@@ -114,6 +114,7 @@ function open(log: readonly (LogEntry[] | Error)[], options: Partial<TabletSourc
     repairs: false,
     resync: null,
     correction: null,
+    resolvedEveryMs: null,
     openLog,
     copier: new MemoryCopier([], 1),
     whyGone: () => Promise.resolve(null),

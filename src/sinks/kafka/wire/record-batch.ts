@@ -3,11 +3,14 @@ import type { SinkRecord } from '../../../change/record.ts';
 
 /** The header in which every record carries its position. */
 export const POSITION_HEADER = Buffer.from('spoor.pos', 'latin1');
+/** The one in which a mark says what is resolved, in its place. */
+export const RESOLVED_HEADER = Buffer.from('spoor.resolved', 'latin1');
 /** Bytes of a batch before its first record. */
 export const BATCH_HEADER_BYTES = 61;
 /** A bit of a batch's attributes. */
 export const TRANSACTIONAL = 0x10;
-const NULL_VALUE_VARINT = 0x01;
+/** Length -1. */
+const NULL_VARINT = 0x01;
 
 /** Records of one partition, to be appended as one batch. */
 export interface PartitionBatch {
@@ -29,7 +32,7 @@ export interface ProduceOptions {
 
 /** At most this many bytes does a record take in a batch: its own and its headers' lengths. */
 export function recordBytesBound(record: SinkRecord): number {
-  return record.key.length + (record.value?.length ?? 0) + record.position.length + POSITION_HEADER.length + 48;
+  return record.key.length + (record.value?.length ?? 0) + record.position.length + RESOLVED_HEADER.length + 48;
 }
 
 /**
@@ -109,36 +112,40 @@ function writeRecord(
   offsetDelta: number,
   timestampDelta: number,
 ): number {
-  const { key, value, position } = record;
+  const { value, position } = record;
+  const key = record.kind === 'resolved' ? null : record.key;
+  const header = key === null ? RESOLVED_HEADER : POSITION_HEADER;
   const body =
     1 +
     varlongBytes(timestampDelta) +
     varintBytes(offsetDelta) +
-    varintBytes(key.length) +
-    key.length +
+    (key === null ? 1 : varintBytes(key.length) + key.length) +
     (value === null ? 1 : varintBytes(value.length) + value.length) +
     1 + // one header
     1 +
-    POSITION_HEADER.length +
+    header.length +
     varintBytes(position.length) +
     position.length;
   let at = writeVarint(out, start, body);
   out[at++] = 0;
   at = writeVarlong(out, at, timestampDelta);
   at = writeVarint(out, at, offsetDelta);
-  at = writeVarint(out, at, key.length);
-  out.set(key, at);
-  at += key.length;
-  if (value === null) out[at++] = NULL_VALUE_VARINT;
+  if (key === null) out[at++] = NULL_VARINT;
+  else {
+    at = writeVarint(out, at, key.length);
+    out.set(key, at);
+    at += key.length;
+  }
+  if (value === null) out[at++] = NULL_VARINT;
   else {
     at = writeVarint(out, at, value.length);
     out.set(value, at);
     at += value.length;
   }
   at = writeVarint(out, at, 1);
-  at = writeVarint(out, at, POSITION_HEADER.length);
-  out.set(POSITION_HEADER, at);
-  at += POSITION_HEADER.length;
+  at = writeVarint(out, at, header.length);
+  out.set(header, at);
+  at += header.length;
   at = writeVarint(out, at, position.length); // a tablet's id and numbers: ASCII
   return at + out.write(position, at, 'latin1');
 }

@@ -64,4 +64,17 @@ describe('planRequests', () => {
     assert.ok(requests.length > 1);
     for (const request of requests) assert.ok(request.reduce((sum, { bytes }) => sum + bytes, 0) <= 2 * 1024 * 1024);
   });
+
+  it('puts a mark into every partition, behind what came before it', () => {
+    const row = (id: number): SinkRecord => {
+      const key = Buffer.from(`${id}`);
+      return { kind: 'row', table: 'a', key, value: null, position: 't/1.1.0', timestampMs: 0 };
+    };
+    const mark: SinkRecord = { ...row(0), kind: 'resolved', key: Buffer.alloc(0), position: 't/7' };
+    const rows = Array.from({ length: 20 }, (_, id) => row(id));
+    const [request, ...rest] = planRequests([...rows, mark], topicOf, () => 100_000);
+    assert.equal(rest.length, 0);
+    assert.deepEqual(request!.map(({ partition }) => partition).sort(), [0, 1, 2]);
+    for (const { records } of request!) assert.equal(records.indexOf(mark), records.length - 1);
+  });
 });

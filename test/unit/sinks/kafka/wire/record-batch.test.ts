@@ -27,7 +27,7 @@ interface Decoded {
   readonly records: readonly {
     readonly offset: string;
     readonly timestamp: string;
-    readonly key: Buffer;
+    readonly key: Buffer | null;
     readonly value: Buffer | null;
     readonly headers: Record<string, Buffer>;
   }[];
@@ -150,6 +150,24 @@ describe('encodeProduceRequest', () => {
         assert.ok(bytes.length - 61 <= recordBytesBound(one));
       }),
       { numRuns: 50 },
+    );
+  });
+
+  it('writes a mark without a key, and what is resolved in a header of its own', async () => {
+    const mark: SinkRecord = {
+      kind: 'resolved',
+      table: 't',
+      key: Buffer.alloc(0),
+      value: Buffer.from('{}'),
+      position: 'tablet/123',
+      timestampMs: 5,
+    };
+    const bytes = encodeProduceRequest([{ topic: 't', partition: 0, records: [mark], baseSequence: 0 }], OPTIONS);
+    const { records } = await decodeBatch(new Decoder(readRequest(bytes).batches[0]!.bytes));
+    assert.equal(records[0]!.key, null);
+    assert.deepEqual(
+      Object.entries(records[0]!.headers).map(([name, value]) => `${name}=${String(value)}`),
+      ['spoor.resolved=tablet/123'],
     );
   });
 });
