@@ -130,7 +130,7 @@ export async function runSidecar(config: Config, deps: { logger: Logger; signal:
       shippedElsewhere: (s) => cluster.shippedElsewhere(s),
       gaps: new PeerLog({
         selfId: kudu.tserverUuid,
-        listSidecars: (s) => living.list(s),
+        listSidecars: (s) => living.known(s),
         holdOf: (tabletId) => holds.enable(tabletId),
         token,
         logger,

@@ -15,9 +15,14 @@ export class LivingSidecars {
   }
 
   async list(signal: AbortSignal): Promise<readonly SidecarView[]> {
+    return (await this.known(signal)).filter(isAlive);
+  }
+
+  /** Also those that are silent. */
+  async known(signal: AbortSignal): Promise<readonly SidecarView[]> {
     if (this.#known === null || performance.now() - this.#known.atMs > MAX_AGE_MS)
       this.#known = { sidecars: await this.#list(signal), atMs: performance.now() };
-    return this.#known.sidecars.filter(isAlive);
+    return this.#known.sidecars;
   }
 
   /** Uuids of the tablet servers that they stand beside. */

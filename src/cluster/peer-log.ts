@@ -1,8 +1,9 @@
 import type { OpId } from '../kudu/opid.ts';
 import { formatOpId } from '../kudu/opid.ts';
-import type { GapFiller } from '../replication/other-replicas.ts';
+import type { Filling, GapFiller } from '../replication/other-replicas.ts';
 import type { SidecarView } from '../replication/views.ts';
 import type { Logger } from '../util/logger.ts';
+import { isAlive } from './living-sidecars.ts';
 import { decodeLog } from '../wal/log-transfer.ts';
 import type { TabletHold } from '../wal/tablet-hold.ts';
 
@@ -11,7 +12,7 @@ const IDLE_TIMEOUT_MS = 10_000;
 
 export interface PeerLogOptions {
   readonly selfId: string;
-  /** Those that live. */
+  /** Those that are known, silent ones too. */
   readonly listSidecars: (signal: AbortSignal) => Promise<readonly SidecarView[]>;
   /** Where the log of a tablet is held here. */
   readonly holdOf: (tabletId: string) => Pick<TabletHold, 'receive'>;
@@ -39,31 +40,36 @@ export class PeerLog implements GapFiller {
 
   /**
    * Asks the other sidecars, one after the other, for a tablet's log after a position, and puts it where the tablet's
-   * log is held. `filled`: the whole of one was taken in, and its first operation is `after`'s next or an earlier one.
-   * `nobody`: no sidecar that answers has it. What a transfer that broke off had brought whole stays held: it is what
-   * it is, and comes before what is taken in later; of a segment that was not whole nothing stays.
+   * log is held. `filled`: a segment or more of one was taken in, and its first operation is `after`'s next or an earlier
+   * one; of a segment that did not come whole nothing stays. `nobody`: no sidecar has it. `silent`: none that answers has
+   * it, and one that does not may.
    *
    * @throws what {@link TabletHold.receive} does when the log cannot be kept here, and the signal's reason
    */
-  async fill(tabletId: string, after: OpId, signal: AbortSignal): Promise<'filled' | 'nobody'> {
+  async fill(tabletId: string, after: OpId, signal: AbortSignal): Promise<Filling> {
     const { listSidecars, selfId } = this.#options;
     const logger = this.#options.logger.child({ tabletId, after: formatOpId(after) });
     const gave = this.#gaveInVain(tabletId, after);
-    const others = (await listSidecars(signal)).filter(({ id }) => id !== selfId);
+    const known = (await listSidecars(signal)).filter(({ id }) => id !== selfId);
+    const others = known.filter(isAlive);
+    let isSilent = others.length < known.length;
+    const came = { segments: 0 };
     for (const sidecar of others.sort((a, b) => Number(gave.has(a.id)) - Number(gave.has(b.id)))) {
       signal.throwIfAborted();
       try {
-        if (!(await this.#take(sidecar, tabletId, after, logger, signal))) continue;
+        if (!(await this.#take(sidecar, tabletId, after, came, logger, signal))) continue;
         gave.add(sidecar.id);
         return 'filled';
       } catch (error) {
         if (error instanceof KeepError) throw error.cause;
         signal.throwIfAborted();
+        isSilent = true;
         const reason = error instanceof Error ? error.message : String(error);
         logger.warn({ sidecar: sidecar.id, http: sidecar.http, reason }, 'log not received from a sidecar');
       }
     }
-    return 'nobody';
+    if (came.segments > 0) return 'filled'; // reading goes on with what came, and the rest is asked for when it ends there
+    return isSilent ? 'silent' : 'nobody';
   }
 
   /**
@@ -78,11 +84,16 @@ export class PeerLog implements GapFiller {
     return sidecars;
   }
 
-  /** False when the sidecar has nothing of it, or not what comes next. @throws when it does not give all it began */
+  /**
+   * False when the sidecar has nothing of it, or not what comes next.
+   * @param came counts the segments that came whole, whatever became of the others
+   * @throws when it does not give all it began
+   */
   async #take(
     sidecar: SidecarView,
     tabletId: string,
     after: OpId,
+    came: { segments: number },
     logger: Logger,
     signal: AbortSignal,
   ): Promise<boolean> {
@@ -108,6 +119,7 @@ export class PeerLog implements GapFiller {
           throw content.hasFailed ? error : new KeepError('the log cannot be kept', { cause: error });
         });
       segments++;
+      came.segments++;
       bytes += segment.bytes;
     }
     logger.info({ sidecar: sidecar.id, segments, bytes }, 'log received from a sidecar');

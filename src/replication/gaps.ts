@@ -23,8 +23,8 @@ export interface GapsOptions {
   readonly logger: Logger;
 }
 
-/** A sidecar that is away for a moment may have what is missing: every change, where a repair brings the last ones. */
-const REPAIR_AFTER_MS = 30_000;
+/** A log that comes from another sidecar has every change, a repair only the last ones: it is worth a wait. */
+const REPAIR_AFTER_MS = { lost: 0, nobody: 30_000, silent: 600_000 } as const;
 
 /**
  * What becomes of tablets whose log has a gap: another sidecar's log fills it; what nobody has is made up for by the
@@ -44,6 +44,11 @@ export class Gaps {
   /** What a bounded hold has let go of, and since when. */
   lostOf(tabletId: string): { readonly range: LostRange; readonly since: string } | undefined {
     return this.#lost.get(tabletId);
+  }
+
+  /** A tablet is shipped from here anew: what was found out about a gap of before is over. */
+  forget(tabletId: string): void {
+    this.#filling.forget(tabletId);
   }
 
   /** A hold that is too large or too old is let go, and whoever was to read it says so. */
@@ -108,6 +113,6 @@ export class Gaps {
     const sinceMs = replicator.gapSinceMs ?? Number.POSITIVE_INFINITY;
     const asked = open.resyncs.get(replicator.tabletId);
     if (asked && Date.parse(asked.requestedAt) >= sinceMs) return true;
-    return this.#options.repair === 'auto' && (verdict === 'lost' || Date.now() - sinceMs >= REPAIR_AFTER_MS);
+    return this.#options.repair === 'auto' && Date.now() - sinceMs >= REPAIR_AFTER_MS[verdict];
   }
 }

@@ -1,20 +1,26 @@
 import type { OpId } from '../kudu/opid.ts';
 import { formatOpId, parseOpId } from '../kudu/opid.ts';
 import type { Logger } from '../util/logger.ts';
-import { TimeLimit } from '../util/time-limit.ts';
 import type { ReplicaKeepers } from './replica-keepers.ts';
 import type { StreamedTablet } from './stream-members.ts';
 import type { TabletView } from './views.ts';
 
+/**
+ * `filled`: the held log now goes on; `nobody`: no sidecar has what is missing; `silent`: none that answers has it, and
+ * one that does not may.
+ */
+export type Filling = 'filled' | 'nobody' | 'silent';
+
 /** Fetches what the held log lacks from the sidecars of the tablet's other replicas. */
 export interface GapFiller {
-  /** `filled`: the held log now goes on after `after`; `nobody`: no sidecar that answers has it. */
-  fill(tabletId: string, after: OpId, signal: AbortSignal): Promise<'filled' | 'nobody'>;
+  fill(tabletId: string, after: OpId, signal: AbortSignal): Promise<Filling>;
 }
+
+/** `lost`: nobody can have it, since a limit let go of it everywhere; else see {@link Filling}. */
+type Verdict = Exclude<Filling, 'filled'> | 'lost';
 
 /** How often the other sidecars are asked for what a gap lacks, or whether they still need a replica that is gone. */
 const ASK_OTHERS_EVERY_MS = 15_000;
-const FILL_TIMEOUT_MS = 600_000;
 /** A replica that is copied again is away for a moment. */
 const ORPHANED_FOR_MS = 15_000;
 
@@ -25,7 +31,7 @@ export class GapFilling {
   /** Gaps that are being filled, or are not worth another question before then. */
   readonly #notBeforeMs = new Map<string, number>();
   /** Tablets whose gap nobody could fill when they were asked last. */
-  readonly #unfilled = new Set<string>();
+  readonly #unfilled = new Map<string, Verdict>();
 
   constructor(gaps: GapFiller, logger: Logger) {
     this.#gaps = gaps;
@@ -35,13 +41,12 @@ export class GapFilling {
   /** A bounded hold let go of it here: the others have the same limits. */
   neverAskFor(tabletId: string): void {
     this.#notBeforeMs.set(tabletId, Number.POSITIVE_INFINITY);
-    this.#unfilled.add(tabletId);
+    this.#unfilled.set(tabletId, 'lost');
   }
 
-  /** `nobody`: the others were asked, and nobody has it; `lost`: nobody can have it; null: who knows. */
-  verdict(tabletId: string): 'nobody' | 'lost' | null {
-    if (!this.#unfilled.has(tabletId)) return null;
-    return this.#notBeforeMs.get(tabletId) === Number.POSITIVE_INFINITY ? 'lost' : 'nobody';
+  /** Null: the others were not asked yet, or did not come to an answer. */
+  verdict(tabletId: string): Verdict | null {
+    return this.#unfilled.get(tabletId) ?? null;
   }
 
   /** The gap is no more: another one is another question. */
@@ -53,21 +58,21 @@ export class GapFilling {
   /** Asks for what a tablet's log lacks after `after`, unless that was done lately; null then. @returns whether it was filled */
   start(tabletId: string, after: OpId, signal: AbortSignal): Promise<boolean> | null {
     if ((this.#notBeforeMs.get(tabletId) ?? 0) > performance.now()) return null;
-    this.#notBeforeMs.set(tabletId, performance.now() + FILL_TIMEOUT_MS);
+    this.#notBeforeMs.set(tabletId, Number.POSITIVE_INFINITY); // however long that takes
     return this.#fill(tabletId, after, signal);
   }
 
   async #fill(tabletId: string, after: OpId, signal: AbortSignal): Promise<boolean> {
     const log = this.#logger.child({ tabletId, after: formatOpId(after) });
     try {
-      using limit = new TimeLimit(signal, FILL_TIMEOUT_MS);
-      const outcome = await this.#gaps.fill(tabletId, after, limit.signal);
+      const outcome = await this.#gaps.fill(tabletId, after, signal);
       if (outcome === 'filled') {
         this.#unfilled.delete(tabletId);
         log.info({}, 'gap in the log filled from another sidecar');
       } else {
-        if (!this.#unfilled.has(tabletId)) log.warn({}, 'no sidecar has what the log lacks');
-        this.#unfilled.add(tabletId);
+        if (this.#unfilled.get(tabletId) !== outcome)
+          log.warn({}, `no sidecar ${outcome === 'silent' ? 'that answers ' : ''}has what the log lacks`);
+        this.#unfilled.set(tabletId, outcome);
       }
       return outcome === 'filled';
     } catch (error) {
@@ -75,7 +80,8 @@ export class GapFilling {
         log.warn({ reason: error instanceof Error ? error.message : String(error) }, 'gap not filled');
       return false;
     } finally {
-      this.#notBeforeMs.set(tabletId, performance.now() + ASK_OTHERS_EVERY_MS);
+      if (this.#unfilled.get(tabletId) !== 'lost')
+        this.#notBeforeMs.set(tabletId, performance.now() + ASK_OTHERS_EVERY_MS);
     }
   }
 }

@@ -255,22 +255,23 @@ export class PeerManager {
       if (!keeper) return [];
       const hold = this.#holdView(tabletId, nowMs);
       const secondsUntilLimit = keeper.secondsUntilLimit(nowMs);
-      return streams.map(({ open: { stored } }) => ({
-        stream: stored.definition.name,
+      return streams.map(({ open }) => ({
+        stream: open.stored.definition.name,
         table: table.name,
         tablet: tabletId,
         hold,
         secondsUntilLimit,
-        unmarkedOps: this.#unmarkedOps(keeper, stored),
+        unmarkedOps: this.#unmarkedOps(keeper, open),
       }));
     });
   }
 
-  /** What a crash may make at-least-once repeat. */
-  #unmarkedOps(keeper: ReplicaKeeper, stream: StoredStream): number {
-    const acked = this.#shipping.get(shippingKey(stream, keeper.tabletId))?.replicator.acked.opId.index;
-    const marked = keeper.marked(stream.generation)?.position.opId.index ?? 0n;
-    return acked === undefined || acked <= marked ? 0 : Number(acked - marked);
+  /** What a crash may make at-least-once repeat: all that was sent since the last marker. */
+  #unmarkedOps(keeper: ReplicaKeeper, { stored, starts }: OpenStream): number {
+    const sent = this.#shipping.get(shippingKey(stored, keeper.tabletId))?.replicator.sent.index;
+    const start = starts.get(keeper.tabletId)?.opId.index ?? 0n;
+    const marked = keeper.marked(stored.generation)?.position.opId.index ?? start;
+    return sent === undefined || sent <= marked ? 0 : Number(sent - marked);
   }
 
   #holdView(tabletId: string, nowMs: number): HoldView | null {
@@ -492,6 +493,7 @@ export class PeerManager {
     const { openSource, limitsFor, metrics, logger, keepers } = this.#options;
     const { generation, definition } = open.stored;
     const tablet = { tableId: table.tableId, tabletId };
+    this.#gaps.forget(tabletId);
     const source = {
       tablet,
       generation,

@@ -244,6 +244,12 @@ export class TabletReplicator {
     return this.#state.acked;
   }
 
+  /** The highest operation that the sink has, or is being given. */
+  get sent(): OpId {
+    const { sink, queue, acked } = this.#state;
+    return (sink.kind === 'writing' ? queue[sink.count - 1]?.upTo : undefined)?.opId ?? acked.opId;
+  }
+
   /** The highest operation that it has read from the log. */
   get read(): OpId {
     return this.#state.read.opId;
@@ -532,7 +538,11 @@ export class TabletReplicator {
   }
 
   #logFailed(error: unknown): void {
-    this.#post({ kind: 'log-failed', fault: logFault(error) });
+    const fault = logFault(error);
+    const { time } = this.#state.read;
+    const since =
+      fault.kind === 'gap' && time !== undefined ? `; what is missing is later than hybrid time ${time}` : '';
+    this.#post({ kind: 'log-failed', fault: { ...fault, message: fault.message + since } });
   }
 
   async #end(ending: Ending): Promise<void> {

@@ -67,7 +67,7 @@ export interface HoldFigures extends TabletLabels {
   readonly hold: HoldView | null;
   /** Until a limit lets go of the held log, if it goes on growing as it does; null where none is in sight. */
   readonly secondsUntilLimit: number | null;
-  /** Acknowledged operations that no marker tells of yet: what a crash may make at-least-once repeat. */
+  /** Operations that were sent and no marker tells of yet: what a crash may make at-least-once repeat. */
   readonly unmarkedOps: number;
 }
 
