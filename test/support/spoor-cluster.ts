@@ -87,12 +87,15 @@ export class SpoorCluster implements AsyncDisposable {
     for (const [name, logFile] of logs) await copyFile(logFile, join(dir, name)).catch(() => undefined);
   }
 
-  /** Ends all sidecars, in order, and starts others with more settings. They have other API addresses. */
-  async replaceSidecars(env: Readonly<Record<string, string>>): Promise<void> {
+  /**
+   * Ends all sidecars, in order, and starts others with more settings. They have other API addresses. Waits until they
+   * are ready for work, unless they are not to become so.
+   */
+  async replaceSidecars(env: Readonly<Record<string, string>>, options: { ready?: boolean } = {}): Promise<void> {
     await Promise.all(this.sidecars.map((sidecar) => sidecar.stop()));
     const fresh = await Promise.all(this.kudu.tservers.map((_, number) => this.#launchSidecar(number, env)));
     this.sidecars.splice(0, this.sidecars.length, ...fresh);
-    await Promise.all(this.sidecars.map((sidecar) => sidecar.waitUntilReady()));
+    if (options.ready ?? true) await Promise.all(this.sidecars.map((sidecar) => sidecar.waitUntilReady()));
   }
 
   async #launchSidecar(number: number, env: Readonly<Record<string, string>>): Promise<SidecarProcess> {
@@ -226,7 +229,7 @@ export class SpoorCluster implements AsyncDisposable {
         if (event !== undefined) events.push(event);
       },
     });
-    await reader.settle(() => true, { quietMs: 500, timeoutMs: 30_000 });
+    await reader.settle(() => reader.count > 0, { quietMs: 1000, timeoutMs: 30_000 });
     return events;
   }
 

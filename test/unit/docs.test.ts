@@ -74,3 +74,33 @@ describe('docs/operations.md', () => {
     for (const state of TABLET_STATES) assert.ok(text.includes(`\`${state}\``), state);
   });
 });
+
+describe('every page', () => {
+  const pages = [
+    'README.md',
+    'CHANGELOG.md',
+    ...['architecture', 'errors', 'operations', 'records', 'sinks', 'wal-format'].map((name) => `docs/${name}.md`),
+  ];
+  /** As the places that show Markdown make them. */
+  const anchorsOf = (path: string): readonly string[] =>
+    [...read(path).matchAll(/^#+ (.*)$/gm)].map(([, heading]) =>
+      heading!
+        .toLowerCase()
+        .replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
+        .replaceAll(/\s/g, '-'),
+    );
+
+  for (const page of pages)
+    it(`${page} links to what is there`, () => {
+      for (const [, target] of read(page).matchAll(/\]\((?!https?:)([^)\s]+)\)/g)) {
+        const [file = '', anchor] = target!.split('#');
+        const path = file === '' ? page : new URL(file, `file:///${page}`).pathname.slice(1);
+        if (!path.endsWith('/')) assert.ok(read(path).length > 0, target);
+        if (anchor !== undefined) assert.ok(anchorsOf(path).includes(anchor), `${page}: ${target!}`);
+      }
+    });
+  it('tests that the invariants name are there', () => {
+    for (const [, path] of read('docs/architecture.md').matchAll(/`(test\/[\w./-]+\.ts)`/g))
+      assert.ok(read(path!).length > 0, path);
+  });
+});
