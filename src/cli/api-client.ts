@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { problem } from '../control/schemas.ts';
-import { CliError } from './cli-error.ts';
+import { CliError, UnavailableError } from './cli-error.ts';
 
 const TIMEOUT_MS = 60_000;
 
@@ -23,6 +23,7 @@ export class ApiClient {
   async call(method: 'GET' | 'POST' | 'PATCH' | 'DELETE', path: string, body?: unknown): Promise<unknown> {
     const response = await this.#fetch(method, path, body);
     const text = await response.text();
+    if (response.status === 503) throw new UnavailableError(1, describeFailure(response, text));
     if (!response.ok) throw new CliError(1, describeFailure(response, text));
     if (text === '') return null;
     try {
@@ -45,7 +46,7 @@ export class ApiClient {
         signal: AbortSignal.timeout(TIMEOUT_MS),
       });
     } catch (error) {
-      throw new CliError(1, `cannot reach ${url}: ${networkReason(error)}`, error);
+      throw new UnavailableError(1, `cannot reach ${url}: ${networkReason(error)}`, error);
     }
   }
 }

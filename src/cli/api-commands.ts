@@ -9,7 +9,7 @@ import type { StreamView } from '../replication/views.ts';
 import { changeInput, streamInput, type ChangeFlags, type CreateFlags } from './stream-input.ts';
 import { renderSidecars, renderStream, renderStreams, renderTablets } from './stream-text.ts';
 
-interface ApiOptions {
+export interface ApiOptions {
   readonly url?: string;
   readonly token?: string;
   readonly json?: boolean;
@@ -124,22 +124,24 @@ export function addApiCommands(program: Command, context: CliContext): void {
 
 /** A command with the options that all of them share. */
 function apiCommand(parent: Command, name: string, description: string): Command {
-  return parent
-    .command(name)
-    .description(description)
+  return addApiOptions(parent.command(name).description(description));
+}
+
+export function addApiOptions(command: Command): Command {
+  return command
     .option('--url <url>', 'API of a sidecar (default: SPOOR_HTTP_LISTEN, else http://127.0.0.1:8100)')
     .option('--token <token>', 'bearer token (default: SPOOR_HTTP_TOKEN)')
     .option('--json', 'print the answer as JSON');
 }
 
 /** Options win over the environment. A token of the environment belongs to the sidecar of the environment, or to `--url`'s. */
-function openClient({ url, token }: ApiOptions, { env, cwd }: CliContext): ApiClient {
+export function openClient({ url, token }: ApiOptions, { env, cwd }: CliContext): ApiClient {
   const loaded = loadClientConfig(env, cwd);
   if ('faults' in loaded) throw new CliError(2, loaded.faults.join('\n'));
   return new ApiClient({ url: url ?? loaded.url, token: token ?? loaded.token });
 }
 
-function streamPath(name: string): string {
+export function streamPath(name: string): string {
   if (name === '' || name === '.' || name === '..')
     throw new CliError(2, `${JSON.stringify(name)} cannot be the name of a stream`);
   return `/v1/streams/${encodeURIComponent(name)}`;

@@ -1,6 +1,6 @@
 /** What a command found wrong: printed as it is, and the exit code that goes with it. */
 export class CliError extends Error {
-  override readonly name = 'CliError';
+  override readonly name: string = 'CliError';
   /** 1: the command failed. 2: it was used wrongly. */
   readonly exitCode: 1 | 2;
 
@@ -9,3 +9,6 @@ export class CliError extends Error {
     this.exitCode = exitCode;
   }
 }
+
+/** A sidecar that cannot be reached, or cannot answer now. */
+export class UnavailableError extends CliError {}

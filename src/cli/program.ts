@@ -5,6 +5,7 @@ import type { CliContext } from './cli-context.ts';
 import { CliError } from './cli-error.ts';
 import { addDemoCommand } from './demo.ts';
 import { runCommand } from './run-command.ts';
+import { addVerifyCommand } from './verify-command.ts';
 
 /**
  * Runs one command line.
@@ -39,13 +40,9 @@ export async function runCli(args: readonly string[], context: CliContext): Prom
         out(`${line}\n`);
       });
     });
-  program
-    .command('verify')
-    .description("compare a stream's records with its tables (not in this version)")
-    .argument('<stream>', 'name of the stream')
-    .action(() => {
-      throw new CliError(1, 'spoor verify is not in this version');
-    });
+  addVerifyCommand(program, context, (code) => {
+    exitCode = code;
+  });
   addDemoCommand(program);
 
   try {

@@ -1,6 +1,7 @@
 import { isWildcardHost, formatHostPort } from '../util/host-port.ts';
+import { kafkaFaults, kafkaOptions, missingOf, parseVariables, type KafkaOptions } from './config.ts';
 import { readEnvironment, valueFault, type Environment } from './environment.ts';
-import { VARIABLES } from './variables.ts';
+import { VARIABLES, variableInfo, type VariableName } from './variables.ts';
 
 /** How a command reaches the sidecar of the same environment. */
 export interface ClientConfig {
@@ -22,4 +23,43 @@ export function loadClientConfig(env: Environment, cwd: string): ClientConfig | 
   if (faults.length > 0 || !listen.success || !token.success) return { faults };
   const host = isWildcardHost(listen.data.host) ? '127.0.0.1' : listen.data.host;
   return { url: `http://${formatHostPort({ host, port: listen.data.port })}`, token: token.data ?? null };
+}
+
+/** How a command reaches what the sidecars of the same environment work with. */
+export interface ServersConfig {
+  readonly kudu: { readonly masters: readonly string[]; /** Absent: the OS user. */ readonly user?: string };
+  readonly kafka: KafkaOptions & { readonly brokers: readonly string[] };
+  readonly systemTablePrefix: string;
+  /** The values that must not be shown. */
+  readonly secrets: readonly string[];
+}
+
+/** As {@link loadClientConfig}, of the variables that say where Kudu and Kafka are. */
+export function loadServersConfig(
+  env: Environment,
+  cwd: string,
+): ServersConfig | { readonly faults: readonly string[] } {
+  const given = readEnvironment(env, cwd);
+  const { values, faulty } = parseVariables(given);
+  const faults = [
+    ...given.faults,
+    ...faulty.filter(isOfServers).map((name) => valueFault(name, given)),
+    ...missingOf(['SPOOR_KUDU_MASTERS', 'SPOOR_KAFKA_BROKERS'], given, 'required'),
+    ...kafkaFaults(values, given),
+  ];
+  const kafka = kafkaOptions(values);
+  const { SPOOR_KUDU_MASTERS: masters, SPOOR_KUDU_USER: user, SPOOR_SYSTEM_TABLE_PREFIX: systemTablePrefix } = values;
+  if (faults.length > 0 || masters === undefined || kafka.brokers === null) return { faults };
+  return {
+    kudu: { masters, ...(user !== undefined && { user }) },
+    kafka: { ...kafka, brokers: kafka.brokers },
+    systemTablePrefix,
+    secrets: Object.entries(given.values).flatMap(([name, value]) =>
+      variableInfo(name as VariableName).secret === true ? [value] : [],
+    ),
+  };
+}
+
+function isOfServers(name: VariableName): boolean {
+  return name.startsWith('SPOOR_KUDU_') || name.startsWith('SPOOR_KAFKA_') || name === 'SPOOR_SYSTEM_TABLE_PREFIX';
 }

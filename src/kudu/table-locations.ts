@@ -71,11 +71,12 @@ export class TableLocations implements ReplicaLocator {
     return this.#lookUp(await this.#load(deadline), row)?.location.tabletId ?? null;
   }
 
-  /** Where a tablet's replicas were when last asked. Null: the table has no such tablet (any more). */
+  /** Where a tablet's replicas were when last asked; asks for one that was not there then. Null: no such tablet (any more). */
   async replicas(tabletId: string, deadline: Deadline): Promise<TabletLocation | null> {
     const fresh = this.#fresh.get(tabletId);
     if (fresh) return fresh;
-    return (await this.all(deadline)).find((tablet) => tablet.tabletId === tabletId) ?? null;
+    const known = (await this.all(deadline)).find((tablet) => tablet.tabletId === tabletId);
+    return known ?? this.refresh(tabletId, deadline); // a range partition may have been added
   }
 
   /** Asks the master for one tablet again. Null: the table has no such tablet any more. */

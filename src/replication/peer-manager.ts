@@ -292,7 +292,7 @@ export class PeerManager {
       const here = new Map(this.#replicas.map((replica) => [replica.tabletId, replica]));
       const there = this.#streamed.filter(({ dropped }) => !dropped);
       // What fails of these hinders none of the others.
-      for (const work of [
+      const works: readonly (() => unknown)[] = [
         () => {
           for (const { replicator } of this.#shipping.values()) replicator.reportSaved();
           this.#beatHearts();
@@ -308,7 +308,8 @@ export class PeerManager {
         () => this.#dropped.write(there, here, limit.signal),
         () => this.#dropped.look(this.#unlisted(here), limit.signal),
         () => (this.#hasUnreadable ? undefined : this.#orphans.look(this.#streamed, here, limit.signal)),
-      ])
+      ];
+      for (const work of works)
         try {
           await work();
         } catch (error) {

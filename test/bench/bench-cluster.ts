@@ -10,7 +10,12 @@ import { artifactOptions } from '../support/cluster.ts';
 export type Delivery = 'exactly-once' | 'at-least-once';
 
 /** One sidecar beside each tablet server, as built: what is measured is what is shipped. */
-export async function startSidecars(kudu: KuduCluster, kafka: KafkaServer, dir: string): Promise<SidecarProcess[]> {
+export async function startSidecars(
+  kudu: KuduCluster,
+  kafka: KafkaServer,
+  dir: string,
+  env: Readonly<Record<string, string>> = {},
+): Promise<SidecarProcess[]> {
   const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
   return Promise.all(
     kudu.tservers.map(async (tserver, number) => {
@@ -21,7 +26,7 @@ export async function startSidecars(kudu: KuduCluster, kafka: KafkaServer, dir: 
         tserver,
         brokers: kafka.brokers,
         dir: join(dir, 'sidecars'),
-        env: { SPOOR_LOG_LEVEL: 'warn' },
+        env: { SPOOR_LOG_LEVEL: 'warn', ...env },
       });
       await sidecar.waitUntilReady();
       return sidecar;
@@ -29,19 +34,30 @@ export async function startSidecars(kudu: KuduCluster, kafka: KafkaServer, dir: 
   );
 }
 
-/** Makes a stream of every table that matches `pattern`, beginning now. @throws {Error} with the API's answer */
-export async function createStream(url: string, name: string, pattern: string, delivery: Delivery): Promise<void> {
+/** Makes a stream of every table that matches `pattern`. @throws {Error} with the API's answer */
+export async function createStream(
+  url: string,
+  name: string,
+  pattern: string,
+  delivery: Delivery,
+  start: 'now' | 'snapshot' = 'now',
+): Promise<void> {
   const sink = { type: 'kafka', topic: name, delivery, partitions: 3, replicationFactor: 1, createTopics: true };
   const response = await fetch(`${url}/v1/streams`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ name, tables: [pattern], start: 'now', sink }),
+    body: JSON.stringify({ name, tables: [pattern], start, sink }),
   });
   if (response.status !== 201) throw new Error(`stream ${name}: ${response.status} ${await response.text()}`);
 }
 
 /** Writes rows of int64, int32 and string with Kudu's own generator, into a table that it makes in `database`. */
-export async function loadgen(kudu: KuduCluster, database: string, rows: number): Promise<void> {
+export async function loadgen(
+  kudu: KuduCluster,
+  database: string,
+  rows: number,
+  table: { readonly tablets: number; readonly replicas: number } = { tablets: 4, replicas: 3 },
+): Promise<void> {
   const threads = 4;
   const { exitCode, output } = await kudu.kuduCli([
     'perf',
@@ -49,9 +65,9 @@ export async function loadgen(kudu: KuduCluster, database: string, rows: number)
     kudu.masters.join(','),
     `--auto_database=${database}`,
     '--keep_auto_table=true',
-    '--table_num_hash_partitions=4',
+    `--table_num_hash_partitions=${table.tablets}`,
     '--table_num_range_partitions=1',
-    '--table_num_replicas=3',
+    `--table_num_replicas=${table.replicas}`,
     `--num_threads=${threads}`,
     `--num_rows_per_thread=${rows / threads}`,
   ]);

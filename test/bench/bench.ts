@@ -15,9 +15,10 @@ import {
   type Delivery,
 } from './bench-cluster.ts';
 import { measureLatency } from './latency.ts';
+import { measureManyTablets } from './many-tablets.ts';
 import { percentile } from './percentiles.ts';
 import { cpuSeconds, peakMemoryMib } from './process-usage.ts';
-import { measureWriteThroughput } from './write-throughput.ts';
+import { measureWriteThroughput, type WriteThroughput } from './write-throughput.ts';
 
 /*
  * Measures Spoor on real servers in one run: how fast a backlog drains, what that costs, and how long a change takes
@@ -31,12 +32,14 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '30' },
     rates: { type: 'string', default: '1000,5000' },
     delivery: { type: 'string', default: 'exactly-once,at-least-once' },
+    only: { type: 'string', default: 'latency,writes,drain,tablets' },
     help: { type: 'boolean', default: false },
   },
 });
 if (values.help) {
   process.stdout.write(
-    'npm run bench -- [--rows 1000000] [--seconds 30] [--rates 1000,5000] [--delivery exactly-once,at-least-once]\n',
+    'npm run bench -- [--rows 1000000] [--seconds 30] [--rates 1000,5000] [--delivery exactly-once,at-least-once]\n' +
+      '                 [--only latency,writes,drain,tablets]\n',
   );
   process.exit(0);
 }
@@ -44,7 +47,10 @@ const ROWS = Number(values.rows);
 const SECONDS = Number(values.seconds);
 const RATES = values.rates.split(',').filter(Boolean).map(Number);
 const DELIVERIES = values.delivery.split(',') as Delivery[];
+const ONLY = values.only.split(',');
 const DRAIN_TIMEOUT_MS = 600_000;
+/** Promised of a sidecar beside 200 idle tablets (percent of a core, MiB resident) and of any backlog (MiB at most). */
+const LIMITS = { idleCpuPercent: 5, idleMib: 250, backlogMib: 300 };
 
 interface Drain {
   readonly delivery: Delivery;
@@ -61,13 +67,23 @@ async function measureDrain(
   delivery: Delivery,
 ): Promise<Drain> {
   const stream = `drain-${delivery}`;
-  const database = `bench_${delivery.replaceAll('-', '_')}`;
+  const database = databaseOf(delivery);
   await createStream(sidecars[0]!.url, stream, `${database}.*`, delivery);
   await Promise.all(sidecars.map((sidecar) => sidecar.stop()));
   await loadgen(kudu, database, ROWS);
   await Promise.all(sidecars.map((sidecar) => sidecar.restart()));
   const cpuBefore = await sum(sidecars.map(({ pid }) => cpuSeconds(pid)));
+  const drain = await measureShipping(sidecars, stream, delivery, cpuBefore);
+  return { ...drain, recordBytes: await meanRecordBytes(kafka, stream) };
+}
 
+/** From the first record on, until all rows are acknowledged. */
+async function measureShipping(
+  sidecars: readonly SidecarProcess[],
+  stream: string,
+  delivery: Delivery,
+  cpuBefore: number,
+): Promise<Drain> {
   let first: { atMs: number; count: number } | null = null;
   const deadline = performance.now() + DRAIN_TIMEOUT_MS;
   for (;;) {
@@ -82,12 +98,24 @@ async function measureDrain(
         rowsPerSecond: ((ROWS - first.count) / (atMs - first.atMs)) * 1000,
         cpuSecondsPerMillion: (cpu / ROWS) * 1e6,
         peakMib: Math.max(...peaks),
-        recordBytes: await meanRecordBytes(kafka, stream),
+        recordBytes: Number.NaN,
       };
     }
     if (atMs > deadline) throw new Error(`${stream}: ${count} of ${ROWS} rows after ${DRAIN_TIMEOUT_MS / 1000} s`);
     await sleep(100);
   }
+}
+
+/** The rows that a drain has left in its table, copied into another stream. */
+async function measureCopy(sidecars: readonly SidecarProcess[], delivery: Delivery): Promise<Drain> {
+  const stream = `copy-${delivery}`;
+  const cpuBefore = await sum(sidecars.map(({ pid }) => cpuSeconds(pid)));
+  await createStream(sidecars[0]!.url, stream, `${databaseOf(delivery)}.*`, delivery, 'snapshot');
+  return measureShipping(sidecars, stream, delivery, cpuBefore);
+}
+
+function databaseOf(delivery: Delivery): string {
+  return `bench_${delivery.replaceAll('-', '_')}`;
 }
 
 async function meanRecordBytes(kafka: KafkaServer, topic: string): Promise<number> {
@@ -113,60 +141,130 @@ function row(cells: readonly string[]): string {
   return cells.map((cell, i) => (i === 0 ? cell.padEnd(46) : cell.padStart(14))).join('');
 }
 
-// All sidecars are stopped while a backlog is written: nobody holds the log then but the server's own flag.
-await using kudu = await startKudu({ flags: ['--log_min_segments_to_retain=64'] });
-await using kafka = await startKafka();
-await using dir = await WorkDir.create('spoor-bench');
-const sidecars = await startSidecars(kudu, kafka, dir.path);
-try {
-  // Latency first: after millions of rows Kudu compacts for minutes, and that would be measured with it.
-  const latencies: string[][] = [];
-  for (const delivery of DELIVERIES)
-    for (const rate of RATES) {
-      say(`# latency at ${rate} rows/s for ${SECONDS} s, ${delivery}`);
-      const { samplesMs, achievedRate } = await measureLatency({
-        kudu,
-        kafka,
-        url: sidecars[0]!.url,
-        delivery,
-        rate,
-        seconds: SECONDS,
-      });
-      const at = (share: number): string => percentile(samplesMs, share).toFixed(1);
-      latencies.push([`${delivery}, ${Math.round(achievedRate)} rows/s written`, at(0.5), at(0.95), at(0.99), at(1)]);
+/** Latency, what a stream costs the writers, drains, and the ceiling, on one cluster. */
+async function measureThree(): Promise<void> {
+  // All sidecars are stopped while a backlog is written: nobody holds the log then but the server's own flag.
+  await using kudu = await startKudu({ flags: ['--log_min_segments_to_retain=64'] });
+  await using kafka = await startKafka();
+  await using dir = await WorkDir.create('spoor-bench');
+  const sidecars = await startSidecars(kudu, kafka, dir.path);
+  try {
+    // Latency first: after millions of rows Kudu compacts for minutes, and that would be measured with it.
+    const latencies: string[][] = [];
+    if (ONLY.includes('latency'))
+      for (const delivery of DELIVERIES)
+        for (const rate of RATES) {
+          say(`# latency at ${rate} rows/s for ${SECONDS} s, ${delivery}`);
+          const { samplesMs, achievedRate } = await measureLatency({
+            kudu,
+            kafka,
+            url: sidecars[0]!.url,
+            delivery,
+            rate,
+            seconds: SECONDS,
+          });
+          const at = (share: number): string => percentile(samplesMs, share).toFixed(1);
+          latencies.push([
+            `${delivery}, ${Math.round(achievedRate)} rows/s written`,
+            at(0.5),
+            at(0.95),
+            at(0.99),
+            at(1),
+          ]);
+        }
+    let writes: WriteThroughput | null = null;
+    if (ONLY.includes('writes')) {
+      say('# what a stream costs the writers: the same load to tables with and without one');
+      writes = await measureWriteThroughput(kudu, sidecars[0]!.url, ROWS / 2);
     }
-  say('# what a stream costs the writers: the same load to tables with and without one');
-  const writes = await measureWriteThroughput(kudu, sidecars[0]!.url, ROWS / 2);
-  const drains: Drain[] = [];
-  for (const delivery of DELIVERIES) {
-    say(`# draining ${ROWS} rows, ${delivery}`);
-    drains.push(await measureDrain(kudu, kafka, sidecars, delivery));
-  }
-  say("# the ceiling: Kafka's own producer, same record size, sidecars stopped");
-  await Promise.all(sidecars.map((sidecar) => sidecar.stop()));
-  const ceiling = await producerCeiling(kafka, ROWS, drains[0]?.recordBytes ?? 500);
+    const drains: Drain[] = [];
+    let copy: Drain | null = null;
+    let ceiling = Number.NaN;
+    if (ONLY.includes('drain')) {
+      for (const delivery of DELIVERIES) {
+        say(`# draining ${ROWS} rows, ${delivery}`);
+        drains.push(await measureDrain(kudu, kafka, sidecars, delivery));
+      }
+      say(`# a base copy of these rows, ${DELIVERIES[0]!}`);
+      copy = await measureCopy(sidecars, DELIVERIES[0]!);
+      say("# the ceiling: Kafka's own producer, same record size, sidecars stopped");
+      await Promise.all(sidecars.map((sidecar) => sidecar.stop()));
+      ceiling = await producerCeiling(kafka, ROWS, drains[0]?.recordBytes ?? 500);
+    }
 
-  say('');
-  say(row(['backlog drain', 'rows/s', 'of ceiling', 'CPU s/M rows', 'peak MiB', 'bytes/record']));
-  for (const drain of drains)
-    say(
-      row([
-        `  ${drain.delivery}`,
-        drain.rowsPerSecond.toFixed(0),
-        (drain.rowsPerSecond / ceiling).toFixed(2),
-        drain.cpuSecondsPerMillion.toFixed(1),
-        drain.peakMib.toFixed(0),
-        String(drain.recordBytes),
-      ]),
-    );
-  say(row(['  ceiling: ProducerPerformance, acks=all', ceiling.toFixed(0)]));
-  say('');
-  say(row(['latency, commit to read_committed consumer, ms', 'p50', 'p95', 'p99', 'max']));
-  for (const cells of latencies) say(row([`  ${cells[0]}`, ...cells.slice(1)]));
-  say('');
-  say(row(["kudu's own write throughput", 'rows/s', 'of plain']));
-  for (const [kind, rate] of Object.entries<number>({ ...writes }))
-    say(row([`  ${kind}`, rate.toFixed(0), (rate / writes.plain).toFixed(2)]));
-} finally {
-  await Promise.all(sidecars.map((sidecar) => sidecar[Symbol.asyncDispose]()));
+    if (drains.length > 0) {
+      say('');
+      say(row(['backlog drain', 'rows/s', 'of ceiling', 'CPU s/M rows', 'peak MiB', 'bytes/record']));
+      for (const drain of drains)
+        say(
+          row([
+            `  ${drain.delivery}`,
+            drain.rowsPerSecond.toFixed(0),
+            (drain.rowsPerSecond / ceiling).toFixed(2),
+            drain.cpuSecondsPerMillion.toFixed(1),
+            drain.peakMib.toFixed(0),
+            String(drain.recordBytes),
+          ]),
+        );
+      say(row(['  ceiling: ProducerPerformance, acks=all', ceiling.toFixed(0)]));
+    }
+    if (copy) {
+      say('');
+      say(row(['base copy', 'rows/s', 'of the drain', 'CPU s/M rows', 'peak MiB']));
+      say(
+        row([
+          `  ${copy.delivery}`,
+          copy.rowsPerSecond.toFixed(0),
+          (copy.rowsPerSecond / drains[0]!.rowsPerSecond).toFixed(2),
+          copy.cpuSecondsPerMillion.toFixed(1),
+          copy.peakMib.toFixed(0),
+        ]),
+      );
+    }
+    if (latencies.length > 0) {
+      say('');
+      say(row(['latency, commit to read_committed consumer, ms', 'p50', 'p95', 'p99', 'max']));
+      for (const cells of latencies) say(row([`  ${cells[0]}`, ...cells.slice(1)]));
+    }
+    if (writes) {
+      say('');
+      say(row(["kudu's own write throughput", 'rows/s', 'of plain']));
+      for (const [kind, rate] of Object.entries<number>({ ...writes }))
+        say(row([`  ${kind}`, rate.toFixed(0), (rate / writes.plain).toFixed(2)]));
+    }
+  } finally {
+    await Promise.all(sidecars.map((sidecar) => sidecar[Symbol.asyncDispose]()));
+  }
 }
+
+/** One tablet server with hundreds of tablets, on a cluster of its own. */
+async function measureOne(): Promise<void> {
+  const delivery = DELIVERIES[0]!;
+  say(`# 200 tablets on one tablet server, idle for ${SECONDS} s, then a backlog of ${ROWS} rows in 100, ${delivery}`);
+  const { idle, backlog } = await measureManyTablets({ delivery, idleSeconds: SECONDS, backlogRows: ROWS });
+  say('');
+  say(row(['many tablets on one tablet server', 'CPU % of core', 'limit', 'MiB', 'limit', 'rows/s']));
+  say(
+    row([
+      `  ${idle.tablets} idle tablets, resident`,
+      idle.cpuPercent.toFixed(1),
+      String(LIMITS.idleCpuPercent),
+      idle.residentMib.toFixed(0),
+      String(LIMITS.idleMib),
+      '-',
+    ]),
+  );
+  say(
+    row([
+      `  backlog in ${backlog.tablets} tablets, peak`,
+      '-',
+      '-',
+      backlog.peakMib.toFixed(0),
+      String(LIMITS.backlogMib),
+      backlog.rowsPerSecond.toFixed(0),
+    ]),
+  );
+}
+
+if (['latency', 'writes', 'drain'].some((section) => ONLY.includes(section))) await measureThree();
+if (ONLY.includes('tablets')) await measureOne();

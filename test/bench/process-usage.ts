@@ -13,6 +13,15 @@ export async function cpuSeconds(pid: number): Promise<number> {
 
 /** The most memory a process has had resident, in MiB. */
 export async function peakMemoryMib(pid: number): Promise<number> {
+  return statusMib(pid, 'VmHWM');
+}
+
+/** The memory a process has resident now, in MiB. */
+export async function memoryMib(pid: number): Promise<number> {
+  return statusMib(pid, 'VmRSS');
+}
+
+async function statusMib(pid: number, name: 'VmHWM' | 'VmRSS'): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
-  return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) / 1024;
+  return Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? 0) / 1024;
 }

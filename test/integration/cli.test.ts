@@ -95,6 +95,13 @@ describe('wrong use: exit code 2, and standard output stays clean', () => {
     { args: ['streams', 'list', '--url', 'localhost:8100'], says: /--url: got "localhost:8100"; allowed: http/ },
     { args: ['wal', 'dump'], says: /missing required argument 'path'/ },
     { args: ['verify'], says: /missing required argument 'stream'/ },
+    { args: ['verify', 'orders', '--at', 'noon'], says: /^--at: got "noon"; allowed: a hybrid time such as/ },
+    { args: ['verify', 'orders', '--max-rows', '-1'], says: /^--max-rows: got "-1"; allowed: a whole number from 0/ },
+    { args: ['verify', 'orders', '--timeout', '0'], says: /^--timeout: got "0"; allowed: a whole number from 1/ },
+    {
+      args: ['verify', 'orders'],
+      says: /^SPOOR_KUDU_MASTERS: not given; .*\nSPOOR_KAFKA_BROKERS: not given; .*\n$/,
+    },
     { args: ['demo', '--exit-after', 'soon'], says: /--exit-after/ },
   ];
   for (const { args, says } of WRONG)
@@ -342,7 +349,12 @@ describe('streams and status', () => {
       args: ['streams', 'resync', 'orders', '--table', 'nope'],
       says: /\(400\): .*\n {2}tables\[0\]: stream orders has no table nope/,
     },
-    { what: 'verify', args: ['verify', 'orders'], says: /^spoor verify is not in this version\n$/ },
+    {
+      what: 'nothing to verify',
+      args: ['verify', 'nope'],
+      more: { SPOOR_KUDU_MASTERS: '127.0.0.1:1', SPOOR_KAFKA_BROKERS: '127.0.0.1:1' },
+      says: /\(404\)/,
+    },
     { what: 'no token', args: ['streams', 'list'], more: { SPOOR_HTTP_TOKEN: '' }, says: /\(401\).*\n.*--token/ },
     {
       what: 'a wrong token',

@@ -14,6 +14,8 @@ import type { TableSchema } from '../../src/kudu/schema.ts';
 import { CommitEntry, OpType, ReplicateEntry, decodeEntryBatch, type LogEntry } from '../../src/wal/entry.ts';
 import { encodeRows, type TestRow } from './row-bytes.ts';
 
+/** ExternalConsistencyMode of kudu/common/common.proto. */
+const COMMIT_WAIT = 2;
 const LOCATION = { path: 'wal-000000001', offset: 0 };
 
 /** `1.7` */
@@ -48,15 +50,29 @@ export function write(
   id: OpId,
   schema: TableSchema,
   rows: readonly TestRow[],
-  more: { readonly txnId?: bigint; readonly counter?: bigint; readonly extension?: Uint8Array } = {},
+  more: {
+    readonly txnId?: bigint;
+    readonly counter?: bigint;
+    readonly extension?: Uint8Array;
+    /** COMMIT_WAIT: the server stamps it ahead of its clock, by this much hybrid time. */
+    readonly commitWaitAhead?: bigint;
+    /** As the client numbered it: a retry has the same. */
+    readonly requestSequence?: bigint;
+  } = {},
 ): ReplicateEntry {
   const { rows: bytes, indirect } = encodeRows(schema, rows);
+  const { commitWaitAhead, requestSequence } = more;
   return replicate(id, {
     opType: OpType.WRITE,
+    ...(commitWaitAhead === undefined ? {} : { timestamp: timeOf(id) + commitWaitAhead }),
+    ...(requestSequence === undefined
+      ? {}
+      : { requestId: { clientId: 'client', seqNo: requestSequence, firstIncompleteSeqNo: 1n, attemptNo: 1n } }),
     writeRequest: {
       tabletId: Buffer.from('tablet1'),
       schema: schemaToPb(schema, { withIds: false }),
       rowOperations: { rows: bytes, indirectData: indirect },
+      ...(commitWaitAhead === undefined ? {} : { externalConsistencyMode: COMMIT_WAIT }),
       ...(more.txnId === undefined ? {} : { txnId: more.txnId }),
       ...(more.extension === undefined ? {} : { extension: more.extension }),
       ...(more.counter === undefined ? {} : { autoIncrementingColumn: { autoIncrementingCounter: more.counter } }),

@@ -1,6 +1,6 @@
 /**
- * Verifies a made-up stream of so many rows, most of which were updated once, with one row of each kind wrong, and prints
- * what came out, the time and the peak of memory: `node --import tsx test/support/verify-many-rows.ts 1000000`.
+ * Verifies a made-up stream of so many rows, some of which were updated once, and prints what came out, the time and the
+ * peak of memory: `node --import tsx test/support/verify-many-rows.ts 1000000 [faults]`; with faults one of each kind.
  */
 import type { RowBlock } from '../../src/kudu/row-block.ts';
 import { DataType, type TableSchema } from '../../src/kudu/schema.ts';
@@ -11,6 +11,8 @@ import { blockOf, RecordHistory } from './record-history.ts';
 import { column, int32, int64 } from './row-bytes.ts';
 
 const ROWS = Number(process.argv[2]);
+/** Whether one row of each kind is wrong. */
+const HAS_FAULTS = process.argv[3] === 'faults';
 const BATCH = 4096;
 const SCHEMA: TableSchema = {
   columns: [
@@ -27,7 +29,7 @@ const AT = history.now + (1n << 40n);
 
 /** Ids in an order that is not theirs. */
 const idOf = (i: number): number => (i * 7_368_787) % ROWS;
-const isUpdated = (id: number): boolean => id % 4 !== 0;
+const isUpdated = (id: number): boolean => id % 4 === 3;
 const amountOf = (id: number): number => (isUpdated(id) ? id + 1 : id) & 0xffff;
 
 function source(id: number, index: number, op: string): string {
@@ -59,8 +61,8 @@ async function* stored(): AsyncGenerator<readonly StoredRecord[], void, void> {
     for (const isUpdate of [false, true])
       for (let i = 0; i < ROWS; i++) {
         const id = idOf(i);
-        if (id % 3 !== partition || (isUpdate && !isUpdated(id)) || id === 5) continue;
-        batch.push(record(partition, id, isUpdate && id !== 7));
+        if (id % 3 !== partition || (isUpdate && !isUpdated(id)) || (HAS_FAULTS && id === 5)) continue;
+        batch.push(record(partition, id, isUpdate && (!HAS_FAULTS || id !== 7)));
         if (batch.length < 1000) continue;
         await Promise.resolve();
         yield batch;
@@ -68,7 +70,8 @@ async function* stored(): AsyncGenerator<readonly StoredRecord[], void, void> {
       }
   const beyond = record(0, 0, false);
   const value = Buffer.from(beyond.value!.toString().replace('"id":0', `"id":${ROWS}`));
-  yield [...batch, { ...beyond, key: Buffer.from(`{"id":${ROWS}}`), value }];
+  if (HAS_FAULTS) batch.push({ ...beyond, key: Buffer.from(`{"id":${ROWS}}`), value });
+  yield batch;
 }
 
 const sink: SinkReader = {

@@ -124,7 +124,7 @@ describe('decodeWrite', () => {
     });
   });
 
-  it('drops immutable columns of an UPDATE_IGNORE by the flag of the tablet, keeps them of an UPSERT_IGNORE (5.6)', () => {
+  it('drops immutable columns of an UPDATE_IGNORE by the flag of the tablet, keeps them of an UPSERT_IGNORE (5.6, trap 20)', () => {
     const columns = (immutable: boolean): TableSchema => ({
       columns: [KEY, column('i', T.INT32, { immutable, nullable: true }), column('a', T.INT32)],
     });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { tmpdir } from 'node:os';
 import { describe, it } from 'node:test';
-import { loadClientConfig } from '../../../src/config/client-config.ts';
+import { loadClientConfig, loadServersConfig } from '../../../src/config/client-config.ts';
 
 const load = (env: Record<string, string>) => loadClientConfig(env, `${tmpdir()}/no-such-folder`);
 
@@ -32,6 +32,46 @@ describe('loadClientConfig', () => {
         'SPOOR_FOO: got ***; no such variable; allowed: those in .env.example',
         'SPOOR_HTTP_LISTEN: got "x"; allowed: host:port, IPv6 as [::1]:8100; port 0 takes a free one',
         'SPOOR_HTTP_TOKEN: got ***; allowed: visible ASCII characters without spaces',
+      ],
+    });
+  });
+});
+
+describe('loadServersConfig', () => {
+  const servers = (env: Record<string, string>) => loadServersConfig(env, `${tmpdir()}/no-such-folder`);
+  const given = { SPOOR_KUDU_MASTERS: 'a:1,b:2', SPOOR_KAFKA_BROKERS: 'k:9092' };
+
+  it('says where Kudu and Kafka are, whatever else a sidecar needs', () => {
+    assert.deepEqual(servers({ ...given, SPOOR_MODE: 'learner' }), {
+      kudu: { masters: ['a:1', 'b:2'] },
+      kafka: { brokers: ['k:9092'] },
+      systemTablePrefix: 'spoor.',
+      secrets: [],
+    });
+  });
+
+  it('takes user, TLS and SASL, and knows what is secret of it', () => {
+    const sasl = {
+      SPOOR_KAFKA_SASL_MECHANISM: 'PLAIN',
+      SPOOR_KAFKA_SASL_USERNAME: 'u',
+      SPOOR_KAFKA_SASL_PASSWORD: 'p',
+    };
+    assert.deepEqual(servers({ ...given, ...sasl, SPOOR_KUDU_USER: 'kudu', SPOOR_KAFKA_SSL: 'true' }), {
+      kudu: { masters: ['a:1', 'b:2'], user: 'kudu' },
+      kafka: { brokers: ['k:9092'], ssl: true, sasl: { mechanism: 'plain', username: 'u', password: 'p' } },
+      systemTablePrefix: 'spoor.',
+      secrets: ['p'],
+    });
+  });
+
+  it('names every one that is missing or wrong, a line each', () => {
+    assert.deepEqual(servers({ SPOOR_KAFKA_SASL_PASSWORD: 'p', SPOOR_KUDU_MASTERS: 'x', SPOOR_FOO: '1' }), {
+      faults: [
+        'SPOOR_FOO: got ***; no such variable; allowed: those in .env.example',
+        'SPOOR_KUDU_MASTERS: got "x"; allowed: host:port,host:port,...',
+        'SPOOR_KAFKA_BROKERS: not given; allowed: host:port,host:port,... (required)',
+        'SPOOR_KAFKA_SASL_MECHANISM: not given; allowed: plain, scram-sha-256 or scram-sha-512 (goes with SPOOR_KAFKA_SASL_PASSWORD)',
+        'SPOOR_KAFKA_SASL_USERNAME: not given; allowed: a user name (goes with SPOOR_KAFKA_SASL_PASSWORD)',
       ],
     });
   });

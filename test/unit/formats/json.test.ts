@@ -203,7 +203,7 @@ describe('json records', () => {
       resolved: hybridTime.toString(),
       ts_ms: 1_795_340_944_066,
       ts_us: 1_795_340_944_066_750,
-      name: JSON.parse(text(record)).name as string,
+      name: 'orders',
       table: 'shop.orders',
       table_id: 'table1',
       tablet_id: 'tablet1',

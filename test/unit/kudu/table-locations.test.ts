@@ -148,4 +148,13 @@ describe('table locations', () => {
     const locations = new TableLocations(new Master(tablets), describeTable(2));
     await assert.rejects(locations.find({ id: 1 }, DEADLINE), /"day" is not set/);
   });
+
+  it('finds a tablet by its id that was added since the master was asked', async () => {
+    const master = new Master([tablet('old', [], dayKey(0), dayKey(10))]);
+    const locations = new TableLocations(master, describeTable(0));
+    assert.equal((await locations.replicas('old', DEADLINE))?.tabletId, 'old');
+    assert.equal(await locations.replicas('new', DEADLINE), null);
+    master.tablets = [...master.tablets, tablet('new', [], dayKey(10), dayKey(20))];
+    assert.equal((await locations.replicas('new', DEADLINE))?.tabletId, 'new');
+  });
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Catalog, type CatalogTable } from '../../../src/replication/catalog.ts';
-import { StreamMembers } from '../../../src/replication/stream-members.ts';
+import { isStreamable, StreamMembers } from '../../../src/replication/stream-members.ts';
 import type { JoinedTable, StoredStream, StreamDetails, StreamSource } from '../../../src/replication/stored-stream.ts';
 import { parseStreamDefinition } from '../../../src/replication/stream.ts';
 import { refusingSink } from '../../../src/sinks/refusing-sink.ts';
@@ -115,6 +115,46 @@ describe('the members of streams', () => {
     assert.deepEqual(
       after.map(({ table: { name } }) => name),
       ['shop.a', 'shop.b', 'shop.new', 'shop.newer'],
+    );
+  });
+
+  it("are never Kudu's own tables nor Spoor's, whatever the pattern (trap 16)", async (t) => {
+    for (const [name, expected] of [
+      ['kudu_system.kudu_transactions', false],
+      ['kudu_system.', false],
+      ['kudu_systems.orders', true],
+      ['shop.kudu_system.orders', true],
+      ['spoor.streams', false],
+      ['spoor.sidecars', false],
+      ['spoored', true],
+    ] as const)
+      assert.equal(isStreamable(name, 'spoor.'), expected, name);
+
+    const tables = ['kudu_system.kudu_transactions', 'spoor.streams', 'shop.a'].map(table);
+    const catalog = new Catalog(() => Promise.resolve(tables), 1e9);
+    await catalog.fetchNow(t.signal);
+    const members = new StreamMembers({
+      streams: new Source(),
+      catalog,
+      sinkFor: () => refusingSink('not used'),
+      encoderFor: () => () => [],
+      systemTablePrefix: 'spoor.',
+    });
+    const tabletIds = new Set([
+      ...tables.map(({ tablets }) => tablets[0]!.tabletId),
+      'one that the master does not list',
+    ]);
+    const streamed = await members.streamedTablets(
+      [streamOf('all', ['*'])],
+      tabletIds,
+      [],
+      () => undefined,
+      t.signal,
+      (error) => assert.fail(String(error)),
+    );
+    assert.deepEqual(
+      streamed.map(({ table: { name } }) => name),
+      ['shop.a'],
     );
   });
 });

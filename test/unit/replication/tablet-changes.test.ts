@@ -140,6 +140,46 @@ describe('TabletChanges', () => {
     );
   });
 
+  it('orders by OpId and not by time where a write waited for its time (COMMIT_WAIT, trap 44)', async () => {
+    const row = { op: RowOp.UPSERT, cells: [int64(1n)] };
+    const ahead = 5_000_000n << 12n;
+    const waits = [write(opId(1, 2), V0, [row], { commitWaitAhead: ahead }), commitWrite(opId(1, 2), ['applied'])];
+    const list = [...insert(1, 1), ...waits, ...insert(1, 3)];
+    const reads = await readAll(open([segment(), entries(...list)], { resolvedEveryMs: 0.001 }));
+    const rows = reads.flatMap(({ changes }) => changes).filter(({ kind }) => kind === 'rows');
+    assert.deepEqual(
+      rows.map((change) => formatOpId(change.opId)),
+      ['1.1', '1.2', '1.3'],
+    );
+    assert.equal(
+      (rows[1] as { hybridTime: bigint }).hybridTime,
+      timeOf(opId(1, 2)) + ahead,
+      'its time is told as it is',
+    );
+    // What is resolved goes by those that are stamped in order: the third would else be behind a mark of its future.
+    assert.equal(reads.at(-1)!.position.time, timeOf(opId(1, 3)));
+    const marks = reads.flatMap(({ changes }) => changes).filter((change) => change.kind === 'resolved');
+    assert.deepEqual(
+      marks.map((mark) => [formatOpId(mark.opId), mark.hybridTime < timeOf(mark.opId)]),
+      [
+        ['1.1', true],
+        ['1.3', true],
+      ],
+    );
+  });
+
+  it('takes the same rows written twice for two changes: what Kudu committed twice happened twice (trap 43)', async () => {
+    const row = { op: RowOp.UPSERT, cells: [int64(1n), int32(5)] };
+    const twice = [1, 2].flatMap((index) => [
+      write(opId(1, index), V0, [row], { requestSequence: 7n }),
+      commitWrite(opId(1, index), ['applied']),
+    ]);
+    assert.deepEqual(seen(await readAll(open([segment(), entries(...twice)]))), [
+      '1.1 rows k,a 1 shop.orders',
+      '1.2 rows k,a 1 shop.orders',
+    ]);
+  });
+
   it('passes over a write without rows: a marker', async () => {
     const marker = [write(opId(1, 1), V0, []), commitWrite(opId(1, 1), [])];
     const [read] = await readAll(open([segment(), entries(...marker)]));
@@ -289,6 +329,30 @@ describe('TabletChanges', () => {
       ['1.3 rows k,a 1 shop.orders'],
       'one that is done with does not matter',
     );
+  });
+
+  it('blocks at the end of a transaction that was open where it begins, and ships nothing of it (trap 27)', async () => {
+    const participant = (index: number, type: number): LogEntry[] => [
+      replicate(opId(1, index), {
+        opType: OpType.PARTICIPANT,
+        participantRequest: { tabletId: Buffer.from('t'), op: { type, txnId: 5n } },
+      }),
+      commit(opId(1, index), { opType: OpType.PARTICIPANT }),
+    ];
+    const inside = (index: number): LogEntry[] => [
+      write(opId(1, index), V0, [{ op: RowOp.INSERT, cells: [int64(2n)] }], { txnId: 5n }),
+      commitWrite(opId(1, index), ['applied']),
+    ];
+    const [BEGIN_TXN, BEGIN_COMMIT, FINALIZE_COMMIT, ABORT_TXN] = [1, 2, 3, 4];
+    const commits = [...participant(5, BEGIN_COMMIT), ...participant(6, FINALIZE_COMMIT)];
+    for (const end of [commits, participant(5, ABORT_TXN)])
+      for (const start of [2, 3, 4]) {
+        const log = [...insert(1, 1), ...participant(2, BEGIN_TXN), ...inside(3), ...inside(4), ...end];
+        const changes = open([segment(), entries(...log, ...insert(1, 7))], {
+          after: { opId: opId(1, start), tableName: 'shop.orders', schemaVersion: 0 },
+        });
+        await fails('SPOOR_TRANSACTION_UNSUPPORTED', changes.next());
+      }
   });
 
   it('delivers what came before a gap or another history, and then stays at it', async () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { CopyOp, RowOp, type Change, type ChangeBatch } from '../../../src/change/change.ts';
+import { CopyOp, RowOp, type Change } from '../../../src/change/change.ts';
 import type { SinkPosition } from '../../../src/change/position.ts';
 import { SpoorError } from '../../../src/errors.ts';
 import { compileJson } from '../../../src/formats/json.ts';
@@ -45,11 +45,14 @@ const marker = (index: number): LogEntry[] => [
 class MemoryCopier implements TableCopier {
   readonly rows: readonly number[];
   readonly cutAt: number;
+  /** Index behind which what is stamped behind the cut begins. */
+  readonly replayAfter: number | null;
   closed = 0;
 
-  constructor(rows: readonly number[], cutAt: number) {
+  constructor(rows: readonly number[], cutAt: number, replayAfter: number | null = null) {
     this.rows = rows;
     this.cutAt = cutAt;
+    this.replayAfter = replayAfter;
   }
 
   makeCut(): Promise<Cut> {
@@ -60,7 +63,7 @@ class MemoryCopier implements TableCopier {
       tableName: 't',
       schemaVersion: 0,
       schema: SCHEMA,
-      replayAfter: null,
+      replayAfter: this.replayAfter === null ? null : opId(1, this.replayAfter),
     });
   }
 
@@ -91,7 +94,7 @@ function open(log: readonly (LogEntry[] | Error)[], options: Partial<TabletSourc
     } as unknown as LogChunk;
     const chunks: (LogChunk | Error)[] = [
       segment,
-      ...log.map((part) => (part instanceof Error ? part : ({ kind: 'entries', entries: part, bytes: 1 } as LogChunk))),
+      ...log.map((part) => (part instanceof Error ? part : { kind: 'entries' as const, entries: part, bytes: 1 })),
     ];
     const next = async (): Promise<LogChunk> => {
       const chunk = chunks.shift();
@@ -145,7 +148,7 @@ function seen(reads: readonly ChangeRead[]): string[] {
   const rowsOf = (change: Change): string[] =>
     change.kind === 'rows'
       ? json.encode(change).map(({ key }, row) => {
-          const op = names.get((change as ChangeBatch).ops[row]!)!;
+          const op = names.get(change.ops[row]!)!;
           return `${change.opId.index} ${op} ${(JSON.parse(key.toString()) as { k: number }).k}`;
         })
       : [`${change.opId.index} ${change.kind === 'event' ? change.event : change.kind}`];
@@ -177,6 +180,23 @@ describe('the source of a tablet', () => {
     ]);
     const again = open(log, { correction, from: { ...START, corrected: 'c1' } });
     assert.deepEqual(seen(await readAll(again)), ['1 INSERT 1', '2 INSERT 2', '4 INSERT 4'], 'it is done once');
+  });
+
+  it('ships again, behind a copy, what is stamped behind its cut and what follows that (COMMIT_WAIT, trap 44)', async () => {
+    const log = [insert(1), insert(2), insert(3), marker(4), insert(5)];
+    // Operation 2 waited for its time: it is before the cut in the log, and the rows as they were then lack it.
+    const copier = new MemoryCopier([1, 3], 4, 1);
+    const reads = await readAll(open(log, { copier, from: { ...START, copy: 'wanted' } }));
+    const rows = ['4 schema', '4 ROW 1', '4 ROW 3', '2 INSERT 2', '3 INSERT 3', '5 INSERT 5'];
+    assert.deepEqual(seen(reads), rows);
+    const done = reads.findIndex(({ completes }) => completes !== undefined);
+    assert.deepEqual(seen([reads[done]!]), ['2 INSERT 2', '3 INSERT 3'], 'the copy is whole when they are in the sink');
+    assert.equal(reads[done]!.position.opId.index, 4n);
+
+    // A crash before that begins the replay again, whatever of the rows is in the sink.
+    const from = reads[done - 1]!.position;
+    const again = await readAll(open(log, { copier: new MemoryCopier([1, 3], 4, 1), from }));
+    assert.deepEqual(seen(again).slice(-3), ['2 INSERT 2', '3 INSERT 3', '5 INSERT 5']);
   });
 
   it('copies all rows when that was asked for, although the log cannot be read up to there', async () => {

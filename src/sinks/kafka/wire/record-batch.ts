@@ -4,7 +4,7 @@ import type { SinkRecord } from '../../../change/record.ts';
 /** The header in which every record carries its position. */
 export const POSITION_HEADER = Buffer.from('spoor.pos', 'latin1');
 /** The one in which a mark says what is resolved, in its place. */
-export const RESOLVED_HEADER = Buffer.from('spoor.resolved', 'latin1');
+const RESOLVED_HEADER = Buffer.from('spoor.resolved', 'latin1');
 /** Bytes of a batch before its first record. */
 export const BATCH_HEADER_BYTES = 61;
 /** A bit of a batch's attributes. */

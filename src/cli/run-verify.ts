@@ -1,0 +1,175 @@
+import type { ServersConfig } from '../config/client-config.ts';
+import { resyncedStream, streamView } from '../control/schemas.ts';
+import { KuduClient } from '../kudu/client.ts';
+import type { StreamView } from '../replication/views.ts';
+import { createKafkaReader } from '../sinks/kafka/kafka-reader.ts';
+import type { SinkReader } from '../sinks/reader.ts';
+import { repair, WrongRows, type Corrector } from '../verify/repair.ts';
+import {
+  differenceToJson,
+  differenceToText,
+  summaryToJson,
+  summaryToText,
+  unreadableToJson,
+  unreadableToText,
+} from '../verify/report.ts';
+import { KuduTableReader } from '../verify/table-rows.ts';
+import { isSound, verify, type VerifyResult } from '../verify/verify.ts';
+import { StreamUnavailableError, VerifyError } from '../verify/verify-error.ts';
+import { expectShape, type ApiClient } from './api-client.ts';
+import { streamPath } from './api-commands.ts';
+import type { CliContext } from './cli-context.ts';
+import { CliError, UnavailableError } from './cli-error.ts';
+import { createLogger } from './logger.ts';
+
+/** What is asked of {@link runVerify}, checked. */
+export interface VerifyRequest {
+  readonly name: string;
+  readonly tableNames: readonly string[] | null;
+  readonly at: bigint | null;
+  /** 0: all. */
+  readonly maxRows: number;
+  readonly timeoutMs: number;
+  readonly repairs: boolean;
+  readonly json: boolean;
+}
+
+export interface VerifySurroundings {
+  readonly client: ApiClient;
+  readonly servers: ServersConfig;
+  readonly context: CliContext;
+  readonly signal: AbortSignal;
+}
+
+const PROGRESS_EVERY_MS = 200;
+/** Of a call in which Kudu has to find a leader, or a time that all servers have reached. */
+const KUDU_TIMEOUT_MS = 60_000;
+
+/** @returns exit code: 0 where the records are the tables, 1 where not */
+export async function runVerify(request: VerifyRequest, around: VerifySurroundings): Promise<0 | 1> {
+  try {
+    return await run(request, around);
+  } catch (error) {
+    if (error instanceof VerifyError) throw new CliError(error.kind === 'usage' ? 2 : 1, error.message, error);
+    throw error;
+  }
+}
+
+async function run(request: VerifyRequest, { client, servers, context, signal }: VerifySurroundings): Promise<0 | 1> {
+  const stream = async (): Promise<StreamView> => viewOf(client, request.name);
+  const definition = await stream();
+  await using sink = openReader(definition, servers, context);
+  using kudu = await KuduClient.connect({ ...servers.kudu, timeoutMs: KUDU_TIMEOUT_MS, signal });
+  using progress = new Progress(context);
+  const pass = async (at: bigint | null): Promise<{ result: VerifyResult; wrong: WrongRows }> => {
+    const print = (line: string): void => {
+      progress.clear();
+      context.out(`${line}\n`);
+    };
+    const wrong = new WrongRows();
+    let rows = 0;
+    let unreadable = 0;
+    const isShown = (place: number): boolean => request.maxRows === 0 || place <= request.maxRows;
+    const options = {
+      stream,
+      reader: new KuduTableReader(kudu),
+      sink,
+      at,
+      tableNames: request.tableNames,
+      systemTablePrefix: servers.systemTablePrefix,
+      timeoutMs: request.timeoutMs,
+      progress: progress.show,
+    };
+    const result = await verify(
+      {
+        ...options,
+        report: (difference) => {
+          if (request.repairs) wrong.add(difference);
+          if (isShown(++rows)) print((request.json ? differenceToJson : differenceToText)(difference));
+        },
+        reportUnreadable: (record) => {
+          if (isShown(++unreadable)) print((request.json ? unreadableToJson : unreadableToText)(record));
+        },
+      },
+      signal,
+    );
+    const shown = { rows: request.maxRows === 0 ? rows : Math.min(rows, request.maxRows) };
+    print((request.json ? summaryToJson : summaryToText)(result, shown));
+    return { result, wrong };
+  };
+
+  const first = await pass(request.at);
+  if (isSound(first.result)) return 0;
+  if (!request.repairs || first.wrong.count === 0) return 1;
+  const { timeoutMs } = request;
+  await repair(first.wrong, correctorOf(client, request.name), { timeoutMs, progress: progress.show }, signal);
+  return isSound((await pass(null)).result) ? 0 : 1;
+}
+
+async function viewOf(client: ApiClient, name: string): Promise<StreamView> {
+  try {
+    return expectShape(streamView, await client.call('GET', streamPath(name)));
+  } catch (error) {
+    if (error instanceof UnavailableError) throw new StreamUnavailableError(error.message, { cause: error });
+    throw error;
+  }
+}
+
+function openReader(definition: StreamView, { kafka, secrets }: ServersConfig, context: CliContext): SinkReader {
+  const { sink, name } = definition;
+  if ((sink.type as string) !== 'kafka')
+    throw new CliError(1, `the sink of stream ${name} is ${sink.type}; only kafka can be verified`);
+  const { brokers, ssl, sasl } = kafka;
+  const logger = createLogger({ level: 'warn', secrets, destination: { write: context.err } });
+  return createKafkaReader({
+    streamName: name,
+    brokers,
+    ...(ssl && { ssl: ssl === true ? ssl : { ...ssl } }),
+    ...(sasl && { sasl }),
+    topic: sink.topic,
+    schemaTopic: sink.schemaTopic,
+    logger,
+  });
+}
+
+function correctorOf(client: ApiClient, name: string): Corrector {
+  return {
+    request: async (tabletId, keys) => {
+      const body = { tablets: [tabletId], keys: keys.map((key) => key.toString('base64')) };
+      const answer = expectShape(resyncedStream, await client.call('POST', `${streamPath(name)}/resync`, body));
+      if (answer.correction === undefined) throw new CliError(1, 'the sidecar is too old to put single rows right');
+      return answer.correction;
+    },
+    done: async () => {
+      const { tablets } = await viewOf(client, name);
+      return new Map(tablets.flatMap(({ tabletId, corrected }) => (corrected ? [[tabletId, corrected]] : [])));
+    },
+  };
+}
+
+/** One line on standard error that is written over, where that is a terminal. */
+class Progress implements Disposable {
+  readonly #err: ((text: string) => void) | null;
+  #shownAtMs = Number.NEGATIVE_INFINITY;
+  #isShown = false;
+
+  constructor({ err }: CliContext) {
+    this.#err = process.stderr.isTTY ? err : null;
+  }
+
+  readonly show = (text: string): void => {
+    const nowMs = performance.now();
+    if (this.#err === null || nowMs - this.#shownAtMs < PROGRESS_EVERY_MS) return;
+    this.#err(`\r\x1b[K${text.split('\n', 1)[0]!}`);
+    [this.#shownAtMs, this.#isShown] = [nowMs, true];
+  };
+
+  clear(): void {
+    if (this.#isShown) this.#err?.('\r\x1b[K');
+    this.#isShown = false;
+  }
+
+  [Symbol.dispose](): void {
+    this.clear();
+  }
+}

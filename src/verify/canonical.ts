@@ -1,0 +1,114 @@
+import { cellBytes } from '../kudu/cell-codec.ts';
+import { encodeKeyCells } from '../kudu/key-encoder.ts';
+import { DataType, type ColumnSchema } from '../kudu/schema.ts';
+import { decodeRawString } from '../util/raw-json.ts';
+
+/*
+ * A value as text that is the same for the same value, whoever printed it: the JSON of a record, but for numbers with a
+ * point, which have one form here, and strings, whose escapes have.
+ */
+
+/** Of the text that a value has in a record. @throws {SyntaxError} a string that is none */
+export function canonicalText(type: DataType, raw: string): string {
+  if (raw === 'null') return raw;
+  if (type === DataType.FLOAT || type === DataType.DOUBLE) {
+    const text = raw.startsWith('"') ? decodeRawString(raw) : raw;
+    const number = Number(text);
+    if (Number.isNaN(number) && text !== 'NaN') return raw; // a value of another type: different from any number
+    return Object.is(number, -0) ? '-0' : String(number);
+  }
+  return raw.includes('\\') ? JSON.stringify(decodeRawString(raw)) : raw;
+}
+
+/** The JSON of a canonical text. */
+export function canonicalToJson(text: string): string {
+  return text === 'NaN' || text === 'Infinity' || text === '-Infinity' ? `"${text}"` : text;
+}
+
+/**
+ * The encoded primary key, from the texts that its columns have in a record.
+ * @throws {SyntaxError} a text that is no value of its column
+ */
+export function encodedKeyOf(columns: readonly ColumnSchema[], raws: readonly string[]): Buffer {
+  return encodeKeyCells(
+    columns,
+    columns.map((column, place) => keyCell(column, raws[place]!)),
+  );
+}
+
+/**
+ * The bytes of a cell as a scan gives them. Not the client's `encodeCell`, which refuses what Kudu has stored all the same:
+ * strings that are no UTF-8 or too long, decimals of too many digits.
+ */
+function keyCell({ type }: ColumnSchema, raw: string): Buffer {
+  switch (type) {
+    case DataType.STRING:
+    case DataType.VARCHAR:
+      return bytesOfText(stringOf(raw));
+    case DataType.BINARY:
+      return Buffer.from(stringOf(raw), 'base64');
+    case DataType.BOOL:
+      if (raw !== 'true' && raw !== 'false') throw misfit(type);
+      return Buffer.from([raw === 'true' ? 1 : 0]);
+    case DataType.DECIMAL32:
+    case DataType.DECIMAL64:
+    case DataType.DECIMAL128:
+      return integer(type, stringOf(raw).replace('.', ''));
+    case DataType.INT8:
+    case DataType.INT16:
+    case DataType.INT32:
+    case DataType.INT64:
+    case DataType.INT128:
+    case DataType.UINT8:
+    case DataType.UINT16:
+    case DataType.UINT32:
+    case DataType.UINT64:
+    case DataType.UNIXTIME_MICROS:
+    case DataType.DATE:
+      return integer(type, raw);
+    case DataType.FLOAT:
+    case DataType.DOUBLE:
+    case DataType.IS_DELETED:
+      throw misfit(type);
+  }
+}
+
+function stringOf(raw: string): string {
+  if (!raw.startsWith('"')) throw new SyntaxError('a key has a value that is no string');
+  return decodeRawString(raw);
+}
+
+/** Undoes what json-bytes.ts does with bytes that are no UTF-8: each is a lone low surrogate. */
+function bytesOfText(text: string): Buffer {
+  if (!LONE.test(text)) return Buffer.from(text);
+  return Buffer.concat(
+    Array.from(text, (char) => {
+      const code = char.codePointAt(0)!;
+      return code >= 0xdc80 && code <= 0xdcff ? Buffer.from([code & 0xff]) : Buffer.from(char);
+    }),
+  );
+}
+
+const LONE = /\p{Surrogate}/u;
+
+function integer(type: DataType, digits: string): Buffer {
+  if (!/^-?\d{1,40}$/.test(digits)) throw misfit(type);
+  const size = cellBytes(type);
+  const bytes = Buffer.alloc(size);
+  if (size <= 4) {
+    const value = Number(digits);
+    if (value < -(2 ** (size * 8 - 1)) || value >= 2 ** (size * 8)) throw misfit(type);
+    bytes.writeUIntLE(value < 0 ? value + 2 ** (size * 8) : value, 0, size);
+    return bytes;
+  }
+  const value = BigInt(digits);
+  const bits = BigInt(size * 8);
+  if (value < -(1n << (bits - 1n)) || value >= 1n << bits) throw misfit(type);
+  bytes.writeBigUInt64LE(BigInt.asUintN(64, value), 0);
+  if (size === 16) bytes.writeBigUInt64LE(BigInt.asUintN(64, value >> 64n), 8);
+  return bytes;
+}
+
+function misfit(type: DataType): SyntaxError {
+  return new SyntaxError(`a key has a value that is none of Kudu's data type ${type}`);
+}

@@ -1,0 +1,242 @@
+import { canonicalText } from './canonical.ts';
+import { readCells, type ComparedColumn } from './cells.ts';
+import { OneOf, RecordFold, type FoldCut, type FoldState } from './record-fold.ts';
+import type { Entry, SortedRuns } from './sorted-runs.ts';
+import { readRowHead, ROW_CELLS_AT } from './table-rows.ts';
+import type { RecordPlace, TopicRecords } from './topic-records.ts';
+
+/** A value of a column, as canonical text. */
+export interface NamedValue {
+  readonly column: string;
+  readonly value: string;
+}
+
+/** A row that is not in the table what its records make of it. */
+export interface Difference {
+  /** `missing`: in the table, and not what the records make. `extra`: what they make, and not in the table. */
+  readonly kind: 'missing' | 'extra' | 'different';
+  readonly table: string;
+  readonly key: readonly NamedValue[];
+  /** Encoded primary key. */
+  readonly encodedKey: Buffer;
+  /** Where the row lies, or its last record says so; null where that does not say. */
+  readonly tabletId: string | null;
+  /** Of a row that is different: what the table has, and what the records make. */
+  readonly columns: readonly { readonly column: string; readonly want: string; readonly have: string }[];
+  /** The last records of its key, the newest last; none where there are none. */
+  readonly records: readonly RecordPlace[];
+}
+
+/** A table that was scanned. */
+export interface ComparedTable {
+  readonly name: string;
+  readonly columns: readonly ComparedColumn[];
+  /** The attempt at the scan that went through. */
+  readonly attempt: number;
+  /** Of a key that no record tells of: nothing, or (where the stream began at `now`) perhaps a row from before. */
+  readonly base: 'absent' | 'unknown';
+}
+
+export interface ComparisonOptions {
+  readonly tables: readonly ComparedTable[];
+  readonly tabletIds: readonly string[];
+  /** Tablets that are still there; rows and records of others are left out. */
+  readonly alive: ReadonlySet<string>;
+  readonly cuts: ReadonlyMap<string, readonly FoldCut[]>;
+  readonly rows: SortedRuns;
+  readonly records: SortedRuns;
+  readonly topicRecords: TopicRecords;
+  readonly report: (difference: Difference) => void;
+}
+
+export interface Counts {
+  /** Rows of the tables that were compared. */
+  rows: number;
+  missing: number;
+  extra: number;
+  different: number;
+  /** Records whose position had come before. */
+  repeats: number;
+  /** Rows that no record tells of, of a stream that began at `now`: whether they are older is not known. */
+  unseen: number;
+  /** Records of tablets that were dropped meanwhile. */
+  leftOut: number;
+}
+
+const LAST_RECORDS = 3;
+const NO_CUTS: readonly FoldCut[] = [];
+
+/** Folds the records of each key and holds what comes out against the row of the table: one pass over two sorted lists. */
+export async function compare(options: ComparisonOptions): Promise<Counts> {
+  const { rows, records } = options;
+  const pass = new Pass(options);
+  await using rowCursor = new Cursor(rows.entries());
+  await using recordCursor = new Cursor(records.entries());
+  for (;;) {
+    const row = rowCursor.head ?? (await rowCursor.fill());
+    const record = recordCursor.head ?? (await recordCursor.fill());
+    if (!row && !record) break;
+    const order = !row ? 1 : !record ? -1 : Buffer.compare(row.key, record.key);
+    pass.begin((order <= 0 ? row : record)!.key);
+    if (order >= 0)
+      for (let next: Entry | null = record; next?.key.equals(pass.key);) {
+        pass.addRecord(next);
+        recordCursor.move();
+        next = recordCursor.head ?? (await recordCursor.fill());
+      }
+    if (order <= 0)
+      for (let next: Entry | null = row; next?.key.equals(pass.key);) {
+        pass.addRow(next);
+        rowCursor.move();
+        next = rowCursor.head ?? (await rowCursor.fill());
+      }
+    pass.end();
+  }
+  return pass.counts;
+}
+
+class Cursor implements AsyncDisposable {
+  readonly #batches: AsyncGenerator<readonly Entry[], void, void>;
+  #batch: readonly Entry[] = [];
+  #at = 0;
+
+  constructor(batches: AsyncGenerator<readonly Entry[], void, void>) {
+    this.#batches = batches;
+  }
+
+  /** Null: ask for more. */
+  get head(): Entry | null {
+    return this.#batch[this.#at] ?? null;
+  }
+
+  move(): void {
+    this.#at++;
+  }
+
+  /** Null at the end. */
+  async fill(): Promise<Entry | null> {
+    const { value, done } = await this.#batches.next();
+    [this.#batch, this.#at] = [done ? [] : value, 0];
+    return this.head;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#batches.return();
+  }
+}
+
+class Pass {
+  readonly counts: Counts = { rows: 0, missing: 0, extra: 0, different: 0, repeats: 0, unseen: 0, leftOut: 0 };
+  key: Buffer = Buffer.alloc(0);
+  readonly #options: ComparisonOptions;
+  #table: ComparedTable;
+  #fold: RecordFold | null = null;
+  #last: Entry[] = [];
+  #row: { readonly tabletId: string; readonly cells: ReadonlyMap<number, Buffer> } | null = null;
+
+  constructor(options: ComparisonOptions) {
+    this.#options = options;
+    this.#table = options.tables[0]!;
+  }
+
+  begin(key: Buffer): void {
+    this.key = key;
+    this.#table = this.#options.tables[key.readUInt16BE(0)]!;
+    this.#fold = null;
+    this.#last = [];
+    this.#row = null;
+  }
+
+  addRecord(entry: Entry): void {
+    const { topicRecords, alive, cuts } = this.#options;
+    const tabletId = topicRecords.tabletOf(entry.payload);
+    if (tabletId !== null && !alive.has(tabletId)) {
+      this.counts.leftOut++;
+      return;
+    }
+    const record = topicRecords.foldRecord(entry.payload);
+    if (!record) return;
+    this.#fold ??= new RecordFold(this.#table.base, (tabletId === null ? undefined : cuts.get(tabletId)) ?? NO_CUTS);
+    this.#fold.push(record);
+    this.#last.push(entry);
+    if (this.#last.length > LAST_RECORDS) this.#last.shift();
+  }
+
+  addRow({ payload }: Entry): void {
+    const { tablet, attempt } = readRowHead(payload);
+    const tabletId = this.#options.tabletIds[tablet]!;
+    if (attempt === this.#table.attempt && this.#options.alive.has(tabletId))
+      this.#row = { tabletId, cells: readCells(payload, ROW_CELLS_AT) };
+  }
+
+  end(): void {
+    const row = this.#row;
+    if (row) this.counts.rows++;
+    if (!this.#fold) {
+      if (row) this.#endUnseen(row.tabletId);
+      return;
+    }
+    this.counts.repeats += this.#fold.repeats;
+    const { state, mayBeGone } = this.#fold.end();
+    if (row) {
+      if (state.kind !== 'row') {
+        this.#report('missing', state, []);
+        return;
+      }
+      const columns = this.#differentColumns(state, row.cells);
+      if (columns.length > 0) this.#report('different', state, columns);
+    } else if (state.kind === 'row' && !mayBeGone) this.#report('extra', state, []);
+  }
+
+  #endUnseen(tabletId: string): void {
+    const isCopied = this.#options.cuts.get(tabletId)?.some(({ isCertain }) => isCertain) ?? false;
+    if (this.#table.base === 'absent' || isCopied) this.#report('missing', { kind: 'absent' }, []);
+    else this.counts.unseen++;
+  }
+
+  #differentColumns(
+    state: FoldState & { readonly kind: 'row' },
+    cells: ReadonlyMap<number, Buffer>,
+  ): Difference['columns'] {
+    const columns: Difference['columns'][number][] = [];
+    for (const { id, name, isKey, readDefault } of this.#table.columns) {
+      if (isKey) continue;
+      const cell = state.cells.get(id) ?? (state.isComplete ? readDefault : undefined);
+      if (cell === undefined) continue; // set before the stream began
+      const want = cells.get(id)!;
+      const values = cell instanceof OneOf ? cell.values.map((value) => value ?? readDefault) : [cell];
+      if (values.some((value) => value.equals(want))) continue;
+      columns.push({ column: name, want: want.toString(), have: values[0]!.toString() });
+    }
+    return columns;
+  }
+
+  #report(kind: Difference['kind'], state: FoldState, columns: Difference['columns']): void {
+    const { topicRecords, report } = this.#options;
+    this.counts[kind]++;
+    const records = this.#last.map((entry) => topicRecords.placeOf(entry));
+    const tabletId = this.#row?.tabletId ?? this.#lastTablet();
+    const { name: table } = this.#table;
+    const encodedKey = Buffer.from(this.key.subarray(2));
+    report({ kind, table, key: this.#keyValues(state), encodedKey, tabletId, columns, records });
+  }
+
+  #lastTablet(): string | null {
+    for (const { payload } of this.#last.toReversed()) {
+      const tabletId = this.#options.topicRecords.tabletOf(payload);
+      if (tabletId !== null) return tabletId;
+    }
+    return null;
+  }
+
+  /** By the names of now. The row has it, or what the records make. */
+  #keyValues(state: FoldState): readonly NamedValue[] {
+    const cells = this.#row?.cells ?? (state.kind === 'row' ? state.cells : new Map<number, Buffer>());
+    return this.#table.columns
+      .filter(({ isKey }) => isKey)
+      .map(({ id, name, type }) => {
+        const cell = cells.get(id);
+        return { column: name, value: cell instanceof Buffer ? canonicalText(type, cell.toString()) : 'null' };
+      });
+  }
+}

@@ -1,0 +1,182 @@
+import { DataType } from '../kudu/schema.ts';
+import type { HybridTime } from '../kudu/hybrid-time.ts';
+import { canonicalText } from './canonical.ts';
+import type { Version, VersionColumn } from './schema-versions.ts';
+
+/** What a record does to the row of its key. */
+export const FoldOp = {
+  /** INSERT: the whole row. */
+  INSERT: 0,
+  UPDATE: 1,
+  UPSERT: 2,
+  UPSERT_IGNORE: 3,
+  DELETE: 4,
+  /** A row of a copy: the whole row. */
+  COPY: 5,
+  COPY_DELETE: 6,
+  /** No value: what forgets a key in a compacted topic. It follows a delete, or else somebody else's hand put it there. */
+  TOMBSTONE: 7,
+} as const;
+export type FoldOp = (typeof FoldOp)[keyof typeof FoldOp];
+
+export interface FoldRecord {
+  readonly op: FoldOp;
+  /** Index in the tablet's log, or of the cut of a copy. */
+  readonly index: number;
+  readonly row: number;
+  readonly time: HybridTime;
+  /** Which it may have been written under; none for a tombstone. */
+  readonly versions: readonly Version[];
+  /** What it names, and the JSON text of it. */
+  readonly cells: ReadonlyMap<string, Buffer>;
+}
+
+/** One of several values, where the records do not say which; null is the column's read default. */
+export class OneOf {
+  readonly values: readonly (Buffer | null)[];
+
+  constructor(values: readonly (Buffer | null)[]) {
+    this.values = values;
+  }
+}
+export type FoldCell = Buffer | OneOf;
+
+/**
+ * `unknown`: no record tells of the key, and there may have been a row before the first. A row that is not `complete` was
+ * there before the first record, so columns that none set are not known; in one that is they show their read default.
+ */
+export type FoldState =
+  | { readonly kind: 'unknown' }
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'row'; readonly isComplete: boolean; readonly cells: ReadonlyMap<number, FoldCell> };
+
+/** A copy of all rows of the tablet: of what no record tells since its cut, nothing is left. */
+export interface FoldCut {
+  readonly index: number;
+  readonly time: HybridTime;
+  /** False: it may be another stream's, which says nothing of ours. */
+  readonly isCertain: boolean;
+}
+
+const ABSENT: FoldState = { kind: 'absent' };
+
+/**
+ * The row of one key, made from its records in their order by the documented rules (docs/records.md); the last word
+ * counts, also where it is an old one that comes again. Values are canonical, by column id.
+ */
+export class RecordFold {
+  #state: FoldState;
+  readonly #cuts: readonly FoldCut[];
+  #maxIndex = -1;
+  #maxRow = -1;
+  #maxTime: HybridTime = -1n;
+  #lastCopy: HybridTime = -1n;
+  #repeats = 0;
+
+  /**
+   * @param base what is there before the first record
+   * @param cuts of the key's tablet
+   */
+  constructor(base: 'absent' | 'unknown', cuts: readonly FoldCut[]) {
+    this.#state = { kind: base };
+    this.#cuts = cuts;
+  }
+
+  /** Records whose position does not rise. */
+  get repeats(): number {
+    return this.#repeats;
+  }
+
+  push(record: FoldRecord): void {
+    for (const cut of this.#cuts)
+      if (cut.isCertain && this.#isBefore(cut) && !(record.index < cut.index && record.time < cut.time))
+        this.#state = ABSENT;
+    this.#state = step(this.#state, record);
+    if (record.op !== FoldOp.TOMBSTONE) this.#note(record);
+  }
+
+  /** What is left after the last record, and whether even that may be gone. */
+  end(): { readonly state: FoldState; readonly mayBeGone: boolean } {
+    const after = this.#cuts.filter((cut) => this.#isBefore(cut));
+    if (after.some(({ isCertain }) => isCertain)) return { state: ABSENT, mayBeGone: false };
+    return { state: this.#state, mayBeGone: after.length > 0 };
+  }
+
+  #isBefore({ index, time }: FoldCut): boolean {
+    return this.#maxIndex < index && this.#maxTime < time;
+  }
+
+  #note({ op, index, row, time }: FoldRecord): void {
+    if (op === FoldOp.COPY || op === FoldOp.COPY_DELETE) {
+      if (time === this.#lastCopy) this.#repeats++;
+      this.#lastCopy = time;
+    } else if (index < this.#maxIndex || (index === this.#maxIndex && row <= this.#maxRow)) this.#repeats++;
+    if (index > this.#maxIndex) [this.#maxIndex, this.#maxRow] = [index, row];
+    else if (index === this.#maxIndex && row > this.#maxRow) this.#maxRow = row;
+    if (time > this.#maxTime) this.#maxTime = time;
+  }
+}
+
+function step(state: FoldState, record: FoldRecord): FoldState {
+  const { op, versions } = record;
+  if (op === FoldOp.DELETE || op === FoldOp.COPY_DELETE || op === FoldOp.TOMBSTONE) return ABSENT;
+  if (op === FoldOp.UPDATE && state.kind === 'absent') return state; // comes again, and its row was deleted since
+  const results = versions.map((version) => stepUnder(state, record, version));
+  return results.length === 1 ? results[0]! : merge(results);
+}
+
+interface Row {
+  readonly kind: 'row';
+  readonly isComplete: boolean;
+  readonly cells: Map<number, FoldCell>;
+}
+
+function stepUnder(state: FoldState, { op, cells }: FoldRecord, version: Version): Row {
+  const isWhole = op === FoldOp.INSERT || op === FoldOp.COPY;
+  const row: Row =
+    state.kind === 'row' && !isWhole
+      ? { kind: 'row', isComplete: state.isComplete, cells: new Map(state.cells) }
+      : { kind: 'row', isComplete: isWhole || state.kind === 'absent', cells: new Map() };
+  if (!isWhole && state.kind === 'absent')
+    for (const { id, writeDefault } of version.columns) row.cells.set(id, writeDefault);
+  const keepsImmutable = op === FoldOp.UPSERT_IGNORE && state.kind !== 'absent';
+  for (const [name, raw] of cells) {
+    const column = version.byName.get(name)!;
+    if (keepsImmutable && column.immutable) continue;
+    row.cells.set(column.id, canonicalCell(column, raw));
+  }
+  return row;
+}
+
+const BACKSLASH = 0x5c;
+
+function canonicalCell({ type }: VersionColumn, raw: Buffer): Buffer {
+  const isText = type !== DataType.FLOAT && type !== DataType.DOUBLE;
+  if (isText && !raw.includes(BACKSLASH)) return raw;
+  return Buffer.from(canonicalText(type, raw.toString()));
+}
+
+/** The row that is one of several, column by column. */
+function merge(rows: readonly Row[]): FoldState {
+  const isComplete = rows.every((row) => row.isComplete);
+  const cells = new Map<number, FoldCell>();
+  for (const id of new Set(rows.flatMap((row) => [...row.cells.keys()]))) {
+    const values: (Buffer | null)[] = [];
+    let isKnown = true;
+    for (const row of rows) {
+      const cell = row.cells.get(id);
+      if (cell === undefined && !row.isComplete) isKnown = false;
+      for (const value of cell instanceof OneOf ? cell.values : [cell ?? null])
+        if (!values.some((known) => isSame(known, value))) values.push(value);
+    }
+    if (!isKnown) continue;
+    const [only] = values;
+    if (values.length === 1 && only) cells.set(id, only);
+    else cells.set(id, new OneOf(values));
+  }
+  return { kind: 'row', isComplete, cells };
+}
+
+function isSame(a: Buffer | null, b: Buffer | null): boolean {
+  return a === null || b === null ? a === b : a.equals(b);
+}

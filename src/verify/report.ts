@@ -1,0 +1,86 @@
+import { hybridTimeToMicros } from '../kudu/hybrid-time.ts';
+import { canonicalToJson } from './canonical.ts';
+import type { Difference, NamedValue } from './comparison.ts';
+import type { RecordPlace, UnreadableRecord } from './topic-records.ts';
+import type { VerifyResult } from './verify.ts';
+
+/** What is printed, a line each. Values are spliced in as they are: an INT64 beyond 2^53 stays exact. */
+
+export function differenceToText({ kind, table, key, columns, records }: Difference): string {
+  const changes = columns.map(
+    ({ column, want, have }) => `${column}: want ${canonicalToJson(want)}, have ${canonicalToJson(have)}`,
+  );
+  const parts = [kind.padEnd(9), table, objectOf(key), ...(changes.length > 0 ? [changes.join('; ')] : [])];
+  const places = records.map(placeToText).join(', ');
+  return [...parts, records.length > 0 ? `records: ${places}` : 'no record'].join('  ');
+}
+
+export function unreadableToText(record: UnreadableRecord): string {
+  return ['unreadable', placeToText(record), record.reason].join('  ');
+}
+
+export function summaryToText(result: VerifyResult, shown: { readonly rows: number }): string {
+  const { at, tables, rows, records, repeats, missing, extra, different, unreadable, later, leftOut, unseen } = result;
+  const wrong = missing + extra + different;
+  const notes = [
+    ...(later > 0 ? [`${later} later ones not counted`] : []),
+    ...(leftOut > 0 ? [`${leftOut} of dropped tablets or tables left out`] : []),
+  ];
+  const lines = [
+    `time        ${at} (${timeToIso(at)})`,
+    `tables      ${tables.join(', ')}`,
+    `rows        ${rows} compared${unseen > 0 ? `, of which ${unseen} have no record: the stream began at now` : ''}`,
+    `records     ${records} folded, ${repeats} of them repeats${notes.map((note) => `; ${note}`).join('')}`,
+    `missing     ${missing}`,
+    `extra       ${extra}`,
+    `different   ${different}`,
+    ...(unreadable > 0 ? [`unreadable  ${unreadable}`] : []),
+    ...(shown.rows < wrong ? [`shown       the first ${shown.rows} of ${wrong} rows (--max-rows)`] : []),
+  ];
+  return lines.join('\n');
+}
+
+export function differenceToJson({ kind, table, key, tabletId, columns, records }: Difference): string {
+  const changes = columns.map(
+    ({ column, want, have }) =>
+      `{"column":${JSON.stringify(column)},"want":${canonicalToJson(want)},"have":${canonicalToJson(have)}}`,
+  );
+  const places = records.map((record) => JSON.stringify(placeToJson(record)));
+  const head = `"kind":"${kind}","table":${JSON.stringify(table)},"tablet_id":${JSON.stringify(tabletId)}`;
+  return `{${head},"key":${objectOf(key)},"columns":[${changes.join()}],"records":[${places.join()}]}`;
+}
+
+export function unreadableToJson(record: UnreadableRecord): string {
+  return JSON.stringify({ kind: 'unreadable', record: placeToJson(record), reason: record.reason });
+}
+
+export function summaryToJson(result: VerifyResult, shown: { readonly rows: number }): string {
+  const { at, tables, later, leftOut, ...counts } = result;
+  return JSON.stringify({
+    kind: 'summary',
+    hybrid_time: at.toString(),
+    time: timeToIso(at),
+    tables,
+    ...counts,
+    later,
+    left_out: leftOut,
+    shown: shown.rows,
+  });
+}
+
+function placeToText({ position, topic, partition, offset }: RecordPlace): string {
+  return `${position ?? 'no spoor.pos'} (${topic}/${partition}/${offset})`;
+}
+
+function placeToJson({ position, topic, partition, offset }: RecordPlace): object {
+  return { position, topic, partition, offset: Number(offset) };
+}
+
+function objectOf(values: readonly NamedValue[]): string {
+  return `{${values.map(({ column, value }) => `${JSON.stringify(column)}:${canonicalToJson(value)}`).join()}}`;
+}
+
+function timeToIso(at: bigint): string {
+  const date = new Date(Number(hybridTimeToMicros(at) / 1000n));
+  return Number.isNaN(date.getTime()) ? 'no time of day' : date.toISOString();
+}

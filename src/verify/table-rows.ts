@@ -1,0 +1,254 @@
+import type { KuduClient } from '../kudu/client.ts';
+import { encodeKeyCells } from '../kudu/key-encoder.ts';
+import { KuduError } from '../kudu/errors.ts';
+import type { HybridTime } from '../kudu/hybrid-time.ts';
+import type { OpId } from '../kudu/opid.ts';
+import type { RowBlock } from '../kudu/row-block.ts';
+import { DataType, type TableSchema } from '../kudu/schema.ts';
+import { TserverErrorCode } from '../kudu/status.ts';
+import { OpIdType, type LocalTablet } from '../kudu/tserver-proxy.ts';
+import { cellCodec, defaultToJson } from '../formats/json-cells.ts';
+import { canonicalText } from './canonical.ts';
+import { CellsWriter, type ComparedColumn } from './cells.ts';
+import { ORDER_BYTES, type SortedRuns } from './sorted-runs.ts';
+import { sortKey } from './topic-records.ts';
+
+/** A table with the tablets that the master lists. */
+export interface ListedTable {
+  readonly tableId: string;
+  readonly name: string;
+  readonly tabletIds: readonly string[];
+}
+
+export interface ScannedTable {
+  readonly schema: TableSchema;
+  /** Of each tablet that was scanned: no operation that the scan has seen, or must have seen, is behind it. */
+  readonly ends: ReadonlyMap<string, OpId>;
+}
+
+/** The tables as they are in Kudu. */
+export interface TableReader {
+  /** All that are there; those that were dropped and are kept for a while are not. */
+  tables(signal: AbortSignal): Promise<readonly ListedTable[]>;
+  /** A time that no operation of now has reached, and that the servers have in a moment. */
+  now(signal: AbortSignal): Promise<HybridTime>;
+  /**
+   * All rows of a table from operations before `at`, block by block, in any order.
+   * @throws {ScanDisturbedError} it has to be begun anew: what was taken does not count
+   */
+  scan(table: ListedTable, at: HybridTime, take: TakeBlock, signal: AbortSignal): Promise<ScannedTable>;
+}
+/** Awaited before the next block. The schema has the columns of the block, in their order. */
+export type TakeBlock = (tabletId: string, schema: TableSchema, block: RowBlock) => Promise<void>;
+
+/** An ALTER, an election or a lost server came in between; the next try may go through. */
+export class ScanDisturbedError extends Error {
+  override readonly name = 'ScanDisturbedError';
+}
+
+/** A batch that does not come for so long is given up. */
+const BATCH_TIMEOUT_MS = 30_000;
+
+/** Reads through Kudu's own API. */
+export class KuduTableReader implements TableReader {
+  readonly #client: KuduClient;
+
+  constructor(client: KuduClient) {
+    this.#client = client;
+  }
+
+  async tables(signal: AbortSignal): Promise<readonly ListedTable[]> {
+    const listed = await this.#client.listTables({ withTablets: true, signal });
+    return listed.map(({ tableId, name, tablets }) => ({
+      tableId,
+      name,
+      tabletIds: (tablets ?? []).map(({ tabletId }) => tabletId),
+    }));
+  }
+
+  async now(signal: AbortSignal): Promise<HybridTime> {
+    const servers = await this.#client.listTabletServers({ signal });
+    const clocks = await Promise.allSettled(
+      servers.flatMap(({ rpcAddresses: [address] }) =>
+        address === undefined ? [] : [this.#client.tabletServer(address).serverClock({ signal })],
+      ),
+    );
+    signal.throwIfAborted();
+    // A dead server is still listed for a while, and its tablets have leaders elsewhere.
+    const times = clocks.flatMap((clock) => (clock.status === 'fulfilled' ? [clock.value] : []));
+    if (times.length === 0) throw new Error('no tablet server answers');
+    return times.reduce((a, b) => (a > b ? a : b));
+  }
+
+  /**
+   * The server looks columns up by the names that they have when it is asked (kudu-facts trap 47), so all replicas that
+   * are read must have the same version of the schema before and after.
+   */
+  async scan(table: ListedTable, at: HybridTime, take: TakeBlock, signal: AbortSignal): Promise<ScannedTable> {
+    try {
+      return await this.#scan(table, at, take, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (isTransient(error)) throw new ScanDisturbedError(`scan of ${table.name}: ${error.message}`, { cause: error });
+      throw error;
+    }
+  }
+
+  async #scan(table: ListedTable, at: HybridTime, take: TakeBlock, signal: AbortSignal): Promise<ScannedTable> {
+    const client = this.#client;
+    const locations = await client.getTableLocations({ tableId: table.tableId }, { signal });
+    const replicas = locations.map(({ tabletId, replicas }) => {
+      const chosen = replicas.find(({ role }) => role === 'leader');
+      if (!chosen) throw new ScanDisturbedError(`tablet ${tabletId} has no leader at present`);
+      return { tabletId, ...chosen };
+    });
+    const [first, ...others] = await this.#schemas(replicas, signal);
+    if (!first) throw new ScanDisturbedError(`table ${table.name} has no tablets at present`);
+    const { schema, schemaVersion } = first;
+    if (others.some((other) => other.schemaVersion !== schemaVersion))
+      throw new ScanDisturbedError(`table ${table.name} is being altered`);
+    const opened = await client.openTable({ tableId: table.tableId }, { signal });
+    for (const { tabletId, uuid } of replicas) {
+      const scan = opened.scanTablet(tabletId, schema, {
+        read: { mode: 'snapshot', at },
+        ordered: true,
+        replica: { uuid },
+        cacheBlocks: false,
+        timeoutMs: BATCH_TIMEOUT_MS,
+        signal,
+      });
+      for await (const block of scan) await take(tabletId, schema, block);
+    }
+    if ((await this.#schemas(replicas, signal)).some((later) => later.schemaVersion !== schemaVersion))
+      throw new ScanDisturbedError(`table ${table.name} was altered while it was scanned`);
+    // Of the server that was scanned: it has applied, and so knows as committed, all that the scan had to see.
+    const ends = new Map<string, OpId>();
+    for (const { tabletId, uuid, address } of replicas) {
+      const request = { serverUuid: uuid, tabletId, type: OpIdType.COMMITTED };
+      ends.set(tabletId, await client.tabletServer(address).getLastOpId(request, { signal }));
+    }
+    return { schema, ends };
+  }
+
+  /** Of each replica, as its server has it now. */
+  async #schemas(
+    replicas: readonly { readonly tabletId: string; readonly address: string }[],
+    signal: AbortSignal,
+  ): Promise<{ readonly schema: TableSchema; readonly schemaVersion: number }[]> {
+    const byServer = new Map<string, ReadonlyMap<string, LocalTablet>>();
+    for (const address of new Set(replicas.map((replica) => replica.address))) {
+      const tablets = await this.#client.tabletServer(address).listTablets({ withSchema: true, signal });
+      byServer.set(address, new Map(tablets.map((tablet) => [tablet.tabletId, tablet])));
+    }
+    return replicas.map(({ tabletId, address }) => {
+      const tablet = byServer.get(address)?.get(tabletId);
+      if (!tablet?.schema || tablet.schemaVersion === null)
+        throw new ScanDisturbedError(`${address} has no running replica of tablet ${tabletId}`);
+      return { schema: tablet.schema, schemaVersion: tablet.schemaVersion };
+    });
+  }
+}
+
+const PASSING_CODES: readonly number[] = [
+  TserverErrorCode.SCANNER_EXPIRED,
+  TserverErrorCode.INVALID_SCHEMA,
+  TserverErrorCode.MISMATCHED_SCHEMA,
+  TserverErrorCode.INVALID_SCAN_SPEC,
+  TserverErrorCode.TABLET_NOT_FOUND,
+  TserverErrorCode.TABLET_NOT_RUNNING,
+];
+
+function isTransient(error: unknown): error is KuduError {
+  if (!(error instanceof KuduError)) return false;
+  if (error.retriable || (error.kind === 'tserver' && PASSING_CODES.includes(error.code ?? -1))) return true;
+  return error.notFound; // dropped: the next look tells
+}
+
+/** What compares with records: the columns of a table, by their ids. */
+export function comparedColumns({ columns }: TableSchema): readonly ComparedColumn[] {
+  return columns.map((column) => {
+    const { id = -1, name, type, isKey, readDefault } = column;
+    const raw = readDefault === null ? 'null' : defaultToJson(column, readDefault).toString();
+    return { id, name, type, isKey, readDefault: Buffer.from(canonicalText(type, raw)) };
+  });
+}
+
+/** Before the cells of a payload: u32 tablet, u16 which attempt at the scan. */
+const HEAD_BYTES = 6;
+const NO_ORDER = Buffer.alloc(ORDER_BYTES);
+
+export interface RowHead {
+  /** Place of the tablet in the caller's list. */
+  readonly tablet: number;
+  readonly attempt: number;
+}
+
+export function readRowHead(payload: Buffer): RowHead {
+  return { tablet: payload.readUInt32LE(0), attempt: payload.readUInt16LE(4) };
+}
+
+/** Where the cells of a row's payload begin. */
+export const ROW_CELLS_AT = HEAD_BYTES;
+
+/** Turns the rows of a table into entries of a sort by table and primary key. */
+export class RowEntries {
+  readonly #writer = new CellsWriter();
+  readonly #codecs = new WeakMap<TableSchema, readonly RowColumn[]>();
+
+  /** Adds the rows of a block. @param table place of the table in the caller's list */
+  async add(
+    sorted: SortedRuns,
+    row: RowHead & { readonly table: number },
+    schema: TableSchema,
+    block: RowBlock,
+  ): Promise<void> {
+    const columns = this.#columnsOf(schema);
+    const keys = schema.columns.filter(({ isKey }) => isKey);
+    for (let at = 0; at < block.rowCount; at++) {
+      const head = this.#writer.begin(HEAD_BYTES);
+      head.writeUInt32LE(row.tablet, 0);
+      head.writeUInt16LE(row.attempt, 4);
+      for (const [place, column] of columns.entries()) column.write(this.#writer, block, at, place);
+      const key = encodeKeyCells(
+        keys,
+        keys.map((_, place) => block.bytes(at, place)!),
+      );
+      const full = sorted.add(sortKey(row.table, key), NO_ORDER, this.#writer.bytes);
+      if (full) await full;
+    }
+  }
+
+  #columnsOf(schema: TableSchema): readonly RowColumn[] {
+    let columns = this.#codecs.get(schema);
+    if (!columns) {
+      columns = schema.columns.map(rowColumn);
+      this.#codecs.set(schema, columns);
+    }
+    return columns;
+  }
+}
+
+interface RowColumn {
+  readonly write: (out: CellsWriter, block: RowBlock, row: number, place: number) => void;
+}
+
+function rowColumn(column: TableSchema['columns'][number]): RowColumn {
+  const { id = -1, type } = column;
+  const codec = cellCodec(column);
+  const isFloat = type === DataType.FLOAT || type === DataType.DOUBLE;
+  return {
+    write: (out, block, row, place) => {
+      if (block.isNull(row, place)) {
+        out.add(id, 'null');
+        return;
+      }
+      const cell = row * block.rowBytes + block.offsets[place]!;
+      const most = codec.maxBytes ?? codec.maxBytesOf(block.bytes(row, place)!.length);
+      if (isFloat) {
+        const text = Buffer.alloc(most);
+        const end = codec.write(text, 0, block.rows, cell, block.indirect);
+        out.add(id, canonicalText(type, text.toString('latin1', 0, end)));
+      } else out.addWritten(id, most, (bytes, at) => codec.write(bytes, at, block.rows, cell, block.indirect));
+    },
+  };
+}

@@ -1,0 +1,381 @@
+import type { HybridTime } from '../kudu/hybrid-time.ts';
+import type { StoredRecord } from '../sinks/reader.ts';
+import { parseRawJson, type RawJson, type RawObject } from '../util/raw-json.ts';
+import { encodedKeyOf } from './canonical.ts';
+import { CellsWriter, readCells } from './cells.ts';
+import { FoldOp, type FoldRecord } from './record-fold.ts';
+import {
+  numberOf,
+  objectOf,
+  scalarOf,
+  textOf,
+  type SchemaVersions,
+  type TableVersions,
+  type Version,
+} from './schema-versions.ts';
+import { ORDER_BYTES, type Entry, type SortedRuns } from './sorted-runs.ts';
+
+/** A table whose records are wanted; its place in the list of them is what the sort goes by first. */
+export interface WantedTable {
+  readonly tableId: string;
+  readonly name: string;
+}
+
+/** Where a record lies, and what its header says. */
+export interface RecordPlace {
+  /** `spoor.pos`; null where the record has none. */
+  readonly position: string | null;
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: bigint;
+}
+
+/** A record that nobody can fold. */
+export interface UnreadableRecord extends RecordPlace {
+  /** Without any value of a row. */
+  readonly reason: string;
+}
+
+export interface TopicRecordsOptions {
+  readonly streamName: string;
+  /** Records of operations before this time count, and of copies that are not of later. */
+  readonly at: HybridTime;
+  readonly tables: readonly WantedTable[];
+  /** Tablets that were scanned, with the place of their table. */
+  readonly tablets: ReadonlyMap<string, number>;
+  /** Ids of tables and tablets whose records are not wanted, and are not counted. */
+  readonly ignored: ReadonlySet<string>;
+  readonly schemas: SchemaVersions;
+  /** Topics of each table, by its place: for records that do not say whose they are. */
+  readonly topicsOf: readonly ReadonlySet<string>[];
+  readonly sorted: SortedRuns;
+}
+
+/** What `op` says. Of updates `kudu_op` says more. */
+const OPS: ReadonlyMap<string, FoldOp> = new Map([
+  ['"c"', FoldOp.INSERT],
+  ['"u"', FoldOp.UPDATE],
+  ['"d"', FoldOp.DELETE],
+  ['"r"', FoldOp.COPY],
+]);
+const UPDATES: ReadonlyMap<string, FoldOp> = new Map([
+  ['"UPSERT"', FoldOp.UPSERT],
+  ['"UPSERT_IGNORE"', FoldOp.UPSERT_IGNORE],
+]);
+
+/**
+ * Before the cells of a payload: u8 op, u8 flags, u32 tablet, u32 candidates, f64 term, f64 index, i32 row, u64 time.
+ * Numbers of tablets, candidates and names are places in lists that are kept here.
+ */
+const HEAD_BYTES = 38;
+const HAS_POSITION = 1;
+const NO_TABLET = 0xffffffff;
+const NO_TIME: HybridTime = -1n;
+
+/** Turns the records of a stream's topics into entries of a sort by table, primary key, and their order in the topics. */
+export class TopicRecords {
+  /** Records that count. */
+  folded = 0;
+  /** Of operations at the time or after it. */
+  later = 0;
+  /** Of tablets that are no more, or of tables that the stream has not now. */
+  leftOut = 0;
+  unreadable = 0;
+  /** The first of them. */
+  readonly unreadableRecords: UnreadableRecord[] = [];
+  /** Time of the newest copy that any record is of. */
+  newestCopy: HybridTime | null = null;
+  readonly #options: TopicRecordsOptions;
+  readonly #tableOf: ReadonlyMap<string, number>;
+  readonly #tabletNumbers = new Map<string, number>();
+  readonly #tabletIds: string[] = [];
+  readonly #candidates: (readonly Version[])[] = [];
+  readonly #candidateNumbers = new Map<readonly Version[], number>();
+  readonly #names: string[] = [];
+  readonly #nameNumbers = new Map<string, number>();
+  readonly #topics: string[] = [];
+  /** The highest index so far, by topic, partition and tablet. */
+  readonly #highest = new Map<string, number>();
+  /** Position of the last record, by topic, partition and tablet, where that is another stream's: a tombstone may follow. */
+  readonly #ofOthers = new Map<string, string | null>();
+  /** By tablet, the lowest index that does not count. */
+  readonly #lowestLater = new Map<string, number>();
+  /** Tablet and time of copies that some record is of. */
+  readonly #copies = new Set<string>();
+  readonly #writer = new CellsWriter();
+  readonly #order = Buffer.alloc(ORDER_BYTES);
+
+  constructor(options: TopicRecordsOptions) {
+    this.#options = options;
+    this.#tableOf = new Map(options.tables.map(({ tableId }, place) => [tableId, place]));
+  }
+
+  /** Whether some record is of the copy of a tablet at that time. */
+  hasCopy(tabletId: string, time: HybridTime): boolean {
+    return this.#copies.has(`${tabletId} ${time}`);
+  }
+
+  /** Takes the next record of a partition, in its order. Await what comes back before the next. */
+  add(record: StoredRecord): Promise<void> | undefined {
+    try {
+      return record.value === null ? this.#addTombstone(record) : this.#addRow(record, record.value);
+    } catch (error) {
+      if (!(error instanceof SyntaxError)) throw error;
+      this.#refuse(record, error.message);
+      return undefined;
+    }
+  }
+
+  /** The record of an entry; null where it does not count, which of a tombstone is known only at the end. */
+  foldRecord(payload: Buffer): FoldRecord | null {
+    const op = payload[0] as FoldOp;
+    const index = payload.readDoubleLE(18);
+    const row = payload.readInt32LE(26);
+    const time = payload.readBigInt64LE(30);
+    if (op === FoldOp.TOMBSTONE) {
+      const tabletId = this.#tabletIds[payload.readUInt32LE(2)];
+      const lowest = tabletId === undefined ? undefined : this.#lowestLater.get(tabletId);
+      if (lowest !== undefined && time === NO_TIME && index >= lowest) return null;
+      return { op, index, row, time, versions: [], cells: NO_CELLS };
+    }
+    const cells = new Map<string, Buffer>();
+    for (const [number, raw] of readCells(payload, HEAD_BYTES)) cells.set(this.#names[number]!, raw);
+    return { op, index, row, time, versions: this.#candidates[payload.readUInt32LE(6)]!, cells };
+  }
+
+  /** Whose record an entry is; null where it does not say. */
+  tabletOf(payload: Buffer): string | null {
+    return this.#tabletIds[payload.readUInt32LE(2)] ?? null;
+  }
+
+  placeOf({ order, payload }: Entry): RecordPlace {
+    return {
+      position: this.#positionOf(payload),
+      topic: this.#topics[order.readUInt16BE(8)]!,
+      partition: order.readUInt32BE(10),
+      offset: order.readBigUInt64BE(14),
+    };
+  }
+
+  #positionOf(payload: Buffer): string | null {
+    if ((payload[1]! & HAS_POSITION) === 0) return null;
+    const tabletId = this.tabletOf(payload)!;
+    const time = payload.readBigInt64LE(30);
+    const isCopy = payload[0] === FoldOp.COPY || payload[0] === FoldOp.COPY_DELETE;
+    if (isCopy || (payload[0] === FoldOp.TOMBSTONE && time !== NO_TIME)) return `${tabletId}/base.${time}`;
+    return `${tabletId}/${payload.readDoubleLE(10)}.${payload.readDoubleLE(18)}.${payload.readInt32LE(26)}`;
+  }
+
+  #addRow(record: StoredRecord, bytes: Buffer): Promise<void> | undefined {
+    const { at, tablets, ignored, schemas, streamName } = this.#options;
+    const text = bytes.toString();
+    const value = objectOf(parseRawJson(text));
+    if (value.has('resolved')) return undefined; // a mark between records
+    const source = objectOf(value.get('source'));
+    const tabletId = textOf(source.get('tablet_id'));
+    const lane = `${record.topic} ${record.partition} ${tabletId}`;
+    if (source.has('name') && textOf(source.get('name')) !== streamName) {
+      this.#ofOthers.set(lane, record.position);
+      return undefined;
+    }
+    this.#ofOthers.delete(lane);
+    const tableId = textOf(source.get('table_id'));
+    if (ignored.has(tableId)) return undefined;
+    const table = this.#tableOf.get(tableId);
+    if (table === undefined || tablets.get(tabletId) !== table) {
+      this.leftOut++;
+      return undefined;
+    }
+    const op = opOf(scalarOf(value.get('op')), source);
+    const isCopy = op === FoldOp.COPY || op === FoldOp.COPY_DELETE;
+    const index = numberOf(source.get('index'));
+    const time = BigInt(textOf(source.get('hybrid_time')));
+    if (isCopy) {
+      this.#copies.add(`${tabletId} ${time}`);
+      if (this.newestCopy === null || time > this.newestCopy) this.newestCopy = time;
+    }
+    const highest = this.#highestOf(lane, index);
+    if (isCopy ? time > at : time >= at) {
+      this.later++;
+      if (!isCopy) this.#lowestLater.set(tabletId, Math.min(index, this.#lowestLater.get(tabletId) ?? index));
+      return undefined;
+    }
+    const isDelete = op === FoldOp.DELETE || op === FoldOp.COPY_DELETE;
+    const image = objectOf(value.get(isDelete ? 'before' : 'after'));
+    const columns = [...image.keys()];
+    const isWhole = op === FoldOp.INSERT;
+    const versions = schemas.of(tableId)!;
+    const candidates = versions.candidates({ tabletId, index, time, columns, isWhole });
+    if (candidates.length === 0) throw new SyntaxError('no schema version has its columns');
+    const key = keyOf(candidates[0]!, image);
+    if (record.key !== null) checkKey(record.key.toString(), text, image, candidates[0]!);
+
+    const head = this.#writer.begin(HEAD_BYTES);
+    head[0] = op;
+    head[1] = record.position === null ? 0 : HAS_POSITION;
+    head.writeUInt32LE(this.#tabletNumber(tabletId), 2);
+    head.writeUInt32LE(this.#candidatesNumber(candidates), 6);
+    head.writeDoubleLE(numberOf(source.get('term')), 10);
+    head.writeDoubleLE(index, 18);
+    head.writeInt32LE(isCopy || source.get('row') === 'null' ? 0 : numberOf(source.get('row')), 26);
+    head.writeBigInt64LE(time, 30);
+    for (const [name, raw] of image) this.#writer.add(this.#nameNumber(name), scalarOf(raw));
+    this.folded++;
+    return this.#put(record, table, key, highest);
+  }
+
+  /** A tombstone says only by its header whose it is; without one, its topic and the names in its key do. */
+  #addTombstone(record: StoredRecord): Promise<void> | undefined {
+    const { tables, tablets, ignored, schemas, topicsOf, at } = this.#options;
+    if (record.key === null) return undefined; // speaks of no row
+    const position = record.position === null ? null : POSITION.exec(record.position);
+    const tabletId = position?.[1];
+    const lane = `${record.topic} ${record.partition} ${tabletId}`;
+    if (tabletId !== undefined && this.#ofOthers.get(lane) === record.position) return undefined;
+    if (tabletId !== undefined && ignored.has(tabletId)) return undefined;
+    if (tabletId !== undefined && !tablets.has(tabletId)) {
+      this.leftOut++;
+      return undefined;
+    }
+    const key = objectOf(parseRawJson(record.key.toString()));
+    const names = [...key.keys()];
+    const places =
+      tabletId === undefined
+        ? tables.flatMap((_, place) => (topicsOf[place]!.has(record.topic) ? [place] : []))
+        : [tablets.get(tabletId)!];
+    const keyed = places.flatMap((place) => {
+      const columns = schemas.of(tables[place]!.tableId)?.keysNamed(names);
+      return columns ? [{ place, columns }] : [];
+    });
+    // Where several tables could be meant, nobody knows which.
+    if (keyed.length !== 1) throw new SyntaxError('a record without value whose key is of no table, or of several');
+    const { place, columns } = keyed[0]!;
+    const time = position?.[2] === undefined ? NO_TIME : BigInt(position[2]);
+    if (time > at) return undefined;
+    const encoded = encodedKeyOf(
+      columns,
+      columns.map(({ name }) => scalarOf(key.get(name))),
+    );
+    const index = position?.[4] === undefined ? -1 : Number(position[4]);
+    const head = this.#writer.begin(HEAD_BYTES);
+    head[0] = FoldOp.TOMBSTONE;
+    head[1] = position ? HAS_POSITION : 0;
+    head.writeUInt32LE(tabletId === undefined ? NO_TABLET : this.#tabletNumber(tabletId), 2);
+    head.writeUInt32LE(0, 6);
+    head.writeDoubleLE(position?.[3] === undefined ? 0 : Number(position[3]), 10);
+    head.writeDoubleLE(index, 18);
+    head.writeInt32LE(position?.[5] === undefined ? 0 : Number(position[5]), 26);
+    head.writeBigInt64LE(time, 30);
+    const highest = tabletId === undefined ? this.#highestIn(record) : this.#highestOf(lane, index);
+    return this.#put(record, place, encoded, highest);
+  }
+
+  #put(record: StoredRecord, table: number, key: Buffer, lane: number): Promise<void> | undefined {
+    const order = this.#order;
+    order.writeBigUInt64BE(BigInt(Math.max(0, lane)), 0);
+    order.writeUInt16BE(this.#topicNumber(record.topic), 8);
+    order.writeUInt32BE(record.partition, 10);
+    order.writeBigUInt64BE(record.offset, 14);
+    return this.#options.sorted.add(sortKey(table, key), order, this.#writer.bytes);
+  }
+
+  /**
+   * Orders the records of a key over several topics, between which a table goes when it is renamed: those in one topic
+   * stay as they are there, since this never sinks.
+   */
+  #highestOf(lane: string, index: number): number {
+    const highest = Math.max(index, this.#highest.get(lane) ?? -1);
+    this.#highest.set(lane, highest);
+    return highest;
+  }
+
+  /** Behind all that the partition has so far. */
+  #highestIn({ topic, partition }: StoredRecord): number {
+    let highest = -1;
+    for (const [lane, index] of this.#highest)
+      if (lane.startsWith(`${topic} ${partition} `)) highest = Math.max(highest, index);
+    return highest;
+  }
+
+  #refuse(record: StoredRecord, reason: string): void {
+    this.unreadable++;
+    const { position, topic, partition, offset } = record;
+    if (this.unreadableRecords.length < MAX_UNREADABLE)
+      this.unreadableRecords.push({ position, topic, partition, offset, reason });
+  }
+
+  #tabletNumber(tabletId: string): number {
+    return numberIn(this.#tabletNumbers, this.#tabletIds, tabletId);
+  }
+
+  #nameNumber(name: string): number {
+    return numberIn(this.#nameNumbers, this.#names, name);
+  }
+
+  #candidatesNumber(candidates: readonly Version[]): number {
+    return numberIn(this.#candidateNumbers, this.#candidates, candidates);
+  }
+
+  #topicNumber(topic: string): number {
+    const known = this.#topics.indexOf(topic);
+    return known >= 0 ? known : this.#topics.push(topic) - 1;
+  }
+}
+
+/** What is kept of records that cannot be read; the rest is counted. */
+const MAX_UNREADABLE = 1000;
+const NO_CELLS: ReadonlyMap<string, Buffer> = new Map();
+const POSITION = /^([^/]+)\/(?:base\.(\d{1,19})|(\d{1,15})\.(\d{1,15})\.(\d{1,9}))$/;
+
+/** What the sort goes by first: the table's place, u16, and the encoded primary key. */
+export function sortKey(table: number, key: Buffer): Buffer {
+  const sort = Buffer.allocUnsafe(2 + key.length);
+  sort.writeUInt16BE(table, 0);
+  key.copy(sort, 2);
+  return sort;
+}
+
+/** The names of a table's topics: it may have had other names. */
+export function topicNames(
+  table: WantedTable,
+  versions: TableVersions | undefined,
+  topicOf: (tableName: string) => string,
+): ReadonlySet<string> {
+  return new Set([table.name, ...(versions?.names ?? [])].map(topicOf));
+}
+
+function opOf(name: string, source: RawObject): FoldOp {
+  const op = OPS.get(name);
+  if (op === undefined) throw new SyntaxError('an operation that is none');
+  if (op === FoldOp.DELETE && source.get('snapshot') === 'true') return FoldOp.COPY_DELETE;
+  return op === FoldOp.UPDATE ? (UPDATES.get(scalarOf(source.get('kudu_op') ?? 'null')) ?? op) : op;
+}
+
+function keyOf(version: Version, image: RawObject): Buffer {
+  return encodedKeyOf(
+    version.keys,
+    version.keys.map(({ name }) => scalarOf(image.get(name))),
+  );
+}
+
+/** A consumer goes by the record's own key. @throws {SyntaxError} that is of another row than the value */
+function checkKey(key: string, value: string, image: RawObject, { keys }: Version): void {
+  // An image of ours begins with the key as it is.
+  const at = value.indexOf(`:${key.slice(0, -1)}`);
+  const next = value[at + key.length];
+  if (at >= 0 && (next === ',' || next === '}')) return;
+  const json = objectOf(parseRawJson(key));
+  const isSame = json.size === keys.length && keys.every(({ name }) => isEqual(json.get(name), image.get(name)));
+  if (!isSame) throw new SyntaxError('its key is not that of its value');
+}
+
+function isEqual(a: RawJson | undefined, b: RawJson | undefined): boolean {
+  return typeof a === 'string' && a === b;
+}
+
+function numberIn<T>(numbers: Map<T, number>, list: T[], item: T): number {
+  const known = numbers.get(item);
+  if (known !== undefined) return known;
+  numbers.set(item, list.length);
+  return list.push(item) - 1;
+}

@@ -1,0 +1,252 @@
+import type { HybridTime } from '../kudu/hybrid-time.ts';
+import type { OpId } from '../kudu/opid.ts';
+import type { SinkReader } from '../sinks/reader.ts';
+import { pause } from '../util/pause.ts';
+import type { ComparedColumn } from './cells.ts';
+import { compare, type Counts, type Difference } from './comparison.ts';
+import type { FoldCut } from './record-fold.ts';
+import { SchemaVersions } from './schema-versions.ts';
+import { SortedRuns, SortFolder } from './sorted-runs.ts';
+import { StreamProgress, type StreamProgressOptions, type SelectedTables } from './stream-progress.ts';
+import { comparedColumns, RowEntries, ScanDisturbedError, type ListedTable } from './table-rows.ts';
+import { topicNames, TopicRecords, type UnreadableRecord } from './topic-records.ts';
+import { VerifyError } from './verify-error.ts';
+
+export interface VerifyOptions extends StreamProgressOptions {
+  readonly sink: SinkReader;
+  /** Null: a time of now. */
+  readonly at: HybridTime | null;
+  /** Names of the tables that are looked at; null for all of the stream. */
+  readonly tableNames: readonly string[] | null;
+  readonly report: (difference: Difference) => void;
+  readonly reportUnreadable: (record: UnreadableRecord) => void;
+  /** Where what does not fit into memory goes. Default: the system's folder for temporary files. */
+  readonly tempDir?: string;
+  /** Of each of two sorts; default: 64 MiB. */
+  readonly bufferBytes?: number;
+  /** How long to wait before differences are looked at again; default: 2 s. */
+  readonly readAgainMs?: number;
+}
+
+export interface VerifyResult extends Readonly<Counts> {
+  readonly at: HybridTime;
+  readonly tables: readonly string[];
+  /** Records that count. */
+  readonly records: number;
+  /** Records of operations at the time or after it. */
+  readonly later: number;
+  readonly unreadable: number;
+}
+
+/** How often another time is chosen, where the rows are copied again just then. */
+const MAX_TIMES = 3;
+const DISTURBED_PAUSE_MS = 1_000;
+/** A broker ends a transaction a moment after it has said so. */
+const READ_AGAIN_MS = 2_000;
+
+/**
+ * Folds the records of a stream up to a time, and compares them with its tables as they are then. Memory is bounded,
+ * whatever the number of rows and records; what does not fit goes to disk.
+ *
+ * The tables are scanned first: from then on each operation before the time is known to its tablet. The records are read
+ * when the sink has these operations, up to the end that each topic has by then.
+ * Errors: {@link VerifyError}; SinkError of the reader; KuduError. Nothing was reported then.
+ */
+export async function verify(options: VerifyOptions, signal: AbortSignal): Promise<VerifyResult> {
+  for (let times = 1; ; times++) {
+    await using folder = await SortFolder.create(options.tempDir);
+    await using run = new VerifyRun(options, folder, signal);
+    const result = await run.result();
+    if (result.kind === 'done') return result.result;
+    const from = `its rows were copied as of ${result.newestCopy}`;
+    if (options.at !== null)
+      throw new VerifyError('usage', `--at ${options.at} is too early: ${from}, from which time on it can be verified`);
+    if (times === MAX_TIMES) throw new VerifyError('failed', `the stream is being copied again: ${from}`);
+    options.progress(`beginning anew: ${from}`);
+  }
+}
+
+type RunResult =
+  | { readonly kind: 'done'; readonly result: VerifyResult }
+  /** Rows were copied as they were after the time. */
+  | { readonly kind: 'copied-since'; readonly newestCopy: HybridTime };
+
+interface Scan {
+  readonly columns: readonly ComparedColumn[];
+  readonly ends: ReadonlyMap<string, OpId>;
+  readonly attempt: number;
+}
+
+/** One time, and what is scanned and read of it. */
+class VerifyRun implements AsyncDisposable {
+  readonly #options: VerifyOptions;
+  readonly #progress: StreamProgress;
+  readonly #signal: AbortSignal;
+  readonly #rows: SortedRuns;
+  readonly #folder: SortFolder;
+  readonly #tabletIds: string[] = [];
+
+  constructor(options: VerifyOptions, folder: SortFolder, signal: AbortSignal) {
+    this.#options = options;
+    this.#progress = new StreamProgress(options);
+    this.#signal = signal;
+    this.#folder = folder;
+    this.#rows = new SortedRuns(folder, options.bufferBytes);
+  }
+
+  async result(): Promise<RunResult> {
+    const { at: wanted, reader } = this.#options;
+    const found = await this.#progress.settled((tables) => this.#select(tables), this.#signal);
+    const at = wanted ?? (await reader.now(this.#signal));
+    const scans: (Scan | null)[] = [];
+    for (const [place, table] of found.tables.entries()) scans.push(await this.#scan(place, table, at));
+    await this.#progress.shipped(new Map(scans.flatMap((scan) => [...(scan?.ends ?? [])])), this.#signal);
+    // What is seen first may be a transaction that the broker has not ended yet: only what stays is told.
+    const first = await this.#compare(found, scans, at, false);
+    if (first.kind === 'copied-since' || isSound(first.result)) return first;
+    this.#options.progress('reading the records once more');
+    await pause(this.#options.readAgainMs ?? READ_AGAIN_MS, this.#signal);
+    this.#signal.throwIfAborted();
+    return this.#compare(found, scans, at, true);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#rows[Symbol.asyncDispose]();
+  }
+
+  #select(tables: readonly ListedTable[]): readonly ListedTable[] {
+    const { tableNames } = this.#options;
+    const unknown = tableNames?.find((name) => tables.every((table) => table.name !== name));
+    if (unknown !== undefined) throw new VerifyError('usage', `the stream has no table ${JSON.stringify(unknown)}`);
+    if (tables.length === 0) throw new VerifyError('failed', 'the stream has no table at present');
+    return tableNames === null ? tables : tables.filter(({ name }) => tableNames.includes(name));
+  }
+
+  /** Null: the table was dropped meanwhile. */
+  async #scan(place: number, listed: ListedTable, at: HybridTime): Promise<Scan | null> {
+    const { reader, progress, timeoutMs } = this.#options;
+    const start = performance.now();
+    let table: ListedTable | undefined = listed;
+    for (let attempt = 0; table; attempt++) {
+      const numbers = new Map<string, number>();
+      const entries = new RowEntries();
+      let rows = 0;
+      try {
+        const { schema, ends } = await reader.scan(
+          table,
+          at,
+          async (tabletId, schema, block) => {
+            const tablet = numbers.get(tabletId) ?? this.#tabletIds.push(tabletId) - 1;
+            numbers.set(tabletId, tablet);
+            await entries.add(this.#rows, { table: place, tablet, attempt }, schema, block);
+            rows += block.rowCount;
+            progress(`scanning ${listed.name}: ${rows} rows`);
+          },
+          this.#signal,
+        );
+        return { columns: comparedColumns(schema), ends, attempt };
+      } catch (error) {
+        if (!(error instanceof ScanDisturbedError)) throw error;
+        if (performance.now() - start > timeoutMs) throw new VerifyError('failed', error.message);
+        progress(`scanning anew: ${error.message}`);
+      }
+      await pause(DISTURBED_PAUSE_MS, this.#signal);
+      this.#signal.throwIfAborted();
+      table = (await reader.tables(this.#signal)).find(({ tableId }) => tableId === listed.tableId);
+    }
+    return null;
+  }
+
+  async #compare(
+    { view, tables, others }: SelectedTables,
+    scans: readonly (Scan | null)[],
+    at: HybridTime,
+    reports: boolean,
+  ): Promise<RunResult> {
+    const { sink, reader, report, reportUnreadable, bufferBytes, progress } = this.#options;
+    const signal = this.#signal;
+    const schemas = new SchemaVersions(tables.map(({ tableId }) => tableId));
+    for await (const records of sink.read(sink.schemaTopic, signal))
+      for (const { value } of records) addSchema(schemas, value);
+    const topicsOf = tables.map((table) => topicNames(table, schemas.of(table.tableId), (name) => sink.topicOf(name)));
+    const tablets = new Map<string, number>();
+    for (const [place, scan] of scans.entries())
+      for (const tabletId of scan?.ends.keys() ?? []) tablets.set(tabletId, place);
+    await using sorted = new SortedRuns(this.#folder, bufferBytes);
+    const ignored = new Set(others.flatMap(({ tableId, tabletIds }) => [tableId, ...tabletIds]));
+    const topicRecords = new TopicRecords({
+      streamName: view.name,
+      at,
+      tables,
+      tablets,
+      ignored,
+      schemas,
+      topicsOf,
+      sorted,
+    });
+    let read = 0;
+    for (const topic of new Set(topicsOf.flatMap((topics) => [...topics])))
+      for await (const records of sink.read(topic, signal)) {
+        for (const record of records) {
+          const full = topicRecords.add(record);
+          if (full) await full;
+        }
+        read += records.length;
+        progress(`reading ${topic}: ${read} records`);
+      }
+    const { newestCopy } = topicRecords;
+    if (newestCopy !== null && newestCopy > at) return { kind: 'copied-since', newestCopy };
+    const alive = new Set((await reader.tables(signal)).flatMap(({ tabletIds }) => tabletIds));
+    progress('comparing');
+    const counts = await compare({
+      tables: tables.map(({ name }, place) => ({
+        name,
+        columns: scans[place]?.columns ?? [],
+        attempt: scans[place]?.attempt ?? -1,
+        base: view.start === 'now' ? 'unknown' : 'absent',
+      })),
+      tabletIds: this.#tabletIds,
+      alive,
+      cuts: cutsOf(schemas, topicRecords, at),
+      rows: this.#rows,
+      records: sorted,
+      topicRecords,
+      report: reports ? report : () => undefined,
+    });
+    if (reports) for (const record of topicRecords.unreadableRecords) reportUnreadable(record);
+    const { folded: records, later, unreadable } = topicRecords;
+    const result = { ...counts, at, tables: tables.map(({ name }) => name), records, later, unreadable };
+    return { kind: 'done', result: { ...result, leftOut: counts.leftOut + topicRecords.leftOut } };
+  }
+}
+
+/** Whether the records are the tables. */
+export function isSound({ missing, extra, different, unreadable }: VerifyResult): boolean {
+  return missing + extra + different + unreadable === 0;
+}
+
+/** The schema topic may have records of other streams, in forms of their own. */
+function addSchema(schemas: SchemaVersions, value: Buffer | null): void {
+  try {
+    schemas.add(value);
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+}
+
+/** Another stream of the same table has copies, too, and may share the schema topic: its rows are not in ours. */
+function cutsOf(
+  schemas: SchemaVersions,
+  topicRecords: TopicRecords,
+  at: HybridTime,
+): ReadonlyMap<string, readonly FoldCut[]> {
+  const cuts = new Map<string, FoldCut[]>();
+  for (const { tabletId, index, time } of schemas.recopied) {
+    if (time > at) continue;
+    const cut = { index, time, isCertain: topicRecords.hasCopy(tabletId, time) };
+    const known = cuts.get(tabletId);
+    if (known) known.push(cut);
+    else cuts.set(tabletId, [cut]);
+  }
+  return cuts;
+}

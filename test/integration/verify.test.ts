@@ -1,0 +1,301 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it, type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Kafka, logLevel, type Producer } from 'kafkajs';
+import { runCli } from '../../src/cli/program.ts';
+import { KuduClient } from '../../src/kudu/client.ts';
+import type { TableAlteration } from '../../src/kudu/ddl.ts';
+import { KuduError } from '../../src/kudu/errors.ts';
+import type { ColumnSchema } from '../../src/kudu/schema.ts';
+import type { RowOperation } from '../../src/kudu/writer.ts';
+import type { TabletView } from '../../src/replication/views.ts';
+import { createKafkaReader } from '../../src/sinks/kafka/kafka-reader.ts';
+import type { StoredRecord } from '../../src/sinks/reader.ts';
+import { serversMissing } from '../support/cluster.ts';
+import { keepingLogger } from '../support/loggers.ts';
+import { Random } from '../support/random.ts';
+import { SpoorCluster } from '../support/spoor-cluster.ts';
+
+const FLAGS = ['--log_segment_size_mb=1', '--flush_threshold_secs=1', '--raft_heartbeat_interval_ms=200'];
+const TYPES = ['insert', 'upsert', 'upsert', 'update', 'update', 'delete'] as const;
+const isWhole = ({ state, lagOps }: TabletView): boolean => state === 'running' && lagOps === 0;
+
+interface Ended {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Random rows of a table with the key `day`, `id` (from 10 on), whatever other columns it has at the moment. */
+class Writer implements AsyncDisposable {
+  rows = 0;
+  readonly #stop = new AbortController();
+  readonly #done: Promise<void>;
+
+  constructor(
+    client: KuduClient,
+    tableId: string,
+    options: { readonly days: () => readonly number[]; readonly ids: number; readonly pauseMs?: number },
+  ) {
+    this.#done = this.#write(client, tableId, options);
+    this.#done.catch(() => undefined);
+  }
+
+  async #write(
+    client: KuduClient,
+    tableId: string,
+    options: { days: () => readonly number[]; ids: number; pauseMs?: number },
+  ): Promise<void> {
+    const random = new Random(7);
+    const below = (n: number): number => random.next(n);
+    const value = ({ type }: ColumnSchema): string | number => (type === 8 ? `text "${below(1000)}"` : below(1000));
+    while (!this.#isStopped())
+      try {
+        const table = await client.openTable({ tableId });
+        const { columns } = table.description.schema;
+        const days = options.days();
+        for (let batches = 0; batches < 20 && !this.#isStopped(); batches++) {
+          const operations = Array.from({ length: 100 }, (): RowOperation => {
+            const type = TYPES[below(TYPES.length)]!;
+            const row: Record<string, string | number | bigint | null> = {};
+            for (const column of columns) {
+              if (column.isKey)
+                row[column.name] = column.name === 'id' ? BigInt(10 + below(options.ids)) : days[below(days.length)]!;
+              else if (type === 'delete' || below(3) === 0) continue;
+              else row[column.name] = column.nullable && below(4) === 0 ? null : value(column);
+            }
+            return { type, row };
+          });
+          await table.write(operations);
+          this.rows += operations.length;
+          await sleep(options.pauseMs ?? 20);
+        }
+      } catch (error) {
+        if (!(error instanceof KuduError)) throw error; // altered, or a range is not there: with another look it goes on
+      }
+  }
+
+  #isStopped(): boolean {
+    return this.#stop.signal.aborted;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#done;
+  }
+}
+
+describe('spoor verify', { skip: await serversMissing(), timeout: 900_000 }, () => {
+  let cluster: SpoorCluster;
+  let client: KuduClient;
+  before(async () => {
+    cluster = await SpoorCluster.start({ flags: FLAGS });
+    client = await KuduClient.connect({ masters: cluster.kudu.masters });
+  });
+  after(async () => {
+    client[Symbol.dispose]();
+    await cluster[Symbol.asyncDispose]();
+  });
+
+  async function verify(...args: readonly string[]): Promise<Ended> {
+    let [out, err] = ['', ''];
+    const code = await runCli(['verify', ...args], {
+      out: (text) => (out += text),
+      err: (text) => (err += text),
+      env: {
+        SPOOR_KUDU_MASTERS: cluster.masters,
+        SPOOR_KAFKA_BROKERS: cluster.kafka.brokers.join(),
+        SPOOR_HTTP_LISTEN: cluster.sidecars[0]!.url.replace('http://', ''),
+      },
+      cwd: cluster.dir,
+      readStdin: () => '',
+    });
+    return { code, out, err };
+  }
+
+  async function assertSound(t: TestContext, stream: string, ...args: readonly string[]): Promise<void> {
+    const startMs = performance.now();
+    const { code, out, err } = await verify(stream, ...args);
+    t.diagnostic(`${out.replace(/\s*\n\s*/g, '; ')} ${Math.round(performance.now() - startMs)} ms`);
+    assert.equal(code, 0, out + err);
+    assert.match(out, /\nmissing +0\nextra +0\ndifferent +0\n$/);
+    assert.equal(err, '');
+  }
+
+  async function createDays(name: string, days: number): Promise<string> {
+    const table = await client.createTable({
+      name,
+      columns: [
+        { name: 'day', type: 'INT32', key: true },
+        { name: 'id', type: 'INT64', key: true },
+        { name: 'a', type: 'INT32', nullable: true },
+        { name: 'b', type: 'INT32', default: 5 },
+        { name: 'note', type: 'STRING', nullable: true },
+      ],
+      hash: [{ columns: ['id'], buckets: 2 }],
+      range: {
+        columns: ['day'],
+        partitions: Array.from({ length: days }, (_, day) => ({ lower: { day }, upper: { day: day + 1 } })),
+      },
+      numReplicas: 3,
+    });
+    return table.description.tableId;
+  }
+
+  const dropDay = (day: number): TableAlteration => ({
+    steps: [{ dropRange: { lower: { day }, upper: { day: day + 1 } } }],
+  });
+  const addDay = (day: number): TableAlteration => ({
+    steps: [{ addRange: { lower: { day }, upper: { day: day + 1 } } }],
+  });
+
+  it('reports nothing on a sound stream under load: a base copy, ALTERs, dropped ranges, a resync', async (t) => {
+    const tableId = await createDays('vf.load', 3);
+    let days = [0, 1, 2];
+    await using writer = new Writer(client, tableId, { days: () => days, ids: 3000 });
+    await sleep(3000);
+    await cluster.createStream('load', ['vf.*'], {
+      start: 'snapshot',
+      sink: { topic: 'load.{table}' },
+      copyRowsPerSecond: 2000,
+    });
+    await assertSound(t, 'load');
+    const [drop, add] = [dropDay(1), addDay(1)];
+    const alterations: TableAlteration[] = [
+      { steps: [{ add: { name: 'c', type: 'INT32', default: 9 } }] },
+      { renameTo: 'vf.renamed' },
+      { steps: [{ rename: 'a', to: 'x' }] },
+      { steps: [{ drop: 'note' }, { add: { name: 'note', type: 'STRING', default: 'anew' } }] },
+      drop,
+      { steps: [{ drop: 'c' }] },
+      add,
+      { renameTo: 'vf.load' },
+      {
+        steps: [
+          { rename: 'x', to: 'y' },
+          { rename: 'b', to: 'x' },
+        ],
+      },
+    ];
+    for (const alteration of alterations) {
+      if (alteration === drop) days = [0, 2];
+      const altering = sleep(300).then(() => client.alterTable({ tableId }, alteration));
+      await assertSound(t, 'load');
+      await altering;
+      if (alteration === add) days = [0, 1, 2];
+    }
+    const { status } = await cluster.api('POST', '/v1/streams/load/resync', {});
+    assert.equal(status, 200);
+    await assertSound(t, 'load');
+    await assertSound(t, 'load', '--table', 'vf.load');
+    t.diagnostic(`${writer.rows} rows written`);
+  });
+
+  it('reports nothing where records come again: at-least-once, its sidecars killed under load', async (t) => {
+    const tableId = await createDays('twice.t', 2);
+    await cluster.createStream('twice', ['twice.t'], { sink: { delivery: 'at-least-once' } });
+    await using writer = new Writer(client, tableId, { days: () => [0, 1], ids: 500 });
+    for (let kills = 0; kills < 3; kills++) {
+      await sleep(1500);
+      await cluster.sidecars[kills]!.kill();
+      await cluster.sidecars[kills]!.restart();
+      await cluster.sidecars[0]!.waitUntilReady(); // the one that is asked
+      await assertSound(t, 'twice');
+    }
+    t.diagnostic(`${writer.rows} rows written`);
+  });
+
+  it('finds what is wrong, and has it put right', async (t) => {
+    const tableId = await createDays('wrong.t', 1);
+    await cluster.createStream('wrong', ['wrong.t'], { start: 'snapshot' });
+    const table = await client.openTable({ tableId });
+    for (let id = 0; id < 400; id++) await table.insert({ day: 0, id: BigInt(id), a: id, b: id, note: `row ${id}` });
+    await cluster.waitForTablets('wrong', isWhole);
+    await assertSound(t, 'wrong');
+    const records = await readTopic('wrong');
+    await plant(records);
+
+    const found = await verify('wrong');
+    assert.equal(found.code, 1, found.err);
+    assert.deepEqual(withoutRecords(found.out), [
+      'missing    wrong.t  {"day":0,"id":1}',
+      'missing    wrong.t  {"day":0,"id":2}',
+      'different  wrong.t  {"day":0,"id":3}  a: want 3, have 77',
+      'extra      wrong.t  {"day":0,"id":100000}',
+    ]);
+    assert.match(found.out, /\nmissing +2\nextra +1\ndifferent +1\n$/);
+    const one = records.get('3')!;
+    assert.ok(found.out.includes(`${one.position} (wrong/${one.partition}/${one.offset})`), found.out);
+    const limited = await verify('wrong', '--max-rows', '1', '--json');
+    const lines = limited.out
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    assert.deepEqual([limited.code, lines.length, lines[0]!['kind']], [1, 2, 'missing']);
+    assert.deepEqual([lines[1]!['kind'], lines[1]!['missing'], lines[1]!['shown']], ['summary', 2, 1]);
+
+    await using writer = new Writer(client, tableId, { days: () => [0], ids: 300 });
+    const repaired = await verify('wrong', '--repair');
+    assert.equal(repaired.code, 0, repaired.out + repaired.err);
+    assert.match(repaired.out, /\nmissing +2\nextra +1\ndifferent +1\n[^]*\nmissing +0\nextra +0\ndifferent +0\n$/);
+    await assertSound(t, 'wrong');
+    t.diagnostic(`${writer.rows} rows written`);
+  });
+
+  it('says from when on a stream can be verified, what it waits for, and how it is used', async () => {
+    const early = await verify('wrong', '--at', '1');
+    assert.equal(early.code, 1, early.err); // beyond the table's history
+    assert.equal((await cluster.api('POST', '/v1/streams/wrong/pause')).status, 200);
+    await cluster.waitForTablets('wrong', ({ state }) => state === 'paused');
+    const paused = await verify('wrong', '--timeout', '2');
+    assert.deepEqual([paused.code, paused.out], [1, '']);
+    assert.match(paused.err, /^not every tablet runs after 2 s:\n {2}tablet [0-9a-f]{32} of wrong\.t: paused/);
+    const strange = await verify('wrong', '--table', 'nope');
+    assert.deepEqual([strange.code, strange.err], [2, 'the stream has no table "nope"\n']);
+    assert.deepEqual((await verify('nobody')).code, 1);
+  });
+
+  async function readTopic(stream: string): Promise<Map<string, StoredRecord>> {
+    await using reader = createKafkaReader({
+      streamName: stream,
+      brokers: cluster.kafka.brokers,
+      topic: stream,
+      schemaTopic: `${stream}.schema`,
+      logger: keepingLogger(),
+    });
+    const last = new Map<string, StoredRecord>();
+    for await (const records of reader.read(stream, AbortSignal.timeout(30_000)))
+      for (const record of records) last.set(/"id":(\d+)/.exec(record.key!.toString())![1]!, record);
+    return last;
+  }
+
+  /** Row 1 removed by a delete, row 2 by a tombstone, row 3 stale, and one row too many. */
+  async function plant(records: ReadonlyMap<string, StoredRecord>): Promise<void> {
+    const kafka = new Kafka({ brokers: [...cluster.kafka.brokers], logLevel: logLevel.NOTHING });
+    const producer: Producer = kafka.producer();
+    await producer.connect();
+    const send = async (of: string, change: { key?: string; value: string | null }): Promise<void> => {
+      const { key, partition, position } = records.get(of)!;
+      const headers = { 'spoor.pos': position! };
+      await producer.send({
+        topic: 'wrong',
+        messages: [{ partition, key: change.key ?? key!, value: change.value, headers }],
+      });
+    };
+    const text = (of: string): string => records.get(of)!.value!.toString();
+    await send('1', {
+      value: text('1')
+        .replace(/"op":"[cr]"/, '"op":"d"')
+        .replace(/"before":null,"after":\{.*?\}/, '"before":{"day":0,"id":1},"after":null'),
+    });
+    await send('2', { value: null });
+    await send('3', { value: text('3').replace('"a":3', '"a":77') });
+    await send('4', { key: '{"day":0,"id":100000}', value: text('4').replace('"id":4', '"id":100000') });
+    await producer.disconnect();
+  }
+});
+
+function withoutRecords(out: string): string[] {
+  const lines = out.split('\n').filter((line) => /^(missing|extra|different) +wrong/.test(line));
+  return lines.map((line) => line.replace(/ {2}(records: .*|no record)$/, ''));
+}

@@ -1,0 +1,38 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const PROGRAM = fileURLToPath(new URL('../../support/verify-many-rows.ts', import.meta.url));
+const MAX_MIB = 512;
+
+interface Outcome {
+  readonly rows: number;
+  readonly records: number;
+  readonly kinds: readonly string[];
+  readonly peakMiB: number;
+}
+
+async function verifyRows(...args: readonly string[]): Promise<Outcome> {
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    '--import',
+    import.meta.resolve('tsx'),
+    PROGRAM,
+    ...args,
+  ]);
+  return JSON.parse(stdout) as Outcome;
+}
+
+describe('verify of many rows, in a process of its own', { timeout: 300_000 }, () => {
+  it(`takes less than ${MAX_MIB} MiB for a million`, async () => {
+    const { rows, records, kinds, peakMiB } = await verifyRows('1000000');
+    assert.deepEqual({ rows, records, kinds }, { rows: 1_000_000, records: 1_250_000, kinds: [] });
+    assert.ok(peakMiB < MAX_MIB, `${peakMiB} MiB`);
+  });
+
+  it('finds the one that is wrong', async () => {
+    const { kinds } = await verifyRows('100000', 'faults');
+    assert.deepEqual(kinds, ['missing 5', 'different 7', 'extra 100000']);
+  });
+});

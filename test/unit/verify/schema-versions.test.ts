@@ -1,0 +1,138 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { encodeSchemaChange, encodeTabletEvent } from '../../../src/formats/json-schema.ts';
+import { DataType, type ColumnSchema } from '../../../src/kudu/schema.ts';
+import { SchemaVersions } from '../../../src/verify/schema-versions.ts';
+import { column, float64 } from '../../support/row-bytes.ts';
+
+const SECOND = 1_000_000n << 12n;
+const KEY = column('k', DataType.INT64, { isKey: true, id: 0 });
+const of = (id: number, name: string): ColumnSchema => column(name, DataType.INT32, { id, nullable: true });
+/** Of the table's versions 1 to 4: `a` is renamed to `b`, and another `a` comes; then only the default of it changes. */
+const VERSIONS = [[of(1, 'a')], [of(1, 'b')], [of(1, 'b'), of(2, 'a')], [of(1, 'b'), of(2, 'a')]].map((columns) => [
+  KEY,
+  ...columns,
+]);
+
+/** ALTERs at index 100, 200 and 300 of tablet `t`, a thousand seconds apart. */
+function topic(): SchemaVersions {
+  const schemas = new SchemaVersions(['table']);
+  for (const [i, columns] of VERSIONS.entries()) schemas.add(change(i + 1, columns));
+  return schemas;
+}
+
+function change(version: number, columns: readonly ColumnSchema[], tableId = 'table'): Buffer {
+  const tablet = { tableId, tabletId: 't', tableName: `name${version}` };
+  const opId = { term: 1n, index: BigInt((version - 1) * 100) };
+  const after = { tableName: tablet.tableName, schema: { columns } };
+  const before = version === 1 ? null : { tableName: `name${version - 1}`, schema: { columns } };
+  const hybridTime = BigInt(version * 1000) * SECOND;
+  return encodeSchemaChange({ kind: 'schema', tablet, opId, hybridTime, version, before, after }).value!;
+}
+
+describe('TableVersions', () => {
+  const CASES: {
+    why: string;
+    tabletId?: string;
+    index: number;
+    at: number;
+    columns: string[];
+    isWhole?: boolean;
+    is: number[];
+  }[] = [
+    {
+      why: 'the tablet that was announced is exact before an ALTER',
+      index: 99,
+      at: 3999,
+      columns: ['k', 'a'],
+      is: [1],
+    },
+    { why: 'and behind it', index: 301, at: 4001, columns: ['k', 'a'], is: [4] },
+    { why: 'and between two', index: 250, at: 3500, columns: ['k'], is: [3] },
+    { why: 'another one goes by the names', tabletId: 'u', index: 5, at: 3010, columns: ['k', 'b', 'a'], is: [3] },
+    {
+      why: 'by all of them where the row is whole',
+      tabletId: 'u',
+      index: 5,
+      at: 2010,
+      columns: ['k', 'b'],
+      isWhole: true,
+      is: [2],
+    },
+    { why: 'by the time, long after', tabletId: 'u', index: 5, at: 3500, columns: ['k', 'a'], is: [3] },
+    { why: 'by the time, long before', tabletId: 'u', index: 5, at: 1500, columns: ['k', 'a'], is: [1] },
+    { why: 'near an ALTER it may be either', tabletId: 'u', index: 5, at: 3990, columns: ['k', 'a'], is: [3, 4] },
+    { why: 'also just behind it', tabletId: 'u', index: 5, at: 4010, columns: ['k', 'a'], is: [3, 4] },
+    { why: 'none has such a column', index: 5, at: 1000, columns: ['k', 'c'], is: [] },
+    { why: 'none is whole with these', index: 5, at: 1000, columns: ['k'], isWhole: true, is: [] },
+    {
+      why: 'a record that cannot be where it says is of any that fits',
+      index: 250,
+      at: 3000,
+      columns: ['k', 'a'],
+      isWhole: true,
+      is: [1],
+    },
+  ];
+  for (const { why, tabletId = 't', index, at, columns, isWhole = false, is } of CASES)
+    it(why, () => {
+      const time = BigInt(at) * SECOND;
+      const found = topic().of('table')!.candidates({ tabletId, index, time, columns, isWhole });
+      assert.deepEqual(
+        found.map(({ version }) => version),
+        is,
+      );
+    });
+
+  it('learns from the names of a tablet what its later records are under', () => {
+    const versions = topic().of('table')!;
+    const ask = (index: number, columns: string[]): number[] =>
+      versions
+        .candidates({ tabletId: 'u', index, time: 2020n * SECOND, columns, isWhole: false })
+        .map(({ version }) => version);
+    assert.deepEqual(ask(10, ['k']), [1, 2], 'either');
+    assert.deepEqual(ask(20, ['k', 'b']), [2]);
+    assert.deepEqual(ask(10, ['k']), [1, 2], 'still');
+    assert.deepEqual(ask(21, ['k']), [2]);
+  });
+
+  it('answers the same list for the same answer', () => {
+    const versions = topic().of('table')!;
+    const ask = (): unknown =>
+      versions.candidates({ tabletId: 'u', index: 1, time: 3990n * SECOND, columns: ['k', 'a'], isWhole: false });
+    assert.equal(ask(), ask());
+  });
+
+  it('knows every name of the table, and its keys by their names', () => {
+    const versions = topic().of('table')!;
+    assert.deepEqual([...versions.names].sort(), ['name1', 'name2', 'name3', 'name4']);
+    assert.deepEqual(
+      versions.keysNamed(['k'])?.map(({ name }) => name),
+      ['k'],
+    );
+    assert.equal(versions.keysNamed(['a']), null);
+  });
+
+  it('takes what is of its tables, events too, and nothing else', () => {
+    const schemas = topic();
+    const tablet = { tableId: 'table', tabletId: 't', tableName: 'x' };
+    const opId = { term: 1n, index: 7n };
+    for (const event of ['recopied', 'range-dropped'] as const)
+      schemas.add(encodeTabletEvent({ kind: 'event', event, tablet, opId, hybridTime: 5n, partition: null }).value);
+    schemas.add(null);
+    schemas.add(change(9, [KEY], 'other'));
+    assert.deepEqual(schemas.recopied, [{ tabletId: 't', index: 7, time: 5n }]);
+    assert.equal(schemas.of('other'), undefined);
+    assert.equal(schemas.of('table')!.versions.length, 4);
+    assert.throws(() => {
+      schemas.add(Buffer.from('{"table_id":"table"}'));
+    }, SyntaxError);
+  });
+
+  it('has defaults in their one form', () => {
+    const schemas = new SchemaVersions(['table']);
+    schemas.add(change(1, [KEY, column('d', DataType.DOUBLE, { id: 1, writeDefault: float64(-0) })]));
+    const texts = schemas.of('table')!.versions[0]!.columns.map(({ writeDefault }) => writeDefault.toString());
+    assert.deepEqual(texts, ['null', '-0']);
+  });
+});

@@ -1,0 +1,387 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { RowOp } from '../../../src/change/change.ts';
+import { DataType, type TableSchema } from '../../../src/kudu/schema.ts';
+import type { StreamView } from '../../../src/replication/views.ts';
+import type { Difference } from '../../../src/verify/comparison.ts';
+import { differenceToJson, differenceToText, summaryToJson, summaryToText } from '../../../src/verify/report.ts';
+import { ScanDisturbedError } from '../../../src/verify/table-rows.ts';
+import type { UnreadableRecord } from '../../../src/verify/topic-records.ts';
+import { StreamUnavailableError } from '../../../src/verify/verify-error.ts';
+import { verify, type VerifyOptions, type VerifyResult } from '../../../src/verify/verify.ts';
+import { MemoryTables, MemoryTopics } from '../../support/memory-verify.ts';
+import { RecordHistory } from '../../support/record-history.ts';
+import { column, int32, int64 } from '../../support/row-bytes.ts';
+
+const KEY = column('id', DataType.INT64, { isKey: true, id: 10 });
+const A = column('a', DataType.INT32, { nullable: true, id: 11 });
+const NOTE = column('note', DataType.STRING, { nullable: true, id: 12 });
+const SCHEMA: TableSchema = { columns: [KEY, A, NOTE] };
+const TABLETS = ['tablet0', 'tablet1'];
+const BIG = 2n ** 53n + 1n;
+
+interface Verified {
+  readonly result: VerifyResult;
+  readonly differences: readonly Difference[];
+  readonly unreadable: readonly UnreadableRecord[];
+  readonly lines: readonly string[];
+}
+
+/** A stream of one table or more, all of it shipped. */
+class Scene {
+  readonly tables = new MemoryTables();
+  readonly topics: MemoryTopics;
+  view: () => StreamView = () => this.tables.view(['*']);
+
+  constructor(template?: string) {
+    this.topics = new MemoryTopics(template);
+  }
+
+  table(name: string, tableId = name, tabletIds = TABLETS.map((id) => `${tableId}-${id}`)): RecordHistory {
+    const history = new RecordHistory({ tableId, name, schema: SCHEMA });
+    this.tables.histories.push({ history, tabletIds: [...tabletIds] });
+    this.topics.put(history.begin(tabletIds[0]!));
+    return history;
+  }
+
+  async verify(options: Partial<VerifyOptions> = {}): Promise<Verified> {
+    const differences: Difference[] = [];
+    const unreadable: UnreadableRecord[] = [];
+    const result = await verify(
+      {
+        stream: async () => Promise.resolve(this.view()),
+        reader: this.tables,
+        sink: this.topics,
+        systemTablePrefix: 'spoor.',
+        timeoutMs: 200,
+        pollMs: 10,
+        progress: () => undefined,
+        at: null,
+        tableNames: null,
+        report: (difference) => differences.push(difference),
+        reportUnreadable: (record) => unreadable.push(record),
+        bufferBytes: 4096,
+        readAgainMs: 1,
+        ...options,
+      },
+      AbortSignal.timeout(60_000),
+    );
+    return { result, differences, unreadable, lines: differences.map(differenceToText) };
+  }
+}
+
+function write(
+  scene: Scene,
+  history: RecordHistory,
+  op: number,
+  id: bigint,
+  ...cells: (Buffer | null | undefined)[]
+): void {
+  const tabletId = `${history.tableId}-${TABLETS[Number(id % 2n)]!}`;
+  scene.topics.put(history.write(tabletId, op, [int64(id), ...cells]));
+}
+
+/** Rows 0 to 9 and one beyond 2^53; of them 3 was deleted, and 4 updated. */
+function shop(scene: Scene, name = 'shop'): RecordHistory {
+  const history = scene.table(name);
+  for (let id = 0n; id < 10n; id++) write(scene, history, RowOp.INSERT, id, int32(Number(id)), Buffer.from(`n"${id}`));
+  write(scene, history, RowOp.INSERT, BIG, null, null);
+  write(scene, history, RowOp.DELETE, 3n);
+  write(scene, history, RowOp.UPDATE, 4n, int32(44));
+  return history;
+}
+
+describe('verify', () => {
+  it('finds nothing on a sound stream', async () => {
+    const scene = new Scene();
+    shop(scene);
+    const { result, lines } = await scene.verify();
+    assert.deepEqual(lines, []);
+    const { rows, records, missing, extra, different, unreadable, repeats, later, leftOut } = result;
+    assert.deepEqual(
+      { rows, records, missing, extra, different, unreadable, repeats, later, leftOut },
+      { rows: 10, records: 13, missing: 0, extra: 0, different: 0, unreadable: 0, repeats: 0, later: 0, leftOut: 0 },
+    );
+  });
+
+  it('finds a row that was removed by a delete or by a tombstone, one that is stale, one too many', async () => {
+    const scene = new Scene();
+    shop(scene);
+    const record = scene.topics.last('cdc', '{"id":4}');
+    const old = record.value!.toString();
+    const { partition } = record;
+    const remove = old
+      .replace('"op":"u"', '"op":"d"')
+      .replace(/"before":null,"after":\{.*?\}/, '"before":{"id":4},"after":null');
+    scene.topics.produce('cdc', partition, { ...record, value: Buffer.from(remove) });
+    const five = scene.topics.last('cdc', '{"id":5}');
+    scene.topics.produce('cdc', five.partition, { key: five.key, value: null, position: five.position });
+    const six = scene.topics.last('cdc', '{"id":6}');
+    scene.topics.produce('cdc', six.partition, { key: six.key, value: null, position: null });
+    const seven = scene.topics.last('cdc', '{"id":7}');
+    const stale = Buffer.from(seven.value!.toString().replace('"a":7', '"a":null'));
+    scene.topics.produce('cdc', seven.partition, { ...seven, value: stale });
+    const extra = Buffer.from(seven.value!.toString().replace('"id":7', '"id":77'));
+    scene.topics.produce('cdc', 0, { key: Buffer.from('{"id":77}'), value: extra, position: seven.position });
+    const { result, differences, lines } = await scene.verify();
+    assert.deepEqual(lines.map(withoutRecords), [
+      'missing    shop  {"id":4}',
+      'missing    shop  {"id":5}',
+      'missing    shop  {"id":6}',
+      'different  shop  {"id":7}  a: want 7, have null',
+      'extra      shop  {"id":77}',
+    ]);
+    assert.match(
+      lines[0]!,
+      / records: shop-tablet0\/1\.\d\.0 \(cdc\/\d\/\d+\), shop-tablet0\/1\.7\.0 .*, shop-tablet0\/1\.7\.0 /,
+    );
+    assert.match(lines[2]!, /, no spoor\.pos \(cdc\/\d\/\d+\)$/);
+    assert.deepEqual(
+      differences.map(({ tabletId, encodedKey }) => [tabletId, encodedKey.readBigUInt64BE() - (1n << 63n)]),
+      [
+        ['shop-tablet0', 4n],
+        ['shop-tablet1', 5n],
+        ['shop-tablet0', 6n],
+        ['shop-tablet1', 7n],
+        ['shop-tablet1', 77n],
+      ],
+    );
+    assert.deepEqual([result.missing, result.different, result.extra, result.unreadable], [3, 1, 1, 0]);
+    assert.match(
+      summaryToText(result, { rows: 2 }),
+      /\nmissing +3\nextra +1\ndifferent +1\nshown +the first 2 of 5 rows/,
+    );
+    const summary = JSON.parse(summaryToJson(result, { rows: 2 })) as Record<string, unknown>;
+    assert.deepEqual([summary['kind'], summary['missing'], summary['tables']], ['summary', 3, ['shop']]);
+    const json = JSON.parse(differenceToJson(differences[3]!)) as Record<string, unknown>;
+    assert.deepEqual([json['key'], json['columns']], [{ id: 7 }, [{ column: 'a', want: 7, have: null }]]);
+  });
+
+  it('finds a row without any record, and keeps numbers beyond 2^53 exact', async () => {
+    const scene = new Scene();
+    const history = shop(scene);
+    history.write('shop-tablet1', RowOp.INSERT, [int64(BIG + 2n), null, null]);
+    write(scene, history, RowOp.UPDATE, BIG, int32(1));
+    const lane = scene.topics.records
+      .get('cdc')!
+      .find((records) => records.at(-1)?.key?.toString() === `{"id":${BIG}}`)!;
+    lane.pop();
+    const { lines, differences } = await scene.verify();
+    assert.deepEqual(lines.map(withoutRecords), [
+      `different  shop  {"id":${BIG}}  a: want 1, have null`,
+      `missing    shop  {"id":${BIG + 2n}}  no record`,
+    ]);
+    assert.ok(differenceToJson(differences[1]!).includes(`"key":{"id":${BIG + 2n}},"columns":[],"records":[]`));
+  });
+
+  it('tells of records that nobody can fold', async () => {
+    const scene = new Scene();
+    shop(scene);
+    const { key, position, value } = scene.topics.last('cdc', '{"id":7}');
+    for (const bad of [
+      'not json',
+      '{}',
+      value!.toString().replace('"note"', '"other"'),
+      value!.toString().replace('"id":7', '"id":8'),
+    ])
+      scene.topics.produce('cdc', 0, { key, position, value: Buffer.from(bad) });
+    const { result, unreadable, lines } = await scene.verify();
+    assert.deepEqual(lines, []);
+    assert.equal(result.unreadable, 4);
+    assert.deepEqual(
+      unreadable.map(({ reason }) => reason),
+      [
+        'not JSON: no value at character 0',
+        'an object is missing',
+        'no schema version has its columns',
+        'its key is not that of its value',
+      ],
+    );
+  });
+
+  it('compares as of a time, and says from when on it can', async () => {
+    const scene = new Scene();
+    const history = shop(scene);
+    const at = history.now;
+    const before = scene.tables.histories[0]!.history.block('shop-tablet0');
+    const other = scene.tables.histories[0]!.history.block('shop-tablet1');
+    write(scene, history, RowOp.DELETE, 4n);
+    write(scene, history, RowOp.UPSERT, 5n, null);
+    write(scene, history, RowOp.INSERT, 100n);
+    scene.tables.scan = async ({ tabletIds }, _at, take) => {
+      await take('shop-tablet0', history.schema, before);
+      await take('shop-tablet1', history.schema, other);
+      return { schema: history.schema, ends: new Map(tabletIds.map((id) => [id, { term: 1n, index: 1n }])) };
+    };
+    const { result, lines } = await scene.verify({ at });
+    assert.deepEqual([lines, result.later, result.rows], [[], 3, 10]);
+    const copy = history.copy('shop-tablet0');
+    scene.topics.put(copy.rows);
+    const copiedAt = /"hybrid_time":"(\d+)"/.exec(copy.rows[0]!.value!.toString())![1]!;
+    await assert.rejects(scene.verify({ at }), {
+      kind: 'usage',
+      message: `--at ${at} is too early: its rows were copied as of ${copiedAt}, from which time on it can be verified`,
+    });
+  });
+
+  it('follows ALTERs, each tablet taking them at its own moment, and a table over topics', async () => {
+    const scene = new Scene('cdc.{table}');
+    const history = shop(scene);
+    const added = column('added', DataType.INT32, { id: 13, readDefault: int32(1), writeDefault: int32(1) });
+    scene.topics.put(
+      history.alter('shop-tablet1', { name: 'renamed', schema: { columns: [KEY, { ...A, name: 'b' }, added] } }),
+    );
+    write(scene, history, RowOp.UPDATE, 4n, int32(45));
+    write(scene, history, RowOp.UPSERT, 200n);
+    write(scene, history, RowOp.DELETE, 5n);
+    scene.topics.put(history.alter('shop-tablet1', { schema: { columns: [KEY, added] } }));
+    const again = { ...A, name: 'b', id: 20, readDefault: int32(9), writeDefault: int32(9) };
+    scene.topics.put(history.alter('shop-tablet1', { schema: { columns: [KEY, again, added] } }));
+    write(scene, history, RowOp.UPDATE, 6n, int32(6));
+    write(scene, history, RowOp.UPDATE, 7n, null);
+    scene.topics.put(history.alter('shop-tablet1', { name: 'shop' }));
+    write(scene, history, RowOp.UPDATE, 4n, int32(46));
+    write(scene, history, RowOp.INSERT, 5n, int32(1), int32(2));
+    const { result, lines } = await scene.verify();
+    assert.deepEqual([lines, result.unreadable, result.rows], [[], 0, 11]);
+    assert.deepEqual([...scene.topics.records.keys()].sort(), ['cdc.renamed', 'cdc.shop', 'schemas']);
+  });
+
+  it('leaves out what was dropped: a tablet, while it reads, and a table of before', async () => {
+    const scene = new Scene();
+    shop(scene);
+    shop(scene, 'gone');
+    scene.tables.histories.pop();
+    const tabletIds = scene.tables.histories[0]!.tabletIds;
+    const look = scene.view;
+    scene.view = () => {
+      const view = look();
+      if (tabletIds.length === 1)
+        return { ...view, tablets: view.tablets.filter(({ tabletId }) => tabletId === tabletIds[0]) };
+      return view;
+    };
+    const scan = scene.tables.scan.bind(scene.tables);
+    scene.tables.scan = async (...args) => {
+      const scanned = await scan(...args);
+      tabletIds.pop(); // tablet1, of rows with odd ids
+      return scanned;
+    };
+    const { result, lines } = await scene.verify();
+    assert.deepEqual([lines, result.rows, result.unreadable], [[], 5, 0]);
+    assert.ok(result.leftOut > 13, String(result.leftOut));
+  });
+
+  it('takes what comes again, and copies', async () => {
+    const scene = new Scene();
+    const history = shop(scene);
+    for (const lane of scene.topics.records.get('cdc')!)
+      for (const { key, value, position } of lane.slice(-3))
+        scene.topics.produce('cdc', lane[0]!.partition, { key, value, position });
+    history.rows.delete(int64(2n).toString('hex')); // the log of its delete was lost
+    const copy = history.copy('shop-tablet0');
+    scene.topics.put([...copy.announced, ...copy.rows, ...copy.event]);
+    write(scene, history, RowOp.UPSERT, 2n, int32(7));
+    const { result, lines } = await scene.verify();
+    assert.deepEqual([lines, result.repeats > 3], [[], true]);
+  });
+
+  it('does not take the copies of another stream for its own', async () => {
+    const scene = new Scene();
+    const history = shop(scene);
+    scene.topics.put(history.copy('shop-tablet0').event);
+    const other = new RecordHistory({ tableId: 'shop', name: 'shop', schema: SCHEMA, streamName: 'other' });
+    scene.topics.put(other.write('shop-tablet0', RowOp.INSERT, [int64(4n), int32(0), null]));
+    scene.topics.put(other.write('shop-tablet0', RowOp.DELETE, [int64(4n)]));
+    assert.deepEqual((await scene.verify()).lines, []);
+  });
+
+  it('of a stream that began at now does not know older rows, and looks at what it knows', async () => {
+    const scene = new Scene();
+    const history = scene.table('shop');
+    for (let id = 0n; id < 6n; id++)
+      history.write(`shop-${TABLETS[Number(id % 2n)]!}`, RowOp.INSERT, [int64(id), int32(5), null]);
+    scene.view = () => scene.tables.view(['*'], { start: 'now' });
+    write(scene, history, RowOp.UPDATE, 1n, int32(6));
+    write(scene, history, RowOp.UPSERT, 2n, undefined, Buffer.from('x'));
+    write(scene, history, RowOp.INSERT, 7n);
+    write(scene, history, RowOp.DELETE, 3n);
+    const sound = await scene.verify();
+    assert.deepEqual([sound.lines, sound.result.unseen, sound.result.rows], [[], 3, 6]);
+    const { key, value, position, partition } = scene.topics.last('cdc', '{"id":1}');
+    scene.topics.produce('cdc', partition, {
+      key,
+      position,
+      value: Buffer.from(value!.toString().replace('"a":6', '"a":5')),
+    });
+    assert.deepEqual((await scene.verify()).lines.map(withoutRecords), [
+      'different  shop  {"id":1}  a: want 6, have 5',
+    ]);
+  });
+
+  it('looks at some tables only', async () => {
+    const scene = new Scene();
+    shop(scene);
+    const other = shop(scene, 'other');
+    other.write('other-tablet0', RowOp.INSERT, [int64(1000n), null, null]);
+    const { result, lines } = await scene.verify({ tableNames: ['shop'] });
+    assert.deepEqual([lines, result.tables, result.leftOut, result.rows], [[], ['shop'], 0, 10]);
+    assert.deepEqual((await scene.verify()).lines.map(withoutRecords), ['missing    other  {"id":1000}  no record']);
+    await assert.rejects(scene.verify({ tableNames: ['nope'] }), {
+      kind: 'usage',
+      message: 'the stream has no table "nope"',
+    });
+  });
+
+  it('scans anew when a table is altered meanwhile: what was scanned before does not count', async () => {
+    const scene = new Scene();
+    const history = shop(scene);
+    const scan = scene.tables.scan.bind(scene.tables);
+    let scans = 0;
+    scene.tables.scan = async (...args) => {
+      const scanned = await scan(...args);
+      if (++scans > 1) return scanned;
+      write(scene, history, RowOp.DELETE, 4n);
+      throw new ScanDisturbedError('altered');
+    };
+    const { lines, result } = await scene.verify({ at: history.now + (1n << 30n), timeoutMs: 5000 });
+    assert.deepEqual([lines, result.rows, scans], [[], 9, 2]);
+  });
+
+  it('waits for copies and for what is not shipped, and says what it waits for', async () => {
+    const scene = new Scene();
+    shop(scene);
+    const whole = scene.view;
+    const change =
+      (more: object): (() => StreamView) =>
+      () => {
+        const view = whole();
+        return { ...view, tablets: view.tablets.map((tablet, i) => (i === 1 ? { ...tablet, ...more } : tablet)) };
+      };
+    const error = { code: 'SPOOR_SINK_UNAVAILABLE', message: 'away', since: '2026-01-01T00:00:00.000Z' };
+    for (const [more, says] of [
+      [
+        { state: 'blocked', error },
+        /not every tablet runs after 0.2 s:\n {2}tablet shop-tablet1 of shop: blocked, .*: SPOOR_SINK_UNAVAILABLE: away$/,
+      ],
+      [{ state: 'base-copy' }, /tablet shop-tablet1 of shop: base-copy, shipped up to 1\./],
+      [
+        { applyOpId: '1.2' },
+        /not every tablet has shipped enough .*\n {2}tablet shop-tablet1 of shop: running, shipped up to 1\.2, wanted is \d+$/,
+      ],
+      [{ tabletId: 'another' }, /tablet shop-tablet1: the stream does not have it yet/],
+    ] as const) {
+      scene.view = change(more);
+      await assert.rejects(scene.verify(), { kind: 'failed', message: says });
+    }
+    let looks = 0;
+    scene.view = () => {
+      if (++looks === 2) throw new StreamUnavailableError('the sidecar restarts');
+      return looks < 4 ? change({ state: 'resync' })() : whole();
+    };
+    assert.deepEqual((await scene.verify()).lines, []);
+  });
+});
+
+function withoutRecords(line: string): string {
+  return line.replace(/ {2}records: .*$/, '');
+}
