@@ -49,6 +49,7 @@ export function addApiCommands(program: Command, context: CliContext): void {
     .option('--format <type>', 'json')
     .option('--images <kind>', 'changed')
     .option('--no-tombstones', 'no null record after a delete')
+    .option('--resolved-interval-ms <n>', 'marks of what is resolved in every partition, about so often')
     .option('--copy-rows-per-second <n>', 'how many rows a sidecar copies a second at most; 0 is no limit');
   create.action(async (file: string | undefined, options: ApiOptions & CreateFlags) => {
     const body = streamInput(file, options, readStdin);

@@ -15,6 +15,7 @@ export interface CreateFlags {
   readonly format?: string;
   readonly images?: string;
   readonly tombstones?: boolean;
+  readonly resolvedIntervalMs?: string;
   readonly copyRowsPerSecond?: string;
 }
 
@@ -38,6 +39,7 @@ const FLAGS = [
   'format',
   'images',
   'tombstones',
+  'resolvedIntervalMs',
   'copyRowsPerSecond',
 ] as const satisfies (keyof CreateFlags)[];
 
@@ -113,6 +115,7 @@ function fromFlags(flags: CreateFlags): unknown {
     format,
     images,
     tombstones,
+    resolvedIntervalMs,
     copyRowsPerSecond,
   } = flags;
   return withoutUndefined({
@@ -131,6 +134,7 @@ function fromFlags(flags: CreateFlags): unknown {
     format: format === undefined ? undefined : { type: format },
     images,
     tombstones: tombstones === false ? false : undefined,
+    resolved: resolvedIntervalMs === undefined ? undefined : { intervalMs: toNumber(resolvedIntervalMs) },
     copyRowsPerSecond: toNumber(copyRowsPerSecond),
   });
 }

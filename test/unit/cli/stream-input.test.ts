@@ -51,6 +51,8 @@ describe('streamInput', () => {
       format: 'json',
       images: 'changed',
       tombstones: false,
+      resolvedIntervalMs: '5000',
+      copyRowsPerSecond: '100',
     };
     assert.deepEqual(streamInput(undefined, flags), {
       name: 'a',
@@ -68,6 +70,8 @@ describe('streamInput', () => {
       format: { type: 'json' },
       images: 'changed',
       tombstones: false,
+      resolved: { intervalMs: 5000 },
+      copyRowsPerSecond: 100,
     });
   });
 
