@@ -22,27 +22,49 @@ export interface Proposal {
 
 /** How far ahead of a server's clock an operation can be stamped (max_clock_sync_error_usec, 10 s). */
 const MAX_AHEAD = 10_000_000n << 12n;
+/** So close to each other operations are not told apart: then a little more than needed is read again. */
+const SPAN = 10_000n << 12n;
 const MAX_FOUND = 32;
+
+interface Span {
+  readonly firstIndex: bigint;
+  /** The operation before its first. */
+  readonly after: OpId;
+  /** Times of its first operation and of its last. */
+  readonly first: HybridTime;
+  last: HybridTime;
+}
 
 /** Finds cuts by their time in a log that is read in order, and what before them is stamped behind them. */
 export class CutFinder {
   readonly #found = new Map<HybridTime, FoundCut | 'log-too-young'>();
   #waiting: (() => void)[] = [];
-  /** Times that no later operation has reached yet, falling: all but the last are ahead of one that came after them. */
-  readonly #ahead: { readonly opId: OpId; readonly after: OpId; readonly time: HybridTime }[] = [];
+  /**
+   * The operations whose time is higher than that of all before them, in spans: the first with a time of at least T is
+   * the first of the log with such a time. Of those before the last {@link MAX_AHEAD} nobody asks any more.
+   */
+  readonly #highest: Span[] = [];
+  #replayAfter: OpId | null = null;
   #first: Proposal | null = null;
   #last: OpId | null = null;
   #schemaVersion = 0;
 
   /** @param isCut whether it may be a cut */
   read({ opId, hybridTime: time }: Proposal, isCut: boolean): void {
-    const ahead = this.#ahead;
+    const highest = this.#highest;
     if (this.#first === null || opId.index < this.#first.opId.index) this.#first = { opId, hybridTime: time };
     // A log that begins anew, or a proposal that another one overwrites.
-    while ((ahead.at(-1)?.opId.index ?? -1n) >= opId.index) ahead.pop();
-    while (ahead.length > 0 && ahead.at(-1)!.time < time) ahead.pop();
-    const isNext = this.#last?.index === opId.index - 1n;
-    ahead.push({ opId, after: isNext ? this.#last! : { term: opId.term, index: opId.index - 1n }, time });
+    while ((highest.at(-1)?.firstIndex ?? -1n) >= opId.index) highest.pop();
+    while (highest.length > 0 && highest[0]!.last < time - MAX_AHEAD) highest.shift();
+    const span = highest.at(-1);
+    const isBehind = span !== undefined && span.last >= time;
+    this.#replayAfter = isBehind ? highest.find(({ last }) => last >= time)!.after : null;
+    if (!isBehind) {
+      const isNext = this.#last?.index === opId.index - 1n;
+      const after = isNext ? this.#last! : { term: opId.term, index: opId.index - 1n };
+      if (span && time - span.first < SPAN) span.last = time;
+      else highest.push({ firstIndex: opId.index, after, first: time, last: time });
+    }
     this.#last = opId;
     if (isCut) this.#note(opId, time);
   }
@@ -54,7 +76,7 @@ export class CutFinder {
 
   /** What is to be read again before the operation that was read last; see {@link FoundCut.replayAfter}. */
   get replayAfter(): OpId | null {
-    return this.#ahead.length > 1 ? this.#ahead[0]!.after : null;
+    return this.#replayAfter;
   }
 
   /**
