@@ -155,7 +155,7 @@ export function describeSink(name: string, sut: () => SinkUnderTest, promises: S
       assert.deepEqual(writer.position, positionAt(2));
     });
 
-    it('fences the writer before: it cannot put an old value behind a new one', async () => {
+    it('fences the writer before: it cannot put an old value behind a new one (trap 33)', async () => {
       const stream = freshStream();
       await using oldSink = sut().open(stream);
       await using newSink = sut().open(stream);

@@ -6,11 +6,11 @@ import type { KuduCluster, TabletServer } from '../../src/demo/kudu-servers.ts';
 import { KuduClient } from '../../src/kudu/client.ts';
 import type { AlterStep } from '../../src/kudu/ddl.ts';
 import { KuduError } from '../../src/kudu/errors.ts';
-import type { OpId } from '../../src/kudu/opid.ts';
 import { schemaToPb } from '../../src/kudu/schema-codec.ts';
 import type { CellInput } from '../../src/kudu/cell-codec.ts';
 import { DataType, type ColumnSchema, type TableSchema } from '../../src/kudu/schema.ts';
 import type { RowOperation } from '../../src/kudu/writer.ts';
+import { OpType, type ReplicateEntry } from '../../src/wal/entry.ts';
 import { TabletLogReader } from '../../src/wal/log-reader.ts';
 import { WalWatcher } from '../../src/wal/wal-watcher.ts';
 import { serversMissing, startKudu } from '../support/cluster.ts';
@@ -51,11 +51,16 @@ describe('the decoder on real tablet servers', { skip: await serversMissing(), t
     const table = { masters: cluster.masters, table: 'fuzz.types' };
     await javaTool('create-table', { ...table, shape: 'types', buckets: 2 });
     await using followed = await FollowedTable.follow(cluster, client, 'fuzz.types');
+    // Before every second flush comes a write with COMMIT_WAIT (kudu-facts 5.9).
     const load = { ...table, ops: 12_000, keys: 150, threads: 3, flush: 40, rate: 800, seed: random.next(1e6) };
-    const counts = await whileDisturbed(followed, random, () => writeMixed(load));
+    const counts = await whileDisturbed(followed, random, () => writeMixed({ ...load, 'commit-wait-every': 2 }));
     const [edges] = await javaTool('write-types', { ...table, first: 1_000_000 });
     await followed.check(random);
     assert.ok(counts.rejected > 0 && counts.ignored > 0, 'the load was to be refused often');
+    const proposed = await proposalsIn(cluster.tservers[0]!, followed.tablets[0]!.tabletId);
+    const writes = proposed.filter(({ opType }) => opType === OpType.WRITE).map((entry) => entry.readWrite());
+    const waited = writes.filter(({ isCommitWait }) => isCommitWait).length;
+    assert.ok(waited > 20 && writes.length > 2 * waited, `${waited} of ${writes.length} writes waited for their time`);
     const { applied } = JSON.parse(edges!) as { applied: number };
     assert.deepEqual(followed.totals, {
       rowRecords: counts.applied + applied,
@@ -147,7 +152,7 @@ describe('the decoder on real tablet servers', { skip: await serversMissing(), t
     keys.delete('{"k":2}');
     assert.deepEqual([...keys].sort(), ['{"k":1}', '{"k":5}']);
     const proposed = await proposalsIn(leader, tabletId);
-    const indexes = new Set(proposed.map(({ index }) => index));
+    const indexes = new Set(proposed.map(({ opId }) => opId.index));
     assert.ok(proposed.length > indexes.size, 'nothing was overwritten after all');
   });
 
@@ -260,15 +265,15 @@ describe('the decoder on real tablet servers', { skip: await serversMissing(), t
   }
 });
 
-/** The OpIds of all operations that a replica's log proposes, the overwritten ones among them. */
-async function proposalsIn(server: TabletServer, tabletId: string): Promise<OpId[]> {
+/** All operations that a replica's log proposes, the overwritten ones among them. */
+async function proposalsIn(server: TabletServer, tabletId: string): Promise<ReplicateEntry[]> {
   const { signal } = new AbortController();
   using watcher = new WalWatcher({ walDir: server.walDir });
   await using log = TabletLogReader.open({ watcher, tabletId, signal });
-  const proposed: OpId[] = [];
+  const proposed: ReplicateEntry[] = [];
   for (let chunk = await log.next(); chunk.kind !== 'idle'; chunk = await log.next())
     if (chunk.kind === 'entries')
-      for (const { kind, opId } of chunk.entries) if (kind === 'replicate') proposed.push(opId);
+      for (const entry of chunk.entries) if (entry.kind === 'replicate') proposed.push(entry);
   return proposed;
 }
 

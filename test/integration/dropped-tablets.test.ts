@@ -72,7 +72,7 @@ describe('dropped tablets', { skip: await serversMissing(), timeout: 600_000 }, 
     return true;
   };
 
-  it('are told with what they had of the table, behind all of their rows', async () => {
+  it('are told with what they had of the table, behind all of their rows (trap 30)', async () => {
     await createDays('drop.days', [1, 2]);
     await cluster.createStream('days', ['drop.days']);
     for (const day of [1, 2]) await write('drop.days', day);
@@ -110,7 +110,7 @@ describe('dropped tablets', { skip: await serversMissing(), timeout: 600_000 }, 
     assert.deepEqual(told(fold), [range('range-dropped', 0, 1), range('range-dropped', 1, 1)]);
   });
 
-  it('end also when their sidecars were dead; a table of the same name begins with its first operation', async () => {
+  it('end also when their sidecars were dead; a table of the same name begins with its first operation (trap 31)', async () => {
     await createDays('drop.table', [1]);
     await cluster.createStream('table', ['drop.table']);
     await write('drop.table', 1, 0, 200);
@@ -133,6 +133,35 @@ describe('dropped tablets', { skip: await serversMissing(), timeout: 600_000 }, 
     const old = await cluster.fold('table', 700, { tabletIds: before });
     assert.equal(old.records, 700, 'what was not shipped came out of the held log');
     assert.deepEqual(told(old), [range('table-dropped', 0, 1), range('table-dropped', 1, 1)]);
+  });
+
+  it('are not those of a soft-deleted table, which takes writes still: they go on, and it may come back (trap 32)', async () => {
+    await createDays('drop.soft', [1]);
+    await cluster.createStream('soft', ['drop.soft']);
+    const opened = await client.openTable({ name: 'drop.soft' });
+    const { tableId } = opened.description;
+    const insert = async (from: number, count: number): Promise<unknown> =>
+      opened.write(
+        Array.from({ length: count }, (_, i) => ({
+          type: 'insert' as const,
+          row: { day: 1, id: BigInt(from + i), note: 'soft' },
+        })),
+      );
+    await insert(0, 300);
+    await cluster.waitForTablets('soft', isWhole);
+    await client.deleteTable({ name: 'drop.soft' }, { reserveSeconds: 600 });
+    await sleep(3000); // whatever the sidecars know of the master by then, it is that
+    await insert(300, 300);
+    await Promise.all(cluster.sidecars.map((sidecar) => sidecar.restart())); // and now they know nothing else
+    await insert(600, 300);
+    const { records } = await cluster.fold('soft', 900);
+    assert.equal(records, 900);
+    assert.deepEqual(await cluster.schemaEvents('soft'), []);
+    const { exitCode, output } = await cluster.kudu.kuduCli(['table', 'recall', cluster.masters, tableId]);
+    assert.equal(exitCode, 0, output);
+    await insert(900, 100);
+    const fold = await cluster.foldIsTable('soft', 'drop.soft', { records: 1000 });
+    assert.equal(fold.records, 1000);
   });
 });
 

@@ -12,7 +12,7 @@ const TRANSACTIONS = '--enable_txn_system_client_init';
 
 describe('a tablet with a multi-row transaction', { skip: await serversMissing(), timeout: 180_000 }, () => {
   for (const end of ['commit', 'rollback'])
-    it(`is shipped up to it and no further, when it ends with a ${end}`, async () => {
+    it(`is shipped up to it and no further, when it ends with a ${end} (traps 26, 27)`, async () => {
       await using cluster = await startKudu({
         tservers: 1,
         flags: [TRANSACTIONS],
@@ -50,5 +50,23 @@ describe('a tablet with a multi-row transaction', { skip: await serversMissing()
       assert.ok(tail.failure instanceof SpoorError, String(tail.failure));
       assert.equal(tail.failure.code, 'SPOOR_TRANSACTION_UNSUPPORTED');
       assert.deepEqual(keys, ['{"id":1}', '{"id":2}']);
+
+      // A stream that begins while it is open, behind its first operations: the rest of it, its end, is met all the same.
+      for (const inside of [1n, 2n]) {
+        const seen: string[] = [];
+        const opId = { term: tail.upTo.term, index: tail.upTo.index + inside };
+        await using late = new ReplicaTail({
+          watcher,
+          tablet: { tableId, tabletId: tablet!.tabletId },
+          after: { ...fromTheStart('txn.rows'), opId },
+          onRecord: ({ kind, key }) => {
+            if (kind === 'row') seen.push(key.toString());
+          },
+        });
+        await eventually('reading ends', () => late.failure !== null);
+        assert.ok(late.failure instanceof SpoorError, String(late.failure));
+        assert.equal(late.failure.code, 'SPOOR_TRANSACTION_UNSUPPORTED');
+        assert.deepEqual(seen, [], 'neither its rows nor what is behind it');
+      }
     });
 });

@@ -22,10 +22,19 @@ export class Load implements Disposable {
   static start(
     cluster: SpoorCluster,
     table: string,
-    options: { ops?: number; rate?: number; keys?: number; seed?: number; threads?: number; flush?: number } = {},
+    options: {
+      ops?: number;
+      rate?: number;
+      keys?: number;
+      seed?: number;
+      threads?: number;
+      flush?: number;
+      commitWaitEvery?: number;
+    } = {},
   ): Load {
     const stopFile = join(cluster.dir, `stop-load-${++started}`);
-    const all = { ops: 1_000_000_000, seed: started, ...options };
+    const { commitWaitEvery = 0, ...rest } = options;
+    const all = { ops: 1_000_000_000, seed: started, 'commit-wait-every': commitWaitEvery, ...rest };
     const abort = new AbortController();
     const arguments_ = { masters: cluster.masters, table, 'stop-file': stopFile, ...all };
     return new Load(stopFile, abort, writeMixed(arguments_, abort.signal));
@@ -34,6 +43,11 @@ export class Load implements Disposable {
   /** Ends it; what it has begun is written. */
   async stop(): Promise<MixedCounts> {
     await writeFile(this.#stopFile, '');
+    return this.#counts;
+  }
+
+  /** Resolves when it has written all it should. */
+  async finished(): Promise<MixedCounts> {
     return this.#counts;
   }
 

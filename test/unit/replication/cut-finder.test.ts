@@ -143,7 +143,7 @@ describe('cut finder', () => {
     });
 
   it('agrees with a look at every operation before the cut, whatever they are stamped', () => {
-    const times = fc.array(fc.integer({ min: 0, max: 30 }), { minLength: 1, maxLength: 40 });
+    const times = fc.array(fc.integer({ min: 0, max: 9 }), { minLength: 1, maxLength: 40 });
     fc.assert(
       fc.property(times, (seconds) => {
         const finder = new CutFinder();

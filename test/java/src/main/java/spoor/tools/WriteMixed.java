@@ -13,6 +13,7 @@ import java.util.concurrent.Future;
 import java.util.ArrayList;
 import java.util.List;
 import org.apache.kudu.ColumnSchema;
+import org.apache.kudu.client.ExternalConsistencyMode;
 import org.apache.kudu.client.KuduClient;
 import org.apache.kudu.client.KuduException;
 import org.apache.kudu.client.KuduSession;
@@ -24,11 +25,13 @@ import org.apache.kudu.client.SessionConfiguration.FlushMode;
 /**
  * Random operations of all eight kinds on a small key space, so that many are rejected or ignored.
  *
- * <p>{@code --table --ops N [--keys 1000] [--threads 4] [--flush 100] [--seed 1] [--rate 0] [--stop-file path]}. Works
- * on any table. Rate is operations a second over all threads, 0 for as fast as it goes. Ends early, in order, when the
- * stop file appears. Prints how many operations took effect, were
- * ignored and were rejected: applied is the number of records that Spoor owes. (An upsert of nothing but the key is
- * left out: Kudu counts it as applied although it changes nothing.)
+ * <p>{@code --table --ops N [--keys 1000] [--threads 4] [--flush 100] [--seed 1] [--rate 0] [--stop-file path]
+ * [--commit-wait-every 0]}. Works on any table. Rate is operations a second over all threads, 0 for as fast as it goes.
+ * Ends early, in order, when the stop file appears. Before every so manieth flush of a thread comes one operation with
+ * COMMIT_WAIT, which the server stamps ahead of its clock and answers when that time has passed; 0 for none. (A flush of
+ * several is never sent so: the client leaves the mode of a session out of its batches.) Prints how many operations took
+ * effect, were ignored and were rejected: applied is the number of records that Spoor owes. (An upsert of nothing but
+ * the key is left out: Kudu counts it as applied although it changes nothing.)
  */
 final class WriteMixed {
   private final KuduClient client;
@@ -37,15 +40,23 @@ final class WriteMixed {
   private final int flush;
   private final double nanosPerFlush;
   private final Path stopFile;
+  private final int commitWaitEvery;
 
   private WriteMixed(
-      KuduClient client, KuduTable table, int keys, int flush, double nanosPerFlush, Path stopFile) {
+      KuduClient client,
+      KuduTable table,
+      int keys,
+      int flush,
+      double nanosPerFlush,
+      Path stopFile,
+      int commitWaitEvery) {
     this.client = client;
     this.table = table;
     this.keys = keys;
     this.flush = flush;
     this.nanosPerFlush = nanosPerFlush;
     this.stopFile = stopFile;
+    this.commitWaitEvery = commitWaitEvery;
   }
 
   static void run(KuduClient client, Arguments arguments, PrintStream out) throws Exception {
@@ -60,7 +71,8 @@ final class WriteMixed {
         arguments.number("keys", 1000),
         flush,
         rate == 0 ? 0 : 1e9 * flush * threads / rate,
-        Path.of(arguments.text("stop-file", "/nonexistent/stop")));
+        Path.of(arguments.text("stop-file", "/nonexistent/stop")),
+        arguments.number("commit-wait-every", 0));
 
     ExecutorService pool = Executors.newFixedThreadPool(threads);
     try {
@@ -86,11 +98,22 @@ final class WriteMixed {
     session.setFlushMode(FlushMode.MANUAL_FLUSH);
     session.setMutationBufferSpace(flush, 64 << 20);
     session.setTimeoutMillis(120_000); // servers are killed under this load
+    KuduSession waiting = client.newSession();
+    waiting.setFlushMode(FlushMode.AUTO_FLUSH_SYNC);
+    waiting.setExternalConsistencyMode(ExternalConsistencyMode.COMMIT_WAIT);
+    waiting.setTimeoutMillis(120_000);
     long started = System.nanoTime();
     long flushes = 0;
     for (long done = 0; done < ops && !Files.exists(stopFile); ) {
+      if (commitWaitEvery > 0 && flushes % commitWaitEvery == 0) {
+        // None that may be ignored: of one that was not rejected it is known then that it took effect.
+        if (count(waiting.apply(next(random, 2 * random.nextInt(4))), counts)) {
+          counts.applied++;
+        }
+        done++;
+      }
       for (int i = 0; i < flush && done < ops; i++, done++) {
-        session.apply(next(random));
+        session.apply(next(random, random.nextInt(8)));
       }
       flush(session, counts);
       long due = started + (long) (++flushes * nanosPerFlush) - System.nanoTime();
@@ -100,21 +123,28 @@ final class WriteMixed {
     }
     counts.metrics(session.getWriteOpMetrics().get());
     session.close();
+    waiting.close();
     return counts;
   }
 
   private static void flush(KuduSession session, Counts counts) throws KuduException {
     for (OperationResponse response : session.flush()) {
-      counts.rows++;
-      if (response.hasRowError()) {
-        String status = response.getRowError().getErrorStatus().toString();
-        counts.rejected.merge(status.substring(0, status.indexOf(':')), 1L, Long::sum);
-      }
+      count(response, counts);
     }
   }
 
-  private Operation next(Random random) {
-    int kind = random.nextInt(8);
+  /** Answers whether it was not rejected. */
+  private static boolean count(OperationResponse response, Counts counts) {
+    counts.rows++;
+    if (!response.hasRowError()) {
+      return true;
+    }
+    String status = response.getRowError().getErrorStatus().toString();
+    counts.rejected.merge(status.substring(0, status.indexOf(':')), 1L, Long::sum);
+    return false;
+  }
+
+  private Operation next(Random random, int kind) {
     Operation operation = switch (kind) {
       case 0 -> table.newInsert();
       case 1 -> table.newInsertIgnore();
