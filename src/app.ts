@@ -73,8 +73,16 @@ const MAX_WRITE_INTERVAL_MS = 80;
  * closed, the API last. Kudu and Kafka may come and go meanwhile.
  * @throws {Error} when the API's address cannot be listened on
  */
-export async function runSidecar(config: Config, deps: { logger: Logger; signal: AbortSignal }): Promise<void> {
-  const { logger, signal } = deps;
+export async function runSidecar(
+  config: Config,
+  deps: {
+    readonly logger: Logger;
+    readonly signal: AbortSignal;
+    /** The logs are held from now on: until then there is nothing more urgent on this machine. */
+    readonly onHolding: () => void;
+  },
+): Promise<void> {
+  const { logger, signal, onHolding } = deps;
   const plane = new LateControlPlane();
   let holdFigures: () => readonly HoldFigures[] = () => [];
   let markerLabels: PeerManager['labelsOf'] = () => [];
@@ -91,8 +99,14 @@ export async function runSidecar(config: Config, deps: { logger: Logger; signal:
   const advertise = advertisedAddress(config.http, server.address.port);
   logger.info({ listen: `${server.address.host}:${server.address.port}`, version: SPOOR_VERSION }, 'sidecar started');
   const logs = new LocalLogs(config, onMarkerWritten, logger);
+  let isHolding = false;
+  const hold = (): void => {
+    logs.open(); // before Kudu is asked for anything: what was held is held on although a master is away
+    if (!isHolding) onHolding();
+    isHolding = true;
+  };
   try {
-    const kudu = await connectToKudu(config, logs, plane, logger, signal);
+    const kudu = await connectToKudu(config, hold, plane, logger, signal);
     if (!kudu) return;
     using client = kudu.client;
     logs.markersThrough(new KuduMarkerWriter(client, { timeoutMs: MARKER_TIMEOUT_MS }));
@@ -219,7 +233,7 @@ interface KuduParts {
 /** Tries until Kudu answers and its log can be read; null when the signal aborts first. */
 async function connectToKudu(
   config: Config,
-  logs: LocalLogs,
+  hold: () => void,
   plane: LateControlPlane,
   logger: Logger,
   signal: AbortSignal,
@@ -228,7 +242,7 @@ async function connectToKudu(
   let lastReason = '';
   for (let failures = 0; !isStopping(); failures++) {
     try {
-      logs.open(); // before Kudu is asked for anything: what was held is held on although a master is away
+      hold();
       using limit = new TimeLimit(signal, CONNECT_TIMEOUT_MS * 3);
       return await tryConnect(config, limit.signal);
     } catch (error) {

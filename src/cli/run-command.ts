@@ -18,7 +18,6 @@ export async function runCommand({ err: writeError, env, cwd }: CliContext): Pro
     return 2;
   }
   const { config } = loaded;
-  standBack(config.nice);
   const logger = createLogger({ level: config.logLevel, secrets: secretsOf(config) });
   // Whatever nobody caught leaves parts in a state that nobody knows: end, and start anew from what is durable.
   process.on('uncaughtException', (err) => {
@@ -42,7 +41,10 @@ export async function runCommand({ err: writeError, env, cwd }: CliContext): Pro
   });
   try {
     const { runSidecar } = await loadApp();
-    await runSidecar(config, { logger, signal: stop.signal });
+    const onHolding = (): void => {
+      standBack(config.nice);
+    };
+    await runSidecar(config, { logger, signal: stop.signal, onHolding });
     return 0;
   } catch (err) {
     logger.fatal({ err }, 'sidecar failed');

@@ -16,7 +16,7 @@ import type { SegmentFile } from './segment-source.ts';
 
 /** Bytes a read asks for at the end of an open segment, and where there is a backlog. */
 const TAIL_READ_BYTES = 16 * 1024;
-const BULK_READ_BYTES = 256 * 1024;
+const BULK_READ_BYTES = 128 * 1024;
 
 /** Why a segment gave nothing more. */
 export type TailReason = 'unborn' | 'short' | Exclude<RunStop, 'full' | 'more'>;

@@ -148,7 +148,7 @@ describe('base copy', { skip: await serversMissing(), timeout: 900_000 }, () => 
           row: { k: BigInt(from + i), a: from + i, b: -from - i, gone: `row ${from + i}` },
         })),
       );
-    await cluster.createStream('alter', ['bc.alter'], { start: 'snapshot', copyRowsPerSecond: 800 });
+    await cluster.createStream('alter', ['bc.alter'], { start: 'snapshot', copyRowsPerSecond: 250 });
     const alterations: TableAlteration[] = [
       {
         steps: [

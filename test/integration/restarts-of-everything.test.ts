@@ -17,6 +17,7 @@ import { SpoorCluster } from '../support/spoor-cluster.ts';
 const ROWS = Number(process.env['SPOOR_TEST_ROWS'] ?? 60_000);
 const ROUNDS = Number(process.env['SPOOR_TEST_ROUNDS'] ?? 2);
 const WRITERS = 4;
+const FLUSH = 100;
 /** About what a round takes: the load is spread over all of them. More rows a second than that starve two cores. */
 const ROUND_S = 15;
 const MAX_RATE = 5000;
@@ -38,6 +39,7 @@ describe(
       using load = Load.start(cluster, 'all.rows', {
         ops: ROWS,
         threads: WRITERS,
+        flush: FLUSH,
         keys: Math.max(1000, ROWS / 10),
         rate: Math.min(MAX_RATE, Math.ceil(ROWS / (ROUNDS * ROUND_S))),
         seed: 20,
@@ -60,7 +62,7 @@ describe(
       const isCaughtUp = ({ state, lagOps }: TabletView): boolean => state === 'running' && lagOps === 0;
       await cluster.waitForTablets('all', isCaughtUp, 300_000);
       t.diagnostic(`all was shipped after ${seconds()} s`);
-      await cluster.assertFoldIsTable('all', 'all.rows', applied);
+      await cluster.assertFoldIsTableAfterRestarts('all', 'all.rows', applied, ROUNDS * 3 * FLUSH * WRITERS);
     });
   },
 );

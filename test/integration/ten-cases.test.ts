@@ -130,6 +130,6 @@ describe('ten cases of an earlier attempt', { skip: await serversMissing(), time
     const counts = await load.finished();
     assert.equal(counts.rows, 20_000);
     await cluster.waitForTablets('turns', isCaughtUp);
-    await cluster.assertFoldIsTable('turns', 'ten.turns', counts.applied);
+    await cluster.assertFoldIsTableAfterRestarts('turns', 'ten.turns', counts.applied, 3 * 100 * 4);
   });
 });
