@@ -404,6 +404,25 @@ describe('changes and resyncs', () => {
     assertProblem(await call('POST', '/v1/streams/nope/resync'), 404, /nope/);
   });
 
+  it('single rows are named by one tablet and their encoded keys', async () => {
+    const path = '/v1/streams/orders/resync';
+    assert.equal((await post(path, { tablets: ['f00d'], keys: ['gAAAAQ=='] })).status, 200);
+    const asked = { from: 'snapshot', tablets: ['f00d'], keys: [Buffer.from([0x80, 0, 0, 1])] };
+    assert.deepEqual(plane.resyncs.at(-1), asked);
+    const wrong: readonly (readonly [object, readonly string[]])[] = [
+      [{ keys: ['gAAAAQ=='] }, ['tablets']],
+      [{ tablets: ['a', 'b'], keys: ['gAAAAQ=='] }, ['tablets']],
+      [{ tablets: ['a'], keys: [], from: 'gap' }, ['from', 'keys']],
+      [{ tablets: ['a'], keys: ['?'] }, ['keys[0]']],
+      [{ tablets: ['a'], keys: Array.from({ length: 501 }, () => 'gAAAAQ==') }, ['keys']],
+      [{ tablets: ['a'], keys: ['A'.repeat(40_004)] }, ['keys']],
+    ];
+    for (const [body, paths] of wrong) {
+      const { errors } = assertProblem(await post(path, body), 400, /body/);
+      assert.deepEqual(errors!.map(({ path: at }) => at).sort(), paths, JSON.stringify(body).slice(0, 80));
+    }
+  });
+
   it('other sidecars may ask for logs to be held', async () => {
     assert.equal((await post('/v1/local/holds', { tablets: ['t1', 't2'] })).status, 204);
     assert.deepEqual(plane.heldForNow, ['t1', 't2']);
@@ -650,6 +669,7 @@ describe('openapi.json', () => {
       'format',
       'images',
       'tombstones',
+      'resolved',
       'copyRowsPerSecond',
     ]);
     assert.deepEqual(schema.required, ['name', 'tables', 'sink']);
