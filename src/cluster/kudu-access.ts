@@ -156,7 +156,7 @@ export function tabletFates(client: KuduClient): TabletFates {
   return {
     async dropKind({ tableId, tabletId }, signal) {
       const { missing } = await client.getTabletLocations([tabletId], { signal });
-      if (missing.length === 0) return null;
+      if (!missing.some(({ isGone }) => isGone)) return null;
       return (await client.findTable({ tableId }, { signal })) ? 'range-dropped' : 'table-dropped';
     },
     async partitionsOf(tableId, signal) {

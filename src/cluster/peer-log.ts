@@ -54,21 +54,26 @@ export class PeerLog implements GapFiller {
     const others = known.filter(isAlive);
     let isSilent = others.length < known.length;
     const came = { segments: 0 };
+    let isNews = false;
     for (const sidecar of others.sort((a, b) => Number(gave.has(a.id)) - Number(gave.has(b.id)))) {
       signal.throwIfAborted();
       try {
         if (!(await this.#take(sidecar, tabletId, after, came, logger, signal))) continue;
+        if (gave.has(sidecar.id)) continue; // the same as before, which did not help
         gave.add(sidecar.id);
         return 'filled';
       } catch (error) {
         if (error instanceof KeepError) throw error.cause;
         signal.throwIfAborted();
         isSilent = true;
+        if (came.segments > 0 && !gave.has(sidecar.id)) isNews = true;
+        if (came.segments > 0) gave.add(sidecar.id);
+        came.segments = 0;
         const reason = error instanceof Error ? error.message : String(error);
         logger.warn({ sidecar: sidecar.id, http: sidecar.http, reason }, 'log not received from a sidecar');
       }
     }
-    if (came.segments > 0) return 'filled'; // reading goes on with what came, and the rest is asked for when it ends there
+    if (isNews) return 'filled'; // reading goes on with what came, and the rest is asked for when it ends there
     return isSilent ? 'silent' : 'nobody';
   }
 

@@ -26,7 +26,7 @@ import { Messenger } from './rpc/messenger.ts';
 import { RequestTracker } from './rpc/request-tracker.ts';
 import { schemaToPb } from './schema-codec.ts';
 import { MasterService } from './services.ts';
-import { MasterErrorCode } from './status.ts';
+import { AppStatus, MasterErrorCode } from './status.ts';
 import { ObservedTime, type TableContext } from './table-context.ts';
 import { KuduTable, type TableSource } from './table.ts';
 import { TabletServerProxy } from './tserver-proxy.ts';
@@ -194,7 +194,8 @@ export class KuduClient implements Disposable {
     options: CallOptions = {},
   ): Promise<{
     readonly tablets: readonly TabletLocation[];
-    readonly missing: readonly { readonly tabletId: string; readonly reason: string }[];
+    /** `isGone`: it is not there any more, or never was; else the master cannot say where it is at present. */
+    readonly missing: readonly { readonly tabletId: string; readonly reason: string; readonly isGone: boolean }[];
   }> {
     const answer = await this.#masters.call(
       MasterService.getTabletLocations,
@@ -210,6 +211,7 @@ export class KuduClient implements Disposable {
       missing: answer.errors.map((error) => ({
         tabletId: asText(error.tabletId),
         reason: error.status?.message ?? '',
+        isGone: error.status?.code === AppStatus.NOT_FOUND,
       })),
     };
   }

@@ -24,6 +24,8 @@ export interface DroppedTablet {
   readonly partition: string | null;
   /** Tablet servers that had its voters, in an order that all agree on. */
   readonly voterUuids: readonly string[];
+  /** Generations of the streams that had it. */
+  readonly generations: readonly string[];
   /** When it was found out here. */
   readonly sinceMs: number;
 }
@@ -32,6 +34,8 @@ export interface DroppedTablet {
 export interface DescribedTablet {
   readonly tabletId: string;
   readonly table: { readonly tableId: string; readonly name: string };
+  /** Of the streams that have it. */
+  readonly generations: readonly string[];
 }
 
 /** What remains is asked for with the next look, a second later. */
@@ -43,6 +47,7 @@ const noteJson = z.object({
   tableName: z.string(),
   partition: z.string().nullable(),
   voterUuids: z.array(z.string()),
+  generations: z.array(z.string()),
 });
 type Note = z.output<typeof noteJson>;
 
@@ -91,14 +96,20 @@ export class DroppedTablets {
   }
 
   /** @returns whether nothing about it is left to ask */
-  #describe({ tabletId, table }: DescribedTablet, replicas: ReadonlyMap<string, LocalReplica>): boolean {
+  #describe({ tabletId, table, generations }: DescribedTablet, replicas: ReadonlyMap<string, LocalReplica>): boolean {
     const keeper = this.#keepers.get(tabletId);
     const replica = replicas.get(tabletId);
     if (!keeper || !replica) return true;
     const before = this.#note(tabletId);
     const partition = this.#partitions.get(tabletId) ?? before?.partition ?? null;
     const voterUuids = replica.voterUuids.length > 0 ? replica.voterUuids.toSorted() : (before?.voterUuids ?? []);
-    const note: Note = { tableId: table.tableId, tableName: table.name, partition, voterUuids };
+    const note: Note = {
+      tableId: table.tableId,
+      tableName: table.name,
+      partition,
+      voterUuids,
+      generations: [...generations],
+    };
     keeper.hold.describe(JSON.stringify(note));
     return partition !== null;
   }

@@ -109,10 +109,11 @@ export class Gaps {
     const verdict = this.#filling.verdict(replicator.tabletId);
     if (verdict === null || !replicator.sinkWorks) return false;
     // Nothing of it was shipped yet: it joins by a copy, since its log does not begin with its first operation.
-    if (gapAfter.index === 0n || this.#options.isDropped(replicator.tabletId)) return true;
+    if (gapAfter.index === 0n) return true;
     const sinceMs = replicator.gapSinceMs ?? Number.POSITIVE_INFINITY;
     const asked = open.resyncs.get(replicator.tabletId);
     if (asked && Date.parse(asked.requestedAt) >= sinceMs) return true;
-    return this.#options.repair === 'auto' && Date.now() - sinceMs >= REPAIR_AFTER_MS[verdict];
+    const isAuto = this.#options.repair === 'auto' || this.#options.isDropped(replicator.tabletId);
+    return isAuto && Date.now() - sinceMs >= REPAIR_AFTER_MS[verdict];
   }
 }

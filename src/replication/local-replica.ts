@@ -40,16 +40,19 @@ export function shipsHere(replica: LocalReplica, { self, alive }: ShipperView): 
   return first === self;
 }
 
-/** By then a sidecar that shipped the tablet when it was dropped is done, unless something holds it up. */
+/** By then whoever's turn it was is done, unless something holds it up: then it is the next one's. */
 const DROPPED_TAKE_OVER_MS = 20_000;
 
-/** Who ships what is left of a tablet that was dropped: the first living sidecar that stood beside one of its replicas. */
+/**
+ * Who ships what is left of a tablet that was dropped: the living sidecars that stood beside its replicas, one after the
+ * other, until it is done. Two at once do no harm: the sink fences one.
+ */
 export function shipsDropped(
   { voterUuids, sinceMs }: { readonly voterUuids: readonly string[]; readonly sinceMs: number },
   { self, alive }: ShipperView,
   nowMs: number,
 ): boolean {
-  if (nowMs - sinceMs < DROPPED_TAKE_OVER_MS) return false;
-  const first = voterUuids.find((uuid) => uuid === self || alive.has(uuid));
-  return first === undefined || first === self;
+  const living = voterUuids.filter((uuid) => uuid === self || alive.has(uuid));
+  const place = living.includes(self) ? living.indexOf(self) : living.length;
+  return nowMs - sinceMs >= DROPPED_TAKE_OVER_MS * (place + 1);
 }

@@ -40,6 +40,7 @@ export type SourceRequest = Pick<
   | 'correction'
   | 'resolvedEveryMs'
   | 'whyGone'
+  | 'fillRest'
   | 'copySlots'
   | 'pace'
   | 'logger'
@@ -290,7 +291,9 @@ export class PeerManager {
       await this.#look(limit.signal);
       await this.#reconcile(limit.signal);
       const here = new Map(this.#replicas.map((replica) => [replica.tabletId, replica]));
-      const there = this.#streamed.filter(({ dropped }) => !dropped);
+      const there = this.#streamed
+        .filter(({ dropped }) => !dropped)
+        .map((tablet) => ({ ...tablet, generations: tablet.streams.map(({ open }) => open.stored.generation) }));
       // What fails of these hinders none of the others.
       const works: readonly (() => unknown)[] = [
         () => {
@@ -503,6 +506,7 @@ export class PeerManager {
       resolvedEveryMs: definition.resolved?.intervalMs ?? null,
       copySlots: open.copySlots,
       whyGone: (signal: AbortSignal) => this.#dropped.whyGone(tablet, signal),
+      fillRest: (after: OpId, signal: AbortSignal) => this.#options.gaps.fill(tabletId, after, signal),
       pace: open.pace,
       logger: logger.child({ stream: definition.name, tabletId }),
     };

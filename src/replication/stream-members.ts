@@ -124,7 +124,7 @@ export class StreamMembers {
       const table = tables.get(tabletId);
       if (!table) {
         const dropped = catalog.tableOf(tabletId) ? undefined : droppedOf(tabletId);
-        const streams = dropped ? opened.filter(({ open }) => wantsDropped(open, dropped.tableId, tabletId)) : [];
+        const streams = dropped ? opened.filter(({ open }) => wantsDropped(open, tabletId, dropped)) : [];
         if (dropped && streams.length > 0) {
           const { tableId, tableName: name } = dropped;
           streamed.push({ tabletId, table: { tableId, name, tablets: [] }, streams, dropped });
@@ -223,8 +223,9 @@ export class StreamMembers {
   }
 }
 
-function wantsDropped({ joined, ended }: OpenStream, tableId: string, tabletId: string): boolean {
-  return joined.has(tableId) && !ended.has(tabletId);
+/** A stream that was made after it was dropped never had it. */
+function wantsDropped(open: OpenStream, tabletId: string, { tableId, generations }: DroppedTablet): boolean {
+  return open.joined.has(tableId) && !open.ended.has(tabletId) && generations.includes(open.stored.generation);
 }
 
 function setDetails(open: OpenStream, revision: string, details: StreamDetails): void {

@@ -10,12 +10,15 @@ import type { Logger } from '../util/logger.ts';
 import type { Pace } from '../util/pace.ts';
 import { pause } from '../util/pause.ts';
 import type { Slots } from '../util/slots.ts';
+import type { Filling } from './other-replicas.ts';
 import type { Correction } from './stored-stream.ts';
 import type { Cut, TableCopier } from './table-copier.ts';
 import type { TabletChanges, TabletChangesOptions } from './tablet-changes.ts';
 import type { ChangeRead, ChangeSource } from './tablet-replicator.ts';
 
 type LogOptions = Pick<TabletChangesOptions, 'announceSchema' | 'endsAtCutsOf' | 'resolvedEveryMs'>;
+
+type DropReason = Pick<TabletEvent, 'event' | 'partition'>;
 
 export interface TabletSourceOptions {
   readonly tablet: { readonly tableId: string; readonly tabletId: string };
@@ -35,9 +38,9 @@ export interface TabletSourceOptions {
   readonly openLog: (after: SinkPosition, options: LogOptions, signal: AbortSignal) => TabletChanges;
   readonly copier: TableCopier;
   /** Why the tablet's log has ended here; null where the tablet lives on elsewhere. */
-  readonly whyGone: (
-    signal: AbortSignal,
-  ) => Promise<{ readonly event: TabletEvent['event']; readonly partition: string | null } | null>;
+  readonly whyGone: (signal: AbortSignal) => Promise<DropReason | null>;
+  /** Takes in what other sidecars have of the tablet's log after an operation. */
+  readonly fillRest: (after: OpId, signal: AbortSignal) => Promise<Filling>;
   /** Bounds how many tablets of the stream are copied at a time: one that its sink refuses keeps its place. */
   readonly copySlots: Slots;
   /** Rows a second. */
@@ -47,8 +50,11 @@ export interface TabletSourceOptions {
 
 /** Longer keys do not fit where positions are kept: rows behind the last one that does are read again and passed over. */
 const MAX_KEPT_KEY_BYTES = 1024;
-/** Until operations that are stamped ahead of the clock are behind it. */
-const CUT_AGAIN_MS = 1_000;
+/** Other sidecars' logs of a dropped tablet: so often what they give may bring nothing. */
+const MAX_VAIN_FILLS = 3;
+/** How long one that does not answer is waited for, and how often it is asked. */
+const SILENT_MS = 600_000;
+const ASK_AGAIN_MS = 15_000;
 /** Rows of a copy that are one read at most: a batch of the sink holds some of them. */
 const MAX_ROWS_PER_READ = 4096;
 
@@ -70,6 +76,7 @@ export class TabletSource implements ChangeSource {
   readonly #reads: AsyncGenerator<ChangeRead | { readonly kind: 'gone' }, never, void>;
   #log: TabletChanges | null = null;
   #position: SinkPosition;
+  #hasAnnounced = false;
   /** Of the last operation that was read. */
   #time: HybridTime | null = null;
   #working: Promise<unknown> = Promise.resolve();
@@ -103,28 +110,53 @@ export class TabletSource implements ChangeSource {
   }
 
   async *#read(): AsyncGenerator<ChangeRead | { readonly kind: 'gone' }, never, void> {
-    const { from, announceSchema } = this.#options;
+    const { from } = this.#options;
     if (!from.ended) {
-      try {
-        yield* this.#copies(from);
-        yield* this.#correct();
-        const announces = announceSchema && this.#position === from;
-        for (const log = await this.#openLog(this.#position, { announceSchema: announces, ...this.#marks() }); ;) {
-          const read = await log.next();
-          if (read.kind === 'gone') break;
-          this.#position = read.position;
-          this.#time = read.hybridTime;
-          yield read;
-        }
-        yield* this.#end();
-      } catch (error) {
-        // Copies fail in many ways when their tablet is dropped. A gap may be filled from another sidecar's log first.
-        const isGap = error instanceof SpoorError && error.code === 'SPOOR_WAL_GAP';
-        if (this.#abort.signal.aborted || isGap || !(await this.#isDropped())) throw error;
-        yield* this.#end();
-      }
+      const isOwed = yield* this.#owed(from);
+      if (isOwed) yield* this.#restOfLog();
+      const why = await this.#options.whyGone(this.#abort.signal);
+      if (why !== null) yield this.#end(why);
     }
     for (;;) yield { kind: 'gone' };
+  }
+
+  /** Copies and corrections. @returns whether the log behind them is still to come */
+  async *#owed(from: SinkPosition): AsyncGenerator<ChangeRead, boolean, void> {
+    try {
+      yield* this.#copies(from);
+      yield* this.#correct();
+      return true;
+    } catch (error) {
+      // Of a tablet that is no more nothing can be copied, and nobody will miss it; its held log is still there.
+      const isGap = error instanceof SpoorError && error.code === 'SPOOR_WAL_GAP';
+      if (this.#abort.signal.aborted || isGap || !(await this.#isDropped())) throw error;
+      this.#warn(this.#position, error, 'the tablet was dropped before its rows could be read');
+      this.#position = withoutCopy(this.#position);
+      return !this.#options.repairs; // what the log lacks is lost: nobody has it
+    }
+  }
+
+  /** The log until the tablet is gone; of one that was dropped all that any sidecar has of it. */
+  async *#restOfLog(): AsyncGenerator<ChangeRead, void, void> {
+    for (let vain = 0, sinceMs = performance.now(); vain < MAX_VAIN_FILLS;) {
+      const before = this.#position;
+      const log = await this.#openLog(this.#position, { announceSchema: this.#announces(), ...this.#marks() });
+      for (let read = await log.next(); read.kind !== 'gone'; read = await log.next()) {
+        this.#position = read.position;
+        this.#time = read.hybridTime;
+        yield read;
+      }
+      if (!(await this.#isDropped())) return;
+      await this.#closeLog();
+      // Another replica's log may end later than ours.
+      const filling = await this.#options.fillRest(this.#position.opId, this.#abort.signal);
+      if (filling === 'nobody') return;
+      if (this.#position !== before) [vain, sinceMs] = [0, performance.now()];
+      if (filling === 'filled') vain++;
+      else if (performance.now() - sinceMs > SILENT_MS) return;
+      else await pause(ASK_AGAIN_MS, this.#abort.signal);
+      this.#abort.signal.throwIfAborted();
+    }
   }
 
   /** What the position owes before the log goes on. */
@@ -142,12 +174,11 @@ export class TabletSource implements ChangeSource {
    * tablet's operations, so that no older value comes behind a newer one.
    */
   async *#correct(): AsyncGenerator<ChangeRead, void, void> {
-    const { generation, correction, copySlots, announceSchema, from } = this.#options;
+    const { generation, correction, copySlots } = this.#options;
     if (correction === null || this.#position.corrected === correction.id) return;
-    const announces = announceSchema && this.#position === from;
-    const options = { announceSchema: announces, endsAtCutsOf: generation, ...this.#marks() };
+    const options = { announceSchema: this.#announces(), endsAtCutsOf: generation, ...this.#marks() };
     const log = await this.#openLog(this.#position, options);
-    using turn = new Turn(copySlots, this.#abort.signal, () => this.#plainCut());
+    using turn = new Turn(copySlots, this.#abort.signal, () => this.#cut());
     for (;;) {
       const read = await Promise.race([log.next(), turn.failed]);
       if (read.kind === 'gone') throw new Error('the tablet has gone before its rows could be put right');
@@ -158,21 +189,13 @@ export class TabletSource implements ChangeSource {
         yield read;
         continue;
       }
+      await this.#closeLog();
       const rows = await this.#rowsAt(cut, correction.keys);
+      if (cut.replayAfter) rows.push(...(await this.#replay(read.position, cut.replayAfter, cut.time)));
       this.#position = { ...read.position, corrected: correction.id };
       this.#options.logger.info({ rows: rows.length, opId: formatOpId(cut.opId) }, 'rows put right');
       yield { ...read, changes: [...read.changes, ...rows], position: this.#position, onlyMarkers: false };
       return;
-    }
-  }
-
-  /** A cut behind which no operation is that was there before it in the log. */
-  async #plainCut(): Promise<Cut> {
-    for (;;) {
-      const cut = await this.#cut();
-      if (cut.replayAfter === null) return cut;
-      await pause(CUT_AGAIN_MS, this.#abort.signal);
-      this.#abort.signal.throwIfAborted();
     }
   }
 
@@ -194,9 +217,7 @@ export class TabletSource implements ChangeSource {
   }
 
   /** A tablet that was dropped says so behind all that it had. */
-  async *#end(): AsyncGenerator<ChangeRead, void, void> {
-    const why = await this.#options.whyGone(this.#abort.signal);
-    if (why === null) return;
+  #end(why: DropReason): ChangeRead {
     const { opId, tableName, time } = this.#position;
     const tablet = { ...this.#options.tablet, tableName };
     const hybridTime = this.#time ?? time ?? 0n;
@@ -205,7 +226,7 @@ export class TabletSource implements ChangeSource {
       { opId: formatOpId(opId), event: why.event },
       'the tablet was dropped, and all of it is read',
     );
-    yield readOf([{ kind: 'event', tablet, opId, hybridTime, ...why }], this.#position, hybridTime);
+    return readOf([{ kind: 'event', tablet, opId, hybridTime, ...why }], this.#position, hybridTime);
   }
 
   async #isDropped(): Promise<boolean> {
@@ -269,6 +290,7 @@ export class TabletSource implements ChangeSource {
     const { corrected } = from;
     const done = { ...(resync !== null && { resync }), ...(corrected !== undefined && { corrected }) };
     this.#position = { opId, tableName, schemaVersion, time, copy, ...done };
+    this.#hasAnnounced = true;
     yield readOf([this.#announcement(cut)], this.#position, time);
     yield* this.#copyRows(this.#position, copy, cut.schema);
   }
@@ -288,10 +310,10 @@ export class TabletSource implements ChangeSource {
 
   /** The log up to a cut, which is made as soon as it is our turn, and then a copy. */
   async *#copyBehindLog(from: SinkPosition): AsyncGenerator<ChangeRead, void, void> {
-    const { generation, resync, copySlots, announceSchema } = this.#options;
+    const { generation, resync, copySlots } = this.#options;
     const owed = from.copy === undefined ? {} : { copy: from.copy };
     const marks = from.copy === undefined ? this.#marks() : {}; // rows that are owed are not there
-    const log = await this.#openLog(from, { announceSchema, endsAtCutsOf: generation, ...marks });
+    const log = await this.#openLog(from, { announceSchema: this.#announces(), endsAtCutsOf: generation, ...marks });
     // Beside the reading: the tablet may have to wait for its turn, and its changes need not.
     using turn = new Turn(copySlots, this.#abort.signal, () => this.#cut());
     for (;;) {
@@ -398,6 +420,13 @@ export class TabletSource implements ChangeSource {
       )
       .finally(() => this.#beside.delete(counting));
     this.#beside.add(counting);
+  }
+
+  /** Whether the schema is still to be told; asked by whoever tells it now. */
+  #announces(): boolean {
+    const announces = this.#options.announceSchema && !this.#hasAnnounced;
+    this.#hasAnnounced = true;
+    return announces;
   }
 
   #marks(): Pick<LogOptions, 'resolvedEveryMs'> {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { shipsHere, type LocalReplica } from '../../../src/replication/local-replica.ts';
+import { shipsDropped, shipsHere, type LocalReplica } from '../../../src/replication/local-replica.ts';
 
 const replica = (changes: Partial<LocalReplica> = {}): LocalReplica => ({
   tabletId: 'tablet',
@@ -40,5 +40,26 @@ describe('who ships a tablet', () => {
   it('is never who has no whole log', () => {
     assert.equal(ships('a', ['a'], { isLeader: true, isRunning: false }), false);
     assert.equal(ships('b', ['b'], { isRunning: false }), false);
+  });
+});
+
+describe('what is left of a dropped tablet', () => {
+  const turns = (self: string, alive: readonly string[], nowMs: number): boolean =>
+    shipsDropped({ voterUuids: ['a', 'b', 'c'], sinceMs: 1000 }, { self, alive: new Set(alive) }, 1000 + nowMs);
+
+  it('is shipped by the living sidecars of its voters in turn, each later than the one before', () => {
+    const at = (nowMs: number): string[] => ['a', 'b', 'c', 'd'].filter((self) => turns(self, ['b', 'c', 'd'], nowMs));
+    assert.deepEqual(at(19_000), []);
+    assert.deepEqual(at(21_000), ['a', 'b'], 'one that is not heard of may think that it lives');
+    assert.deepEqual(
+      ['b', 'c'].filter((self) => turns(self, ['b', 'c'], 21_000)),
+      ['b'],
+    );
+    assert.deepEqual(
+      ['b', 'c'].filter((self) => turns(self, ['b', 'c'], 41_000)),
+      ['b', 'c'],
+    );
+    assert.equal(turns('d', ['b', 'c', 'd'], 41_000), false);
+    assert.equal(turns('d', ['b', 'c', 'd'], 61_000), true, 'one whose replica was moved away comes last');
   });
 });

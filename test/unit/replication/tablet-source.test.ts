@@ -121,6 +121,7 @@ function open(log: readonly (LogEntry[] | Error)[], options: Partial<TabletSourc
     openLog,
     copier: new MemoryCopier([], 1),
     whyGone: () => Promise.resolve(null),
+    fillRest: () => Promise.resolve('nobody' as const),
     copySlots: new Slots(1),
     pace: new Pace(() => 0),
     logger: keepingLogger(),
@@ -210,5 +211,43 @@ describe('the source of a tablet', () => {
     const unasked = open([insert(1), fault], {});
     await unasked.next();
     await assert.rejects(unasked.next(), fault);
+  });
+
+  describe('of a tablet that was dropped', () => {
+    const DROPPED = { event: 'range-dropped' as const, partition: null };
+    const dropped = { whyGone: () => Promise.resolve(DROPPED) };
+
+    it('gives all of its log and then its end, although the copy that it owes cannot be had any more', async () => {
+      const copier = new MemoryCopier([], 9);
+      copier.makeCut = () => Promise.reject(new Error('no such tablet'));
+      const owing: SinkPosition = { ...START, copy: 'wanted' };
+      const reads = await readAll(open([insert(1), insert(2)], { ...dropped, copier, from: owing }));
+      assert.deepEqual(seen(reads), ['1 INSERT 1', '2 INSERT 2', '2 range-dropped']);
+      assert.equal(reads.at(-1)!.position.ended, true);
+    });
+
+    it('takes no fault of the log for its end', async () => {
+      const source = open([insert(1), new Error('EIO')], dropped);
+      assert.deepEqual(seen([(await source.next()) as ChangeRead]), ['1 INSERT 1']);
+      await assert.rejects(source.next(), /EIO/);
+    });
+
+    it('gives what only another sidecar has of its log before its end', async () => {
+      const log = [insert(1)];
+      const asked: bigint[] = [];
+      const fillRest: TabletSourceOptions['fillRest'] = ({ index }) => {
+        asked.push(index);
+        if (index === 1n) log.push(insert(2));
+        return Promise.resolve(index === 1n ? 'filled' : 'nobody');
+      };
+      const reads = await readAll(open(log, { ...dropped, fillRest }));
+      assert.deepEqual(seen(reads), ['1 INSERT 1', '2 INSERT 2', '2 range-dropped']);
+      assert.deepEqual(asked, [1n, 2n]);
+    });
+
+    it('does not ask for ever where what is given brings nothing', async () => {
+      const reads = await readAll(open([insert(1)], { ...dropped, fillRest: () => Promise.resolve('filled') }));
+      assert.deepEqual(seen(reads), ['1 INSERT 1', '1 range-dropped']);
+    });
   });
 });
