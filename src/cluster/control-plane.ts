@@ -110,7 +110,6 @@ export class RunningControlPlane implements ControlPlane {
     });
   }
 
-  /** @throws {UnknownMemberError} a table or tablet that the stream has not */
   /** A key of another tablet would be deleted in the sink, since this one has no such row: each is looked at before. */
   async #correct(
     stored: StoredStream,
@@ -130,6 +129,7 @@ export class RunningControlPlane implements ControlPlane {
     return this.#options.store.correct(stored, tabletId, keys, signal);
   }
 
+  /** @throws {UnknownMemberError} a table or tablet that the stream has not, or a key of another tablet */
   async resyncStream(name: string, { from, tables, tablets, keys }: ResyncRequest): Promise<ResyncedStream | null> {
     const { store, catalog, peers } = this.#options;
     return askKudu(async (signal) => {
