@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { problem } from '../control/schemas.ts';
-import { CliError, UnavailableError } from './cli-error.ts';
+import type { BodyFault } from '../util/zod-faults.ts';
+import { CliError, RefusedError, UnavailableError } from './cli-error.ts';
 
 const TIMEOUT_MS = 60_000;
 
@@ -24,6 +25,7 @@ export class ApiClient {
     const response = await this.#fetch(method, path, body);
     const text = await response.text();
     if (response.status === 503) throw new UnavailableError(1, describeFailure(response, text));
+    if (response.status === 400) throw new RefusedError(describeFailure(response, text), faultsOf(text));
     if (!response.ok) throw new CliError(1, describeFailure(response, text));
     if (text === '') return null;
     try {
@@ -70,6 +72,10 @@ function describeFailure(response: Response, text: string): string {
   if (remedy !== undefined) lines.push(remedy);
   if (status === 401) lines.push('Give the token with --token, SPOOR_HTTP_TOKEN or SPOOR_HTTP_TOKEN_FILE.');
   return lines.join('\n');
+}
+
+function faultsOf(text: string): readonly BodyFault[] {
+  return problem.safeParse(parseJson(text)).data?.errors ?? [];
 }
 
 function parseJson(text: string): unknown {

@@ -1,13 +1,15 @@
 import type { ServersConfig } from '../config/client-config.ts';
-import { resyncedStream, streamView } from '../control/schemas.ts';
+import { streamView } from '../control/schemas.ts';
 import { KuduClient } from '../kudu/client.ts';
 import type { StreamView } from '../replication/views.ts';
 import { createKafkaReader } from '../sinks/kafka/kafka-reader.ts';
 import type { SinkReader } from '../sinks/reader.ts';
-import { repair, WrongRows, type Corrector } from '../verify/repair.ts';
+import { repair, WrongRows, type RepairOutcome } from '../verify/repair.ts';
 import {
   differenceToJson,
   differenceToText,
+  skippedToJson,
+  skippedToText,
   summaryToJson,
   summaryToText,
   unreadableToJson,
@@ -21,6 +23,7 @@ import { streamPath } from './api-commands.ts';
 import type { CliContext } from './cli-context.ts';
 import { CliError, UnavailableError } from './cli-error.ts';
 import { createLogger } from './logger.ts';
+import { ApiCorrector } from './verify-corrector.ts';
 
 /** What is asked of {@link runVerify}, checked. */
 export interface VerifyRequest {
@@ -61,15 +64,18 @@ async function run(request: VerifyRequest, { client, servers, context, signal }:
   await using sink = openReader(definition, servers, context);
   using kudu = await KuduClient.connect({ ...servers.kudu, timeoutMs: KUDU_TIMEOUT_MS, signal });
   using progress = new Progress(context);
-  const pass = async (at: bigint | null): Promise<{ result: VerifyResult; wrong: WrongRows }> => {
-    const print = (line: string): void => {
-      progress.clear();
-      context.out(`${line}\n`);
-    };
+  const print = (line: string): void => {
+    progress.clear();
+    context.out(`${line}\n`);
+  };
+  const isShown = (place: number): boolean => request.maxRows === 0 || place <= request.maxRows;
+  const pass = async (
+    at: bigint | null,
+    repaired: RepairOutcome | null,
+  ): Promise<{ result: VerifyResult; wrong: WrongRows }> => {
     const wrong = new WrongRows();
     let rows = 0;
     let unreadable = 0;
-    const isShown = (place: number): boolean => request.maxRows === 0 || place <= request.maxRows;
     const options = {
       stream,
       reader: new KuduTableReader(kudu),
@@ -93,17 +99,24 @@ async function run(request: VerifyRequest, { client, servers, context, signal }:
       },
       signal,
     );
-    const shown = { rows: request.maxRows === 0 ? rows : Math.min(rows, request.maxRows) };
-    print((request.json ? summaryToJson : summaryToText)(result, shown));
+    const notes = {
+      shown: request.maxRows === 0 ? rows : Math.min(rows, request.maxRows),
+      repair: repaired && { repaired: repaired.repaired, skipped: repaired.skipped.length },
+    };
+    print((request.json ? summaryToJson : summaryToText)(result, notes));
     return { result, wrong };
   };
 
-  const first = await pass(request.at);
+  const first = await pass(request.at, null);
   if (isSound(first.result)) return 0;
   if (!request.repairs || first.wrong.count === 0) return 1;
+  const corrector = new ApiCorrector(client, request.name, stream);
   const { timeoutMs } = request;
-  await repair(first.wrong, correctorOf(client, request.name), { timeoutMs, progress: progress.show }, signal);
-  return isSound((await pass(null)).result) ? 0 : 1;
+  const repaired = await repair(first.wrong, corrector, { timeoutMs, progress: progress.show }, signal);
+  for (const [place, row] of repaired.skipped.entries())
+    if (isShown(place + 1)) print((request.json ? skippedToJson : skippedToText)(row));
+  const second = await pass(null, repaired);
+  return isSound(second.result) && repaired.skipped.length === 0 ? 0 : 1;
 }
 
 async function viewOf(client: ApiClient, name: string): Promise<StreamView> {
@@ -130,21 +143,6 @@ function openReader(definition: StreamView, { kafka, secrets }: ServersConfig, c
     schemaTopic: sink.schemaTopic,
     logger,
   });
-}
-
-function correctorOf(client: ApiClient, name: string): Corrector {
-  return {
-    request: async (tabletId, keys) => {
-      const body = { tablets: [tabletId], keys: keys.map((key) => key.toString('base64')) };
-      const answer = expectShape(resyncedStream, await client.call('POST', `${streamPath(name)}/resync`, body));
-      if (answer.correction === undefined) throw new CliError(1, 'the sidecar is too old to put single rows right');
-      return answer.correction;
-    },
-    done: async () => {
-      const { tablets } = await viewOf(client, name);
-      return new Map(tablets.flatMap(({ tabletId, corrected }) => (corrected ? [[tabletId, corrected]] : [])));
-    },
-  };
 }
 
 /** One line on standard error that is written over, where that is a terminal. */

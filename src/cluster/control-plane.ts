@@ -120,16 +120,19 @@ export class RunningControlPlane implements ControlPlane {
   ): Promise<string> {
     const { tableId } = members.find(({ tablets }) => tablets.some((tablet) => tablet.tabletId === tabletId))!;
     const owners = await this.#options.tabletsOfKeys(tableId, keys, signal);
-    const stray = owners.findIndex((owner) => owner !== tabletId);
-    if (stray >= 0)
-      throw new UnknownMemberError(
-        `keys[${stray}]`,
-        owners[stray] === null ? 'is no key that the table can have' : `belongs to tablet ${owners[stray]!}`,
-      );
+    const strays = owners.flatMap((owner, place) => {
+      if (owner === tabletId) return [];
+      const why = owner === null ? 'is no key that the table can have' : `belongs to tablet ${owner}`;
+      return [new UnknownMemberError(`keys[${place}]`, why)];
+    });
+    if (strays.length > 0) throw new AggregateError(strays, `tablet ${tabletId} cannot have all of these keys`);
     return this.#options.store.correct(stored, tabletId, keys, signal);
   }
 
-  /** @throws {UnknownMemberError} a table or tablet that the stream has not, or a key of another tablet */
+  /**
+   * @throws {UnknownMemberError} a table or tablet that the stream has not; {AggregateError} of such errors, one for each
+   *   key that the tablet cannot have
+   */
   async resyncStream(name: string, { from, tables, tablets, keys }: ResyncRequest): Promise<ResyncedStream | null> {
     const { store, catalog, peers } = this.#options;
     return askKudu(async (signal) => {

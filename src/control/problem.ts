@@ -52,10 +52,9 @@ export function toProblem(error: unknown): { problem: Problem; headers: Readonly
 
 function problemOf(error: unknown): Problem {
   if (error instanceof StreamExistsError) return { title: titleOf(409), status: 409, detail: error.message };
-  if (error instanceof UnknownMemberError) {
-    const errors = [{ path: error.path, message: error.message }];
-    return { title: titleOf(400), status: 400, detail: error.message, errors };
-  }
+  if (error instanceof UnknownMemberError) return unknownMembers(error.message, [error]);
+  if (error instanceof AggregateError && isUnknownMembers(error.errors))
+    return unknownMembers(error.message, error.errors);
   if (error instanceof SpoorError) return spoorProblem(error.code, error.message);
   if (error instanceof KuduError) return spoorProblem('SPOOR_KUDU_UNAVAILABLE', error.message);
   const status = statusOfFastifyError(error);
@@ -69,6 +68,15 @@ function problemOf(error: unknown): Problem {
     status: 500,
     detail: 'Something went wrong inside; the log of this sidecar says what.',
   };
+}
+
+function isUnknownMembers(errors: readonly unknown[]): errors is readonly UnknownMemberError[] {
+  return errors.every((error) => error instanceof UnknownMemberError);
+}
+
+function unknownMembers(detail: string, members: readonly UnknownMemberError[]): Problem {
+  const errors = members.map(({ path, message }) => ({ path, message }));
+  return { title: titleOf(400), status: 400, detail, errors };
 }
 
 function spoorProblem(code: keyof typeof ERRORS, detail: string): Problem {

@@ -20,6 +20,44 @@ export function canonicalText(type: DataType, raw: string): string {
   return raw.includes('\\') ? JSON.stringify(decodeRawString(raw)) : raw;
 }
 
+const WHOLE_NUMBER = /^-?\d+$/;
+const NUMBER = /^(-?\d|"(NaN|-?Infinity)"$)/;
+const DECIMAL = /^"-?\d+(\.\d+)?"$/;
+
+/** Whether the text of a record can be a value of a column of that type; `null` can be one of any. */
+export function isOfType(type: DataType, raw: string): boolean {
+  if (raw === 'null') return true;
+  switch (type) {
+    case DataType.STRING:
+    case DataType.VARCHAR:
+    case DataType.BINARY:
+      return raw.startsWith('"');
+    case DataType.BOOL:
+      return raw === 'true' || raw === 'false';
+    case DataType.FLOAT:
+    case DataType.DOUBLE:
+      return NUMBER.test(raw);
+    case DataType.DECIMAL32:
+    case DataType.DECIMAL64:
+    case DataType.DECIMAL128:
+      return DECIMAL.test(raw);
+    case DataType.INT8:
+    case DataType.INT16:
+    case DataType.INT32:
+    case DataType.INT64:
+    case DataType.INT128:
+    case DataType.UINT8:
+    case DataType.UINT16:
+    case DataType.UINT32:
+    case DataType.UINT64:
+    case DataType.UNIXTIME_MICROS:
+    case DataType.DATE:
+      return WHOLE_NUMBER.test(raw);
+    case DataType.IS_DELETED:
+      return false;
+  }
+}
+
 /** The JSON of a canonical text. */
 export function canonicalToJson(text: string): string {
   return text === 'NaN' || text === 'Infinity' || text === '-Infinity' ? `"${text}"` : text;

@@ -3,7 +3,7 @@ import { readCells, type ComparedColumn } from './cells.ts';
 import { OneOf, RecordFold, type FoldCut, type FoldState } from './record-fold.ts';
 import type { Entry, SortedRuns } from './sorted-runs.ts';
 import { readRowHead, ROW_CELLS_AT } from './table-rows.ts';
-import type { RecordPlace, TopicRecords } from './topic-records.ts';
+import { UNKNOWN_SCHEMA, type RecordPlace, type TopicRecords, type UnreadableRecord } from './topic-records.ts';
 
 /** A value of a column, as canonical text. */
 export interface NamedValue {
@@ -47,6 +47,8 @@ export interface ComparisonOptions {
   readonly records: SortedRuns;
   readonly topicRecords: TopicRecords;
   readonly report: (difference: Difference) => void;
+  /** Of a row at most the last few. */
+  readonly reportUnreadable: (record: UnreadableRecord) => void;
 }
 
 export interface Counts {
@@ -61,6 +63,10 @@ export interface Counts {
   unseen: number;
   /** Records of tablets that were dropped meanwhile. */
   leftOut: number;
+  /** Records that set nobody knows what in their rows, for no schema of their columns is known. */
+  unreadable: number;
+  /** Others like these that are no matter any more: later records say all of their rows. */
+  replaced: number;
 }
 
 const LAST_RECORDS = 3;
@@ -126,12 +132,25 @@ class Cursor implements AsyncDisposable {
 }
 
 class Pass {
-  readonly counts: Counts = { rows: 0, missing: 0, extra: 0, different: 0, repeats: 0, unseen: 0, leftOut: 0 };
+  readonly counts: Counts = {
+    rows: 0,
+    missing: 0,
+    extra: 0,
+    different: 0,
+    repeats: 0,
+    unseen: 0,
+    leftOut: 0,
+    unreadable: 0,
+    replaced: 0,
+  };
   key: Buffer = Buffer.alloc(0);
   readonly #options: ComparisonOptions;
   #table: ComparedTable;
   #fold: RecordFold | null = null;
   #last: Entry[] = [];
+  /** Of its records that cannot be read, how many, and the last that still count. */
+  #unreadable = 0;
+  #lastUnreadable: Entry[] = [];
   #row: { readonly tabletId: string; readonly cells: ReadonlyMap<number, Buffer> } | null = null;
 
   constructor(options: ComparisonOptions) {
@@ -144,6 +163,8 @@ class Pass {
     this.#table = this.#options.tables[key.readUInt16BE(0)]!;
     this.#fold = null;
     this.#last = [];
+    this.#unreadable = 0;
+    this.#lastUnreadable = [];
     this.#row = null;
   }
 
@@ -158,6 +179,11 @@ class Pass {
     if (!record) return;
     this.#fold ??= new RecordFold(this.#table.base, (tabletId === null ? undefined : cuts.get(tabletId)) ?? NO_CUTS);
     this.#fold.push(record);
+    if (!record.isReadable) {
+      this.#unreadable++;
+      this.#lastUnreadable.push(entry);
+    }
+    this.#lastUnreadable.splice(0, this.#lastUnreadable.length - Math.min(this.#fold.unreadable, LAST_RECORDS));
     this.#last.push(entry);
     if (this.#last.length > LAST_RECORDS) this.#last.shift();
   }
@@ -178,6 +204,7 @@ class Pass {
     }
     this.counts.repeats += this.#fold.repeats;
     const { state, mayBeGone } = this.#fold.end();
+    if (this.#unreadable > 0) this.#countUnreadable(this.#fold.unreadable, state);
     if (row) {
       if (state.kind !== 'row') {
         this.#report('missing', state, []);
@@ -194,6 +221,18 @@ class Pass {
     else this.counts.unseen++;
   }
 
+  /** Where each column was set later on, what set it before is no matter. */
+  #countUnreadable(last: number, state: FoldState): void {
+    const isSet = ({ id, isKey }: ComparedColumn): boolean => isKey || (state.kind === 'row' && state.cells.has(id));
+    const unreadable = this.#table.columns.every(isSet) ? 0 : last;
+    this.counts.unreadable += unreadable;
+    this.counts.replaced += this.#unreadable - unreadable;
+    if (unreadable === 0) return;
+    const { topicRecords, reportUnreadable } = this.#options;
+    for (const entry of this.#lastUnreadable)
+      reportUnreadable({ ...topicRecords.placeOf(entry), reason: UNKNOWN_SCHEMA });
+  }
+
   #differentColumns(
     state: FoldState & { readonly kind: 'row' },
     cells: ReadonlyMap<number, Buffer>,
@@ -202,7 +241,7 @@ class Pass {
     for (const { id, name, isKey, readDefault } of this.#table.columns) {
       if (isKey) continue;
       const cell = state.cells.get(id) ?? (state.isComplete ? readDefault : undefined);
-      if (cell === undefined) continue; // set before the stream began
+      if (cell === undefined) continue; // nobody knows: set before the stream began, or by a record that cannot be read
       const want = cells.get(id)!;
       const values = cell instanceof OneOf ? cell.values.map((value) => value ?? readDefault) : [cell];
       if (values.some((value) => value.equals(want))) continue;

@@ -1,7 +1,7 @@
 import { DataType } from '../kudu/schema.ts';
 import type { HybridTime } from '../kudu/hybrid-time.ts';
 import { canonicalText } from './canonical.ts';
-import type { Version, VersionColumn } from './schema-versions.ts';
+import type { Version, VersionColumn } from './version.ts';
 
 /** What a record does to the row of its key. */
 export const FoldOp = {
@@ -25,10 +25,12 @@ export interface FoldRecord {
   readonly index: number;
   readonly row: number;
   readonly time: HybridTime;
-  /** Which it may have been written under; none for a tombstone. */
+  /** Which it may have been written under, or whose key columns it has; none for a tombstone. */
   readonly versions: readonly Version[];
   /** What it names, and the JSON text of it. */
   readonly cells: ReadonlyMap<string, Buffer>;
+  /** False where no schema is known of the columns it set: only those of the key are here. */
+  readonly isReadable: boolean;
 }
 
 /** One of several values, where the records do not say which; null is the column's read default. */
@@ -59,6 +61,7 @@ export interface FoldCut {
 }
 
 const ABSENT: FoldState = { kind: 'absent' };
+const UNKNOWN: FoldState = { kind: 'unknown' };
 
 /**
  * The row of one key, made from its records in their order by the documented rules (docs/records.md); the last word
@@ -72,6 +75,7 @@ export class RecordFold {
   #maxTime: HybridTime = -1n;
   #lastCopy: HybridTime = -1n;
   #repeats = 0;
+  #unreadable = 0;
 
   /**
    * @param base what is there before the first record
@@ -87,18 +91,28 @@ export class RecordFold {
     return this.#repeats;
   }
 
+  /** Records that cannot be read, and that may have set what still is in the row. */
+  get unreadable(): number {
+    return this.#unreadable;
+  }
+
   push(record: FoldRecord): void {
     for (const cut of this.#cuts)
       if (cut.isCertain && this.#isBefore(cut) && !(record.index < cut.index && record.time < cut.time))
         this.#state = ABSENT;
     this.#state = step(this.#state, record);
+    if (this.#state.kind === 'absent' || isWhole(record.op)) this.#unreadable = 0;
+    if (!record.isReadable && this.#state.kind !== 'absent') this.#unreadable++;
     if (record.op !== FoldOp.TOMBSTONE) this.#note(record);
   }
 
   /** What is left after the last record, and whether even that may be gone. */
   end(): { readonly state: FoldState; readonly mayBeGone: boolean } {
     const after = this.#cuts.filter((cut) => this.#isBefore(cut));
-    if (after.some(({ isCertain }) => isCertain)) return { state: ABSENT, mayBeGone: false };
+    if (after.some(({ isCertain }) => isCertain)) {
+      this.#unreadable = 0;
+      return { state: ABSENT, mayBeGone: false };
+    }
     return { state: this.#state, mayBeGone: after.length > 0 };
   }
 
@@ -121,8 +135,15 @@ function step(state: FoldState, record: FoldRecord): FoldState {
   const { op, versions } = record;
   if (op === FoldOp.DELETE || op === FoldOp.COPY_DELETE || op === FoldOp.TOMBSTONE) return ABSENT;
   if (op === FoldOp.UPDATE && state.kind === 'absent') return state; // comes again, and its row was deleted since
+  // The row is there, and nobody knows what of it was set.
+  if (!record.isReadable) return stepUnder(UNKNOWN, { ...record, op: FoldOp.UPDATE }, versions[0]!);
   const results = versions.map((version) => stepUnder(state, record, version));
   return results.length === 1 ? results[0]! : merge(results);
+}
+
+/** Whether nothing is left of what the row was before. */
+function isWhole(op: FoldOp): boolean {
+  return op === FoldOp.INSERT || op === FoldOp.COPY;
 }
 
 interface Row {
@@ -132,12 +153,11 @@ interface Row {
 }
 
 function stepUnder(state: FoldState, { op, cells }: FoldRecord, version: Version): Row {
-  const isWhole = op === FoldOp.INSERT || op === FoldOp.COPY;
   const row: Row =
-    state.kind === 'row' && !isWhole
+    state.kind === 'row' && !isWhole(op)
       ? { kind: 'row', isComplete: state.isComplete, cells: new Map(state.cells) }
-      : { kind: 'row', isComplete: isWhole || state.kind === 'absent', cells: new Map() };
-  if (!isWhole && state.kind === 'absent')
+      : { kind: 'row', isComplete: isWhole(op) || state.kind === 'absent', cells: new Map() };
+  if (!isWhole(op) && state.kind === 'absent')
     for (const { id, writeDefault } of version.columns) row.cells.set(id, writeDefault);
   const keepsImmutable = op === FoldOp.UPSERT_IGNORE && state.kind !== 'absent';
   for (const [name, raw] of cells) {

@@ -1,6 +1,7 @@
 import { hybridTimeToMicros } from '../kudu/hybrid-time.ts';
 import { canonicalToJson } from './canonical.ts';
 import type { Difference, NamedValue } from './comparison.ts';
+import type { SkippedRow } from './repair.ts';
 import type { RecordPlace, UnreadableRecord } from './topic-records.ts';
 import type { VerifyResult } from './verify.ts';
 
@@ -19,26 +20,46 @@ export function unreadableToText(record: UnreadableRecord): string {
   return ['unreadable', placeToText(record), record.reason].join('  ');
 }
 
-export function summaryToText(result: VerifyResult, shown: { readonly rows: number }): string {
-  const { at, tables, rows, records, repeats, missing, extra, different, unreadable, later, leftOut, unseen } = result;
+export function skippedToText({ table, key, tabletId, reason }: SkippedRow): string {
+  const where = tabletId === null ? [] : [`tablet ${tabletId}`];
+  return ['skipped'.padEnd(9), table, objectOf(key), ...where, reason].join('  ');
+}
+
+/** What was done about the result. */
+export interface SummaryNotes {
+  /** Rows that are wrong and were printed. */
+  readonly shown: number;
+  /** Rows that were shipped again before it, and others that could not be; null where none were to be. */
+  readonly repair: { readonly repaired: number; readonly skipped: number } | null;
+}
+
+export function summaryToText(result: VerifyResult, { shown, repair }: SummaryNotes): string {
+  const { at, tables, rows, records, repeats, missing, extra, different } = result;
+  const { unreadable, replaced, later, leftOut, unseen } = result;
   const wrong = missing + extra + different;
   const notes = [
     ...(later > 0 ? [`${later} later ones not counted`] : []),
     ...(leftOut > 0 ? [`${leftOut} of dropped tablets or tables left out`] : []),
+    ...(replaced > 0 ? [`${replaced} that cannot be read, and that later ones make up for`] : []),
   ];
   const lines = [
     `time        ${at} (${timeToIso(at)})`,
     `tables      ${tables.join(', ')}`,
-    `rows        ${rows} compared${unseen > 0 ? `, of which ${unseen} have no record: the stream began at now` : ''}`,
+    `rows        ${unseen > 0 ? `${rows} read, ${rows - unseen} of them compared` : `${rows} compared`}`,
+    ...(unseen > 0 ? [`unseen      ${unseen} rows have no record: ${WHY_UNSEEN}`] : []),
     `records     ${records} folded, ${repeats} of them repeats${notes.map((note) => `; ${note}`).join('')}`,
+    ...(repair ? [`repaired    ${repair.repaired}`] : []),
+    ...(repair && repair.skipped > 0 ? [`skipped     ${repair.skipped} could not be repaired`] : []),
     `missing     ${missing}`,
     `extra       ${extra}`,
     `different   ${different}`,
     ...(unreadable > 0 ? [`unreadable  ${unreadable}`] : []),
-    ...(shown.rows < wrong ? [`shown       the first ${shown.rows} of ${wrong} rows (--max-rows)`] : []),
+    ...(shown < wrong ? [`shown       the first ${shown} of ${wrong} rows (--max-rows)`] : []),
   ];
   return lines.join('\n');
 }
+
+const WHY_UNSEEN = 'the stream began at now, and they may be from before it; not compared, and no faults';
 
 export function differenceToJson({ kind, table, key, tabletId, columns, records }: Difference): string {
   const changes = columns.map(
@@ -54,7 +75,12 @@ export function unreadableToJson(record: UnreadableRecord): string {
   return JSON.stringify({ kind: 'unreadable', record: placeToJson(record), reason: record.reason });
 }
 
-export function summaryToJson(result: VerifyResult, shown: { readonly rows: number }): string {
+export function skippedToJson({ table, key, tabletId, reason }: SkippedRow): string {
+  const head = `"kind":"skipped","table":${JSON.stringify(table)},"tablet_id":${JSON.stringify(tabletId)}`;
+  return `{${head},"key":${objectOf(key)},"reason":${JSON.stringify(reason)}}`;
+}
+
+export function summaryToJson(result: VerifyResult, { shown, repair }: SummaryNotes): string {
   const { at, tables, later, leftOut, ...counts } = result;
   return JSON.stringify({
     kind: 'summary',
@@ -64,7 +90,8 @@ export function summaryToJson(result: VerifyResult, shown: { readonly rows: numb
     ...counts,
     later,
     left_out: leftOut,
-    shown: shown.rows,
+    shown,
+    ...repair,
   });
 }
 

@@ -1,29 +1,15 @@
 import type { HybridTime } from '../kudu/hybrid-time.ts';
-import { DataType, type ColumnSchema, type DataTypeName } from '../kudu/schema.ts';
-import { decodeRawString, parseRawJson, type RawJson, type RawObject } from '../util/raw-json.ts';
-import { canonicalText } from './canonical.ts';
-
-/** A column in a version of its table. */
-export interface VersionColumn {
-  readonly id: number;
-  readonly name: string;
-  readonly type: DataType;
-  readonly isKey: boolean;
-  readonly immutable: boolean;
-  /** Canonical; what an UPSERT of a new row stores that does not set the column. */
-  readonly writeDefault: Buffer;
-}
-
-/** A table between two ALTERs. */
-export interface Version {
-  readonly version: number;
-  readonly columns: readonly VersionColumn[];
-  readonly byName: ReadonlyMap<string, VersionColumn>;
-  /** In the form that the key encoder takes. */
-  readonly keys: readonly ColumnSchema[];
-  /** The first time at which it is known to have been in force in some tablet. */
-  readonly since: HybridTime;
-}
+import type { ColumnSchema, TableSchema } from '../kudu/schema.ts';
+import { parseRawJson, type RawObject } from '../util/raw-json.ts';
+import { numberOf, objectOf, textOf } from './record-json.ts';
+import {
+  hasSameColumns,
+  takesValues,
+  versionOfJson,
+  versionOfSchema,
+  type Version,
+  type VersionTimes,
+} from './version.ts';
 
 /** All rows of a tablet were copied again at a cut: what the sink has from before, and the copy has not, is gone. */
 export interface Recopied {
@@ -32,7 +18,7 @@ export interface Recopied {
   readonly time: HybridTime;
 }
 
-/** What the schema topic says of the tables that are verified. */
+/** What the schema topic says of the tables that are verified, and what else is known of their schemas. */
 export class SchemaVersions {
   readonly recopied: Recopied[] = [];
   readonly #tables = new Map<string, TableVersions>();
@@ -57,6 +43,17 @@ export class SchemaVersions {
     if (!json.has('event')) table.add(json, { tabletId, index, time });
     else if (textOf(json.get('event')) === 'recopied') this.recopied.push({ tabletId, index, time });
   }
+
+  /** Once the topic is read: takes what a table is now, in case the topic does not say it. See {@link TableVersions.complete}. */
+  complete(tableId: string, present: PresentSchema): void {
+    this.#tables.get(tableId)?.complete(present);
+  }
+}
+
+/** A table's schema as Kudu has it. */
+export interface PresentSchema {
+  readonly schemaVersion: number;
+  readonly schema: TableSchema;
 }
 
 interface Announcement {
@@ -75,6 +72,9 @@ const WINDOW: HybridTime = 60_000_000n << 12n;
  * Each tablet takes an ALTER at its own moment, and only some of these moments are in the schema topic. For the others
  * there are bounds: what is announced of the tablet, the names that its records have, and the time. Where they leave more
  * than one version, all of them are answered.
+ *
+ * The topic may lack versions: a stream can be given another one while it goes on, and a topic's retention or a hand can
+ * take records away. A row that has all columns of a version that is known, by name and kind of value, is read as one.
  */
 export class TableVersions {
   /** Every name that the table had, in no order. */
@@ -82,6 +82,8 @@ export class TableVersions {
   /** Rising. */
   readonly versions: Version[] = [];
   readonly #announced = new Map<string, Announcement[]>();
+  /** What ALTERs found, by the numbers before theirs. */
+  readonly #found = new Map<number, Version>();
   /** By tablet: from an index on its operations have at least a version, as the names in its records have shown. */
   readonly #learned = new Map<string, { readonly index: number; readonly version: number }[]>();
   /** Versions that have all columns of a list of names, and (for whole rows) no others; by these names. */
@@ -90,23 +92,33 @@ export class TableVersions {
 
   add(json: RawObject, at: { readonly tabletId: string; readonly index: number; readonly time: HybridTime }): void {
     const version = numberOf(json.get('schema_version'));
-    const before = json.get('before');
-    for (const table of [before, json.get('after')])
-      if (table instanceof Map) this.names.add(textOf((table as RawObject).get('table')));
-    const announcement = { index: at.index, version, isAlter: before instanceof Map };
+    const [before, after] = [json.get('before'), objectOf(json.get('after'))];
+    const isAlter = before instanceof Map;
+    const times = { version, since: at.time, alteredAt: isAlter ? at.time : null };
+    if (!this.#note(times)) this.#put(versionOfJson(times, after));
+    this.names.add(textOf(after.get('table')));
+    if (isAlter) {
+      const found = { version: version - 1, since: at.time, alteredAt: null };
+      if (!this.#found.has(found.version)) this.#found.set(found.version, versionOfJson(found, before as RawObject));
+      this.names.add(textOf((before as RawObject).get('table')));
+    }
+    const announcement = { index: at.index, version, isAlter };
     const announced = this.#announced.get(at.tabletId);
     if (announced) announced.push(announcement);
     else this.#announced.set(at.tabletId, [announcement]);
-    const place = this.versions.findIndex((known) => known.version === version);
-    const known = this.versions[place];
-    if (known) {
-      if (at.time < known.since) this.versions[place] = { ...known, since: at.time };
-    } else {
-      this.versions.push(versionOf(version, objectOf(json.get('after')), at.time));
-      this.versions.sort((a, b) => a.version - b.version);
+  }
+
+  /**
+   * Once all of the topic is added: what it tells in passing, the schemas that ALTERs found, and the one of now. Its own
+   * word on a version comes first. The number before an ALTER's may be no version's own, but none lies in between.
+   */
+  complete({ schemaVersion, schema }: PresentSchema): void {
+    const found = [...this.#found.values()].sort((a, b) => a.version - b.version);
+    const present = versionOfSchema({ version: schemaVersion, since: null, alteredAt: null }, schema);
+    for (const version of [...found, present]) {
+      const known = this.versions.findLast((each) => each.version <= version.version);
+      if (known?.version !== version.version && !(known && hasSameColumns(known, version))) this.#put(version);
     }
-    this.#fits.clear();
-    this.#sets.clear();
   }
 
   /** The key columns whose names are these, as some version calls them. */
@@ -118,30 +130,79 @@ export class TableVersions {
   }
 
   /**
-   * The versions under which a record with these columns may have been written, rising; none where no version has them.
-   * The same list comes back for the same answer.
+   * The versions under which a record of this row may have been written, rising; none where no version has its columns
+   * and such values in them. A whole row may lack columns where it can be of a version that is not known: they were added
+   * since. The same list comes back for the same answer.
    */
   candidates(record: {
     readonly tabletId: string;
     readonly index: number;
     readonly time: HybridTime;
-    readonly columns: readonly string[];
+    readonly image: RawObject;
     /** It has all columns of its version. */
     readonly isWhole: boolean;
   }): readonly Version[] {
-    const { tabletId, index, time } = record;
-    const fits = this.#fitsOf(record.columns, record.isWhole);
-    if (fits.length === 0 || this.versions.length === 1) return fits;
+    const { tabletId, index, time, image, isWhole } = record;
+    const columns = [...image.keys()];
     const { lower, upper } = this.#bounds(tabletId, index);
+    const fits = this.#taking(image, this.#fitsOf(columns, isWhole));
+    if (fits.length === 0 && isWhole && this.#lacksOne(lower, upper))
+      return this.#taking(image, this.#fitsOf(columns, false));
+    if (fits.length === 0 || this.versions.length === 1) return fits;
     const within = fits.filter(({ version }) => version >= lower && version <= upper);
     if (within.length === 0) return fits;
-    if (within[0]!.version > lower) this.#learn(tabletId, index, within[0]!.version);
+    // Not of the version below, nor of any before it; of one in between that nobody knows it may be.
+    const below = this.versions.findLast(({ version }) => version < within[0]!.version)?.version ?? -1;
+    if (below >= lower) this.#learn(tabletId, index, below + 1);
     if (within.length === 1) return this.#sharedSet(within);
-    const surely = this.versions.findLast(({ version, since }) => version <= upper && since + WINDOW < time);
+    const surely = this.versions.findLast(
+      ({ version, since }) => version <= upper && since !== null && since + WINDOW < time,
+    );
     const timely = within.filter(
-      ({ version, since }) => (!surely || version >= surely.version) && since - WINDOW <= time,
+      ({ version, alteredAt }) =>
+        (!surely || version >= surely.version) && (alteredAt === null || alteredAt - WINDOW <= time),
     );
     return this.#sharedSet(timely.length > 0 ? timely : within);
+  }
+
+  /** The newest version whose key columns a row has, as a list of one: for a row that has no candidates. */
+  keyed(image: RawObject): readonly Version[] {
+    const found = this.versions.findLast(({ keys }) => keys.length > 0 && keys.every(({ name }) => image.has(name)));
+    return found ? this.#sharedSet([found]) : [];
+  }
+
+  /** @returns false: it is not known yet */
+  #note({ version, since, alteredAt }: VersionTimes): boolean {
+    const place = this.versions.findIndex((known) => known.version === version);
+    const known = this.versions[place];
+    if (!known) return false;
+    const times = { since: earlier(known.since, since), alteredAt: earlier(known.alteredAt, alteredAt) };
+    this.versions[place] = { ...known, ...times };
+    this.#forgetLists();
+    return true;
+  }
+
+  #put(version: Version): void {
+    this.versions.push(version);
+    this.versions.sort((a, b) => a.version - b.version);
+    this.#forgetLists();
+  }
+
+  #forgetLists(): void {
+    this.#fits.clear();
+    this.#sets.clear();
+  }
+
+  #taking(image: RawObject, versions: readonly Version[]): readonly Version[] {
+    if (versions.every((version) => takesValues(version, image))) return versions;
+    return this.#sharedSet(versions.filter((version) => takesValues(version, image)));
+  }
+
+  /** Whether a version within these bounds is not known. */
+  #lacksOne(lower: number, upper: number): boolean {
+    const [from, to] = [Math.max(lower, 0), Math.min(upper, this.versions.at(-1)?.version ?? -1)];
+    const known = this.versions.filter(({ version }) => version >= from && version <= to);
+    return known.length < to - from + 1;
   }
 
   #fitsOf(columns: readonly string[], isWhole: boolean): readonly Version[] {
@@ -184,74 +245,7 @@ export class TableVersions {
   }
 }
 
-function versionOf(version: number, table: RawObject, since: HybridTime): Version {
-  const columns = arrayOf(table.get('columns')).map((json) => columnOf(objectOf(json)));
-  return {
-    version,
-    columns,
-    byName: new Map(columns.map((column) => [column.name, column])),
-    keys: columns.filter(({ isKey }) => isKey).map(({ name, type }) => keyColumn(name, type)),
-    since,
-  };
-}
-
-function columnOf(json: RawObject): VersionColumn {
-  const type = DataType[textOf(json.get('type')) as DataTypeName] as DataType | undefined;
-  if (type === undefined) throw new SyntaxError('a column has a type that Kudu has not');
-  return {
-    id: numberOf(json.get('id')),
-    name: textOf(json.get('name')),
-    type,
-    isKey: json.get('key') === 'true',
-    immutable: json.get('immutable') === 'true',
-    writeDefault: Buffer.from(canonicalText(type, scalarOf(json.get('default')))),
-  };
-}
-
-/** What the key encoder looks at, and the rest as it may be. */
-function keyColumn(name: string, type: DataType): ColumnSchema {
-  return {
-    name,
-    type,
-    isKey: true,
-    nullable: false,
-    readDefault: null,
-    writeDefault: null,
-    immutable: false,
-    autoIncrementing: false,
-    comment: '',
-    encoding: 0,
-    compression: 0,
-  };
-}
-
-/*
- * What stands in a record at a place. All throw SyntaxError where something else stands there.
- */
-
-export function objectOf(json: RawJson | undefined): RawObject {
-  if (!(json instanceof Map)) throw new SyntaxError('an object is missing');
-  return json as RawObject;
-}
-
-function arrayOf(json: RawJson | undefined): readonly RawJson[] {
-  if (!Array.isArray(json)) throw new SyntaxError('a list is missing');
-  return json as readonly RawJson[];
-}
-
-export function scalarOf(json: RawJson | undefined): string {
-  if (typeof json !== 'string') throw new SyntaxError('a value is missing');
-  return json;
-}
-
-export function textOf(json: RawJson | undefined): string {
-  const raw = scalarOf(json);
-  if (!raw.startsWith('"')) throw new SyntaxError('a text is missing');
-  return decodeRawString(raw);
-}
-
-export function numberOf(json: RawJson | undefined): number {
-  const number = Number(scalarOf(json));
-  if (!Number.isSafeInteger(number)) throw new SyntaxError('a whole number is missing');
-  return number;
+function earlier(a: HybridTime | null, b: HybridTime | null): HybridTime | null {
+  if (a === null || b === null) return a ?? b;
+  return a < b ? a : b;
 }

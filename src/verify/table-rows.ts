@@ -22,6 +22,7 @@ export interface ListedTable {
 
 export interface ScannedTable {
   readonly schema: TableSchema;
+  readonly schemaVersion: number;
   /** Of each tablet that was scanned: no operation that the scan has seen, or must have seen, is behind it. */
   readonly ends: ReadonlyMap<string, OpId>;
 }
@@ -127,7 +128,7 @@ export class KuduTableReader implements TableReader {
       const request = { serverUuid: uuid, tabletId, type: OpIdType.COMMITTED };
       ends.set(tabletId, await client.tabletServer(address).getLastOpId(request, { signal }));
     }
-    return { schema, ends };
+    return { schema, schemaVersion, ends };
   }
 
   /** Of each replica, as its server has it now. */

@@ -4,16 +4,10 @@ import { parseRawJson, type RawJson, type RawObject } from '../util/raw-json.ts'
 import { encodedKeyOf } from './canonical.ts';
 import { CellsWriter, readCells } from './cells.ts';
 import { FoldOp, type FoldRecord } from './record-fold.ts';
-import {
-  numberOf,
-  objectOf,
-  scalarOf,
-  textOf,
-  type SchemaVersions,
-  type TableVersions,
-  type Version,
-} from './schema-versions.ts';
+import { numberOf, objectOf, scalarOf, textOf } from './record-json.ts';
+import type { SchemaVersions, TableVersions } from './schema-versions.ts';
 import { ORDER_BYTES, type Entry, type SortedRuns } from './sorted-runs.ts';
+import type { Version } from './version.ts';
 
 /** A table whose records are wanted; its place in the list of them is what the sort goes by first. */
 export interface WantedTable {
@@ -35,6 +29,8 @@ export interface UnreadableRecord extends RecordPlace {
   /** Without any value of a row. */
   readonly reason: string;
 }
+/** Of a record whose row is known, and not what was set in it. */
+export const UNKNOWN_SCHEMA = 'no known schema version has its columns, with such values';
 
 export interface TopicRecordsOptions {
   readonly streamName: string;
@@ -69,6 +65,7 @@ const UPDATES: ReadonlyMap<string, FoldOp> = new Map([
  */
 const HEAD_BYTES = 38;
 const HAS_POSITION = 1;
+const IS_UNREADABLE = 2;
 const NO_TABLET = 0xffffffff;
 const NO_TIME: HybridTime = -1n;
 
@@ -80,6 +77,7 @@ export class TopicRecords {
   later = 0;
   /** Of tablets that are no more, or of tables that the stream has not now. */
   leftOut = 0;
+  /** Of which not even the row is known; those apart whose row is, and no more (`isReadable` of {@link foldRecord}). */
   unreadable = 0;
   /** The first of them. */
   readonly unreadableRecords: UnreadableRecord[] = [];
@@ -136,11 +134,12 @@ export class TopicRecords {
       const tabletId = this.#tabletIds[payload.readUInt32LE(2)];
       const lowest = tabletId === undefined ? undefined : this.#lowestLater.get(tabletId);
       if (lowest !== undefined && time === NO_TIME && index >= lowest) return null;
-      return { op, index, row, time, versions: [], cells: NO_CELLS };
+      return { op, index, row, time, versions: [], cells: NO_CELLS, isReadable: true };
     }
     const cells = new Map<string, Buffer>();
     for (const [number, raw] of readCells(payload, HEAD_BYTES)) cells.set(this.#names[number]!, raw);
-    return { op, index, row, time, versions: this.#candidates[payload.readUInt32LE(6)]!, cells };
+    const versions = this.#candidates[payload.readUInt32LE(6)]!;
+    return { op, index, row, time, versions, cells, isReadable: (payload[1]! & IS_UNREADABLE) === 0 };
   }
 
   /** Whose record an entry is; null where it does not say. */
@@ -202,25 +201,27 @@ export class TopicRecords {
     }
     const isDelete = op === FoldOp.DELETE || op === FoldOp.COPY_DELETE;
     const image = objectOf(value.get(isDelete ? 'before' : 'after'));
-    const columns = [...image.keys()];
-    const isWhole = op === FoldOp.INSERT;
     const versions = schemas.of(tableId)!;
-    const candidates = versions.candidates({ tabletId, index, time, columns, isWhole });
-    if (candidates.length === 0) throw new SyntaxError('no schema version has its columns');
-    const key = keyOf(candidates[0]!, image);
-    if (record.key !== null) checkKey(record.key.toString(), text, image, candidates[0]!);
+    const fits = versions.candidates({ tabletId, index, time, image, isWhole: op === FoldOp.INSERT });
+    const isReadable = fits.length > 0 || isDelete; // which of a row it was is no matter to a delete
+    const candidates = fits.length > 0 ? fits : versions.keyed(image);
+    const [first] = candidates;
+    if (!first) throw new SyntaxError('no known schema version has its key columns');
+    const key = keyOf(first, image);
+    if (record.key !== null) checkKey(record.key.toString(), text, image, first);
 
     const head = this.#writer.begin(HEAD_BYTES);
     head[0] = op;
-    head[1] = record.position === null ? 0 : HAS_POSITION;
+    head[1] = (record.position === null ? 0 : HAS_POSITION) | (isReadable ? 0 : IS_UNREADABLE);
     head.writeUInt32LE(this.#tabletNumber(tabletId), 2);
     head.writeUInt32LE(this.#candidatesNumber(candidates), 6);
     head.writeDoubleLE(numberOf(source.get('term')), 10);
     head.writeDoubleLE(index, 18);
     head.writeInt32LE(isCopy || source.get('row') === 'null' ? 0 : numberOf(source.get('row')), 26);
     head.writeBigInt64LE(time, 30);
-    for (const [name, raw] of image) this.#writer.add(this.#nameNumber(name), scalarOf(raw));
-    this.folded++;
+    const names = fits.length > 0 ? image.keys() : first.keys.map(({ name }) => name);
+    for (const name of names) this.#writer.add(this.#nameNumber(name), scalarOf(image.get(name)));
+    if (isReadable) this.folded++;
     return this.#put(record, table, key, highest);
   }
 

@@ -5,7 +5,7 @@ import { pause } from '../util/pause.ts';
 import type { ComparedColumn } from './cells.ts';
 import { compare, type Counts, type Difference } from './comparison.ts';
 import type { FoldCut } from './record-fold.ts';
-import { SchemaVersions } from './schema-versions.ts';
+import { SchemaVersions, type PresentSchema } from './schema-versions.ts';
 import { SortedRuns, SortFolder } from './sorted-runs.ts';
 import { StreamProgress, type StreamProgressOptions, type SelectedTables } from './stream-progress.ts';
 import { comparedColumns, RowEntries, ScanDisturbedError, type ListedTable } from './table-rows.ts';
@@ -35,7 +35,6 @@ export interface VerifyResult extends Readonly<Counts> {
   readonly records: number;
   /** Records of operations at the time or after it. */
   readonly later: number;
-  readonly unreadable: number;
 }
 
 /** How often another time is chosen, where the rows are copied again just then. */
@@ -72,6 +71,7 @@ type RunResult =
   | { readonly kind: 'copied-since'; readonly newestCopy: HybridTime };
 
 interface Scan {
+  readonly present: PresentSchema;
   readonly columns: readonly ComparedColumn[];
   readonly ends: ReadonlyMap<string, OpId>;
   readonly attempt: number;
@@ -132,7 +132,7 @@ class VerifyRun implements AsyncDisposable {
       const entries = new RowEntries();
       let rows = 0;
       try {
-        const { schema, ends } = await reader.scan(
+        const { ends, ...present } = await reader.scan(
           table,
           at,
           async (tabletId, schema, block) => {
@@ -144,7 +144,7 @@ class VerifyRun implements AsyncDisposable {
           },
           this.#signal,
         );
-        return { columns: comparedColumns(schema), ends, attempt };
+        return { present, columns: comparedColumns(present.schema), ends, attempt };
       } catch (error) {
         if (!(error instanceof ScanDisturbedError)) throw error;
         if (performance.now() - start > timeoutMs) throw new VerifyError('failed', error.message);
@@ -168,6 +168,8 @@ class VerifyRun implements AsyncDisposable {
     const schemas = new SchemaVersions(tables.map(({ tableId }) => tableId));
     for await (const records of sink.read(sink.schemaTopic, signal))
       for (const { value } of records) addSchema(schemas, value);
+    for (const [place, { tableId }] of tables.entries())
+      if (scans[place]) schemas.complete(tableId, scans[place].present);
     const topicsOf = tables.map((table) => topicNames(table, schemas.of(table.tableId), (name) => sink.topicOf(name)));
     const tablets = new Map<string, number>();
     for (const [place, scan] of scans.entries())
@@ -212,11 +214,14 @@ class VerifyRun implements AsyncDisposable {
       records: sorted,
       topicRecords,
       report: reports ? report : () => undefined,
+      reportUnreadable: reports ? reportUnreadable : () => undefined,
     });
     if (reports) for (const record of topicRecords.unreadableRecords) reportUnreadable(record);
-    const { folded: records, later, unreadable } = topicRecords;
-    const result = { ...counts, at, tables: tables.map(({ name }) => name), records, later, unreadable };
-    return { kind: 'done', result: { ...result, leftOut: counts.leftOut + topicRecords.leftOut } };
+    const { folded: records, later } = topicRecords;
+    const leftOut = counts.leftOut + topicRecords.leftOut;
+    const unreadable = counts.unreadable + topicRecords.unreadable;
+    const result = { ...counts, at, tables: tables.map(({ name }) => name), records, later, leftOut, unreadable };
+    return { kind: 'done', result };
   }
 }
 

@@ -80,7 +80,7 @@ export class MemoryTables implements TableReader {
     const { history } = this.histories.find((each) => each.history.tableId === tableId)!;
     for (const tabletId of tabletIds) await take(tabletId, history.schema, history.block(tabletId));
     const ends = new Map(tabletIds.map((tabletId) => [tabletId, { term: 1n, index: history.indexOf(tabletId) }]));
-    return { schema: history.schema, ends };
+    return { schema: history.schema, schemaVersion: history.version, ends };
   }
 
   /** A stream that has shipped all of these tables. */

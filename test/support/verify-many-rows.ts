@@ -104,7 +104,11 @@ tables.histories.push({ history, tabletIds: TABLETS });
 tables.scan = async ({ tabletIds }, _at, take) => {
   for (const [tablet, tabletId] of tabletIds.entries())
     for (let from = 0; from * TABLETS.length < ROWS; from += BATCH) await take(tabletId, SCHEMA, rowsOf(tablet, from));
-  return { schema: SCHEMA, ends: new Map(tabletIds.map((tabletId) => [tabletId, { term: 1n, index: 0n }])) };
+  return {
+    schema: SCHEMA,
+    schemaVersion: 0,
+    ends: new Map(tabletIds.map((tabletId) => [tabletId, { term: 1n, index: 0n }])),
+  };
 };
 
 let peakBytes = 0;

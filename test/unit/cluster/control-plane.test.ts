@@ -8,6 +8,7 @@ import { STREAM_COLUMNS, StreamStore } from '../../../src/cluster/stream-store.t
 import type { SinkPosition } from '../../../src/change/position.ts';
 import { SpoorError, type ErrorCode } from '../../../src/errors.ts';
 import { KuduError } from '../../../src/kudu/errors.ts';
+import { toProblem } from '../../../src/control/problem.ts';
 import { Catalog, type CatalogTable } from '../../../src/replication/catalog.ts';
 import { parseStreamDefinition, type StreamDefinition } from '../../../src/replication/stream.ts';
 import { StreamExistsError, type StreamView, type TabletView } from '../../../src/replication/views.ts';
@@ -112,7 +113,7 @@ describe('the control plane', () => {
         kuduTrouble: null,
         holdForNow: (tabletIds) => heldForNow.push(...tabletIds),
       },
-      tabletsOfKeys: (_, keys) => Promise.resolve(keys.map((key) => key.toString())),
+      tabletsOfKeys: (_, keys) => Promise.resolve(keys.map((key) => (key.length > 0 ? key.toString() : null))),
       endsOf: () => endsOf(),
       configuredSink: brokers,
       checkWal: () => checkWal(),
@@ -211,6 +212,22 @@ describe('the control plane', () => {
       endsOf = () => Promise.reject(new TypeError('a bug'));
       await assert.rejects(plane.createStream(definition()), TypeError);
     });
+  });
+
+  it('refuses rows that are not of the tablet, and names each of them', async () => {
+    await plane.createStream(definition());
+    const keys = ['t1', 't2', 't1', ''].map((owner) => Buffer.from(owner));
+    const asked = { from: 'snapshot' as const, tablets: ['t1'] };
+    await assert.rejects(plane.resyncStream('orders', { ...asked, keys }), (error: unknown) => {
+      assert.ok(error instanceof AggregateError);
+      assert.deepEqual(toProblem(error).problem.errors, [
+        { path: 'keys[1]', message: 'belongs to tablet t2' },
+        { path: 'keys[3]', message: 'is no key that the table can have' },
+      ]);
+      assert.equal(toProblem(error).problem.status, 400);
+      return true;
+    });
+    assert.ok((await plane.resyncStream('orders', { ...asked, keys: keys.slice(0, 1) }))?.correction);
   });
 
   describe('is ready', () => {

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { defaultToJson } from '../../../src/formats/json-cells.ts';
 import { encodeKeyCells } from '../../../src/kudu/key-encoder.ts';
 import { DataType } from '../../../src/kudu/schema.ts';
-import { canonicalText, canonicalToJson, encodedKeyOf } from '../../../src/verify/canonical.ts';
+import { canonicalText, canonicalToJson, encodedKeyOf, isOfType } from '../../../src/verify/canonical.ts';
 import { column, int128, int32, int64 } from '../../support/row-bytes.ts';
 
 describe('canonicalText', () => {
@@ -28,6 +28,27 @@ describe('canonicalText', () => {
   it('is JSON, but for three numbers', () => {
     assert.deepEqual(['NaN', '-Infinity', '-0', '"x"'].map(canonicalToJson), ['"NaN"', '"-Infinity"', '-0', '"x"']);
   });
+});
+
+describe('isOfType', () => {
+  const RAWS = ['null', 'true', '12', '-1.5', '1e3', '"NaN"', '"-0.05"', '"text"'];
+  const CASES: [type: keyof typeof DataType, of: string[]][] = [
+    ['BOOL', ['true']],
+    ['INT64', ['12']],
+    ['DATE', ['12']],
+    ['DOUBLE', ['12', '-1.5', '1e3', '"NaN"']],
+    ['DECIMAL64', ['"-0.05"']],
+    ['STRING', ['"NaN"', '"-0.05"', '"text"']],
+    ['BINARY', ['"NaN"', '"-0.05"', '"text"']],
+    ['IS_DELETED', []],
+  ];
+  for (const [type, of] of CASES)
+    it(`of ${type}: null and ${of.join(', ')}`, () => {
+      assert.deepEqual(
+        RAWS.filter((raw) => isOfType(DataType[type], raw)),
+        ['null', ...of],
+      );
+    });
 });
 
 describe('encodedKeyOf', () => {

@@ -9,7 +9,7 @@ import {
   type FoldRecord,
   type FoldState,
 } from '../../../src/verify/record-fold.ts';
-import type { Version, VersionColumn } from '../../../src/verify/schema-versions.ts';
+import type { Version, VersionColumn } from '../../../src/verify/version.ts';
 
 function columnOf(id: number, name: string, more: Partial<VersionColumn> = {}): VersionColumn {
   return {
@@ -24,7 +24,7 @@ function columnOf(id: number, name: string, more: Partial<VersionColumn> = {}): 
 }
 
 function versionOf(version: number, ...columns: VersionColumn[]): Version {
-  return { version, columns, byName: new Map(columns.map((c) => [c.name, c])), keys: [], since: 0n };
+  return { version, columns, byName: new Map(columns.map((c) => [c.name, c])), keys: [], since: 0n, alteredAt: null };
 }
 
 const K = columnOf(0, 'k');
@@ -37,7 +37,7 @@ let index = 0;
 function record(op: FoldOp, cells: Record<string, unknown>, more: Partial<FoldRecord> = {}): FoldRecord {
   const raw = new Map(Object.entries({ k: 1, ...cells }).map(([name, value]) => [name, Buffer.from(String(value))]));
   index++;
-  return { op, index, row: 0, time: BigInt(index), versions: [V1], cells: raw, ...more };
+  return { op, index, row: 0, time: BigInt(index), versions: [V1], cells: raw, isReadable: true, ...more };
 }
 
 function show(state: FoldState): unknown {
@@ -53,6 +53,7 @@ const INSERT = record(FoldOp.INSERT, { a: 5, fixed: 6 });
 const DELETE = record(FoldOp.DELETE, {});
 const UPDATE = record(FoldOp.UPDATE, { a: 4 });
 const UPSERT = record(FoldOp.UPSERT, { a: 3 });
+const ONLY_KEY = new Map([['k', Buffer.from('1')]]);
 const ROW = { 0: '1', 1: '5', 2: '6' };
 
 describe('the fold of one key', () => {
@@ -119,6 +120,16 @@ describe('the fold of one key', () => {
       is: { 0: '1', 1: '7', 2: ['8', 'read default'], 3: ['read default', '9'] },
       ofNow: { 0: '1', partial: true },
     },
+    {
+      why: 'of a row with a record that cannot be read only the key is known',
+      records: [INSERT, { ...UPSERT, isReadable: false, cells: ONLY_KEY }],
+      is: { 0: '1', partial: true },
+    },
+    {
+      why: 'and what is set behind it',
+      records: [{ ...INSERT, isReadable: false, cells: ONLY_KEY }, UPSERT],
+      is: { 0: '1', 1: '3', partial: true },
+    },
   ];
   for (const { why, records, is, ofNow } of CASES)
     it(why, () => {
@@ -150,6 +161,35 @@ describe('the fold of one key', () => {
     for (const each of [INSERT, UPDATE, INSERT, UPDATE, copy, copy, record(FoldOp.UPDATE, { a: 1 })]) fold.push(each);
     assert.equal(fold.repeats, 3);
   });
+});
+
+describe('records that cannot be read', () => {
+  const unreadable = (op: FoldOp, more: Partial<FoldRecord> = {}): FoldRecord =>
+    record(op, {}, { isReadable: false, cells: ONLY_KEY, ...more });
+  const CASES: { why: string; records: FoldRecord[]; cuts?: FoldCut[]; is: number }[] = [
+    { why: 'count', records: [INSERT, unreadable(FoldOp.UPDATE), UPDATE, unreadable(FoldOp.UPSERT)], is: 2 },
+    { why: 'not before a whole row', records: [unreadable(FoldOp.INSERT), record(FoldOp.COPY, { a: 5 })], is: 0 },
+    {
+      why: 'not before one that cannot be read either',
+      records: [unreadable(FoldOp.UPDATE), unreadable(FoldOp.INSERT)],
+      is: 1,
+    },
+    { why: 'not before a delete', records: [unreadable(FoldOp.INSERT), record(FoldOp.DELETE, {})], is: 0 },
+    { why: 'not of an update that comes again behind a delete', records: [DELETE, unreadable(FoldOp.UPDATE)], is: 0 },
+    {
+      why: 'not before a copy that has not the row',
+      records: [unreadable(FoldOp.INSERT, { index: 10, time: 100n })],
+      cuts: [{ index: 50, time: 1000n, isCertain: true }],
+      is: 0,
+    },
+  ];
+  for (const { why, records, cuts = [], is } of CASES)
+    it(why, () => {
+      const fold = new RecordFold('absent', cuts);
+      for (const each of records) fold.push(each);
+      fold.end();
+      assert.equal(fold.unreadable, is);
+    });
 });
 
 describe('a tablet that was copied again', () => {

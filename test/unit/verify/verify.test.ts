@@ -4,11 +4,19 @@ import { RowOp } from '../../../src/change/change.ts';
 import { DataType, type TableSchema } from '../../../src/kudu/schema.ts';
 import type { StreamView } from '../../../src/replication/views.ts';
 import type { Difference } from '../../../src/verify/comparison.ts';
-import { differenceToJson, differenceToText, summaryToJson, summaryToText } from '../../../src/verify/report.ts';
+import {
+  differenceToJson,
+  differenceToText,
+  skippedToJson,
+  skippedToText,
+  summaryToJson,
+  summaryToText,
+  unreadableToText,
+} from '../../../src/verify/report.ts';
 import { ScanDisturbedError } from '../../../src/verify/table-rows.ts';
 import type { UnreadableRecord } from '../../../src/verify/topic-records.ts';
 import { StreamUnavailableError } from '../../../src/verify/verify-error.ts';
-import { verify, type VerifyOptions, type VerifyResult } from '../../../src/verify/verify.ts';
+import { isSound, verify, type VerifyOptions, type VerifyResult } from '../../../src/verify/verify.ts';
 import { MemoryTables, MemoryTopics } from '../../support/memory-verify.ts';
 import { RecordHistory } from '../../support/record-history.ts';
 import { column, int32, int64 } from '../../support/row-bytes.ts';
@@ -148,10 +156,27 @@ describe('verify', () => {
     );
     assert.deepEqual([result.missing, result.different, result.extra, result.unreadable], [3, 1, 1, 0]);
     assert.match(
-      summaryToText(result, { rows: 2 }),
+      summaryToText(result, { shown: 2, repair: null }),
       /\nmissing +3\nextra +1\ndifferent +1\nshown +the first 2 of 5 rows/,
     );
-    const summary = JSON.parse(summaryToJson(result, { rows: 2 })) as Record<string, unknown>;
+    const repair = { repaired: 7, skipped: 2 };
+    assert.match(
+      summaryToText(result, { shown: 5, repair }),
+      /\nrepaired +7\nskipped +2 could not be repaired\nmissing +3\nextra +1\ndifferent +1$/,
+    );
+    const repaired = JSON.parse(summaryToJson(result, { shown: 5, repair })) as Record<string, unknown>;
+    assert.deepEqual([repaired['repaired'], repaired['skipped']], [7, 2]);
+    const { table, key, tabletId } = differences[3]!;
+    const skipped = { table, key, tabletId, reason: 'is odd' };
+    assert.equal(skippedToText(skipped), 'skipped    shop  {"id":7}  tablet shop-tablet1  is odd');
+    assert.deepEqual(JSON.parse(skippedToJson(skipped)), {
+      kind: 'skipped',
+      table: 'shop',
+      tablet_id: 'shop-tablet1',
+      key: { id: 7 },
+      reason: 'is odd',
+    });
+    const summary = JSON.parse(summaryToJson(result, { shown: 2, repair: null })) as Record<string, unknown>;
     assert.deepEqual([summary['kind'], summary['missing'], summary['tables']], ['summary', 3, ['shop']]);
     const json = JSON.parse(differenceToJson(differences[3]!)) as Record<string, unknown>;
     assert.deepEqual([json['key'], json['columns']], [{ id: 7 }, [{ column: 'a', want: 7, have: null }]]);
@@ -191,12 +216,125 @@ describe('verify', () => {
     assert.deepEqual(
       unreadable.map(({ reason }) => reason),
       [
+        'no known schema version has its columns, with such values',
         'not JSON: no value at character 0',
         'an object is missing',
-        'no schema version has its columns',
         'its key is not that of its value',
       ],
     );
+  });
+
+  describe('where the schema topic lacks schemas', () => {
+    /** The stream is given another topic; or it had a retention, or was made anew. */
+    function loseSchemas(scene: Scene): void {
+      scene.topics.records.delete('schemas');
+    }
+
+    const RENAMED: TableSchema = { columns: [KEY, { ...A, name: 'b' }, NOTE] };
+    const ADDED = column('added', DataType.INT32, { id: 13, readDefault: int32(1), writeDefault: int32(1) });
+
+    it('knows that of now, and so finds what is wrong and nothing else', async () => {
+      const scene = new Scene();
+      const history = shop(scene);
+      loseSchemas(scene);
+      const sound = await scene.verify();
+      assert.deepEqual([sound.lines, sound.result.records, sound.result.unreadable], [[], 13, 0]);
+      history.write('shop-tablet0', RowOp.UPDATE, [int64(6n), int32(66)]); // its record is lost
+      const { key, position, partition } = scene.topics.last('cdc', '{"id":7}');
+      scene.topics.produce('cdc', partition, { key, position, value: null });
+      assert.deepEqual((await scene.verify()).lines.map(withoutRecords), [
+        'different  shop  {"id":6}  a: want 66, have 6',
+        'missing    shop  {"id":7}',
+      ]);
+    });
+
+    it('knows what an ALTER found that came since', async () => {
+      const scene = new Scene();
+      const history = shop(scene);
+      loseSchemas(scene);
+      scene.topics.put(history.alter('shop-tablet1', { schema: RENAMED }));
+      write(scene, history, RowOp.UPDATE, 4n, int32(45));
+      const { result, lines } = await scene.verify();
+      assert.deepEqual([lines, result.unreadable, result.records], [[], 0, 14]);
+    });
+
+    it('reads rows of an older one that lack columns which were added since', async () => {
+      const scene = new Scene();
+      const history = shop(scene);
+      history.sleep(100);
+      history.alter('shop-tablet0', { schema: { columns: [...SCHEMA.columns, ADDED] } });
+      write(scene, history, RowOp.UPSERT, 5n, int32(55), undefined, int32(2));
+      loseSchemas(scene);
+      const sound = await scene.verify();
+      assert.deepEqual([sound.lines, sound.result.unreadable], [[], 0]);
+      history.write('shop-tablet0', RowOp.UPDATE, [int64(6n), undefined, undefined, int32(3)]);
+      assert.deepEqual((await scene.verify()).lines.map(withoutRecords), [
+        'different  shop  {"id":6}  added: want 3, have 1',
+      ]);
+    });
+
+    it('says of which records it knows none, and calls no row wrong for them', async () => {
+      const scene = new Scene();
+      const history = shop(scene);
+      history.alter('shop-tablet0', { schema: RENAMED });
+      write(scene, history, RowOp.UPDATE, 4n, int32(45));
+      write(scene, history, RowOp.INSERT, 100n, int32(1), null);
+      history.write('shop-tablet0', RowOp.UPDATE, [int64(100n), int32(2)]); // its record is lost
+      history.write('shop-tablet0', RowOp.DELETE, [int64(6n)]); // and that of this delete
+      loseSchemas(scene);
+      const { result, lines, unreadable } = await scene.verify();
+      assert.deepEqual(lines.map(withoutRecords), [
+        'extra      shop  {"id":6}',
+        'different  shop  {"id":100}  b: want 2, have 1',
+      ]);
+      assert.deepEqual([result.rows, result.missing, isSound(result)], [10, 0, false]);
+      // Ten rows, of which row 4 has two such records; that of row 3 is no matter since it was deleted.
+      assert.deepEqual([result.unreadable, result.replaced, unreadable.length], [11, 1, 11]);
+      assert.equal(
+        unreadableToText(unreadable[0]!),
+        'unreadable  shop-tablet0/1.2.0 (cdc/1/0)  no known schema version has its columns, with such values',
+      );
+    });
+
+    it('makes nothing more of them once each row was shipped again', async () => {
+      const scene = new Scene();
+      const history = shop(scene);
+      history.alter('shop-tablet0', { schema: RENAMED });
+      loseSchemas(scene);
+      const copy = TABLETS.map((tablet) => history.copy(`shop-${tablet}`));
+      for (const { announced, rows, event } of copy) scene.topics.put([...announced, ...rows, ...event]);
+      const { result, lines } = await scene.verify();
+      assert.deepEqual([lines, result.unreadable, result.replaced, isSound(result)], [[], 0, 12, true]);
+      assert.match(
+        summaryToText(result, { shown: 0, repair: null }),
+        /\nrecords +\d+ folded, .*; 12 that cannot be read, and that later ones make up for\n/,
+      );
+    });
+
+    it('makes nothing more of one whose columns were all set later', async () => {
+      const scene = new Scene();
+      const history = scene.table('shop');
+      write(scene, history, RowOp.INSERT, 1n, int32(1), Buffer.from('old'));
+      history.alter('shop-tablet0', { schema: RENAMED });
+      write(scene, history, RowOp.UPDATE, 1n, undefined, Buffer.from('new'));
+      loseSchemas(scene);
+      assert.deepEqual((await scene.verify()).result.unreadable, 1);
+      write(scene, history, RowOp.UPSERT, 1n, int32(2));
+      const { result, lines } = await scene.verify();
+      assert.deepEqual([lines, result.unreadable, result.replaced], [[], 0, 1]);
+    });
+
+    it('does not take a column for another of its name with values of another kind', async () => {
+      const scene = new Scene();
+      const history = scene.table('shop');
+      write(scene, history, RowOp.INSERT, 1n, int32(1), null);
+      const text = column('a', DataType.STRING, { id: 20, nullable: true });
+      history.alter('shop-tablet0', { schema: { columns: [KEY, text, NOTE] } });
+      write(scene, history, RowOp.INSERT, 2n, Buffer.from('x'), null);
+      loseSchemas(scene);
+      const { result, lines } = await scene.verify();
+      assert.deepEqual([lines, result.unreadable, result.records], [[], 1, 1]);
+    });
   });
 
   it('compares as of a time, and says from when on it can', async () => {
@@ -211,7 +349,8 @@ describe('verify', () => {
     scene.tables.scan = async ({ tabletIds }, _at, take) => {
       await take('shop-tablet0', history.schema, before);
       await take('shop-tablet1', history.schema, other);
-      return { schema: history.schema, ends: new Map(tabletIds.map((id) => [id, { term: 1n, index: 1n }])) };
+      const ends = new Map(tabletIds.map((id) => [id, { term: 1n, index: 1n }]));
+      return { schema: history.schema, schemaVersion: history.version, ends };
     };
     const { result, lines } = await scene.verify({ at });
     assert.deepEqual([lines, result.later, result.rows], [[], 3, 10]);
@@ -306,7 +445,14 @@ describe('verify', () => {
     write(scene, history, RowOp.INSERT, 7n);
     write(scene, history, RowOp.DELETE, 3n);
     const sound = await scene.verify();
-    assert.deepEqual([sound.lines, sound.result.unseen, sound.result.rows], [[], 3, 6]);
+    assert.deepEqual([sound.lines, sound.result.unseen, sound.result.rows, isSound(sound.result)], [[], 3, 6, true]);
+    const text = summaryToText(sound.result, { shown: 0, repair: null });
+    assert.match(
+      text,
+      /\nrows +6 read, 3 of them compared\nunseen +3 rows have no record: the stream began at now, .*no faults\n/,
+    );
+    const json = JSON.parse(summaryToJson(sound.result, { shown: 0, repair: null })) as Record<string, unknown>;
+    assert.deepEqual([json['rows'], json['unseen'], json['missing']], [6, 3, 0]);
     const { key, value, position, partition } = scene.topics.last('cdc', '{"id":1}');
     scene.topics.produce('cdc', partition, {
       key,
