@@ -69,6 +69,14 @@ export class CutFinder {
     if (isCut) this.#note(opId, time);
   }
 
+  /** Part of the log is missing here: what was stamped in it is not known. */
+  restart(): void {
+    this.#highest.length = 0;
+    this.#replayAfter = null;
+    this.#first = null;
+    this.#last = null;
+  }
+
   /** An ALTER was proposed. */
   readAlter(schemaVersion: number): void {
     if (schemaVersion > this.#schemaVersion) this.#schemaVersion = schemaVersion;

@@ -176,11 +176,6 @@ export function stepLedger(state: LedgerState, event: LedgerEvent, nowMs: number
   }
 }
 
-/** The position from which a stream goes on here, as far as this replica's log tells; null where it tells nothing. */
-export function markedPosition(state: LedgerState, generation: string): SinkPosition | null {
-  return state.marked.get(generation)?.position ?? null;
-}
-
 /** The index up to which every stream's sink has everything, and a marker says so. Null while nothing wants this log. */
 export function safeIndex({ streams, marked, cuts, readIndex }: LedgerState): bigint | null {
   let safe: bigint | null = null;

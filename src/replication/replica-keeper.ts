@@ -267,18 +267,29 @@ export class ReplicaKeeper implements AsyncDisposable {
   }
 
   async #readLog(log: LogFeed): Promise<void> {
+    let hasBegun = false;
     for (;;) {
       const chunk = await log.next();
-      if (chunk.kind === 'entries')
-        for (const entry of chunk.entries) {
-          if (entry.kind === 'replicate') this.#readProposal(entry);
-          else if (entry.opId.index > this.#committedIndex) this.#committedIndex = entry.opId.index;
-        }
-      else if (chunk.kind === 'idle' || chunk.kind === 'gone') {
-        this.#unreadable = null;
-        // What is committed is never another one later, and all before it was read.
-        this.#post({ kind: 'log-read', index: this.#committedIndex });
-        this.#post({ kind: 'caught-up' });
+      switch (chunk.kind) {
+        case 'segment':
+          hasBegun = true;
+          break;
+        case 'entries':
+          for (const entry of chunk.entries) {
+            if (entry.kind === 'replicate') this.#readProposal(entry);
+            else if (entry.opId.index > this.#committedIndex) this.#committedIndex = entry.opId.index;
+          }
+          break;
+        case 'missing':
+          this.#cuts.restart();
+          break;
+        case 'idle':
+        case 'gone':
+          if (chunk.kind === 'idle' && !hasBegun) break; // a replica that is being copied: its markers are still to come
+          this.#unreadable = null;
+          // What is committed is never another one later, and all before it was read.
+          this.#post({ kind: 'log-read', index: this.#committedIndex });
+          this.#post({ kind: 'caught-up' });
       }
     }
   }

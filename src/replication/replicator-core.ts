@@ -306,7 +306,8 @@ function onLogFailed(state: ReplicatorState, fault: Fault, nowMs: number, limits
   const next = advance({ ...state, logFailures: failures, log }, nowMs, limits);
   if (next.state.ending) return next;
   const ms = fault.kind === 'operator' ? OPERATOR_RETRY_MS : backoffMs(failures, limits);
-  return { state: next.state, effects: [...next.effects, { kind: 'retry-log-in', ms }] };
+  // What it has open, and a turn among the copies, is others' meanwhile.
+  return { state: next.state, effects: [{ kind: 'close-log' }, ...next.effects, { kind: 'retry-log-in', ms }] };
 }
 
 function onWritten(state: ReplicatorState, count: number, nowMs: number, limits: ReplicatorLimits): StepResult {

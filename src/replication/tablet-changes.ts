@@ -64,6 +64,8 @@ export class TabletChanges implements ChangeSource {
   #settled = false;
   /** Whether segments are missing between the last chunk and the next. */
   #skipped = false;
+  /** Damage that was passed: if something is missed, this may be why. */
+  #damage: SpoorError | null = null;
   /** An entry that could not be taken. It came after all that is ready. */
   #fault: unknown = null;
   /** See {@link SinkPosition.time}. */
@@ -106,6 +108,7 @@ export class TabletChanges implements ChangeSource {
         // Whether anything wanted was in there shows at the next operation: its index.
         this.#order.restart();
         this.#skipped = true;
+        this.#damage ??= chunk.damage ?? null;
     }
   }
 
@@ -126,7 +129,7 @@ export class TabletChanges implements ChangeSource {
     try {
       for (const entry of entries) this.#order.push(entry);
     } catch (error) {
-      this.#fault = error;
+      this.#fault = this.#damage && isGap(error) ? becauseOf(this.#damage, error) : error;
     }
   }
 
@@ -362,6 +365,14 @@ export class TabletChanges implements ChangeSource {
 /** What a batch takes beside the log: wide tables have many cells for few bytes of an UPDATE. */
 function cellBytes(change: Change): number {
   return change.kind === 'rows' ? change.cells.byteLength : 0;
+}
+
+function isGap(error: unknown): error is SpoorError {
+  return error instanceof SpoorError && error.code === 'SPOOR_WAL_GAP';
+}
+
+function becauseOf(damage: SpoorError, gap: SpoorError): SpoorError {
+  return new SpoorError(gap.code, `${gap.message}; the log before that is damaged: ${damage.message}`, gap.fields, gap);
 }
 
 /** A write without rows: an apply marker, of whatever deployment. */

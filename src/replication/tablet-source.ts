@@ -179,23 +179,36 @@ export class TabletSource implements ChangeSource {
     const options = { announceSchema: this.#announces(), endsAtCutsOf: generation, ...this.#marks() };
     const log = await this.#openLog(this.#position, options);
     using turn = new Turn(copySlots, this.#abort.signal, () => this.#cut());
+    const { read, cut } = yield* this.#logUpToCut(log, turn, {});
+    const rows = await this.#rowsAt(cut, correction.keys);
+    if (cut.replayAfter) rows.push(...(await this.#replay(read.position, cut.replayAfter, cut.time)));
+    this.#position = { ...read.position, corrected: correction.id };
+    this.#options.logger.info({ rows: rows.length, opId: formatOpId(cut.opId) }, 'rows put right');
+    yield { ...read, changes: [...read.changes, ...rows], position: this.#position, onlyMarkers: false };
+  }
+
+  /**
+   * The log until the cut comes that is made when it is our turn. That is beside the reading: the tablet may have to wait
+   * for its turn, and its changes need not.
+   * @param owed what stays owed until then
+   * @returns the cut, and the read that ends there, which is not given out
+   */
+  async *#logUpToCut(
+    log: TabletChanges,
+    turn: Turn<Cut>,
+    owed: Pick<SinkPosition, 'copy'>,
+  ): AsyncGenerator<ChangeRead, { readonly read: ChangeRead; readonly cut: Cut }, void> {
     for (;;) {
-      const read = await Promise.race([log.next(), turn.failed]);
-      if (read.kind === 'gone') throw new Error('the tablet has gone before its rows could be put right');
-      const cut = read.cut && turn.hasCome ? await turn.done : null;
-      this.#position = read.position;
+      const read = await turn.meanwhile(log.next());
+      if (read.kind === 'gone') throw new Error('the tablet has gone before its rows could be read');
       this.#time = read.hybridTime;
-      if (cut === null || cut.time !== read.cut?.time) {
-        yield read;
-        continue;
+      const cut = read.cut && turn.hasCome ? await turn.done : null;
+      if (cut !== null && cut.time === read.cut?.time) {
+        await this.#closeLog();
+        return { read, cut };
       }
-      await this.#closeLog();
-      const rows = await this.#rowsAt(cut, correction.keys);
-      if (cut.replayAfter) rows.push(...(await this.#replay(read.position, cut.replayAfter, cut.time)));
-      this.#position = { ...read.position, corrected: correction.id };
-      this.#options.logger.info({ rows: rows.length, opId: formatOpId(cut.opId) }, 'rows put right');
-      yield { ...read, changes: [...read.changes, ...rows], position: this.#position, onlyMarkers: false };
-      return;
+      this.#position = { ...read.position, ...owed };
+      yield { ...read, position: this.#position };
     }
   }
 
@@ -314,25 +327,12 @@ export class TabletSource implements ChangeSource {
     const owed = from.copy === undefined ? {} : { copy: from.copy };
     const marks = from.copy === undefined ? this.#marks() : {}; // rows that are owed are not there
     const log = await this.#openLog(from, { announceSchema: this.#announces(), endsAtCutsOf: generation, ...marks });
-    // Beside the reading: the tablet may have to wait for its turn, and its changes need not.
     using turn = new Turn(copySlots, this.#abort.signal, () => this.#cut());
-    for (;;) {
-      const read = await Promise.race([log.next(), turn.failed]);
-      if (read.kind === 'gone') throw new Error('the tablet has gone before it could be copied');
-      const { cut: seen, position } = read;
-      const cut = seen && turn.hasCome ? await turn.done : null;
-      if (cut === null || cut.time !== seen?.time) {
-        this.#position = { ...position, ...owed };
-        yield { ...read, position: this.#position };
-        continue;
-      }
-      await this.#closeLog();
-      const copy = begin(cut, {});
-      this.#position = { ...position, copy, ...(resync !== null && { resync }) };
-      yield { ...read, position: this.#position, onlyMarkers: false };
-      yield* this.#copyRows(this.#position, copy, cut.schema);
-      return;
-    }
+    const { read, cut } = yield* this.#logUpToCut(log, turn, owed);
+    const copy = begin(cut, {});
+    this.#position = { ...read.position, copy, ...(resync !== null && { resync }) };
+    yield { ...read, position: this.#position, onlyMarkers: false };
+    yield* this.#copyRows(this.#position, copy, cut.schema);
   }
 
   /** The rows that are still to come, and the end of the copy. */
@@ -468,8 +468,10 @@ const REPAIR = 'repair';
 class Turn<T> implements Disposable {
   hasCome = false;
   readonly done: Promise<T>;
-  /** Never resolves; rejects when {@link done} does. */
-  readonly failed: Promise<never>;
+  /** Why it did not come to its end. */
+  #failure: { readonly reason: unknown } | null = null;
+  /** Of who waits for something else meanwhile. */
+  #reject: (reason: unknown) => void = () => undefined;
   #giveBack: (() => void) | null = null;
   #isOver = false;
 
@@ -480,8 +482,19 @@ class Turn<T> implements Disposable {
       this.hasCome = true;
       return begin();
     });
-    this.failed = this.done.then(() => new Promise<never>(() => undefined));
-    this.failed.catch(() => undefined); // seen by whoever waits
+    this.done.catch((reason: unknown) => {
+      this.#failure = { reason };
+      this.#reject(reason);
+    });
+  }
+
+  /** What comes of the work, unless the turn fails first. One at a time: a race would add to {@link done} each time. */
+  async meanwhile<R>(work: Promise<R>): Promise<R> {
+    return new Promise((resolve, reject) => {
+      this.#reject = reject;
+      work.then(resolve, reject);
+      if (this.#failure) reject(this.#failure.reason);
+    });
   }
 
   [Symbol.dispose](): void {

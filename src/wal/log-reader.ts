@@ -21,8 +21,11 @@ export type LogChunk =
   | { readonly kind: 'entries'; readonly entries: readonly LogEntry[]; readonly bytes: number }
   /** All that is on disk was given. The next call waits for more. */
   | { readonly kind: 'idle' }
-  /** Segments between the last and the next one are gone; reading can go on behind them. */
-  | { readonly kind: 'missing'; readonly from: number; readonly until: number }
+  /**
+   * Segments between the last and the next one are gone, or are damaged as `damage` says, so that nothing more of them
+   * will come; reading can go on behind them. Whether what was in them is missed shows in the OpIds.
+   */
+  | { readonly kind: 'missing'; readonly from: number; readonly until: number; readonly damage?: SpoorError }
   /** The tablet has no log here any more, and all that was opened of it was given. */
   | { readonly kind: 'gone' };
 
@@ -72,7 +75,8 @@ export class TabletLogReader implements AsyncDisposable {
   /**
    * The next piece of the log; waits while there is none. One call at a time.
    * Errors: SPOOR_WAL_CORRUPT, SPOOR_WAL_UNSUPPORTED, SPOOR_WAL_ENCRYPTED name the file, the byte and why: this reader
-   *         cannot go on, and says the same again if asked. A file-system error passes as it is. The signal's reason.
+   *         cannot go on, and says the same again if asked. Damage in a segment that the log has left behind is no error
+   *         but `missing`. A file-system error passes as it is. The signal's reason.
    */
   async next(): Promise<LogChunk> {
     for (;;) {
@@ -125,10 +129,11 @@ export class TabletLogReader implements AsyncDisposable {
         const missing = this.#begin(news.file);
         if (missing !== null) return missing;
       } else {
-        const chunk = await this.#read(this.#current, version);
-        if (chunk !== 'ended') return chunk;
+        const chunk = await this.#readOrPass(this.#current, version);
+        if (chunk?.kind !== 'ended' && chunk?.kind !== 'missing') return chunk;
         this.#current.file.release();
         this.#current = null;
+        if (chunk.kind === 'missing') return chunk;
       }
     }
   }
@@ -141,14 +146,28 @@ export class TabletLogReader implements AsyncDisposable {
     return { kind: 'missing', from: last + 1, until: file.sequenceNumber - 1 };
   }
 
+  /** What is damaged, and no more the end of the log, is lost here like a segment that is gone: others may have it whole. */
+  async #readOrPass(current: OpenSegment, version: number): Promise<LogChunk | Ended | null> {
+    try {
+      return await this.#read(current, version);
+    } catch (error) {
+      const isDamage = error instanceof SpoorError && error.code === 'SPOOR_WAL_CORRUPT';
+      if (!isDamage || this.#source.peek() === null) throw error;
+      const { path, sequenceNumber } = current.file;
+      const tabletId = this.#source.tabletId;
+      this.#logger?.warn({ tabletId, path, reason: error.message }, 'segment is damaged, reading on behind it');
+      return { kind: 'missing', from: sequenceNumber, until: sequenceNumber, damage: error };
+    }
+  }
+
   /** @returns null when the segment has nothing now, but may have later */
-  async #read(current: OpenSegment, version: number): Promise<LogChunk | 'ended' | null> {
+  async #read(current: OpenSegment, version: number): Promise<LogChunk | Ended | null> {
     let suspect = -1;
     for (;;) {
       // Asked before reading: only what is read after the writer has left is all of it (kudu-facts trap 4).
       const next = this.#source.peek();
       const step = await current.cursor.step(suspect < 0 && next === null ? version : null);
-      if (step.kind === 'closed') return 'ended';
+      if (step.kind === 'closed') return ENDED;
       if (step.kind === 'entries' || step.kind === 'header') current.standstills = 0;
       if (step.kind === 'entries') return step;
       if (step.kind === 'header') {
@@ -156,7 +175,7 @@ export class TabletLogReader implements AsyncDisposable {
         return { kind: 'segment', header: step.header, restarted: current.restarted };
       }
       if (next?.kind === 'segment') throw this.#cannotGoOn(current, step, 'the log goes on in another segment');
-      if (next !== null && !isForAPerson(step)) return 'ended'; // the writer died here
+      if (next !== null && !isForAPerson(step)) return ENDED; // the writer died here
       if (this.#source.peek() !== next) continue;
       if (step.kind === 'fault') {
         if (isForAPerson(step) || current.standstills >= HEADER_TRIES)
@@ -215,6 +234,12 @@ interface OpenSegment {
   /** Wake-ups since it last gave something. */
   standstills: number;
 }
+
+/** All that will ever be in the segment was given. */
+interface Ended {
+  readonly kind: 'ended';
+}
+const ENDED: Ended = { kind: 'ended' };
 
 type TailStep = Extract<SegmentStep, { kind: 'tail' | 'fault' }>;
 

@@ -15,10 +15,12 @@ import { furthestStart, ReplicaKeeper, type ReplicaHold } from '../../src/replic
 import type { LogFeed } from '../../src/replication/tablet-changes.ts';
 import type { SinkPosition } from '../../src/change/position.ts';
 import type { LogChunk } from '../../src/wal/log-reader.ts';
+import { readSegmentStart, type SegmentHeader } from '../../src/wal/segment-format.ts';
 import { SpoorError } from '../../src/errors.ts';
 import { eventually } from '../support/eventually.ts';
 import { opId, writeExtension } from '../support/log-entries.ts';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
+import { headerBytes } from '../support/segment-bytes.ts';
 
 const SCHEMA: TableSchema = {
   columns: [
@@ -37,6 +39,14 @@ function marked(generation: string, index: number): MarkedStream {
 function markerEntry(index: number, ...streams: MarkedStream[]): LogChunk {
   const extension = encodeMarker({ sidecar: 'other', streams });
   return { kind: 'entries', entries: [writeExtension(opId(1, index), SCHEMA, extension)], bytes: 100 };
+}
+
+const SEGMENT: LogChunk = { kind: 'segment', header: readHeader(), restarted: true };
+
+function readHeader(): SegmentHeader {
+  const start = readSegmentStart(headerBytes());
+  assert.ok(start.kind === 'header');
+  return start.header;
 }
 
 /** A log that gives what it is told. */
@@ -109,6 +119,8 @@ function keep(
     lines?: LogLine[];
     intervalMs?: number;
     releaseDelayMs?: number;
+    /** The replica is being copied: there is a folder, and nothing in it that can be read. */
+    isCopied?: boolean;
   } = {},
 ) {
   const [feed, hold, markers] = [new ScriptedFeed(), new CountingHold(), new ScriptedMarkers()];
@@ -118,6 +130,7 @@ function keep(
       signal.addEventListener('abort', () => {
         feed.tell(new Error('closed'));
       });
+      if (options.isCopied !== true) feed.tell(SEGMENT);
       return feed;
     },
     hold,
@@ -252,7 +265,7 @@ describe('the keeper of a replica', () => {
     await eventually('it is said', () => lines.some(({ level }) => level === 'warn'));
     assert.equal(keeper.unreadable?.message, 'torn');
     assert.equal(keeper.caughtUp, false);
-    feed.tell(markerEntry(9, marked('one', 8)), { kind: 'idle' });
+    feed.tell(SEGMENT, markerEntry(9, marked('one', 8)), { kind: 'idle' });
     await eventually('it is read after all', () => keeper.caughtUp);
     assert.equal(keeper.unreadable, null);
     assert.equal(keeper.marked('one')?.position.opId.index, 8n);
@@ -261,6 +274,16 @@ describe('the keeper of a replica', () => {
       hold.released.filter((index) => index > 8n),
       [],
     );
+  });
+
+  it('does not know where streams go on before a replica that is being copied has its log', async (t) => {
+    const { feed, keeper } = keep(t, { isCopied: true });
+    feed.tell({ kind: 'idle' });
+    await sleep(30);
+    assert.equal(keeper.caughtUp, false);
+    feed.tell(SEGMENT, markerEntry(9, marked('one', 8)), { kind: 'idle' });
+    await eventually('it is read', () => keeper.caughtUp);
+    assert.equal(keeper.marked('one')?.position.opId.index, 8n);
   });
 
   it('lets whoever ships meet a fault that will not pass', async (t) => {

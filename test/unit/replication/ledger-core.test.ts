@@ -9,7 +9,7 @@ import type {
   LedgerState,
   LedgerStream,
 } from '../../../src/replication/ledger-core.ts';
-import { EMPTY_LEDGER, markedPosition, safeIndex, stepLedger } from '../../../src/replication/ledger-core.ts';
+import { EMPTY_LEDGER, safeIndex, stepLedger } from '../../../src/replication/ledger-core.ts';
 import type { SinkPosition } from '../../../src/change/position.ts';
 
 const LIMITS: LedgerLimits = { markerIntervalMs: 1000, retryBaseMs: 100, retryCapMs: 1000 };
@@ -69,7 +69,7 @@ describe('ledger core', () => {
     const p = new Player().ready(stream('a'));
     assert.deepEqual(p.play(acked('a', 7)), [{ kind: 'write-marker', streams: [said('a', 7)] }]);
     assert.deepEqual(p.play(WRITTEN), [{ kind: 'release', index: 7n }]);
-    assert.deepEqual(markedPosition(p.state, 'a'), at(7));
+    assert.deepEqual(p.state.marked.get('a')?.position, at(7));
   });
 
   it('writes at most one marker an interval, and one at a time', () => {
@@ -130,7 +130,7 @@ describe('ledger core', () => {
     const p = new Player().ready(stream('a'));
     assert.deepEqual(p.play(markerRead(said('a', 9))), [{ kind: 'release', index: 9n }]);
     assert.deepEqual(p.play(markerRead(said('a', 4)), markerRead(said('a', 9))), []);
-    assert.deepEqual(markedPosition(p.state, 'a'), at(9));
+    assert.deepEqual(p.state.marked.get('a')?.position, at(9));
   });
 
   it('writes no marker where a successor has said as much', () => {
@@ -174,7 +174,7 @@ describe('ledger core', () => {
     p.play(markerRead(said('a', 2)));
     for (let i = 0; i < 300; i++) p.play(markerRead(said(`unknown-${i}`, 5)));
     assert.ok(p.state.marked.size <= 257);
-    assert.deepEqual(markedPosition(p.state, 'a'), at(2));
+    assert.deepEqual(p.state.marked.get('a')?.position, at(2));
   });
 
   it('holds more from when a stream comes that needs more, and never lets go twice', () => {
@@ -212,7 +212,7 @@ describe('ledger core', () => {
     assert.deepEqual(p.play(WRITTEN)[0], { kind: 'write-marker', streams: [said('a', 2)] });
     p.play(WRITTEN);
     assert.equal(p.state.acked.size, 0, 'then it is forgotten');
-    assert.deepEqual(markedPosition(p.state, 'a'), at(2));
+    assert.deepEqual(p.state.marked.get('a')?.position, at(2));
   });
 
   it('still marks what was acknowledged when shipping ends and the marker fails, unless a successor has', () => {

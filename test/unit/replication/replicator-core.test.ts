@@ -187,7 +187,7 @@ describe('replicator core', () => {
   it('opens the log once, however many tries are due', () => {
     const p = new Player().following();
     p.play(read(1));
-    assert.deepEqual(kinds(p.play({ kind: 'log-failed', fault: RETRY })), ['retry-log-in']);
+    assert.deepEqual(kinds(p.play({ kind: 'log-failed', fault: RETRY })), ['close-log', 'retry-log-in']);
     assert.deepEqual(p.play({ kind: 'log-failed', fault: RETRY }), [], 'a write found the same: it is due already');
     assert.deepEqual(p.play({ kind: 'log-retry-due' }), [{ kind: 'open-log', after: op(1), repairs: false }]);
     assert.deepEqual(p.play({ kind: 'log-retry-due' }), []);
@@ -215,7 +215,8 @@ describe('replicator core', () => {
     assert.deepEqual(p.state.log, { kind: 'open', reading: true });
     assert.deepEqual(p.play({ kind: 'log-filled' }), [], 'late');
     const operator = new Player().following();
-    operator.play({ kind: 'log-failed', fault: { ...GAP, kind: 'operator' } });
+    const stuck = operator.play({ kind: 'log-failed', fault: { ...GAP, kind: 'operator' } });
+    assert.deepEqual(kinds(stuck), ['close-log', 'retry-log-in'], 'and so do its turn among the copies, its scanner');
     assert.deepEqual(operator.play({ kind: 'log-filled' }), [], 'another log does not help there');
   });
 

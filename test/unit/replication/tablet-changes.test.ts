@@ -303,6 +303,17 @@ describe('TabletChanges', () => {
     assert.deepEqual(seen(await readAll(open([...log, ...later], { after }))), ['1.8 rows k,a,b 1 shop.orders']);
   });
 
+  it('says of a gap behind a damaged segment what the damage is', async () => {
+    const damage = new SpoorError('SPOOR_WAL_CORRUPT', 'wal-000000002 byte 7: the checksum of a batch is wrong');
+    const log = [segment(), entries(...insert(1, 1)), { kind: 'missing', from: 2, until: 2, damage } as const];
+    const changes = open([...log, segment(V1, 1), entries(...insert(1, 8))]);
+    await changes.next();
+    await assert.rejects(changes.next(), {
+      code: 'SPOOR_WAL_GAP',
+      message: /index 2 is wanted.*wal-000000002 byte 7: the checksum/,
+    });
+  });
+
   it('blocks at a multi-row transaction after all before it is delivered, and stays so (trap 26)', async () => {
     const txn = [
       write(opId(1, 2), V0, [{ op: RowOp.INSERT, cells: [int64(2n)] }], { txnId: 5n }),

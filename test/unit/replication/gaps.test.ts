@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import { describe, it, type TestContext } from 'node:test';
+import { formatOpId } from '../../../src/kudu/opid.ts';
+import { Gaps, type Shipped } from '../../../src/replication/gaps.ts';
+import type { Filling } from '../../../src/replication/other-replicas.ts';
+import { opId } from '../../support/log-entries.ts';
+import { keepingLogger } from '../../support/loggers.ts';
+
+const TICK_MS = 1000;
+
+/** A tablet that meets a gap at once, other sidecars that answer alike each time, and a clock to be moved by hand. */
+function setUp(t: TestContext, answer: Filling, options: { repair?: 'auto' | 'manual' } = {}) {
+  t.mock.timers.enable({ apis: ['Date'], now: 1_000_000 });
+  let now = 0;
+  t.mock.method(performance, 'now', () => now);
+  const asked: string[] = [];
+  let repairedAtMs: number | null = null;
+  const replicator = {
+    tabletId: 'tablet',
+    gapAfter: opId(1, 7),
+    gapSinceMs: Date.now(),
+    sinkWorks: true,
+    repair: () => (repairedAtMs ??= now),
+    logFilled: () => undefined,
+  };
+  const open = { stored: { generation: 'one' }, resyncs: new Map() };
+  const gaps = new Gaps({
+    keepers: { get: () => undefined } as never,
+    filler: {
+      fill: (tabletId, after) => {
+        asked.push(`${tabletId} ${formatOpId(after)}`);
+        return Promise.resolve(answer);
+      },
+    },
+    repair: options.repair ?? 'auto',
+    isDropped: () => false,
+    logger: keepingLogger(),
+  });
+  const shipped = new Map([['one/tablet', { open, replicator } as unknown as Shipped]]);
+  return {
+    asked,
+    replicator,
+    /** Looks once a second for so long. @returns when it was to be repaired, in milliseconds since the gap was met */
+    pass: async (ms: number): Promise<number | null> => {
+      for (const end = now + ms; now < end; now += TICK_MS) {
+        gaps.look(shipped, new AbortController().signal, () => undefined);
+        await new Promise(setImmediate);
+        t.mock.timers.tick(TICK_MS);
+      }
+      return repairedAtMs;
+    },
+  };
+}
+
+describe('a gap that no sidecar fills', () => {
+  it('is made up for by the table ten minutes later while one that is silent may have what is missing', async (t) => {
+    const { pass, asked } = setUp(t, 'silent');
+    assert.equal(await pass(599_000), null);
+    assert.ok(asked.length >= 30, 'and they are asked all the while');
+    assert.equal(await pass(5_000), 600_000);
+  });
+
+  it('is so half a minute later where all have said that they have not', async (t) => {
+    const { pass } = setUp(t, 'nobody');
+    assert.equal(await pass(29_000), null);
+    assert.equal(await pass(5_000), 30_000);
+  });
+
+  it('is not while the sink takes nothing, nor where a person is to ask for it', async (t) => {
+    const blocked = setUp(t, 'nobody');
+    blocked.replicator.sinkWorks = false;
+    assert.equal(await blocked.pass(60_000), null);
+    blocked.replicator.sinkWorks = true;
+    assert.notEqual(await blocked.pass(2_000), null);
+    t.mock.reset();
+    t.mock.timers.reset();
+    assert.equal(await setUp(t, 'nobody', { repair: 'manual' }).pass(900_000), null);
+  });
+});
