@@ -90,6 +90,35 @@ describe('dropped tablets', { skip: await serversMissing(), timeout: 600_000 }, 
     assert.deepEqual(told(fold), [range('range-dropped', 0, 1), range('range-dropped', 1, 1)]);
   });
 
+  it('hand the telling of the schema on: one that changes after the tablet that told it is gone is told once', async () => {
+    await createDays('drop.teller', [1, 2, 3]);
+    await cluster.createStream('teller', ['drop.teller']);
+    for (const day of [1, 2, 3]) await write('drop.teller', day, 0, 200);
+    await cluster.waitForTablets('teller', isWhole);
+    await dropDay('drop.teller', 1);
+    await eventually('the end is told', async () => (await cluster.tablets('teller')).length === 4);
+    const addColumn = async (name: string): Promise<void> => {
+      await client.alterTable(
+        { name: 'drop.teller' },
+        { steps: [{ add: { name, type: 'INT32', nullable: true } }] },
+      );
+    };
+    await addColumn('first');
+    await write('drop.teller', 2, 200, 200);
+    await cluster.waitForTablets('teller', isWhole);
+    await dropDay('drop.teller', 2); // whose tablet told it in the place of the first
+    await eventually('the end is told', async () => (await cluster.tablets('teller')).length === 2);
+    await addColumn('second');
+    await write('drop.teller', 3, 200, 200);
+    await cluster.waitForTablets('teller', isWhole);
+    const changes = (await cluster.schemaRecords('teller')).filter(({ before }) => before !== null);
+    assert.deepEqual(
+      changes.map(({ after }) => after?.columns.map(({ name }) => name).slice(3)),
+      [['first'], ['first', 'second']],
+    );
+    await cluster.foldIsTable('teller', 'drop.teller');
+  });
+
   it('of a paused stream ship what was not shipped, and then their end, when it is resumed', async () => {
     await createDays('drop.paused', [1, 2]);
     await cluster.createStream('pause', ['drop.paused']);

@@ -17,6 +17,13 @@ export interface ApiAnswer<T> {
   readonly body: T;
 }
 
+/** Of a record of a schema topic, what tests look at. */
+export interface SchemaRecord {
+  readonly event?: string;
+  readonly before: object | null;
+  readonly after: { readonly columns: readonly { readonly name: string }[] } | null;
+}
+
 export interface FoldOptions {
   /** See {@link TableFold}. */
   readonly lenient?: boolean;
@@ -220,17 +227,25 @@ export class SpoorCluster implements AsyncDisposable {
 
   /** What the stream's schema topic says of tablets as a whole, so far. */
   async schemaEvents(stream: string): Promise<readonly string[]> {
-    const events: string[] = [];
+    return (await this.#schemaTopic(stream)).flatMap(({ event }) => event ?? []);
+  }
+
+  /** The schemas that the stream's schema topic tells, first ones and changes, so far. */
+  async schemaRecords(stream: string): Promise<readonly SchemaRecord[]> {
+    return (await this.#schemaTopic(stream)).filter(({ event }) => event === undefined);
+  }
+
+  async #schemaTopic(stream: string): Promise<readonly SchemaRecord[]> {
+    const records: SchemaRecord[] = [];
     await using reader = await TopicReader.start({
       brokers: this.kafka.brokers,
       topics: [`${stream}.schema`],
       onRecord: ({ value }) => {
-        const { event } = JSON.parse(value?.toString() ?? '{}') as { event?: string };
-        if (event !== undefined) events.push(event);
+        if (value) records.push(JSON.parse(value.toString()) as SchemaRecord);
       },
     });
     await reader.settle(() => reader.count > 0, { quietMs: 1000, timeoutMs: 30_000 });
-    return events;
+    return records;
   }
 
   /** The rows of a table, one JSON line each, as the Java client reads them. */
