@@ -7,9 +7,10 @@ const ALLOWED = {
   change: ['util', 'kudu'],
   formats: ['util', 'kudu', 'change'],
   'sinks/sink': ['util', 'kudu', 'change', 'errors'],
+  'sinks/sink-id': [],
   'sinks/reader': ['util', 'kudu', 'change', 'errors'],
-  'sinks/kafka': ['util', 'kudu', 'change', 'errors', 'sinks/sink', 'sinks/reader'],
-  replication: ['util', 'kudu', 'wal', 'change', 'errors', 'sinks/sink'],
+  'sinks/kafka': ['util', 'kudu', 'change', 'errors', 'sinks/sink', 'sinks/sink-id', 'sinks/reader'],
+  replication: ['util', 'kudu', 'wal', 'change', 'errors', 'sinks/sink', 'sinks/sink-id'],
   cluster: ['util', 'kudu', 'wal', 'change', 'errors', 'sinks/sink', 'replication'],
   verify: ['util', 'kudu', 'change', 'formats', 'errors', 'replication', 'sinks/reader'],
   metrics: ['util', 'kudu', 'replication'],
@@ -45,7 +46,7 @@ const ALLOWED = {
     'verify',
   ],
 };
-const FILES = ['errors', 'app', 'sinks/sink', 'sinks/reader'];
+const FILES = ['errors', 'app', 'sinks/sink', 'sinks/sink-id', 'sinks/reader'];
 const at = (room) => (FILES.includes(room) ? `^src/${room}\\.ts$` : `^src/${room}/`);
 module.exports = {
   forbidden: [

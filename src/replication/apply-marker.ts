@@ -7,7 +7,7 @@ export interface MarkedStream {
   /** {@link SinkTablet.streamGeneration}: a stream made anew under the old name is another one (kudu-facts trap 51). */
   readonly generation: string;
   readonly position: SinkPosition;
-  /** Which sink it speaks of, for example `kafka:<cluster id>`; empty where that is not known. */
+  /** Which sink it speaks of, in the words of sinks/sink-id.ts; empty where that is not known. */
   readonly sink: string;
 }
 

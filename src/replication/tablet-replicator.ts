@@ -7,6 +7,7 @@ import { hybridTimeToMicros } from '../kudu/hybrid-time.ts';
 import { MIN_OPID, formatOpId } from '../kudu/opid.ts';
 import type { OpId } from '../kudu/opid.ts';
 import type { Sink, TabletWriter } from '../sinks/sink.ts';
+import { compareSinkIds, latestSinkId, parseSinkId } from '../sinks/sink-id.ts';
 import { isAhead, type CopyProgress, type SinkPosition } from '../change/position.ts';
 import { SinkError } from '../sinks/sink.ts';
 import type { Logger } from '../util/logger.ts';
@@ -119,6 +120,8 @@ export class TabletReplicator {
   /** What was written and is not yet reported as saved, each with the highest index in it that is no marker's. */
   #written: { readonly position: SinkPosition; readonly worth: bigint }[] = [];
   #reported: SinkPosition | null = null;
+  /** What is known of the sink that has all up to here, see sink-id.ts. */
+  #sinkId: string;
   /** Since when there is something to ship, and the position has not moved; null while there is nothing. */
   #standsSinceMs: number | null = null;
   /** What the sink has for sure. */
@@ -131,6 +134,7 @@ export class TabletReplicator {
     this.#options = options;
     this.#state = initialState(options.start);
     this.#durable = options.start;
+    this.#sinkId = options.startSink;
     this.#labels = { stream: options.stream.name, table: options.start.tableName, tablet: options.tablet.tabletId };
     this.#logger = options.logger.child({ stream: options.stream.name, tabletId: options.tablet.tabletId });
     let finish!: (ending: Ending) => void;
@@ -179,14 +183,22 @@ export class TabletReplicator {
     this.#noteProgress(this.#state.acked);
   }
 
-  /** What the other sink has is not sent again: whoever wants it here makes a new stream. */
-  #tellOtherSink({ sinkId = '' }: TabletWriter): void {
-    const { startSink, start } = this.#options;
-    if (startSink === '' || sinkId === '' || startSink === sinkId || this.#reported !== null) return;
-    this.#logger.warn(
-      { marked: startSink, sink: sinkId, opId: formatOpId(start.opId) },
-      'the stream was shipped to another sink so far, and goes on here behind that',
-    );
+  /**
+   * What another sink has, or the topic that was here before, is not sent again: whoever wants it here makes a new stream,
+   * or a resync. To be called before what was just written counts as durable.
+   */
+  #noteSink({ sinkId = '' }: TabletWriter): void {
+    const marked = this.#sinkId;
+    this.#sinkId = latestSinkId(marked, sinkId);
+    const relation = compareSinkIds(marked, sinkId);
+    const fields = { marked, sink: sinkId, opId: formatOpId(this.#durable.opId) };
+    if (relation === 'other-store')
+      this.#logger.warn(fields, 'the stream was shipped to another sink so far, and goes on here behind that');
+    if (relation === 'topic-made-anew')
+      this.#logger.warn(
+        { ...fields, topic: parseSinkId(sinkId).topic?.name },
+        'the topic was made anew: what the old one had is not in it, and the stream goes on behind that; a resync puts the rows there',
+      );
   }
 
   /** Tells the keeper how far a successor would go on by the sink's own word; to be called now and then. */
@@ -197,13 +209,13 @@ export class TabletReplicator {
     const known = saved && this.#written.findLast(({ position }) => !isAhead(position, saved));
     if (!known) return;
     this.#written = this.#written.filter(({ position }) => isAhead(position, saved));
-    this.#report(saved, known.worth, writer);
+    this.#report(saved, known.worth);
   }
 
-  #report(saved: SinkPosition, worth: bigint, { sinkId }: TabletWriter): void {
+  #report(saved: SinkPosition, worth: bigint): void {
     if (!isAhead(saved, this.#reported)) return;
     this.#reported = saved;
-    this.#options.onAcked(saved, worth, sinkId ?? '');
+    this.#options.onAcked(saved, worth, this.#sinkId);
   }
 
   /** Where its log ends in a gap, or null where it does not. */
@@ -438,10 +450,10 @@ export class TabletReplicator {
       );
       this.#writer = writer;
       if (writer.position && isAhead(writer.position, this.#durable)) this.#durable = writer.position;
-      this.#tellOtherSink(writer);
+      this.#noteSink(writer);
       // Found, and perhaps known to no marker: whoever shipped before may have died before it wrote one.
       const found = writer.saved === undefined ? writer.position : writer.saved;
-      if (found) this.#report(found, found.opId.index, writer);
+      if (found) this.#report(found, found.opId.index);
       this.#post({ kind: 'sink-opened', position: writer.position });
     } catch (error) {
       this.#sinkFailed(error);
@@ -509,6 +521,7 @@ export class TabletReplicator {
       return;
     }
     const nowMs = Date.now();
+    this.#noteSink(writer);
     this.#durable = position;
     this.hasSpoken ||= shipsSchema && reads.some(({ changes }) => changes.some(({ kind }) => kind === 'schema'));
     const news = reads.findLast(({ onlyMarkers }) => !onlyMarkers);

@@ -469,7 +469,7 @@ class Turn<T> implements Disposable {
   hasCome = false;
   readonly done: Promise<T>;
   /** Why it did not come to its end. */
-  #failure: { readonly reason: unknown } | null = null;
+  #failure: Error | null = null;
   /** Of who waits for something else meanwhile. */
   #reject: (reason: unknown) => void = () => undefined;
   #giveBack: (() => void) | null = null;
@@ -483,8 +483,8 @@ class Turn<T> implements Disposable {
       return begin();
     });
     this.done.catch((reason: unknown) => {
-      this.#failure = { reason };
-      this.#reject(reason);
+      this.#failure = reason instanceof Error ? reason : new Error(String(reason));
+      this.#reject(this.#failure);
     });
   }
 
@@ -493,7 +493,7 @@ class Turn<T> implements Disposable {
     return new Promise((resolve, reject) => {
       this.#reject = reject;
       work.then(resolve, reject);
-      if (this.#failure) reject(this.#failure.reason);
+      if (this.#failure) reject(this.#failure);
     });
   }
 

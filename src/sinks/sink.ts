@@ -29,7 +29,10 @@ export interface Sink extends AsyncDisposable {
 export interface TabletWriter extends AsyncDisposable {
   /** The position that is durable in the sink itself, or null where there is none (first start, or a sink that keeps none). */
   readonly position: SinkPosition | null;
-  /** Which store this is, whatever address it is reached by: `kafka:<cluster id>`. Apply markers say of whom they speak. */
+  /**
+   * Where the tablet's records go, see sink-id.ts: `kafka:<cluster id>/<topic>@<topic id>`, or the first part alone as
+   * long as the rest is not known. It may change with any opening and any write. Apply markers say of whom they speak.
+   */
   readonly sinkId?: string;
   /**
    * The position that a successor would be told if this process died now, where that may lie behind what `write` has

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { KafkaConnections } from '../../src/sinks/kafka/connections.ts';
+import { KafkaConnections, type ConnectionOptions } from '../../src/sinks/kafka/connections.ts';
 import { ByteReader, ByteWriter } from '../../src/sinks/kafka/wire/bytes.ts';
 import type { Api } from '../../src/sinks/kafka/wire/apis.ts';
 import { SinkError } from '../../src/sinks/sink.ts';
@@ -26,9 +26,9 @@ const echo = (request: FakeRequest, throttleMs = 0): void => {
   request.answer(new ByteWriter().int32(throttleMs).int32(request.body.readInt32BE(0)).finish());
 };
 
-function connect(): KafkaConnections {
+function connect(changes: Partial<ConnectionOptions> = {}): KafkaConnections {
   const options = { clientId: 'test', connectTimeoutMs: 200, requestTimeoutMs: REQUEST_TIMEOUT_MS };
-  return new KafkaConnections({ ...options, logger: keepingLogger() });
+  return new KafkaConnections({ ...options, logger: keepingLogger(), ...changes });
 }
 
 describe('KafkaConnections', () => {
@@ -71,6 +71,45 @@ describe('KafkaConnections', () => {
     silent = false;
     assert.equal(await connections.send(broker.address, 0, ECHO, 3, never), 3);
     assert.equal(broker.connections, 2);
+  });
+
+  it('waits longer for a broker that was silent, on whatever lane, until it answers', async () => {
+    const slowMs = 1.5 * REQUEST_TIMEOUT_MS;
+    await using broker = await FakeBroker.start((request) => {
+      setTimeout(() => {
+        echo(request);
+      }, slowMs).unref();
+    });
+    await using connections = connect();
+    await Promise.all(
+      [1, 2, 3].map((lane) =>
+        assert.rejects(connections.send(broker.address, lane, ECHO, lane, never), /no answer for 800 ms/),
+      ),
+    );
+    const patience = connections.patienceWith(broker.address);
+    assert.equal(patience.ms, 2 * REQUEST_TIMEOUT_MS, 'silence of three lanes at once counts once');
+    assert.equal(connections.longestPatienceMs, patience.ms);
+    assert.equal(await connections.send(broker.address, 1, ECHO, 1, never), 1);
+    assert.equal(await connections.send(broker.address, 4, ECHO, 4, never), 4, 'a lane that is new');
+  });
+
+  it('takes a handshake for what it is: several answers, each as slow as any other', async () => {
+    await using broker = await FakeBroker.start(echo);
+    broker.answersAfterMs = 0.7 * REQUEST_TIMEOUT_MS;
+    await using connections = connect({ sasl: { mechanism: 'plain', username: 'u', password: 'p' } });
+    assert.equal(await connections.send(broker.address, 1, ECHO, 1, never), 1);
+    assert.equal(connections.longestPatienceMs, REQUEST_TIMEOUT_MS, 'no answer took too long');
+  });
+
+  it('asks in the older way where a broker does not know the newer, and keeps the socket', async () => {
+    await using broker = await FakeBroker.start(echo);
+    broker.maxVersion = ECHO.version;
+    await using connections = connect();
+    const newer: typeof ECHO = { ...ECHO, version: 6, encode: () => assert.fail('too new') };
+    assert.equal(await connections.send(broker.address, 0, { ...newer, older: ECHO }, 1, never), 1);
+    await assert.rejects(connections.send(broker.address, 0, newer, 2, never), /does not speak Echo version 6/);
+    assert.equal(await connections.send(broker.address, 0, ECHO, 3, never), 3);
+    assert.equal(broker.connections, 1);
   });
 
   it('says at once that a socket was closed with requests on it', async () => {

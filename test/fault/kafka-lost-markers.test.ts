@@ -23,6 +23,9 @@ const PRODUCER = 77n;
 /** Java: "spoor.s.tablet".hashCode() is 421658362. */
 const OFFSETS_PARTITIONS = 4;
 const OUR_OFFSETS_PARTITION = 421658362 % OFFSETS_PARTITIONS;
+const INVALID_TRANSACTION_TIMEOUT = 50;
+const REQUEST_TIMEOUT_MS = 1_000;
+const TRANSACTION_TIMEOUT_MS = 1_500;
 const never = new AbortController().signal;
 
 interface Script {
@@ -34,6 +37,8 @@ interface Script {
   lost: number;
   /** Whether an earlier transaction has left an offset, so that the open one makes it unstable. */
   readonly hasOffset?: boolean;
+  /** transaction.max.timeout.ms */
+  readonly longestTransactionMs?: number;
   /** How often the leaders of the partitions are not known yet. */
   leaderless?: number;
 }
@@ -43,6 +48,7 @@ async function takeOverAt(script: Script, tries = 1) {
   const ends: { commit: boolean; partitions: string[]; offsets: boolean }[] = [];
   let joined: string[] = [];
   let offsets = false;
+  const timeoutsMs: number[] = [];
   const lines: LogLine[] = [];
   await using broker = await FakeBroker.start((asked) => {
     const { apiKey, body } = asked;
@@ -83,6 +89,12 @@ async function takeOverAt(script: Script, tries = 1) {
         ).noTags();
         break;
       case INIT_PRODUCER_ID.key:
+        r.string();
+        timeoutsMs.push(r.int32());
+        if (timeoutsMs.at(-1)! > (script.longestTransactionMs ?? Infinity)) {
+          w.int32(0).int16(INVALID_TRANSACTION_TIMEOUT).int64(-1n).int16(-1);
+          break;
+        }
         script.state = 'Empty';
         w.int32(0).int16(0).int64(PRODUCER).int16(3);
         break;
@@ -166,23 +178,24 @@ async function takeOverAt(script: Script, tries = 1) {
     }
     asked.answer(w.finish());
   });
+  broker.maxVersionOf.set(METADATA.key, 9); // without topic ids
   await using cluster = new KafkaCluster([`${broker.address.host}:${broker.address.port}`], {
     clientId: 'test',
     connectTimeoutMs: 500,
-    requestTimeoutMs: 1_000,
+    requestTimeoutMs: REQUEST_TIMEOUT_MS,
     logger: keepingLogger(),
   });
   const options: TakeOverOptions = {
     id: ID,
     lane: 1,
-    transactionTimeoutMs: 1_000,
+    transactionTimeoutMs: TRANSACTION_TIMEOUT_MS,
     topics: ['cdc.t'],
     outcomes: new Map(),
     logger: keepingLogger(lines),
   };
   let taken: unknown;
   for (let i = 0; i < tries; i++) taken = await takeOver(cluster, options, never).catch((error: unknown) => error);
-  return { ends, taken, warnings: lines.filter(({ level }) => level === 'warn').length };
+  return { ends, taken, timeoutsMs, warnings: lines.filter(({ level }) => level === 'warn').length };
 }
 
 describe('a broker that ended a transaction and lost its markers', () => {
@@ -230,5 +243,21 @@ describe('a broker that ended a transaction and lost its markers', () => {
   it('and loses them time and again is unavailable: the tablet is not taken over', async () => {
     const { taken } = await takeOverAt({ state: 'CompleteCommit', open: new Set(['cdc.t/0']), lost: 99 });
     assert.ok(taken instanceof SinkError && taken.kind === 'unavailable', String(taken));
+  });
+});
+
+describe('the time of a transaction', () => {
+  const script: Script = { state: 'Empty', open: new Set(), lost: 0 };
+
+  it('is enough for its round trips at our patience with the slowest broker', async () => {
+    const { timeoutsMs, taken } = await takeOverAt(script);
+    assert.ok(!(taken instanceof Error), String(taken));
+    assert.deepEqual(timeoutsMs, [6 * REQUEST_TIMEOUT_MS]);
+  });
+
+  it('is the usual one where brokers do not allow more', async () => {
+    const { timeoutsMs, taken } = await takeOverAt({ ...script, longestTransactionMs: 5_000 });
+    assert.ok(!(taken instanceof Error), String(taken));
+    assert.deepEqual(timeoutsMs, [6 * REQUEST_TIMEOUT_MS, TRANSACTION_TIMEOUT_MS]);
   });
 });

@@ -141,6 +141,7 @@ async function readFrom(script: Script) {
   await using two: FakeBroker = await FakeBroker.start((request) => {
     serve(2, request);
   });
+  for (const broker of [one, two]) broker.maxVersionOf.set(METADATA.key, 9); // without topic ids
   const brokers = () => [one, two].map((broker) => ({ address: broker.address.port }));
   await using reader = createKafkaReader({
     streamName: 's',

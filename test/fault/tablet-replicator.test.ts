@@ -4,7 +4,7 @@ import type { Change } from '../../src/change/change.ts';
 import type { SinkRecord } from '../../src/change/record.ts';
 import { SpoorError } from '../../src/errors.ts';
 import { MIN_OPID } from '../../src/kudu/opid.ts';
-import type { ChangeRead, ChangeSource } from '../../src/replication/tablet-replicator.ts';
+import type { ChangeRead, ChangeSource, TabletReplicatorOptions } from '../../src/replication/tablet-replicator.ts';
 import { TabletReplicator } from '../../src/replication/tablet-replicator.ts';
 import type { ReplicationMetrics } from '../../src/replication/views.ts';
 import type { Sink, TabletWriter } from '../../src/sinks/sink.ts';
@@ -98,6 +98,68 @@ describe('tablet replicator under faults', () => {
       await replicator.stop();
       assert.equal(lines.filter(({ level }) => level === 'warn').length, warnings, startSink);
     }
+  });
+
+  describe('when the topic was made anew', () => {
+    const warnings = (lines: readonly LogLine[]): LogLine[] => lines.filter(({ level }) => level === 'warn');
+
+    it('says so once, with both ids, the topic and from where, when it finds that at its start', async () => {
+      const [store, lines] = [new MemoryStore(), [] as LogLine[]];
+      store.sinkId = 'memory:1/cdc.t@new';
+      const replicator = start({ store, ops: 3, lines, startSink: 'memory:1/cdc.t@old' });
+      await eventually('it is shipped', () => store.records.length === 3);
+      await replicator.stop();
+      const [warning, ...others] = warnings(lines);
+      assert.deepEqual(others, []);
+      assert.match(warning?.message ?? '', /topic was made anew.*resync/);
+      const fields = { marked: 'memory:1/cdc.t@old', sink: 'memory:1/cdc.t@new', opId: '0.0', topic: 'cdc.t' };
+      assert.deepEqual(warning?.fields, fields);
+      assert.deepEqual(positionsIn(store), range(1, 3), 'and goes on where it was');
+    });
+
+    it('says so once when that happens while it ships, whether a write fails of it or not', async () => {
+      for (const isSeenAt of ['write', 'opening'] as const) {
+        const [store, lines, sinks] = [new MemoryStore(), [] as LogLine[], new Set<string>()];
+        store.sinkId = 'memory:1/cdc.t@old';
+        const log = new ScriptedLog(range(1, 3));
+        const replicator = start({ store, log, lines, onAcked: (_, __, sink) => sinks.add(sink) });
+        await eventually('it is shipped', () => replicator.view(Date.now()).applyOpId === '1.3');
+        assert.deepEqual(warnings(lines), []);
+        if (isSeenAt === 'opening') store.outage = new SinkError('unavailable', 'no such topic');
+        store.sinkId = 'memory:1'; // it is gone
+        log.add(4);
+        if (isSeenAt === 'opening') {
+          await eventually('it is blocked', () => replicator.view(Date.now()).state === 'blocked');
+          store.outage = null;
+        }
+        await eventually('the next is shipped', () => replicator.view(Date.now()).applyOpId === '1.4');
+        assert.deepEqual(warnings(lines), [], 'that a topic is not there says nothing of another');
+        store.sinkId = 'memory:1/cdc.t@new';
+        for (const index of [5, 6]) {
+          log.add(index);
+          await eventually('it is shipped', () => replicator.view(Date.now()).applyOpId === `1.${index}`);
+        }
+        await replicator.stop();
+        const opIds = warnings(lines).map(({ fields }) => (fields as { opId: string }).opId);
+        assert.deepEqual(opIds, ['1.4'], isSeenAt);
+        assert.deepEqual(
+          [...sinks],
+          ['memory:1/cdc.t@old', 'memory:1/cdc.t@new'],
+          'markers keep the old id for so long',
+        );
+      }
+    });
+
+    it('says nothing of it where the marker of before does not tell which topic, or another one', async () => {
+      for (const startSink of ['', 'memory:1', 'memory:1/cdc.t@new', 'memory:1/cdc.before_the_rename@old']) {
+        const [store, lines] = [new MemoryStore(), [] as LogLine[]];
+        store.sinkId = 'memory:1/cdc.t@new';
+        const replicator = start({ store, ops: 3, lines, startSink });
+        await eventually('it is shipped', () => store.records.length === 3);
+        await replicator.stop();
+        assert.deepEqual(warnings(lines), [], startSink);
+      }
+    });
   });
 
   it('is stalled when its server commits more and its log does not go on', async () => {
@@ -237,6 +299,7 @@ function start(options: {
   openSource?: (after: SinkPosition) => ChangeSource;
   lines?: LogLine[];
   startSink?: string;
+  onAcked?: TabletReplicatorOptions['onAcked'];
   time?: bigint;
 }): TabletReplicator {
   const { store, ops = 0, log } = options;
@@ -252,7 +315,7 @@ function start(options: {
     },
     startSink: options.startSink ?? '',
     announcesSchemaAt: MIN_OPID,
-    onAcked: () => undefined,
+    onAcked: options.onAcked ?? (() => undefined),
     sink: options.sink ?? new MemorySink(store),
     openSource: options.openSource ?? ((after) => log ?? all(after)),
     encode: (change) => [recordOf(change)],

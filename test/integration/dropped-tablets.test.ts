@@ -98,10 +98,7 @@ describe('dropped tablets', { skip: await serversMissing(), timeout: 600_000 }, 
     await dropDay('drop.teller', 1);
     await eventually('the end is told', async () => (await cluster.tablets('teller')).length === 4);
     const addColumn = async (name: string): Promise<void> => {
-      await client.alterTable(
-        { name: 'drop.teller' },
-        { steps: [{ add: { name, type: 'INT32', nullable: true } }] },
-      );
+      await client.alterTable({ name: 'drop.teller' }, { steps: [{ add: { name, type: 'INT32', nullable: true } }] });
     };
     await addColumn('first');
     await write('drop.teller', 2, 200, 200);

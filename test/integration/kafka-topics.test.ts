@@ -8,13 +8,17 @@ import type { SinkRecord } from '../../src/change/record.ts';
 import type { KafkaServer } from '../../src/demo/kafka-server.ts';
 import { freePort } from '../../src/demo/ports.ts';
 import { createKafkaSink, type KafkaSinkOptions } from '../../src/sinks/kafka/kafka-sink.ts';
-import { SinkError, type Sink } from '../../src/sinks/sink.ts';
+import { compareSinkIds, parseSinkId } from '../../src/sinks/sink-id.ts';
+import { SinkError, type Sink, type TabletWriter } from '../../src/sinks/sink.ts';
 import { positionAt, recordAt, tabletOf } from '../contract/sink.ts';
 import { startKafka } from '../support/cluster.ts';
+import { eventually } from '../support/eventually.ts';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
 import { TopicReader, type TopicRecord } from '../support/topic-reader.ts';
 
 const never = new AbortController().signal;
+/** By the id that every broker of our tests gives its cluster. */
+const STORE = `kafka:${Buffer.from('spoor-test-kafka').toString('base64url')}`;
 
 let kafka: KafkaServer;
 before(async () => {
@@ -54,6 +58,15 @@ async function readTopic(topic: string, count: number): Promise<TopicRecord[]> {
   });
   await reader.settle(() => seen.length >= count, { quietMs: 300, timeoutMs: 20_000 });
   return seen;
+}
+
+/** Deletes a topic and makes it again, as soon as the broker takes the name. */
+async function makeAnew(topic: string): Promise<void> {
+  const topics = [{ topic, numPartitions: 3, replicationFactor: 1 }];
+  await kafka.withAdmin(async (admin) => {
+    await admin.deleteTopics({ topics: [topic] });
+    await eventually('the name is free', () => admin.createTopics({ topics, waitForLeaders: false }));
+  });
 }
 
 const refused =
@@ -169,16 +182,67 @@ describe('the topics of a stream', () => {
       assert.ok(seen.every(({ key }) => String(key) === '{"id":2}'));
     });
 
+  for (const delivery of ['exactly-once', 'at-least-once'] as const)
+    it(`are known in which making they are, when a tablet is opened and while it is written to: ${delivery}`, async () => {
+      const name = `generations-${delivery}`;
+      const topic = `${name}.shop.orders`;
+      // For a moment after it was made a broker may not know of a topic, or that it leads it.
+      const open = (sink: Sink) => eventually('it is opened', () => sink.openTablet(tabletOf(name), never));
+      const isAnew = (before: string, { sinkId = '' }: TabletWriter) =>
+        compareSinkIds(before, sinkId) === 'topic-made-anew';
+      let first: string;
+      {
+        await using sink = sinkOf(name, { delivery });
+        await using writer = await open(sink);
+        assert.equal(writer.sinkId, STORE, 'there is none yet');
+        assert.ok(!(await kafka.withAdmin((admin) => admin.listTopics())).includes(topic), 'to look does not make it');
+        await writer.write([[recordAt(1)]], positionAt(1), never);
+        first = writer.sinkId!;
+        assert.deepEqual([parseSinkId(first).store, parseSinkId(first).topic?.name], [STORE, topic]);
+      }
+      let second: string;
+      {
+        await using sink = sinkOf(name, { delivery, lookAgainMs: 100 });
+        let writer = await open(sink);
+        assert.equal(writer.sinkId, first, 'known when it is opened, and the same after a restart');
+        await writer.write([[recordAt(2)]], positionAt(2), never);
+        await makeAnew(topic);
+        const deadline = performance.now() + 20_000;
+        for (let index = 3; !isAnew(first, writer); index++) {
+          assert.ok(performance.now() < deadline, 'nobody has noticed');
+          try {
+            await writer.write([[recordAt(index)]], positionAt(index), never); // most often the new topic takes it
+          } catch {
+            await writer[Symbol.asyncDispose]();
+            writer = await open(sink);
+          }
+          await sleep(20);
+        }
+        second = writer.sinkId!;
+        await writer[Symbol.asyncDispose]();
+      }
+      await makeAnew(topic);
+      await using sink = sinkOf(name, { delivery });
+      await eventually('it is known when it is opened', async () => {
+        await using writer = await sink.openTablet(tabletOf(name), never);
+        assert.ok(writer.position !== null, 'it is on the schema topic too');
+        return isAnew(first, writer) && isAnew(second, writer);
+      });
+    });
+
   it('follow a table that is renamed, the position too', async () => {
     await using sink = sinkOf('renamed');
     const renamed = { ...positionAt(2), tableName: 'shop.sales' };
     {
       await using writer = await sink.openTablet(tabletOf('renamed'), never);
       await writer.write([[recordAt(1)]], positionAt(1), never);
+      assert.equal(parseSinkId(writer.sinkId!).topic?.name, 'renamed.shop.orders');
       await writer.write([[recordAt(2, 2, { table: 'shop.sales' })]], renamed, never);
+      assert.equal(parseSinkId(writer.sinkId!).topic?.name, 'renamed.shop.sales');
     }
     await using writer = await sink.openTablet(tabletOf('renamed'), never);
     assert.deepEqual(writer.position, renamed);
+    assert.equal(parseSinkId(writer.sinkId!).topic?.name, 'renamed.shop.sales');
     assert.equal((await readTopic('renamed.shop.sales', 1)).length, 1);
   });
 

@@ -11,6 +11,8 @@ export interface FakeRequest {
 }
 
 const API_VERSIONS = 18;
+const SASL_HANDSHAKE = 17;
+const SASL_AUTHENTICATE = 36;
 
 /** Speaks Kafka's framing on loopback, answers the handshake, and leaves every other request to the test's script. */
 export class FakeBroker implements AsyncDisposable {
@@ -20,8 +22,12 @@ export class FakeBroker implements AsyncDisposable {
   connections = 0;
   /** The newest version of each API that it claims to know. */
   maxVersion = 20;
+  /** The same of single APIs, by key. */
+  readonly maxVersionOf = new Map<number, number>();
   /** Whether it hangs up as soon as somebody connects. */
   refusing = false;
+  /** How long it takes for each answer of a handshake. */
+  answersAfterMs = 0;
 
   private constructor(onRequest: (request: FakeRequest) => void) {
     this.#server = createServer((socket) => {
@@ -66,8 +72,25 @@ export class FakeBroker implements AsyncDisposable {
       head.writeInt32BE(correlationId, 4);
       socket.write(Buffer.concat([head, payload]));
     };
-    if (apiKey === API_VERSIONS) answer(this.#apiVersions());
+    const handshake = this.#handshake(apiKey);
+    if (handshake !== null)
+      setTimeout(() => {
+        answer(handshake);
+      }, this.answersAfterMs);
     else onRequest({ apiKey, body, answer, hangUp: () => socket.destroy() });
+  }
+
+  /** Whoever comes is let in, with SASL's PLAIN where that is wanted; null for another request. */
+  #handshake(apiKey: number): Buffer | null {
+    if (apiKey === API_VERSIONS) return this.#apiVersions();
+    const w = new ByteWriter();
+    if (apiKey === SASL_HANDSHAKE)
+      return w
+        .int16(0)
+        .array(['PLAIN'], (mechanism) => w.string(mechanism))
+        .finish();
+    if (apiKey === SASL_AUTHENTICATE) return w.int16(0).string(null).int32(0).int64(0n).finish();
+    return null;
   }
 
   #apiVersions(): Buffer {
@@ -75,7 +98,12 @@ export class FakeBroker implements AsyncDisposable {
     const keys = Array.from({ length: 66 }, (_, key) => key);
     return w
       .int16(0)
-      .array(keys, (key) => w.int16(key).int16(0).int16(this.maxVersion))
+      .array(keys, (key) =>
+        w
+          .int16(key)
+          .int16(0)
+          .int16(this.maxVersionOf.get(key) ?? this.maxVersion),
+      )
       .int32(0)
       .finish();
   }

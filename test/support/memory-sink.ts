@@ -6,6 +6,8 @@ import type { SinkPosition } from '../../src/change/position.ts';
 export class MemoryStore {
   readonly records: SinkRecord[] = [];
   readonly #tablets = new Map<string, { epoch: number; generation: string; position: SinkPosition | null }>();
+  /** What it calls itself, as a writer says it. */
+  sinkId = 'memory:1';
   /** While it is set, nothing can be written or opened. */
   outage: SinkError | null = null;
 
@@ -56,7 +58,6 @@ export class MemorySink implements Sink {
 }
 
 class MemoryWriter implements TabletWriter {
-  readonly sinkId = 'memory:1';
   readonly position: SinkPosition | null;
   readonly #store: MemoryStore;
   readonly #tablet: SinkTablet;
@@ -67,6 +68,10 @@ class MemoryWriter implements TabletWriter {
     this.#tablet = tablet;
     this.#epoch = epoch;
     this.position = position;
+  }
+
+  get sinkId(): string {
+    return this.#store.sinkId;
   }
 
   write(slices: Iterable<readonly SinkRecord[]>, position: SinkPosition, signal: AbortSignal): Promise<void> {

@@ -1,7 +1,8 @@
 import type { SinkRecord } from '../../change/record.ts';
-import type { TabletWriter } from '../sink.ts';
+import type { SinkTablet, TabletWriter } from '../sink.ts';
 import { isAhead, type SinkPosition } from '../../change/position.ts';
-import { SinkError } from '../sink.ts';
+import type { SinkError } from '../sink.ts';
+import { waitFor } from '../../util/wait-for.ts';
 import { InFlight } from './in-flight.ts';
 import { toSinkError } from './kafka-error.ts';
 import { encodePosition } from './position.ts';
@@ -11,6 +12,7 @@ import type { ProducerIdentity } from './wire/apis.ts';
 
 /** The position in Kafka follows the records by at most this: what a crash may make them repeat. */
 const POSITION_EVERY_MS = 1_000;
+/** At a stop: what does not get there by then is repeated. Before that a slow broker may take its time. */
 const LAST_POSITION_WITHIN_MS = 3_000;
 const MAX_IN_FLIGHT = 3;
 
@@ -33,30 +35,35 @@ export class AtLeastOnceWriter implements TabletWriter {
   readonly #producer: TabletProducer;
   readonly #generation: string;
   readonly #acked: AckedPosition;
+  /** Ends a save that is under way, see {@link LAST_POSITION_WITHIN_MS}. */
+  readonly #hurry = new AbortController();
+  #tableName: string;
   /** Durable in Kafka, not yet said there. */
   #unsaid: SinkPosition | null = null;
   #saved: SinkPosition | null;
   #failure: SinkError | null = null;
+  /** The next save, until it is done. */
   #timer: NodeJS.Timeout | null = null;
-  #saying: Promise<void> = Promise.resolve();
+  #saving: Promise<void> = Promise.resolve();
   #disposed = false;
 
   constructor(
     stream: StreamContext,
     producer: TabletProducer,
-    generation: string,
+    tablet: SinkTablet,
     committed: SinkPosition | null,
     acked: AckedPosition,
   ) {
     this.#stream = stream;
     this.#producer = producer;
-    this.#generation = generation;
+    this.#generation = tablet.streamGeneration;
     this.#acked = acked;
     this.#saved = committed;
     const { last } = acked;
     if (last !== null && follows(producer.identity, last.by) && isAhead(last.position, committed))
       this.#unsaid = last.position;
     this.position = this.#unsaid ?? committed;
+    this.#tableName = this.position?.tableName ?? tablet.tableName;
     this.#saveLater();
   }
 
@@ -65,7 +72,7 @@ export class AtLeastOnceWriter implements TabletWriter {
   }
 
   get sinkId(): string {
-    return `kafka:${this.#stream.cluster.clusterId ?? ''}`;
+    return this.#stream.sinkId(this.#tableName);
   }
 
   async write(slices: Iterable<readonly SinkRecord[]>, position: SinkPosition, signal: AbortSignal): Promise<void> {
@@ -80,9 +87,11 @@ export class AtLeastOnceWriter implements TabletWriter {
       throw (this.#failure = this.#stream.failure(error));
     }
     this.#unsaid = position;
+    this.#tableName = position.tableName;
     this.#acked.last = { position, by: this.#producer.identity };
-    // The first one is said at once: a successor without any would begin where the stream did.
-    if (this.#saved === null) await this.#savePosition();
+    // The first one is said at once: a successor without any would begin where the stream did. Whoever is in a hurry need
+    // not wait for it: the records are there.
+    if (this.#saved === null) await waitFor(this.#save(), signal).catch(() => undefined);
     this.#throwIfFailed();
     this.#saveLater();
   }
@@ -90,8 +99,11 @@ export class AtLeastOnceWriter implements TabletWriter {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposed = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
-    await this.#saying;
-    if (this.#failure === null) await this.#savePosition();
+    const hurry = setTimeout(() => {
+      this.#hurry.abort(new Error('the writer was closed before its position was saved'));
+    }, LAST_POSITION_WITHIN_MS);
+    await this.#save();
+    clearTimeout(hurry);
   }
 
   #throwIfFailed(): void {
@@ -99,22 +111,27 @@ export class AtLeastOnceWriter implements TabletWriter {
   }
 
   #saveLater(): void {
-    if (this.#unsaid === null || this.#timer !== null) return;
+    if (this.#unsaid === null || this.#timer !== null || this.#failure !== null || this.#disposed) return;
     this.#timer = setTimeout(() => {
-      this.#timer = null;
-      this.#saying = this.#savePosition().then(() => {
-        if (this.#failure === null && !this.#disposed) this.#saveLater();
+      void this.#save().then(() => {
+        this.#timer = null;
+        this.#saveLater();
       });
     }, POSITION_EVERY_MS).unref();
+  }
+
+  /** One after the other, however long they take: a producer has one transaction at a time. Never rejects. */
+  #save(): Promise<void> {
+    return (this.#saving = this.#saving.then(() => this.#savePosition()));
   }
 
   /** Failing costs repeats and nothing else, and is tried again; but fenced is fenced. */
   async #savePosition(): Promise<void> {
     const position = this.#unsaid;
-    if (position === null) return;
+    if (position === null || this.#failure !== null) return;
     this.#unsaid = null;
     try {
-      const signal = AbortSignal.timeout(LAST_POSITION_WITHIN_MS);
+      const { signal } = this.#hurry;
       const topics = await this.#producer.positionTopics(position.tableName, signal);
       const offsets = encodePosition(position, this.#generation, topics);
       await new Transaction(this.#stream.cluster, this.#producer, offsets).commit(signal);

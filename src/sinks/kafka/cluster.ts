@@ -1,5 +1,6 @@
+import type { BrokerPatience } from './broker-patience.ts';
 import type { ConnectionOptions } from './connections.ts';
-import { KafkaConnections, type Address } from './connections.ts';
+import { formatAddress, KafkaConnections, type Address } from './connections.ts';
 import { whileSettling, type Patience } from './wait.ts';
 import {
   CREATE_TOPICS,
@@ -14,6 +15,7 @@ import {
 } from './wire/apis.ts';
 import {
   failOnErrorCode,
+  REQUEST_TIMED_OUT,
   SETTLES_ELSEWHERE,
   TOPIC_ALREADY_EXISTS,
   UNKNOWN_TOPIC_OR_PARTITION,
@@ -22,6 +24,8 @@ import {
 /** A topic as it is: how many partitions, and which node leads each. */
 export interface Topic {
   readonly name: string;
+  /** Which making of it, see {@link KafkaCluster.topicId}. */
+  readonly id: string | null;
   /** Node id by partition. */
   readonly leaders: readonly number[];
 }
@@ -37,6 +41,8 @@ export class KafkaCluster implements AsyncDisposable {
   readonly #bootstrap: readonly Address[];
   readonly #nodes = new Map<number, Address>();
   readonly #connections: KafkaConnections;
+  /** By name, of every topic that was looked up. */
+  readonly #topicIds = new Map<string, string>();
   #clusterId: string | null = null;
 
   constructor(brokers: readonly string[], options: ConnectionOptions) {
@@ -53,11 +59,27 @@ export class KafkaCluster implements AsyncDisposable {
     return this.#clusterId;
   }
 
+  /**
+   * Which making of a topic there was when it was last looked up, by whomever; null where there was none, or the broker
+   * cannot tell (before Kafka 2.8).
+   */
+  topicId(name: string): string | null {
+    return this.#topicIds.get(name) ?? null;
+  }
+
+  /** How long one node is waited for, see {@link KafkaConnections.patienceWith}. */
+  patienceWith(nodeId: number): BrokerPatience {
+    return this.#connections.patienceWith(this.#addressOf(nodeId));
+  }
+
+  /** With the slowest node of all. */
+  get longestPatienceMs(): number {
+    return this.#connections.longestPatienceMs;
+  }
+
   /** Sends to one node, see {@link KafkaConnections.send}. */
   async send<Q, S>(nodeId: number, lane: number, api: Api<Q, S>, request: Q, signal: AbortSignal): Promise<S> {
-    const address = this.#nodes.get(nodeId);
-    if (address === undefined) throw new Error(`the cluster has no broker ${nodeId} any more`);
-    return this.#connections.send(address, lane, api, request, signal);
+    return this.#connections.send(this.#addressOf(nodeId), lane, api, request, signal);
   }
 
   /**
@@ -76,7 +98,7 @@ export class KafkaCluster implements AsyncDisposable {
         if (errorCode !== 9) failOnErrorCode(errorCode, `partition ${partition} of topic ${topic.name}`);
         leaders[partition] = leader;
       }
-      found.set(topic.name, { name: topic.name, leaders });
+      found.set(topic.name, { name: topic.name, id: topic.id, leaders });
     }
     return found;
   }
@@ -112,9 +134,12 @@ export class KafkaCluster implements AsyncDisposable {
   }
 
   /** Creates topics; one that is there by now is as good as created. Brokers learn of it moments later. */
-  async createTopics(topics: readonly NewTopic[], timeoutMs: number, signal: AbortSignal): Promise<void> {
+  async createTopics(topics: readonly NewTopic[], signal: AbortSignal): Promise<void> {
     const { controller } = await this.#metadata([], signal);
+    const patience = this.patienceWith(controller);
+    const { ms: waitedMs, brokerMs: timeoutMs } = patience;
     const results = await this.send(controller, COMMON_LANE, CREATE_TOPICS, { topics, timeoutMs }, signal);
+    if (results.some(({ errorCode }) => errorCode === REQUEST_TIMED_OUT)) patience.ranOut(waitedMs, performance.now());
     for (const { topic, errorCode, message } of results)
       if (errorCode !== TOPIC_ALREADY_EXISTS) failOnErrorCode(errorCode, `to create topic ${topic}`, message);
   }
@@ -142,6 +167,9 @@ export class KafkaCluster implements AsyncDisposable {
     const metadata = await this.#sendToAny(METADATA, topics, signal);
     this.#clusterId = metadata.clusterId;
     this.#learn(metadata.nodes);
+    for (const { name, id, errorCode } of metadata.topics)
+      if (id !== null) this.#topicIds.set(name, id);
+      else if (errorCode === UNKNOWN_TOPIC_OR_PARTITION) this.#topicIds.delete(name);
     return metadata;
   }
 
@@ -149,9 +177,18 @@ export class KafkaCluster implements AsyncDisposable {
     for (const { nodeId, host, port } of nodes) this.#nodes.set(nodeId, { host, port });
   }
 
-  /** Asks the known brokers, then the configured ones, until one answers. */
+  #addressOf(nodeId: number): Address {
+    const address = this.#nodes.get(nodeId);
+    if (address === undefined) throw new Error(`the cluster has no broker ${nodeId} any more`);
+    return address;
+  }
+
+  /** Asks the known brokers, then the configured ones, until one answers; those that were silent come last. */
   async #sendToAny<Q, S>(api: Api<Q, S>, request: Q, signal: AbortSignal): Promise<S> {
-    const addresses = [...this.#nodes.values(), ...this.#bootstrap];
+    const known = [...this.#nodes.values(), ...this.#bootstrap];
+    const addresses = [...new Map(known.map((address) => [formatAddress(address), address])).values()];
+    const patienceMs = (address: Address): number => this.#connections.patienceWith(address).ms;
+    addresses.sort((a, b) => patienceMs(a) - patienceMs(b));
     let failure: unknown = new Error('no brokers are configured');
     for (const address of addresses) {
       try {

@@ -8,6 +8,7 @@ import type { ISocketFactory, KafkaConfig, Logger as KafkajsLogger } from 'kafka
 import type { Logger } from '../../util/logger.ts';
 import { SinkError } from '../sink.ts';
 import { waitFor } from '../../util/wait-for.ts';
+import { BrokerPatience } from './broker-patience.ts';
 import type { Api } from './wire/apis.ts';
 
 export interface ConnectionOptions {
@@ -15,7 +16,9 @@ export interface ConnectionOptions {
   readonly ssl?: KafkaConfig['ssl'];
   readonly sasl?: KafkaConfig['sasl'];
   readonly socketFactory?: ISocketFactory;
+  /** For TCP, which the broker's system answers even where the broker is slow. */
   readonly connectTimeoutMs: number;
+  /** How long a broker may be silent; see {@link BrokerPatience} for one that is slow. */
   readonly requestTimeoutMs: number;
   readonly logger: Logger;
 }
@@ -23,6 +26,11 @@ export interface ConnectionOptions {
 export interface Address {
   readonly host: string;
   readonly port: number;
+}
+
+/** For messages and as a key. */
+export function formatAddress({ host, port }: Address): string {
+  return `${host}:${port}`;
 }
 
 /**
@@ -36,6 +44,8 @@ export class KafkaConnections implements AsyncDisposable {
   readonly #options: ConnectionOptions;
   readonly #logger: KafkajsLogger;
   readonly #lanes = new Map<string, Lane>();
+  /** By address: a lane that ends leaves to the next what it has learned. */
+  readonly #patience = new Map<string, BrokerPatience>();
   readonly #closing = new Set<Promise<void>>();
 
   constructor(options: ConnectionOptions) {
@@ -53,15 +63,32 @@ export class KafkaConnections implements AsyncDisposable {
    */
   async send<Q, S>(address: Address, lane: number, api: Api<Q, S>, request: Q, signal: AbortSignal): Promise<S> {
     signal.throwIfAborted();
-    const key = `${address.host}:${address.port}/${lane}`;
+    const key = `${formatAddress(address)}/${lane}`;
     let open = this.#lanes.get(key);
-    if (open === undefined) this.#lanes.set(key, (open = new Lane(address, this.#options, this.#logger)));
+    if (open === undefined)
+      this.#lanes.set(key, (open = new Lane(address, this.#options, this.patienceWith(address), this.#logger)));
     try {
       return await waitFor(open.send(api, request), signal);
     } catch (error) {
-      if (!signal.aborted && this.#lanes.get(key) === open) this.#drop(key, open);
+      // Before anything is sent it is known that a broker does not speak an API: nothing is wrong with the socket.
+      const isUnsent = error instanceof UnknownApiError;
+      if (!isUnsent && !signal.aborted && this.#lanes.get(key) === open) this.#drop(key, open);
       throw error;
     }
+  }
+
+  /** How long this broker is waited for, whatever the lane. */
+  patienceWith(address: Address): BrokerPatience {
+    const key = formatAddress(address);
+    let patience = this.#patience.get(key);
+    if (patience === undefined)
+      this.#patience.set(key, (patience = new BrokerPatience(this.#options.requestTimeoutMs)));
+    return patience;
+  }
+
+  /** With the slowest broker that was spoken to. */
+  get longestPatienceMs(): number {
+    return Math.max(this.#options.requestTimeoutMs, ...Array.from(this.#patience.values(), ({ ms }) => ms));
   }
 
   /** Closes all sockets; what is still under way on them is cut off. */
@@ -85,24 +112,30 @@ const CLOSE_WITHIN_MS = 1_000;
 /** One socket to one broker. */
 class Lane implements AsyncDisposable {
   readonly #options: ConnectionOptions;
+  readonly #patience: BrokerPatience;
   readonly #broker: Promise<Broker>;
-  readonly #silence: NodeJS.Timeout;
   readonly #cut = new AbortController();
+  /** Looks for silence; null while the lane is idle. */
+  #silence: NodeJS.Timeout | null = null;
+  #heardAtMs = 0;
+  /** The patience when it was last heard: what another lane learns meanwhile is for the next silence. */
+  #allowedMs = 0;
   #socket: Socket | null = null;
   #connecting: Promise<void> | null = null;
   #underWay = 0;
   /** While a quota makes the broker want to hear nothing. */
   #throttled: Promise<void> | null = null;
 
-  constructor(address: Address, options: ConnectionOptions, logger: KafkajsLogger) {
+  constructor(address: Address, options: ConnectionOptions, patience: BrokerPatience, logger: KafkajsLogger) {
     this.#options = options;
+    this.#patience = patience;
     const pool = connectionPoolBuilder({
       brokers: [],
       clientId: options.clientId,
       ...(options.ssl === undefined ? {} : { ssl: options.ssl }),
       ...(options.sasl === undefined ? {} : { sasl: options.sasl }),
-      connectionTimeout: options.connectTimeoutMs,
-      requestTimeout: options.requestTimeoutMs,
+      connectionTimeout: options.connectTimeoutMs + patience.ms, // TCP and then TLS; we watch each of them
+      requestTimeout: patience.ms,
       enforceRequestTimeout: false, // it looks ten times a second, on an idle socket too; see #watch
       socketFactory: (to) => this.#createSocket(to),
       logger,
@@ -118,23 +151,19 @@ class Lane implements AsyncDisposable {
         allowAutoTopicCreation: false,
       });
     });
-    this.#silence = setTimeout(() => {
-      if (this.#underWay > 0) this.#end(`no answer for ${options.requestTimeoutMs} ms`);
-    }, options.requestTimeoutMs).unref();
   }
 
   async send<Q, S>(api: Api<Q, S>, request: Q): Promise<S> {
     const broker = await this.#ready();
-    checkVersion(broker, api);
+    const spoken = versionFor(broker, api);
     while (this.#throttled) await this.#throttled;
     const onThrottle = (ms: number): void => {
       this.#throttled ??= sleep(ms, undefined, { ref: false }).then(() => void (this.#throttled = null));
     };
-    return this.#watch(() => broker.connectionPool.send(exchange(api, request, onThrottle)));
+    return this.#watch(() => broker.connectionPool.send(exchange(spoken, request, onThrottle)));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    clearTimeout(this.#silence);
     this.#end('connection closed');
     // kafkajs waits for every answer; one that it lost count of must not keep us.
     await waitFor((await this.#broker).disconnect(), AbortSignal.timeout(CLOSE_WITHIN_MS));
@@ -151,32 +180,71 @@ class Lane implements AsyncDisposable {
 
   async #connect(broker: Broker): Promise<void> {
     try {
-      // kafkajs lets a connect hang for ever when the peer closes before the handshake is over.
-      await this.#watch(() => waitFor(broker.connect(), AbortSignal.timeout(2 * this.#options.connectTimeoutMs)));
+      await this.#watch(() => broker.connect());
     } finally {
       this.#connecting = null;
     }
   }
 
   /**
-   * Ends the lane when requests are under way and none has been answered for the request time-out. Requests wait for
-   * those before them, so a long wait of one says nothing as long as others are answered.
+   * Ends the lane when requests are under way and nothing has been heard for as long as we have patience. Requests wait
+   * for those before them, so a long wait of one says nothing as long as something comes.
    */
   async #watch<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#underWay++ === 0) this.#silence.refresh();
+    const startMs = performance.now();
+    if (this.#underWay++ === 0) this.#heard();
+    if (this.#silence === null) this.#lookForSilenceIn(this.#allowedMs);
     try {
-      return await waitFor(work(), this.#cut.signal);
+      const done = await waitFor(work(), this.#cut.signal);
+      this.#patience.answered(performance.now() - startMs, performance.now());
+      return done;
     } finally {
       this.#underWay--;
-      this.#silence.refresh();
     }
   }
 
+  #heard(): void {
+    this.#heardAtMs = performance.now();
+    this.#allowedMs = this.#patience.ms;
+  }
+
+  /**
+   * A timer that looks when the lane last heard something costs less than one that is set anew by every answer. It looks
+   * in time also where the patience has become less meanwhile.
+   */
+  #lookForSilenceIn(ms: number): void {
+    this.#silence = setTimeout(
+      () => {
+        this.#silence = null;
+        if (this.#underWay === 0) return;
+        const nowMs = performance.now();
+        const leftMs = this.#heardAtMs + this.#allowedMs - nowMs;
+        if (leftMs > 0) {
+          this.#lookForSilenceIn(leftMs);
+          return;
+        }
+        this.#patience.ranOut(this.#allowedMs, nowMs);
+        this.#end(`no answer for ${this.#allowedMs} ms`);
+      },
+      Math.min(ms, this.#options.requestTimeoutMs),
+    ).unref();
+  }
+
   #createSocket(to: Parameters<ISocketFactory>[0]): Socket {
-    const socket = (this.#options.socketFactory ?? createSocketFactory())(to);
+    const { connectTimeoutMs, socketFactory = createSocketFactory() } = this.#options;
+    const socket = socketFactory(to);
     this.#socket = socket;
+    const connecting = setTimeout(() => {
+      if (socket.connecting) this.#end(`no connection for ${connectTimeoutMs} ms`);
+    }, connectTimeoutMs).unref();
+    // A handshake is several answers, each as slow as any other; so a silence ends with whatever comes.
+    for (const sign of ['connect', 'secureConnect', 'data'])
+      socket.on(sign, () => {
+        this.#heard();
+      });
     // kafkajs listens for `end` and `error` only; a socket may go without either.
     socket.once('close', () => {
+      clearTimeout(connecting);
       if (this.#socket === socket && this.#underWay > 0) this.#end('connection closed');
     });
     return socket;
@@ -185,6 +253,7 @@ class Lane implements AsyncDisposable {
   /** For good: all that is under way fails. A socket that is only asked to close would wait for a peer that is gone. */
   #end(reason: string): void {
     const error = new Error(reason);
+    if (this.#silence !== null) clearTimeout(this.#silence);
     this.#cut.abort(error);
     this.#socket?.destroy(error);
   }
@@ -220,8 +289,10 @@ export class UnknownApiError extends SinkError {
   }
 }
 
-function checkVersion(broker: Broker, api: Api<never, unknown>): void {
+/** The newest of the versions that we have which this broker speaks. @throws {UnknownApiError} it speaks none */
+function versionFor<Q, S>(broker: Broker, api: Api<Q, S>): Api<Q, S> {
   const range = broker.versions?.[api.key];
-  if (range === undefined || range.minVersion > api.version || range.maxVersion < api.version)
-    throw new UnknownApiError(api);
+  if (range !== undefined && range.minVersion <= api.version && range.maxVersion >= api.version) return api;
+  if (api.older === undefined) throw new UnknownApiError(api);
+  return versionFor(broker, api.older);
 }

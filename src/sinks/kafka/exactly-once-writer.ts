@@ -1,5 +1,5 @@
 import type { SinkRecord } from '../../change/record.ts';
-import type { TabletWriter } from '../sink.ts';
+import type { SinkTablet, TabletWriter } from '../sink.ts';
 import type { SinkPosition } from '../../change/position.ts';
 import { encodePosition } from './position.ts';
 import type { StreamContext, TabletProducer } from './tablet-producer.ts';
@@ -16,18 +16,20 @@ export class ExactlyOnceWriter implements TabletWriter {
   readonly #stream: StreamContext;
   readonly #producer: TabletProducer;
   readonly #generation: string;
+  #tableName: string;
   /** Not committed yet, or no longer to be. */
   #open: Transaction | null = null;
 
-  constructor(stream: StreamContext, producer: TabletProducer, generation: string, position: SinkPosition | null) {
+  constructor(stream: StreamContext, producer: TabletProducer, tablet: SinkTablet, position: SinkPosition | null) {
     this.#stream = stream;
     this.#producer = producer;
-    this.#generation = generation;
+    this.#generation = tablet.streamGeneration;
+    this.#tableName = position?.tableName ?? tablet.tableName;
     this.position = position;
   }
 
   get sinkId(): string {
-    return `kafka:${this.#stream.cluster.clusterId ?? ''}`;
+    return this.#stream.sinkId(this.#tableName);
   }
 
   async write(slices: Iterable<readonly SinkRecord[]>, position: SinkPosition, signal: AbortSignal): Promise<void> {
@@ -42,6 +44,7 @@ export class ExactlyOnceWriter implements TabletWriter {
       for (const slice of slices) await transaction.append(await this.#producer.plan(slice, signal), signal);
       await transaction.commit(signal);
       this.#open = null;
+      this.#tableName = position.tableName;
     } catch (error) {
       throw this.#stream.failure(error);
     }

@@ -1,5 +1,6 @@
 import type { ISocketFactory, KafkaConfig } from 'kafkajs';
 import type { Logger } from '../../util/logger.ts';
+import { formatSinkId } from '../sink-id.ts';
 import { SinkError, type Sink, type SinkTablet, type TabletWriter } from '../sink.ts';
 import type { SinkPosition } from '../../change/position.ts';
 import { AtLeastOnceWriter, type AckedPosition } from './at-least-once-writer.ts';
@@ -30,17 +31,20 @@ export interface KafkaSinkOptions {
   readonly replicationFactor: number;
   readonly createTopics: boolean;
   readonly logger: Logger;
-  /** A broker that does not answer a request for so long counts as unavailable. */
+  /** A broker that does not answer a request for so long counts as unavailable; one that is slow gets longer by and by. */
   readonly requestTimeoutMs?: number;
+  /** How soon it is noticed at the latest that a topic was made anew while it is written to. */
+  readonly lookAgainMs?: number;
 }
 
 const DEFAULT_SCHEMA_TOPIC = 'spoor.schema-changes';
 
 const REQUEST_TIMEOUT_MS = 5_000;
 const CONNECT_TIMEOUT_MS = 3_000;
+const LOOK_AGAIN_MS = 30_000;
 /**
  * How long a transaction may stay open before the broker aborts it: what a `read_committed` consumer waits at most after
- * a crash, should no other sidecar take the tablet over; and how long one write may take.
+ * a crash, should no other sidecar take the tablet over; and how long one write may take. Slow brokers get longer.
  */
 const TRANSACTION_TIMEOUT_MS = 60_000;
 /** Sockets to one broker, shared by a stream's tablets. */
@@ -80,7 +84,13 @@ class KafkaSink implements Sink {
     });
     const topics = new StreamTopics(
       cluster,
-      { createTopics, partitions, replicationFactor, schemaTopic },
+      {
+        createTopics,
+        partitions,
+        replicationFactor,
+        schemaTopic,
+        lookAgainMs: options.lookAgainMs ?? LOOK_AGAIN_MS,
+      },
       logger,
       this.#stop.signal,
     );
@@ -92,7 +102,7 @@ class KafkaSink implements Sink {
       logger,
       nameTopic: compileTopicTemplate(options.topic, streamName),
       batchLimits: new BatchLimits(),
-      produceTimeoutMs: Math.ceil(requestTimeoutMs * 0.8),
+      sinkId: (tableName) => this.#sinkIdOf(tableName),
       warnOfMissingSchemaTopic: () => {
         if (!warned)
           logger.warn({ topic: schemaTopic }, 'topic for schema changes is missing, first schemas are not written');
@@ -110,13 +120,15 @@ class KafkaSink implements Sink {
       const transactional = this.#delivery === 'exactly-once';
       const id = positionGroup(tablet.streamName, tablet.tabletId);
       const lane = 1 + (this.#opened++ % LANES);
+      const { topics } = this.#stream;
+      const topicName = this.#topicOf(tablet.tableName);
       const taken = await takeOver(
         this.#stream.cluster,
         {
           id,
           lane,
           transactionTimeoutMs: TRANSACTION_TIMEOUT_MS,
-          topics: this.#topicsOf(tablet),
+          topics: topicName === null ? [topics.schemaTopic] : [topicName, topics.schemaTopic],
           outcomes: this.#outcomes,
           logger: this.#stream.logger,
         },
@@ -124,9 +136,8 @@ class KafkaSink implements Sink {
       );
       const committed = readPosition(taken, tablet);
       const producer = new TabletProducer(this.#stream, taken, { transactional });
-      if (transactional) return new ExactlyOnceWriter(this.#stream, producer, tablet.streamGeneration, committed);
-      const acked = this.#ackedOf(tablet);
-      return new AtLeastOnceWriter(this.#stream, producer, tablet.streamGeneration, committed, acked);
+      if (transactional) return new ExactlyOnceWriter(this.#stream, producer, tablet, committed);
+      return new AtLeastOnceWriter(this.#stream, producer, tablet, committed, this.#ackedOf(tablet));
     } catch (error) {
       throw this.#stream.failure(error);
     }
@@ -146,13 +157,22 @@ class KafkaSink implements Sink {
     await this.#stream.cluster[Symbol.asyncDispose]();
   }
 
-  #topicsOf({ tableName }: SinkTablet): string[] {
-    const { topics, nameTopic } = this.#stream;
+  /** Null for a table that has none: it is refused when there is something to write. */
+  #topicOf(tableName: string): string | null {
     try {
-      return [nameTopic(tableName), topics.schemaTopic];
+      return this.#stream.nameTopic(tableName);
     } catch {
-      return [topics.schemaTopic]; // a table that has no topic is refused when there is something to write
+      return null;
     }
+  }
+
+  #sinkIdOf(tableName: string): string {
+    const { cluster } = this.#stream;
+    if (cluster.clusterId === null) return '';
+    const store = `kafka:${cluster.clusterId}`;
+    const name = this.#topicOf(tableName);
+    const id = name === null ? null : cluster.topicId(name);
+    return formatSinkId(name === null || id === null ? { store } : { store, topic: { name, id } });
   }
 
   #ackedOf(tablet: SinkTablet): AckedPosition {

@@ -8,7 +8,7 @@ import type { StreamTopics } from './topics.ts';
 import type { TakenTablet } from './take-over.ts';
 import type { TransactionOwner } from './transaction-steps.ts';
 import { PRODUCE, type ProducerIdentity } from './wire/apis.ts';
-import { KafkaCodeError, MESSAGE_TOO_LARGE, NO_ERROR } from './wire/error-codes.ts';
+import { KafkaCodeError, MESSAGE_TOO_LARGE, NO_ERROR, REQUEST_TIMED_OUT } from './wire/error-codes.ts';
 import { encodeProduceRequest, type PartitionBatch } from './wire/record-batch.ts';
 
 /** What the writers of a stream's tablets share. */
@@ -17,9 +17,9 @@ export interface StreamContext {
   readonly topics: StreamTopics;
   readonly nameTopic: TopicNamer;
   readonly batchLimits: BatchLimits;
-  /** How long the broker may wait for its replicas; below the client's request time-out. */
-  readonly produceTimeoutMs: number;
   readonly logger: Logger;
+  /** Where the records of a table go, see sink-id.ts: as far as Kafka has told when it was last asked. */
+  sinkId(tableName: string): string;
   /** First schemas cannot be written, see {@link TabletProducer.plan}: said once a stream. */
   warnOfMissingSchemaTopic(): void;
   /** What to throw after any failure: what was known of topics and their leaders may be over. */
@@ -117,17 +117,22 @@ export class TabletProducer implements TransactionOwner {
     signal: AbortSignal,
   ): Promise<void> {
     const { transactionalId, producerId, epoch } = this.identity;
+    const { cluster } = this.#stream;
+    const patience = cluster.patienceWith(leader);
+    const { ms: waitedMs, brokerMs: timeoutMs } = patience;
     const bytes = encodeProduceRequest(batches, {
       transactionalId: this.#transactional ? transactionalId : null,
       producerId,
       epoch,
-      timeoutMs: this.#stream.produceTimeoutMs,
+      timeoutMs,
     });
-    const results = await this.#stream.cluster.send(leader, this.lane, PRODUCE, bytes, signal);
+    const results = await cluster.send(leader, this.lane, PRODUCE, bytes, signal);
     const failed = results.filter((result) => result.errorCode !== NO_ERROR);
     // A batch behind one that failed is refused for its sequence; the first cause is the one to tell.
     const first = failed.find((result) => !CONSEQUENCES.has(result.errorCode)) ?? failed[0];
     if (first === undefined) return;
+    // The leader has answered in time, and its replicas have not: they need our patience as well.
+    if (first.errorCode === REQUEST_TIMED_OUT) patience.ranOut(waitedMs, performance.now());
     if (first.errorCode === MESSAGE_TOO_LARGE || first.errorCode === RECORD_LIST_TOO_LARGE)
       this.#failTooLarge(
         planned.find((batch) => batch.topic.name === first.topic && batch.partition === first.partition)!,

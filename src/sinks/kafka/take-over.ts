@@ -5,7 +5,12 @@ import { describeOutcome, findOpenPartitions, type Outcome } from './lost-marker
 import { addOffsets, addPartitions, endTransaction, type TransactionOwner } from './transaction-steps.ts';
 import { whileSettling, type Patience } from './wait.ts';
 import { INIT_PRODUCER_ID, OFFSET_FETCH, type OffsetEntry } from './wire/apis.ts';
-import { failOnErrorCode, SETTLES_ELSEWHERE, UNSTABLE_OFFSET_COMMIT } from './wire/error-codes.ts';
+import {
+  failOnErrorCode,
+  INVALID_TRANSACTION_TIMEOUT,
+  SETTLES_ELSEWHERE,
+  UNSTABLE_OFFSET_COMMIT,
+} from './wire/error-codes.ts';
 
 /** A tablet that is ours: who we are now, where that is kept, and what the predecessor left. */
 export interface TakenTablet extends TransactionOwner {
@@ -17,8 +22,12 @@ export interface TakeOverOptions {
   /** Transactional id and group at once. */
   readonly id: string;
   readonly lane: number;
+  /** Of a healthy cluster, see {@link initProducer}. */
   readonly transactionTimeoutMs: number;
-  /** Where the predecessor may have written, besides the topics that its offsets name. */
+  /**
+   * Where the predecessor may have written, besides the topics that its offsets name. They are looked up and not made: from
+   * then on their ids are known, see {@link KafkaCluster.topicId}.
+   */
   readonly topics: readonly string[];
   /**
    * By id: how the transaction ended that a take-over found, until it is known to be settled. The fence makes the broker
@@ -33,6 +42,11 @@ export interface TakeOverOptions {
  * the broker gives out the next epoch.
  */
 const PREDECESSOR_SETTLES: Patience = { codes: SETTLES_ELSEWHERE, pauseMs: 5, maxPauseMs: 100, forMs: 15_000 };
+/**
+ * Round trips of a write, one after the other, that must fit into its transaction: partitions and offsets join, and are
+ * asked to come again once; some requests of records; the end.
+ */
+const TRANSACTION_ROUND_TRIPS = 6;
 /** How often what the broker left open is finished before we give up for now. */
 const MAX_FINISHES = 3;
 
@@ -70,21 +84,38 @@ export async function takeOver(
 }
 
 async function fence(cluster: KafkaCluster, options: TakeOverOptions, signal: AbortSignal) {
-  const { id, lane, transactionTimeoutMs, outcomes } = options;
+  const { id, lane, outcomes } = options;
   return whileSettling(
     async () => {
       const coordinator = await cluster.findCoordinator('transaction', id, signal);
       const last = await describeOutcome(cluster, { coordinator, id, lane }, signal);
       if (last !== 'none') outcomes.set(id, last);
       const outcome = outcomes.get(id) ?? 'abort';
-      const request = { transactionalId: id, transactionTimeoutMs };
-      const { errorCode, producerId, epoch } = await cluster.send(coordinator, lane, INIT_PRODUCER_ID, request, signal);
+      const { errorCode, producerId, epoch } = await initProducer(cluster, coordinator, options, signal);
       failOnErrorCode(errorCode, `to open producer ${id}`);
       return { coordinator, identity: { transactionalId: id, producerId, epoch }, outcome };
     },
     PREDECESSOR_SETTLES,
     signal,
   );
+}
+
+/**
+ * Where a broker is slow its transactions need more time than others', or it would abort each before we are done. Brokers
+ * allow 15 minutes (transaction.max.timeout.ms); where they allow less than we ask for, the usual time has to do.
+ */
+async function initProducer(
+  cluster: KafkaCluster,
+  coordinator: number,
+  { id, lane, transactionTimeoutMs }: TakeOverOptions,
+  signal: AbortSignal,
+) {
+  const ask = (timeoutMs: number) =>
+    cluster.send(coordinator, lane, INIT_PRODUCER_ID, { transactionalId: id, transactionTimeoutMs: timeoutMs }, signal);
+  const neededMs = TRANSACTION_ROUND_TRIPS * cluster.longestPatienceMs;
+  if (neededMs <= transactionTimeoutMs) return ask(transactionTimeoutMs);
+  const answer = await ask(neededMs);
+  return answer.errorCode === INVALID_TRANSACTION_TIMEOUT ? ask(transactionTimeoutMs) : answer;
 }
 
 /** @param wanted `any`: offsets that await the marker of their transaction come with an error code instead of a position */

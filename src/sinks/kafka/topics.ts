@@ -1,22 +1,30 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from '../../util/logger.ts';
 import { SinkError } from '../sink.ts';
 import type { KafkaCluster, Topic } from './cluster.ts';
 import { waitFor } from '../../util/wait-for.ts';
+import { whileSettling, type Patience } from './wait.ts';
+import { APPEARS, KafkaCodeError, LEADER_NOT_AVAILABLE } from './wire/error-codes.ts';
 
 export interface TopicOptions {
   readonly createTopics: boolean;
   readonly partitions: number;
   readonly replicationFactor: number;
   readonly schemaTopic: string;
+  /** A topic that is written to is looked up again so often. */
+  readonly lookAgainMs: number;
 }
 
-const CREATE_TIMEOUT_MS = 5_000;
-const APPEAR_PAUSE_MS = 25;
+interface Known {
+  readonly looking: Promise<Topic | null>;
+  lookedAtMs: number;
+}
+
+/** A topic that was just made, by us or another sidecar, is listed before its leaders know of it. */
+const TOPIC_APPEARS: Patience = { codes: APPEARS, pauseMs: 25, maxPauseMs: 25, forMs: 5_000 };
 
 /**
  * The topics of one stream: each is looked up before its first use, created where that is wanted, and then known until
- * an error says that it changed. Its partition count is the topic's own, whatever the stream asks for.
+ * an error or a later look says that it changed. Its partition count is the topic's own, whatever the stream asks for.
  */
 export class StreamTopics {
   readonly #cluster: KafkaCluster;
@@ -25,7 +33,7 @@ export class StreamTopics {
   /** Look-ups are shared between tablets, so none of their signals may end one. */
   readonly #lifetime: AbortSignal;
   /** Also those being looked up, so that the tablets of a table ask once. */
-  readonly #known = new Map<string, Promise<Topic | null>>();
+  readonly #known = new Map<string, Known>();
 
   constructor(cluster: KafkaCluster, options: TopicOptions, logger: Logger, lifetime: AbortSignal) {
     this.#cluster = cluster;
@@ -51,14 +59,17 @@ export class StreamTopics {
 
   /** The topic, created when it is missing and may be; null when it is missing and may not. */
   async find(name: string, signal: AbortSignal): Promise<Topic | null> {
-    let looking = this.#known.get(name);
-    if (looking === undefined) this.#known.set(name, (looking = this.#look(name, this.#lifetime)));
+    let known = this.#known.get(name);
+    if (known === undefined)
+      this.#known.set(name, (known = { looking: this.#look(name, this.#lifetime), lookedAtMs: performance.now() }));
     try {
-      const topic = await waitFor(looking, signal);
-      if (topic === null) this.#forget(name, looking); // it may be there the next time
+      const topic = await waitFor(known.looking, signal);
+      if (topic === null)
+        this.#forget(name, known); // it may be there the next time
+      else this.#lookAgain(topic, known);
       return topic;
     } catch (error) {
-      if (!signal.aborted) this.#forget(name, looking);
+      if (!signal.aborted) this.#forget(name, known);
       throw error;
     }
   }
@@ -68,8 +79,22 @@ export class StreamTopics {
     this.#known.clear();
   }
 
-  #forget(name: string, looking: Promise<Topic | null>): void {
-    if (this.#known.get(name) === looking) this.#known.delete(name);
+  #forget(name: string, known: Known): void {
+    if (this.#known.get(name) === known) this.#known.delete(name);
+  }
+
+  /**
+   * Now and then, beside the writing: a topic that was deleted and made anew between two writes takes the next one as if
+   * nothing were, and only its id tells. A look that fails is none; the next write says what is wrong.
+   */
+  #lookAgain({ name, id }: Topic, known: Known): void {
+    const nowMs = performance.now();
+    if (nowMs - known.lookedAtMs < this.#options.lookAgainMs) return;
+    known.lookedAtMs = nowMs;
+    const forgetIfOther = (found: Map<string, Topic>): void => {
+      if (found.get(name)?.id !== id) this.#forget(name, known);
+    };
+    this.#cluster.findTopics([name], this.#lifetime).then(forgetIfOther, () => undefined);
   }
 
   async #look(name: string, signal: AbortSignal): Promise<Topic | null> {
@@ -86,22 +111,21 @@ export class StreamTopics {
     const partitions = schema ? 1 : this.#options.partitions;
     const config: Record<string, string> = schema ? { 'cleanup.policy': 'compact' } : {};
     const { replicationFactor } = this.#options;
-    await this.#cluster.createTopics([{ topic, partitions, replicationFactor, config }], CREATE_TIMEOUT_MS, signal);
+    await this.#cluster.createTopics([{ topic, partitions, replicationFactor, config }], signal);
     this.#logger.info({ topic, partitions }, 'topic created');
   }
 
-  /** A topic that was just made, by us or another sidecar, is listed before its leaders know of it. */
   async #waitUntilLed(name: string, signal: AbortSignal): Promise<Topic> {
-    for (let waitedMs = 0; ; waitedMs += APPEAR_PAUSE_MS) {
-      try {
+    return whileSettling(
+      async () => {
         const topic = (await this.#cluster.findTopics([name], signal)).get(name);
-        if (topic === undefined) throw new SinkError('unavailable', `topic ${name} was created and is not there yet`);
+        if (topic === undefined)
+          throw new KafkaCodeError(LEADER_NOT_AVAILABLE, `topic ${name}`, 'it was created and is not there yet');
         await this.#cluster.checkLeaders(topic, signal);
         return topic;
-      } catch (error) {
-        if (waitedMs >= CREATE_TIMEOUT_MS) throw error;
-      }
-      await sleep(APPEAR_PAUSE_MS, undefined, { signal });
-    }
+      },
+      TOPIC_APPEARS,
+      signal,
+    );
   }
 }

@@ -1,3 +1,4 @@
+import { waitFor } from '../../util/wait-for.ts';
 import type { PlannedBatch } from './batch-planner.ts';
 import type { KafkaCluster } from './cluster.ts';
 import { InFlight } from './in-flight.ts';
@@ -43,7 +44,7 @@ export class Transaction {
 
   /** Lets waiting consumers go on at once, instead of after the transaction's time-out. */
   async abort(signal: AbortSignal): Promise<void> {
-    await this.#requests.settle(); // no record may arrive behind the abort
+    await waitFor(this.#requests.settle(), signal); // no record may arrive behind the abort
     if (this.#offsetsJoined) await endTransaction(this.#cluster, this.#producer, 'abort', signal);
   }
 

@@ -7,22 +7,24 @@ export interface Patience {
   /** First pause; each next one is twice as long, up to `maxPauseMs`. */
   readonly pauseMs: number;
   readonly maxPauseMs: number;
-  /** After so long the last error is thrown. */
+  /**
+   * So long after the first such answer the last one is thrown. How long the broker took for the first says nothing: a
+   * slow one is asked again in any case.
+   */
   readonly forMs: number;
 }
 
 /** Repeats `attempt` while a broker answers that it is about to be ready. */
 export async function whileSettling<T>(attempt: () => Promise<T>, patience: Patience, signal: AbortSignal): Promise<T> {
-  const start = performance.now();
+  let sinceMs: number | null = null;
   for (let pauseMs = patience.pauseMs; ; pauseMs = Math.min(pauseMs * 2, patience.maxPauseMs)) {
     try {
       return await attempt();
     } catch (error) {
-      if (
-        !(error instanceof KafkaCodeError && patience.codes.has(error.code)) ||
-        performance.now() - start + pauseMs > patience.forMs
-      )
-        throw error;
+      if (!(error instanceof KafkaCodeError && patience.codes.has(error.code))) throw error;
+      const nowMs = performance.now();
+      sinceMs ??= nowMs;
+      if (nowMs - sinceMs + pauseMs > patience.forMs) throw error;
     }
     await sleep(pauseMs, undefined, { signal });
   }

@@ -2,13 +2,16 @@ import { ByteReader, ByteWriter } from './bytes.ts';
 
 /**
  * One request of Kafka's protocol at one version: what Spoor sends and what it reads from the answer.
- * Versions are the lowest that carry what we need, so that any broker from 2.5 on understands them.
+ * Versions are the lowest that carry what we need, so that any broker from 2.5 on understands them, or one that is
+ * `older`.
  * Source: kafka.apache.org/protocol; the *.json message definitions of apache/kafka.
  */
 export interface Api<Request, Response> {
   readonly key: number;
   readonly version: number;
   readonly name: string;
+  /** What a broker is asked that does not speak this version; its answer leaves out what that does not know. */
+  readonly older?: Api<Request, Response>;
   encode(request: Request): Buffer;
   decode(bytes: Buffer): { readonly throttleMs: number; readonly value: Response };
 }
@@ -44,6 +47,8 @@ export interface OffsetEntry {
 export interface TopicMetadata {
   readonly errorCode: ErrorCodeNumber;
   readonly name: string;
+  /** Which making of the topic it is, as Kafka's own tools print it; null where there is none, or the broker cannot tell. */
+  readonly id: string | null;
   readonly partitions: readonly {
     readonly errorCode: ErrorCodeNumber;
     readonly partition: number;
@@ -57,7 +62,7 @@ export interface NodeAddress {
   readonly port: number;
 }
 
-export const METADATA: Api<
+type Metadata = Api<
   readonly string[],
   {
     readonly nodes: readonly NodeAddress[];
@@ -65,7 +70,10 @@ export const METADATA: Api<
     readonly controller: number;
     readonly topics: readonly TopicMetadata[];
   }
-> = {
+>;
+
+/** Before Kafka 2.8 topics have no id. */
+const METADATA_WITHOUT_IDS: Metadata = {
   key: 3,
   version: 5,
   name: 'Metadata',
@@ -95,7 +103,50 @@ export const METADATA: Api<
         for (let list = 0; list < 3; list++) r.array(() => r.int32()); // replicas, in sync, offline
         return partition;
       });
-      return { errorCode, name, partitions };
+      return { errorCode, name, id: null, partitions };
+    });
+    return { throttleMs, value: { nodes, clusterId, controller, topics } };
+  },
+};
+
+export const METADATA: Metadata = {
+  key: 3,
+  version: 10,
+  name: 'Metadata',
+  older: METADATA_WITHOUT_IDS,
+  encode: (topics) => {
+    const w = new ByteWriter().noTags();
+    w.compactArray(topics, (topic) => w.uuid(null).compactString(topic).noTags()); // asked for by name
+    for (let option = 0; option < 3; option++) w.boolean(false); // to create topics; operations on the cluster, on topics
+    return w.noTags().finish();
+  },
+  decode: (bytes) => {
+    const r = new ByteReader(bytes);
+    r.tags();
+    const throttleMs = r.int32();
+    const nodes = r.compactArray(() => {
+      const node = { nodeId: r.int32(), host: r.compactString(), port: r.int32() };
+      r.nullableCompactString(); // rack
+      r.tags();
+      return node;
+    });
+    const clusterId = r.nullableCompactString();
+    const controller = r.int32();
+    const topics = r.compactArray(() => {
+      const errorCode = r.int16();
+      const name = r.compactString();
+      const id = r.uuid();
+      r.boolean(); // internal
+      const partitions = r.compactArray(() => {
+        const partition = { errorCode: r.int16(), partition: r.int32(), leader: r.int32() };
+        r.int32(); // leader epoch
+        for (let list = 0; list < 3; list++) r.compactArray(() => r.int32()); // replicas, in sync, offline
+        r.tags();
+        return partition;
+      });
+      r.int32(); // operations
+      r.tags();
+      return { errorCode, name, id, partitions };
     });
     return { throttleMs, value: { nodes, clusterId, controller, topics } };
   },

@@ -1,3 +1,5 @@
+const UUID_BYTES = 16;
+
 /** Writes Kafka's primitive types, big-endian, into memory that grows. Source: kafka.apache.org/protocol "Protocol Primitive Types". */
 export class ByteWriter {
   #bytes: Buffer;
@@ -56,6 +58,14 @@ export class ByteWriter {
     this.unsignedVarint(length + 1);
     const at = this.#reserve(length);
     this.#bytes.write(value, at, 'utf8');
+    return this;
+  }
+
+  /** UUID as Kafka prints it: 16 bytes in base64url. Null: the one of zeros, which stands for none. */
+  uuid(value: string | null): this {
+    const at = this.#reserve(UUID_BYTES);
+    this.#bytes.fill(0, at, at + UUID_BYTES);
+    if (value !== null) this.#bytes.write(value, at, UUID_BYTES, 'base64url');
     return this;
   }
 
@@ -144,6 +154,16 @@ export class ByteReader {
   nullableCompactString(): string | null {
     const length = this.unsignedVarint();
     return length === 0 ? null : this.#text(length - 1);
+  }
+
+  compactString(): string {
+    return this.nullableCompactString() ?? '';
+  }
+
+  uuid(): string | null {
+    const at = this.#take(UUID_BYTES);
+    const bytes = this.#bytes.subarray(at, at + UUID_BYTES);
+    return bytes.every((byte) => byte === 0) ? null : bytes.toString('base64url');
   }
 
   unsignedVarint(): number {

@@ -61,8 +61,11 @@ const ERROR_CODES: Readonly<Record<number, readonly [name: string, kind: SinkErr
 export const NO_ERROR: ErrorCodeNumber = 0;
 export const OFFSET_OUT_OF_RANGE: ErrorCodeNumber = 1;
 export const UNKNOWN_TOPIC_OR_PARTITION: ErrorCodeNumber = 3;
+export const LEADER_NOT_AVAILABLE: ErrorCodeNumber = 5;
+export const REQUEST_TIMED_OUT: ErrorCodeNumber = 7;
 export const MESSAGE_TOO_LARGE: ErrorCodeNumber = 10;
 export const TOPIC_ALREADY_EXISTS: ErrorCodeNumber = 36;
+export const INVALID_TRANSACTION_TIMEOUT: ErrorCodeNumber = 50;
 export const UNSTABLE_OFFSET_COMMIT: ErrorCodeNumber = 88;
 
 /** TOPIC_, GROUP_, CLUSTER_ and TRANSACTIONAL_ID_AUTHORIZATION_FAILED */
@@ -72,6 +75,11 @@ export const NOT_AUTHORIZED: ReadonlySet<ErrorCodeNumber> = new Set([29, 30, 31,
 export const SETTLES: ReadonlySet<ErrorCodeNumber> = new Set([14, 51, 88]);
 /** Passes too, where every attempt looks for the coordinator anew. */
 export const SETTLES_ELSEWHERE: ReadonlySet<ErrorCodeNumber> = new Set([...SETTLES, 15, 16]);
+/**
+ * Pass too, of a topic that was just made: UNKNOWN_TOPIC_OR_PARTITION, LEADER_NOT_AVAILABLE, NOT_LEADER_OR_FOLLOWER,
+ * KAFKA_STORAGE_ERROR, LISTENER_NOT_FOUND.
+ */
+export const APPEARS: ReadonlySet<ErrorCodeNumber> = new Set([3, 5, 6, 56, 72]);
 
 /** A broker answered with an error code. */
 export class KafkaCodeError extends Error {

@@ -8,8 +8,8 @@ import { partitionForKey } from '../../../../src/sinks/kafka/murmur2.ts';
 import { recordBytesBound } from '../../../../src/sinks/kafka/wire/record-batch.ts';
 
 const TOPICS: Record<string, Topic> = {
-  a: { name: 'a', leaders: [0, 0, 0] },
-  b: { name: 'b', leaders: [0] },
+  a: { name: 'a', id: null, leaders: [0, 0, 0] },
+  b: { name: 'b', id: null, leaders: [0] },
 };
 const topicOf = (record: SinkRecord): Topic | null => TOPICS[record.table] ?? null;
 
@@ -51,7 +51,7 @@ describe('planRequests', () => {
   });
 
   it('bounds a request as well, however many partitions there are', () => {
-    const wide: Topic = { name: 'wide', leaders: Array.from({ length: 64 }, () => 0) };
+    const wide: Topic = { name: 'wide', id: null, leaders: Array.from({ length: 64 }, () => 0) };
     const records = Array.from({ length: 640 }, (_, i): SinkRecord => {
       const key = Buffer.from(`key ${i}`);
       return { kind: 'row', table: 'wide', key, value: Buffer.alloc(10_000), position: 't/1.1.0', timestampMs: 0 };

@@ -39,6 +39,11 @@ describe('whileSettling', () => {
       await assert.rejects(whileSettling(failing(1, error), PATIENCE, never), error);
   });
 
+  it('asks again where the first answer alone took longer than that', async () => {
+    const error = new KafkaCodeError(CONCURRENT_TRANSACTIONS, 'x');
+    assert.equal(await whileSettling(failing(1, error), { ...PATIENCE, forMs: 0 }, never), 2);
+  });
+
   it('loses patience', async () => {
     const error = new KafkaCodeError(CONCURRENT_TRANSACTIONS, 'x');
     await assert.rejects(whileSettling(failing(1, error), { ...PATIENCE, pauseMs: 2, forMs: 1 }, never), error);
