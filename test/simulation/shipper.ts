@@ -114,13 +114,13 @@ export class Shipper {
         this.#openSink();
         return;
       case 'open-log':
-        if (!this.#options.world.rules.readsClosingLogs) this.#log = null; // it takes a while to close
+        this.#closeLog();
         this.#later('open-log', () => {
           this.#openLog(Number(effect.after.opId.index));
         });
         return;
       case 'close-log':
-        this.#log = null;
+        this.#closeLog();
         return;
       case 'read-log':
         this.#readLog();
@@ -246,6 +246,11 @@ export class Shipper {
       },
       { answered: then, lost: then },
     );
+  }
+
+  /** It takes a while, and what it gives meanwhile is for nobody. */
+  #closeLog(): void {
+    if (!this.#options.world.rules.readsClosingLogs) this.#log = null;
   }
 
   #openLog(after: number): void {
