@@ -21,6 +21,8 @@ const FLAGS = [
 
 /** How long the broker is frozen in the case of that name: SPOOR_TEST_FREEZE_S=600 is the ten minutes that are promised. */
 const FREEZE_S = Number(process.env['SPOOR_TEST_FREEZE_S'] ?? 40);
+/** Rows a second meanwhile. */
+const FREEZE_RATE = Number(process.env['SPOOR_TEST_FREEZE_RATE'] ?? 4000);
 
 /** Servers, sidecars and the broker go away under load; each time the topic must fold into the table, row for row. */
 describe('failover', () => {
@@ -258,7 +260,7 @@ describe('failover', () => {
   check('misses and repeats nothing when the broker is frozen while the leader is killed and comes back', async (t) => {
     const part = (FREEZE_S * 1000) / 4;
     const tabletIds = await begin('frozen', 'types');
-    using load = Load.start(cluster, 'fo.frozen', { rate: 4000, threads: 2 });
+    using load = Load.start(cluster, 'fo.frozen', { rate: FREEZE_RATE, threads: 2 });
     await sleep(3000);
     await cluster.kafka.freeze();
     try {
