@@ -20,6 +20,7 @@ export interface ApiAnswer<T> {
 /** Of a record of a schema topic, what tests look at. */
 export interface SchemaRecord {
   readonly event?: string;
+  readonly tablet_id: string;
   readonly before: object | null;
   readonly after: { readonly columns: readonly { readonly name: string }[] } | null;
 }

@@ -37,6 +37,8 @@ export class TopicReader implements AsyncDisposable {
   #rest: Buffer = Buffer.alloc(0);
   #failure: unknown = null;
   #topicsAreThere = false;
+  /** Whether nothing was there that had not come, when the reader looked last. */
+  #isAtEnd = false;
   #count = 0;
   #lastAtMs = performance.now();
 
@@ -76,10 +78,11 @@ export class TopicReader implements AsyncDisposable {
     return this.#count;
   }
 
-  /** Resolves when `isEnough` holds and nothing more has come for `quietMs`. @throws {Error} when that takes too long */
+  /** Resolves when `isEnough` holds, all that is there was read, and nothing more came for `quietMs`. @throws {Error} when that takes too long */
   async settle(isEnough: () => boolean, options: { quietMs?: number; timeoutMs: number }): Promise<void> {
     const quietMs = options.quietMs ?? 1500;
-    await this.#until(() => isEnough() && performance.now() - this.#lastAtMs >= quietMs, options.timeoutMs, 50);
+    const isQuiet = (): boolean => this.#isAtEnd && performance.now() - this.#lastAtMs >= quietMs;
+    await this.#until(() => isEnough() && isQuiet(), options.timeoutMs, 50);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -107,12 +110,17 @@ export class TopicReader implements AsyncDisposable {
       const length = all.readInt32BE(at);
       if (all.length - at - 4 < length) break;
       at += 4;
+      if (length < 0) {
+        this.#isAtEnd = true;
+        continue;
+      }
       if (length === 0) this.#topicsAreThere = true;
       else {
         this.#onRecord(readFrame(all.subarray(at, at + length)));
         this.#count += 1;
         this.#lastAtMs = performance.now();
       }
+      this.#isAtEnd = false;
       at += length;
     }
     this.#rest = all.subarray(at);

@@ -10,6 +10,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Properties;
 import java.util.Set;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
@@ -24,7 +25,8 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
  * {@code --brokers --topics --isolation --max-wait-ms}: reads whole topics from their first record, without a group, and
  * writes each record to standard output, until it is killed. A frame, big-endian: i32 length of the rest, then topic
  * (i32 length, bytes), i32 partition, i64 offset, i64 timestamp, key and value (i32 length or -1, bytes), i32 count of
- * headers, each a name and a value as above. A frame of length 0 says once that all topics are there.
+ * headers, each a name and a value as above. A frame of length 0 says once that all topics are there;
+ * one of length -1 that all which was there when it looked is written.
  */
 final class ReadTopics {
   private static final Duration REFRESH = Duration.ofSeconds(1);
@@ -67,10 +69,25 @@ final class ReadTopics {
         for (ConsumerRecord<byte[], byte[]> record : records) {
           write(out, record);
         }
-        if (!records.isEmpty()) {
-          out.flush();
+        if (records.isEmpty() && ready && isAtEnd(consumer, assigned)) {
+          out.writeInt(-1);
+        }
+        out.flush();
+      }
+    }
+  }
+
+  /** Whether all that there is now was read; not while the broker does not say how much there is. */
+  private static boolean isAtEnd(KafkaConsumer<byte[], byte[]> consumer, Set<TopicPartition> assigned) {
+    try {
+      for (Map.Entry<TopicPartition, Long> end : consumer.endOffsets(assigned, Duration.ofSeconds(5)).entrySet()) {
+        if (consumer.position(end.getKey(), Duration.ofSeconds(5)) < end.getValue()) {
+          return false;
         }
       }
+      return true;
+    } catch (RetriableException e) {
+      return false;
     }
   }
 
