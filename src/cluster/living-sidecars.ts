@@ -5,7 +5,7 @@ const SIDECAR_ALIVE_MS = 15_000;
 /** How old an answer may be: a sidecar that comes back is seen within it. */
 const MAX_AGE_MS = 2_000;
 
-/** Which sidecars live: those that were heard of lately and have not said that they stop, by what Kudu keeps of that. */
+/** Which sidecars live: those that were heard of lately, by what Kudu keeps of their heartbeats. */
 export class LivingSidecars {
   readonly #list: (signal: AbortSignal) => Promise<readonly SidecarView[]>;
   #known: { readonly sidecars: readonly SidecarView[]; readonly atMs: number } | null = null;
@@ -32,6 +32,6 @@ export class LivingSidecars {
 }
 
 /** Clocks of a Kudu cluster agree within seconds, or its servers would not run. */
-export function isAlive({ http, lastSeen }: SidecarView): boolean {
-  return http !== '' && Date.now() - Date.parse(lastSeen) < SIDECAR_ALIVE_MS;
+export function isAlive({ lastSeen }: SidecarView): boolean {
+  return Date.now() - Date.parse(lastSeen) < SIDECAR_ALIVE_MS;
 }

@@ -61,7 +61,7 @@ export const streamView = z.object({
 
 export const sidecarView = z.object({
   id: z.string(),
-  http: hostPort.or(z.literal('')).describe('Where the other sidecars call it; empty once it has stopped.'),
+  http: hostPort,
   tserver: hostPort,
   tserverUuid: z.string(),
   version: z.string(),
