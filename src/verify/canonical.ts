@@ -24,23 +24,23 @@ const WHOLE_NUMBER = /^-?\d+$/;
 const NUMBER = /^(-?\d|"(NaN|-?Infinity)"$)/;
 const DECIMAL = /^"-?\d+(\.\d+)?"$/;
 
-/** Whether the text of a record can be a value of a column of that type; `null` can be one of any. */
-export function isOfType(type: DataType, raw: string): boolean {
-  if (raw === 'null') return true;
+/** How a record writes the values of a type; `none`, of a type that no column of a table has. */
+function formOf(type: DataType): 'text' | 'base64' | 'bool' | 'number' | 'decimal' | 'integer' | 'none' {
   switch (type) {
     case DataType.STRING:
     case DataType.VARCHAR:
+      return 'text';
     case DataType.BINARY:
-      return raw.startsWith('"');
+      return 'base64';
     case DataType.BOOL:
-      return raw === 'true' || raw === 'false';
+      return 'bool';
     case DataType.FLOAT:
     case DataType.DOUBLE:
-      return NUMBER.test(raw);
+      return 'number';
     case DataType.DECIMAL32:
     case DataType.DECIMAL64:
     case DataType.DECIMAL128:
-      return DECIMAL.test(raw);
+      return 'decimal';
     case DataType.INT8:
     case DataType.INT16:
     case DataType.INT32:
@@ -52,8 +52,28 @@ export function isOfType(type: DataType, raw: string): boolean {
     case DataType.UINT64:
     case DataType.UNIXTIME_MICROS:
     case DataType.DATE:
-      return WHOLE_NUMBER.test(raw);
+      return 'integer';
     case DataType.IS_DELETED:
+      return 'none';
+  }
+}
+
+/** Whether the text of a record can be a value of a column of that type; `null` can be one of any. */
+export function isOfType(type: DataType, raw: string): boolean {
+  if (raw === 'null') return true;
+  switch (formOf(type)) {
+    case 'text':
+    case 'base64':
+      return raw.startsWith('"');
+    case 'bool':
+      return raw === 'true' || raw === 'false';
+    case 'number':
+      return NUMBER.test(raw);
+    case 'decimal':
+      return DECIMAL.test(raw);
+    case 'integer':
+      return WHOLE_NUMBER.test(raw);
+    case 'none':
       return false;
   }
 }
@@ -79,34 +99,20 @@ export function encodedKeyOf(columns: readonly ColumnSchema[], raws: readonly st
  * strings that are no UTF-8 or too long, decimals of too many digits.
  */
 function keyCell({ type }: ColumnSchema, raw: string): Buffer {
-  switch (type) {
-    case DataType.STRING:
-    case DataType.VARCHAR:
+  switch (formOf(type)) {
+    case 'text':
       return bytesOfText(stringOf(raw));
-    case DataType.BINARY:
+    case 'base64':
       return Buffer.from(stringOf(raw), 'base64');
-    case DataType.BOOL:
+    case 'bool':
       if (raw !== 'true' && raw !== 'false') throw misfit(type);
       return Buffer.from([raw === 'true' ? 1 : 0]);
-    case DataType.DECIMAL32:
-    case DataType.DECIMAL64:
-    case DataType.DECIMAL128:
+    case 'decimal':
       return integer(type, stringOf(raw).replace('.', ''));
-    case DataType.INT8:
-    case DataType.INT16:
-    case DataType.INT32:
-    case DataType.INT64:
-    case DataType.INT128:
-    case DataType.UINT8:
-    case DataType.UINT16:
-    case DataType.UINT32:
-    case DataType.UINT64:
-    case DataType.UNIXTIME_MICROS:
-    case DataType.DATE:
+    case 'integer':
       return integer(type, raw);
-    case DataType.FLOAT:
-    case DataType.DOUBLE:
-    case DataType.IS_DELETED:
+    case 'number':
+    case 'none':
       throw misfit(type);
   }
 }
