@@ -46,6 +46,7 @@ import { SPOOR_VERSION } from './util/version.ts';
 
 /** How long tablets may take to finish their batch in hand when the sidecar stops; the rest of the 10 s is for closing. */
 const FINISH_BATCHES_MS = 7000;
+const LEAVE_WITHIN_MS = 1000;
 const CONNECT_TIMEOUT_MS = 10_000;
 const CONNECT_AGAIN_BASE_MS = 500;
 const CONNECT_AGAIN_CAP_MS = 10_000;
@@ -140,7 +141,7 @@ export async function runSidecar(
       tserver: new RpcTserver(client, config.tserver, kudu.tserverUuid),
       selfUuid: kudu.tserverUuid,
       keepers,
-      aliveSidecars: (s) => living.tserverUuids(s),
+      aliveSidecars: (fresh, s) => living.tserverUuids(fresh, s),
       shippedElsewhere: (s) => cluster.shippedElsewhere(s),
       gaps: new PeerLog({
         selfId: kudu.tserverUuid,
@@ -216,6 +217,7 @@ export async function runSidecar(
       retention.run(signal),
       store.keepSwept(signal),
     ]);
+    await registry.leave(AbortSignal.timeout(LEAVE_WITHIN_MS)); // all that we know is in the markers by now
   } finally {
     await logs[Symbol.asyncDispose]();
     await server.close();

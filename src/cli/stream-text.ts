@@ -86,7 +86,12 @@ function describeCopy({ kind, rows, totalRows, percent, secondsLeft }: CopyView)
 /** `spoor status`, below the tablets. */
 export function renderSidecars(sidecars: readonly SidecarView[]): string {
   if (sidecars.length === 0) return 'no sidecars\n';
-  const rows = sidecars.map(({ http, tserver, version, lastSeen }) => [http, tserver, version, lastSeen]);
+  const rows = sidecars.map(({ http, tserver, version, lastSeen }) => [
+    http === '' ? 'stopped' : http,
+    tserver,
+    version,
+    lastSeen,
+  ]);
   return renderTable(['sidecar', 'tserver', 'version', 'last seen'], rows);
 }
 

@@ -5,7 +5,7 @@ const SIDECAR_ALIVE_MS = 15_000;
 /** How old an answer may be: a sidecar that comes back is seen within it. */
 const MAX_AGE_MS = 2_000;
 
-/** Which sidecars live: those that were heard of lately, by what Kudu keeps of their heartbeats. */
+/** Which sidecars live: those that were heard of lately and have not said that they stop, by what Kudu keeps of that. */
 export class LivingSidecars {
   readonly #list: (signal: AbortSignal) => Promise<readonly SidecarView[]>;
   #known: { readonly sidecars: readonly SidecarView[]; readonly atMs: number } | null = null;
@@ -25,13 +25,14 @@ export class LivingSidecars {
     return this.#known.sidecars;
   }
 
-  /** Uuids of the tablet servers that they stand beside. */
-  async tserverUuids(signal: AbortSignal): Promise<ReadonlySet<string>> {
+  /** Uuids of the tablet servers that they stand beside. @param fresh asks, whatever is known from before */
+  async tserverUuids(fresh: boolean, signal: AbortSignal): Promise<ReadonlySet<string>> {
+    if (fresh) this.#known = null;
     return new Set((await this.list(signal)).map(({ tserverUuid }) => tserverUuid));
   }
 }
 
 /** Clocks of a Kudu cluster agree within seconds, or its servers would not run. */
-export function isAlive({ lastSeen }: SidecarView): boolean {
-  return Date.now() - Date.parse(lastSeen) < SIDECAR_ALIVE_MS;
+export function isAlive({ http, lastSeen }: SidecarView): boolean {
+  return http !== '' && Date.now() - Date.parse(lastSeen) < SIDECAR_ALIVE_MS;
 }

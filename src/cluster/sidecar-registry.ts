@@ -39,7 +39,23 @@ export class SidecarRegistry {
   }
 
   async beat(signal: AbortSignal): Promise<void> {
-    const { id, http, tserver, tserverUuid, version } = this.#self;
+    await this.#say(this.#self.http, signal);
+  }
+
+  /**
+   * Tells the others that we have stopped: they need not wait for our silence. They go on to know us, since what we hold
+   * is still there. Failing costs just that wait.
+   */
+  async leave(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#say('', signal);
+    } catch (error) {
+      this.#logger.debug({ reason: error instanceof Error ? error.message : String(error) }, 'left without a word');
+    }
+  }
+
+  async #say(http: string, signal: AbortSignal): Promise<void> {
+    const { id, tserver, tserverUuid, version } = this.#self;
     const row = { id, http, tserver, tserver_uuid: tserverUuid, version, last_seen: new Date().toISOString() };
     await this.#table.upsert([row], signal);
   }

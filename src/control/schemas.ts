@@ -61,7 +61,7 @@ export const streamView = z.object({
 
 export const sidecarView = z.object({
   id: z.string(),
-  http: hostPort,
+  http: hostPort.or(z.literal('')).describe('Where the other sidecars call it; empty once it has stopped.'),
   tserver: hostPort,
   tserverUuid: z.string(),
   version: z.string(),

@@ -22,6 +22,7 @@ import {
   type StreamedTablet,
 } from './stream-members.ts';
 import { DroppedTablets, type TabletFates } from './dropped-tablets.ts';
+import { HandOver, type HandOverOptions } from './hand-over.ts';
 import { shipsDropped, shipsHere, type LocalReplica, type LocalTserver } from './local-replica.ts';
 import type { ChangeSource } from './tablet-replicator.ts';
 import type { TabletSourceOptions } from './tablet-source.ts';
@@ -46,15 +47,9 @@ export type SourceRequest = Pick<
   | 'logger'
 >;
 
-export interface PeerManagerOptions extends StreamMembersOptions {
+export interface PeerManagerOptions extends StreamMembersOptions, HandOverOptions {
   readonly tserver: LocalTserver;
-  /** Uuid of that tablet server, which is the sidecar's own id too. */
-  readonly selfUuid: string;
   readonly keepers: ReplicaKeepers;
-  /** Uuids of the tablet servers whose sidecars live. */
-  readonly aliveSidecars: (signal: AbortSignal) => Promise<ReadonlySet<string>>;
-  /** The views of all sidecars, of tablets that are shipped from elsewhere. */
-  readonly shippedElsewhere: (signal: AbortSignal) => Promise<readonly TabletView[]>;
   readonly gaps: GapFiller;
   readonly gapRepair: 'auto' | 'manual';
   readonly fates: TabletFates;
@@ -104,12 +99,14 @@ export class PeerManager {
   readonly #options: PeerManagerOptions;
   readonly #logger: Logger;
   readonly #shipping = new Map<string, Shipping>();
-  readonly #stopping = new Set<string>();
+  /** Those that have yet to finish the write in hand. */
+  readonly #stopping = new Map<string, Shipping>();
   readonly #ending = new Set<Promise<unknown>>();
   readonly #members: StreamMembers;
   readonly #gaps: Gaps;
   readonly #orphans: OrphanedLogs;
   readonly #dropped: DroppedTablets;
+  readonly #handOver: HandOver;
   readonly #fenced = new Map<string, { times: number; notBeforeMs: number }>();
   readonly #writeSlots = new Slots(MAX_WRITES_AT_A_TIME);
   #replicas: readonly LocalReplica[] = [];
@@ -120,7 +117,6 @@ export class PeerManager {
   #wake: () => void = () => undefined;
   #poked = false;
   #kuduTrouble: string | null = 'not asked yet';
-  #alive: ReadonlySet<string> = new Set();
   #streamed: readonly StreamedTablet[] = [];
   #checkedCommittedAtMs = Number.NEGATIVE_INFINITY;
   #refreshing: Promise<void> | null = null;
@@ -134,6 +130,7 @@ export class PeerManager {
     this.#gaps = new Gaps({ keepers, filler, repair, isDropped, logger });
     this.#orphans = new OrphanedLogs(options.keepers, options.shippedElsewhere);
     this.#dropped = new DroppedTablets(options.keepers, options.fates);
+    this.#handOver = new HandOver(options);
   }
 
   /** Runs until `signal` aborts; then lets every tablet finish its batch, for as long as `hurry` allows. */
@@ -189,7 +186,7 @@ export class PeerManager {
   views(): readonly TabletView[] {
     const nowMs = Date.now();
     const led = this.#led();
-    const shipped = [...this.#shipping.values()].map(({ replicator }) => {
+    const shipped = [...this.#shipping.values(), ...this.#stopping.values()].map(({ replicator }) => {
       const role = led.has(replicator.tabletId) ? ('leader' as const) : ('follower' as const);
       return { ...replicator.view(nowMs), sidecar: null, role, hold: this.#holdView(replicator.tabletId, nowMs) };
     });
@@ -206,7 +203,8 @@ export class PeerManager {
     for (const { tabletId, table, streams } of this.#streamed) {
       if (!led.has(tabletId)) continue;
       for (const { open, paused } of streams) {
-        if (this.#shipping.has(shippingKey(open.stored, tabletId))) continue;
+        const key = shippingKey(open.stored, tabletId);
+        if (this.#shipping.has(key) || this.#stopping.has(key)) continue;
         const applied = this.#startOf(open, table, tabletId).opId;
         const standing = paused ? this.#paused(tabletId, applied) : this.#unreadable(tabletId);
         if (standing === null) continue;
@@ -287,6 +285,7 @@ export class PeerManager {
     try {
       using limit = new TimeLimit(signal, CALL_TIMEOUT_MS);
       this.#replicas = await this.#options.tserver.listReplicas(limit.signal);
+      this.#handOver.expire();
       this.#ship(); // a new leader ships at once, by what is known of the streams; what else is asked may take a while
       await this.#look(limit.signal);
       await this.#reconcile(limit.signal);
@@ -353,7 +352,7 @@ export class PeerManager {
    * old leader: the last answer counts until there is another.
    */
   async #look(signal: AbortSignal): Promise<void> {
-    const { streams, catalog, keepers, aliveSidecars } = this.#options;
+    const { streams, catalog, keepers } = this.#options;
     const ask = async <T>(question: (signal: AbortSignal) => Promise<T>, last: T): Promise<T> => {
       try {
         using limit = new TimeLimit(signal, LOOK_TIMEOUT_MS);
@@ -365,9 +364,9 @@ export class PeerManager {
       }
     };
     this.#unanswered = null;
-    [this.#streams, this.#alive] = await Promise.all([
+    [this.#streams] = await Promise.all([
       ask((s) => streams.list(s), this.#streams),
-      ask(aliveSidecars, this.#alive),
+      ask((s) => this.#handOver.look(s), undefined),
     ]);
     if (this.#streams === null || !this.#mayHaveStreams) return;
     const running = this.#replicas.filter(({ isRunning }) => isRunning).map(({ tabletId }) => tabletId);
@@ -440,7 +439,7 @@ export class PeerManager {
     const shipping = this.#shipping.get(key);
     if (!shipping) return Promise.resolve();
     this.#shipping.delete(key);
-    this.#stopping.add(key);
+    this.#stopping.set(key, shipping);
     const ending = shipping.replicator.stop(hurry).then(() => {
       this.#stopping.delete(key);
       this.poke();
@@ -451,10 +450,10 @@ export class PeerManager {
 
   /** Stream and tablet pairs that we should ship now. */
   #wanted(): Map<string, Wanted> {
-    const { keepers, selfUuid } = this.#options;
+    const { keepers } = this.#options;
+    const { sidecars } = this.#handOver;
     const wanted = new Map<string, Wanted>();
     const replicas = new Map(this.#replicas.map((replica) => [replica.tabletId, replica]));
-    const sidecars = { self: selfUuid, alive: this.#alive };
     for (const { tabletId, table, streams, dropped } of this.#streamed) {
       const replica = replicas.get(tabletId);
       const isOurs = dropped
@@ -467,8 +466,12 @@ export class PeerManager {
           continue;
         }
         if (paused || (this.#fenced.get(key)?.notBeforeMs ?? 0) > performance.now()) continue;
-        // Where a stream goes on is in the markers of our log: to be read first.
-        if (!this.#shipping.has(key) && keepers.get(tabletId)?.caughtUp !== true) continue;
+        if (!this.#shipping.has(key)) {
+          // Where a stream goes on is in the markers of our log: to be read first.
+          if (keepers.get(tabletId)?.caughtUp !== true) continue;
+          const { name } = open.stored.definition;
+          if (!dropped && !this.#handOver.mayBegin(name, tabletId, replica?.isLeader === true)) continue;
+        }
         const asked = askedOf(open, tabletId);
         const schemas = schemaRole(open, table, tabletId, dropped !== undefined);
         const start = (): void => {

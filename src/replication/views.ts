@@ -78,7 +78,7 @@ export interface StreamView extends StreamDefinition {
 
 export interface SidecarView {
   readonly id: string;
-  /** Where the other sidecars call it: `host:port`. */
+  /** Where the other sidecars call it: `host:port`; empty once it has stopped and said so. */
   readonly http: string;
   readonly tserver: string;
   readonly tserverUuid: string;

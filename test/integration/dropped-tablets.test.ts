@@ -124,6 +124,7 @@ describe('dropped tablets', { skip: await serversMissing(), timeout: 600_000 }, 
       changes.map(({ after }) => after?.columns.map(({ name }) => name).slice(3)),
       [['first'], ['first', 'second']],
     );
+    await eventually('all ends are told', async () => (await cluster.schemaEvents('teller')).length === 4);
     const fold = await cluster.foldIsTable('teller', 'drop.teller', { records: 3 * 200 + (rows - 200) + 2 * 100 });
     assert.equal(fold.records, 3 * 200 + (rows - 200) + 2 * 100, 'each row once');
   });

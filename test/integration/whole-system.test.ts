@@ -93,13 +93,16 @@ describe('whole system', () => {
     await cluster.waitForTablets('repeats', isRunning);
     using load = Load.start(cluster, 'shop.repeats', { rate: 1500, seed: 14 });
     await sleep(3000);
-    for (const sidecar of cluster.sidecars) {
-      await sidecar.stop();
-      await sidecar.restart();
-    }
     const areShipped = async (): Promise<unknown> =>
       cluster.waitForTablets('repeats', (tablet) => isRunning(tablet) && tablet.role === 'leader');
-    await areShipped();
+    for (const sidecar of cluster.sidecars) {
+      await sidecar.stop();
+      // Handed over to a stand-in, and back.
+      await cluster.waitForTablets('repeats', (tablet) => isRunning(tablet) && !sidecar.url.endsWith(tablet.sidecar!));
+      await sleep(1000);
+      await sidecar.restart();
+      await areShipped();
+    }
     await sleep(MAX_REPEATED_MS + 1000); // so that what a clean stop repeated could not pass for what a kill may repeat
     const kills = new Map<string, { readonly fromMs: number; readonly toMs: number }>(); // by tablet
     for (const sidecar of cluster.sidecars) {

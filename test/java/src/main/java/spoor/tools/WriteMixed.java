@@ -25,9 +25,10 @@ import org.apache.kudu.client.SessionConfiguration.FlushMode;
 /**
  * Random operations of all eight kinds on a small key space, so that many are rejected or ignored.
  *
- * <p>{@code --table --ops N [--keys 1000] [--threads 4] [--flush 100] [--seed 1] [--rate 0] [--stop-file path]
- * [--commit-wait-every 0]}. Works on any table. Rate is operations a second over all threads, 0 for as fast as it goes.
- * Ends early, in order, when the stop file appears. Before every so manieth flush of a thread comes one operation with
+ * <p>{@code --table --ops N [--fill 0] [--keys 1000] [--threads 4] [--flush 100] [--seed 1] [--rate 0] [--stop-file path]
+ * [--commit-wait-every 0]}. Works on any table. Before the random operations, and besides them, so many of the first keys
+ * as {@code fill} says are inserted, one row each. Rate is operations a second over all threads, 0 for as fast as it
+ * goes. Ends early, in order, when the stop file appears. Before every so manieth flush of a thread comes one operation with
  * COMMIT_WAIT, which the server stamps ahead of its clock and answers when that time has passed; 0 for none. (A flush of
  * several is never sent so: the client leaves the mode of a session out of its batches.) Prints how many operations took
  * effect, were ignored and were rejected: applied is the number of records that Spoor owes. (An upsert of nothing but
@@ -77,12 +78,20 @@ final class WriteMixed {
     ExecutorService pool = Executors.newFixedThreadPool(threads);
     try {
       List<Callable<Counts>> shares = new ArrayList<>();
+      List<Callable<Counts>> fills = new ArrayList<>();
+      long fill = arguments.longNumber("fill", 0);
       for (int thread = 0; thread < threads; thread++) {
         long share = ops / threads + (thread < ops % threads ? 1 : 0);
         Random random = new Random(seed * 1_000_003 + thread);
         shares.add(() -> writer.write(share, random));
+        long from = fill * thread / threads;
+        long to = fill * (thread + 1) / threads;
+        fills.add(() -> writer.fill(from, to, random));
       }
       Counts all = new Counts();
+      for (Future<Counts> share : pool.invokeAll(fills)) {
+        all.add(share.get());
+      }
       for (Future<Counts> share : pool.invokeAll(shares)) {
         all.add(share.get());
       }
@@ -92,12 +101,32 @@ final class WriteMixed {
     }
   }
 
-  private Counts write(long ops, Random random) throws Exception {
+  /** Inserts the keys of a range, one row each. */
+  private Counts fill(long from, long to, Random random) throws Exception {
     Counts counts = new Counts();
+    KuduSession session = newSession();
+    for (long key = from; key < to; ) {
+      for (int i = 0; i < flush && key < to; i++) {
+        session.apply(operation(random, 0, key++));
+      }
+      flush(session, counts);
+    }
+    counts.metrics(session.getWriteOpMetrics().get());
+    session.close();
+    return counts;
+  }
+
+  private KuduSession newSession() {
     KuduSession session = client.newSession();
     session.setFlushMode(FlushMode.MANUAL_FLUSH);
     session.setMutationBufferSpace(flush, 64 << 20);
     session.setTimeoutMillis(120_000); // servers are killed under this load
+    return session;
+  }
+
+  private Counts write(long ops, Random random) throws Exception {
+    Counts counts = new Counts();
+    KuduSession session = newSession();
     KuduSession waiting = client.newSession();
     waiting.setFlushMode(FlushMode.AUTO_FLUSH_SYNC);
     waiting.setExternalConsistencyMode(ExternalConsistencyMode.COMMIT_WAIT);
@@ -145,6 +174,10 @@ final class WriteMixed {
   }
 
   private Operation next(Random random, int kind) {
+    return operation(random, kind, random.nextInt(keys));
+  }
+
+  private Operation operation(Random random, int kind, long key) {
     Operation operation = switch (kind) {
       case 0 -> table.newInsert();
       case 1 -> table.newInsertIgnore();
@@ -157,7 +190,6 @@ final class WriteMixed {
     };
     boolean insert = kind < 2;
     boolean delete = kind >= 6;
-    long key = random.nextInt(keys);
     List<ColumnSchema> columns = table.getSchema().getColumns();
     boolean changes = false;
     int lastMutable = -1;
