@@ -18,7 +18,7 @@ import { measureLatency } from './latency.ts';
 import { measureManyTablets } from './many-tablets.ts';
 import { percentile } from './percentiles.ts';
 import { cpuSeconds, peakMemoryMib } from './process-usage.ts';
-import { measureWriteThroughput, type WriteThroughput } from './write-throughput.ts';
+import { measureWriteThroughput, type WriteRate, type WriteThroughput } from './write-throughput.ts';
 
 /*
  * Measures Spoor on real servers in one run: how fast a backlog drains, what that costs, and how long a change takes
@@ -175,7 +175,7 @@ async function measureThree(): Promise<void> {
     let writes: WriteThroughput | null = null;
     if (ONLY.includes('writes')) {
       say('# what a stream costs the writers: the same load to tables with and without one');
-      writes = await measureWriteThroughput(kudu, sidecars[0]!.url, ROWS / 2);
+      writes = await measureWriteThroughput(kudu, sidecars[0]!.url, ROWS);
     }
     const drains: Drain[] = [];
     let copy: Drain | null = null;
@@ -228,9 +228,17 @@ async function measureThree(): Promise<void> {
     }
     if (writes) {
       say('');
-      say(row(["kudu's own write throughput", 'rows/s', 'of plain']));
-      for (const [kind, rate] of Object.entries<number>({ ...writes }))
-        say(row([`  ${kind}`, rate.toFixed(0), (rate / writes.plain).toFixed(2)]));
+      say(row(["kudu's own write throughput", 'rows/s', 'of plain', 'slowest', 'fastest']));
+      for (const [kind, { all, slowest, fastest }] of Object.entries<WriteRate>({ ...writes }))
+        say(
+          row([
+            `  ${kind}`,
+            all.toFixed(0),
+            (all / writes.plain.all).toFixed(2),
+            slowest.toFixed(0),
+            fastest.toFixed(0),
+          ]),
+        );
     }
   } finally {
     await Promise.all(sidecars.map((sidecar) => sidecar[Symbol.asyncDispose]()));
