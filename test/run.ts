@@ -96,6 +96,7 @@ async function testFiles(dir: string): Promise<readonly string[]> {
 
 async function runIntegration(): Promise<void> {
   await runTool('build', ['tsc', '-p', '.config/tsconfig.build.json']);
+  process.env['TEST_SPOOR_PROGRAM'] = join(ROOT, 'dist/cli/main.js'); // what SpoorCluster starts
   try {
     await prepareServers();
   } catch (error) {

@@ -17,6 +17,8 @@ export interface KafkaServerOptions {
   readonly dir: string;
   /** More lines for `server.properties`; they win over ours. */
   readonly settings?: Readonly<Record<string, string | number | boolean>>;
+  /** More options for its JVM, and that of its tools. */
+  readonly javaOptions?: readonly string[];
 }
 
 /** A single Kafka broker that is its own controller (KRaft), on loopback. Topics must be made: it makes none by itself. */
@@ -33,7 +35,7 @@ export class KafkaServer implements AsyncDisposable {
 
   /** Resolves when topics can be created. */
   static async start(options: KafkaServerOptions): Promise<KafkaServer> {
-    const { dir, install } = options;
+    const { dir, install, javaOptions = [] } = options;
     const [port, controllerPort] = [await freePort(), await freePort()];
     const address = `127.0.0.1:${port}`;
     await mkdir(dir, { recursive: true });
@@ -43,7 +45,7 @@ export class KafkaServer implements AsyncDisposable {
     const log4jFile = join(dir, 'log4j2.properties');
     await writeFile(log4jFile, toProperties(LOGGING));
 
-    const java = [`-Dlog4j2.configurationFile=${log4jFile}`, '-cp', install.classPath];
+    const java = [...javaOptions, `-Dlog4j2.configurationFile=${log4jFile}`, '-cp', install.classPath];
     const format = ['kafka.tools.StorageTool', 'format', '-t', CLUSTER_ID, '-c', propertiesFile];
     const formatted = await runCommand(install.java, ['-Xmx128m', '-XX:TieredStopAtLevel=1', ...java, ...format]);
     if (formatted.exitCode !== 0) throw new Error(`Kafka could not format its folder:\n${formatted.output}`);

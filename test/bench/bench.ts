@@ -145,7 +145,7 @@ function row(cells: readonly string[]): string {
 async function measureThree(): Promise<void> {
   // All sidecars are stopped while a backlog is written: nobody holds the log then but the server's own flag.
   await using kudu = await startKudu({ flags: ['--log_min_segments_to_retain=64'] });
-  await using kafka = await startKafka();
+  await using kafka = await startKafka({ lasting: true });
   await using dir = await WorkDir.create('spoor-bench');
   const sidecars = await startSidecars(kudu, kafka, dir.path);
   try {

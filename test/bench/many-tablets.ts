@@ -42,7 +42,7 @@ export async function measureManyTablets(options: {
     flags: ['--log_min_segments_to_retain=64'],
     masterFlags: [`--max_create_tablets_per_ts=${BACKLOG_TABLETS}`],
   });
-  await using kafka = await startKafka();
+  await using kafka = await startKafka({ lasting: true });
   await using dir = await WorkDir.create('spoor-bench-many');
   const sidecars = await startSidecars(kudu, kafka, dir.path, { SPOOR_SYSTEM_TABLE_REPLICAS: '1' });
   const [sidecar] = sidecars;

@@ -21,7 +21,7 @@ const TABLETS = ['a', 'b', 'c', 'd'].map((letter) => letter.repeat(32));
 
 let kafka: KafkaServer;
 before(async () => {
-  kafka = await startKafka({ 'log.cleaner.backoff.ms': 100 });
+  kafka = await startKafka({ settings: { 'log.cleaner.backoff.ms': 100 } });
 });
 after(async () => {
   await kafka[Symbol.asyncDispose]();

@@ -1,4 +1,7 @@
+import { rename, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { defaultCacheDir, fetchKafka, fetchKudu, type ArtifactOptions } from '../../src/demo/artifacts.ts';
+import { withFileLock } from '../../src/demo/file-lock.ts';
 import { KafkaServer, type KafkaServerOptions } from '../../src/demo/kafka-server.ts';
 import { KuduCluster } from '../../src/demo/kudu-servers.ts';
 import { ensureSystemTools } from '../../src/demo/system-packages.ts';
@@ -22,6 +25,31 @@ export async function prepareServers(): Promise<void> {
   const options = await artifactOptions();
   await fetchKudu(options);
   await fetchKafka(options);
+  await withFileLock(join(options.cacheDir, '.lock'), () => archiveKafkaClasses(options));
+}
+
+/** A broker that starts often, and never works long: half of its CPU time would go into compiling and loading classes. */
+const SHORT_LIVED = ['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC'];
+
+/** The broker's classes as the JVM maps them; one of another JVM or other jars is left alone by it. */
+function kafkaClasses({ cacheDir }: ArtifactOptions): string {
+  return join(cacheDir, 'kafka-classes.jsa');
+}
+
+/** Lets a broker run once and write down what it has loaded. */
+async function archiveKafkaClasses(options: ArtifactOptions): Promise<void> {
+  const file = kafkaClasses(options);
+  const isThere = await stat(file).then(
+    () => true,
+    () => false,
+  );
+  if (isThere) return;
+  const partial = `${file}.partial`;
+  const broker = await launchKafka([...SHORT_LIVED, `-XX:ArchiveClassesAtExit=${partial}`]);
+  await broker.createTopic('any', 1);
+  await broker.stop();
+  await broker[Symbol.asyncDispose]();
+  await rename(partial, file);
 }
 
 /**
@@ -56,9 +84,23 @@ export async function startKudu(
   });
 }
 
-/** A single Kafka broker, on loopback, in a temporary folder; ends as Kudu does. */
-export async function startKafka(settings: NonNullable<KafkaServerOptions['settings']> = {}): Promise<KafkaServer> {
+/**
+ * A single Kafka broker, on loopback, in a temporary folder; ends as Kudu does. `lasting`: it is to be fast, however long
+ * it takes to become so.
+ */
+export async function startKafka(
+  options: { settings?: NonNullable<KafkaServerOptions['settings']>; lasting?: boolean } = {},
+): Promise<KafkaServer> {
+  const { settings = {}, lasting = false } = options;
+  const archive = kafkaClasses(await artifactOptions());
+  return launchKafka(lasting ? [] : [...SHORT_LIVED, `-XX:SharedArchiveFile=${archive}`], settings);
+}
+
+async function launchKafka(
+  javaOptions: readonly string[],
+  settings: NonNullable<KafkaServerOptions['settings']> = {},
+): Promise<KafkaServer> {
   const install = await fetchKafka(await artifactOptions());
   const dir = await WorkDir.create('spoor-test-kafka');
-  return KafkaServer.start({ install, dir: dir.path, settings });
+  return KafkaServer.start({ install, dir: dir.path, settings, javaOptions });
 }

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { withFileLock } from '../../src/demo/file-lock.ts';
 import { runCommand } from '../../src/demo/run-command.ts';
 import { artifactOptions } from './cluster.ts';
+import { JavaProcess, type JavaCall } from './java-process.ts';
 
 const MODULE_DIR = fileURLToPath(new URL('../java', import.meta.url));
 const SOURCE_DIR = join(MODULE_DIR, 'src/main/java/spoor/tools');
@@ -22,18 +23,30 @@ export interface MixedCounts {
 
 /**
  * Runs a tool of test/java, which speaks to Kudu through its own Java client, and answers the lines it prints.
- * `arguments_` are its `--name value` pairs; `masters` is one of them. @throws {Error} with its output when it fails
+ * `arguments_` are its `--name value` pairs; `masters` is one of them. An aborted `signal` ends it.
+ * @throws {Error} with what the tool says when it fails
  */
 export async function javaTool(
   tool: 'create-table' | 'write-mixed' | 'write-types' | 'write-transaction' | 'dump',
   arguments_: Readonly<Record<string, string | number | readonly string[]>>,
   signal?: AbortSignal,
 ): Promise<readonly string[]> {
-  const { java, args } = await javaCommand('Main');
-  const pairs = Object.entries(arguments_).flatMap(([name, value]) => [`--${name}`, String(value)]);
-  const result = await runCommand(java, [...args, tool, ...pairs], signal === undefined ? {} : { signal });
-  if (result.exitCode !== 0) throw new Error(`java tool ${tool} failed:\n${result.output}`);
-  return result.stdout.split('\n').filter((line) => line !== '');
+  const chunks: Buffer[] = [];
+  const call = await callJava(tool, arguments_, (bytes) => chunks.push(bytes));
+  const end = (): void => {
+    call.end();
+  };
+  signal?.addEventListener('abort', end, { once: true });
+  if (signal?.aborted === true) end();
+  try {
+    await call.done;
+  } finally {
+    signal?.removeEventListener('abort', end);
+  }
+  return Buffer.concat(chunks)
+    .toString()
+    .split('\n')
+    .filter((line) => line !== '');
 }
 
 /** {@link javaTool} `write-mixed`: random operations of all eight kinds; see WriteMixed.java for the arguments. */
@@ -45,12 +58,24 @@ export async function writeMixed(
   return JSON.parse(line!) as MixedCounts;
 }
 
-/** What runs a class of test/java, compiled by now. */
-export async function javaCommand(mainClass: string): Promise<{ readonly java: string; readonly args: string[] }> {
+/** Begins a tool whose output comes bit by bit. */
+export async function callJava(
+  tool: string,
+  arguments_: Readonly<Record<string, string | number | readonly string[]>>,
+  onOutput: (bytes: Buffer) => void,
+): Promise<JavaCall> {
+  running ??= startJava();
+  return (await running).call(tool, arguments_, onOutput);
+}
+
+let running: Promise<JavaProcess> | null = null;
+
+/** Compiles test/java unless that was done with the same sources, and starts it. One is enough for all that a test asks. */
+async function startJava(): Promise<JavaProcess> {
   const java = await built();
   const classPath = `${join(TARGET_DIR, 'classes')}:${join(TARGET_DIR, 'dependency', '*')}`;
-  const options = ['-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-cp', classPath];
-  return { java, args: [...options, `spoor.tools.${mainClass}`] };
+  const options = ['-Xmx768m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-cp', classPath];
+  return new JavaProcess(java, [...options, 'spoor.tools.Main']);
 }
 
 let building: Promise<string> | null = null;

@@ -1,7 +1,6 @@
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { javaCommand } from './java-tools.ts';
+import type { JavaCall } from './java-process.ts';
+import { callJava } from './java-tools.ts';
 
 /** A record as a consumer gets it. */
 export interface TopicRecord {
@@ -26,13 +25,13 @@ export interface TopicReaderOptions {
 const TOPICS_APPEAR_MS = 30_000;
 
 /**
- * A consumer of whole topics from their beginning, `read_committed` unless told otherwise: Kafka's own client, in a
- * process of its own (test/java, ReadTopics). Not kafkajs's consumer: where several transactions of a partition were
+ * A consumer of whole topics from their beginning, `read_committed` unless told otherwise: Kafka's own client
+ * (test/java, ReadTopics). Not kafkajs's consumer: where several transactions of a partition were
  * aborted side by side it gives out records of some of them (2.2.4, filterAbortedMessages.js takes the broker's list of
  * them for sorted, and at most one of it a record).
  */
 export class TopicReader implements AsyncDisposable {
-  readonly #child: ChildProcess;
+  #call: JavaCall | null = null;
   readonly #onRecord: (record: TopicRecord) => void;
   #rest: Buffer = Buffer.alloc(0);
   #failure: unknown = null;
@@ -42,29 +41,28 @@ export class TopicReader implements AsyncDisposable {
   #count = 0;
   #lastAtMs = performance.now();
 
-  private constructor(child: ChildProcess, onRecord: (record: TopicRecord) => void) {
-    this.#child = child;
+  private constructor(onRecord: (record: TopicRecord) => void) {
     this.#onRecord = onRecord;
-    child.stdout!.on('data', (bytes: Buffer) => {
-      try {
-        this.#take(bytes);
-      } catch (error) {
-        this.#failure ??= error;
-      }
-    });
-    child.once('exit', (code) => (this.#failure ??= new Error(`the reader of topics ended with ${String(code)}`)));
   }
 
   /** Resolves when all topics are there. */
   static async start(options: TopicReaderOptions): Promise<TopicReader> {
-    const { java, args } = await javaCommand('ReadTopics');
-    const isolation = options.readUncommitted === true ? 'read_uncommitted' : 'read_committed';
-    args.push('--brokers', options.brokers.join(), '--topics', options.topics.join(), '--isolation', isolation);
-    args.push('--max-wait-ms', String(options.maxWaitMs ?? 100));
-    const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', java, ...args], {
-      stdio: ['ignore', 'pipe', 'inherit'],
+    const reader = new TopicReader(options.onRecord);
+    const arguments_ = {
+      brokers: options.brokers,
+      topics: options.topics,
+      isolation: options.readUncommitted === true ? 'read_uncommitted' : 'read_committed',
+      'max-wait-ms': options.maxWaitMs ?? 100,
+    };
+    const call = await callJava('read-topics', arguments_, (bytes) => {
+      try {
+        reader.#take(bytes);
+      } catch (error) {
+        reader.#failure ??= error;
+      }
     });
-    const reader = new TopicReader(child, options.onRecord);
+    reader.#call = call;
+    call.done.catch((error: unknown) => (reader.#failure ??= error));
     try {
       await reader.#until(() => reader.#topicsAreThere, TOPICS_APPEAR_MS, 5);
     } catch (error) {
@@ -86,10 +84,8 @@ export class TopicReader implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    const gone = once(this.#child, 'exit');
-    this.#child.kill('SIGKILL');
-    await gone;
+    this.#call?.end();
+    await this.#call?.done.catch(() => undefined);
   }
 
   async #until(isSo: () => boolean, timeoutMs: number, pauseMs: number): Promise<void> {

@@ -2,9 +2,8 @@ package spoor.tools;
 
 import java.io.BufferedOutputStream;
 import java.io.DataOutputStream;
-import java.io.FileDescriptor;
-import java.io.FileOutputStream;
 import java.io.IOException;
+import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -17,13 +16,14 @@ import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.common.PartitionInfo;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.errors.InterruptException;
 import org.apache.kafka.common.errors.RetriableException;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
 /**
  * {@code --brokers --topics --isolation --max-wait-ms}: reads whole topics from their first record, without a group, and
- * writes each record to standard output, until it is killed. A frame, big-endian: i32 length of the rest, then topic
+ * writes each record, until it is interrupted. A frame, big-endian: i32 length of the rest, then topic
  * (i32 length, bytes), i32 partition, i64 offset, i64 timestamp, key and value (i32 length or -1, bytes), i32 count of
  * headers, each a name and a value as above. A frame of length 0 says once that all topics are there;
  * one of length -1 that all which was there when it looked is written.
@@ -33,8 +33,7 @@ final class ReadTopics {
 
   private ReadTopics() {}
 
-  public static void main(String[] argv) throws IOException {
-    Arguments arguments = new Arguments(argv);
+  static void run(Arguments arguments, OutputStream output) throws IOException {
     List<String> topics = List.of(arguments.text("topics").split(","));
     int maxWaitMs = arguments.number("max-wait-ms", 100);
     Properties properties = new Properties();
@@ -47,11 +46,11 @@ final class ReadTopics {
     properties.put("reconnect.backoff.max.ms", "200");
     arguments.refuseUnused();
     try (var consumer = new KafkaConsumer<>(properties, new ByteArrayDeserializer(), new ByteArrayDeserializer());
-        var out = new DataOutputStream(new BufferedOutputStream(new FileOutputStream(FileDescriptor.out), 1 << 18))) {
+        var out = new DataOutputStream(new BufferedOutputStream(output, 1 << 18))) {
       Set<TopicPartition> assigned = new HashSet<>();
       boolean ready = false;
       long refreshAt = System.nanoTime();
-      while (true) {
+      while (!Thread.currentThread().isInterrupted()) {
         if (System.nanoTime() - refreshAt >= 0) {
           boolean all = assign(consumer, topics, assigned);
           if (all && !ready) {
@@ -74,6 +73,8 @@ final class ReadTopics {
         }
         out.flush();
       }
+    } catch (InterruptException e) {
+      return; // told to end
     }
   }
 
@@ -158,7 +159,7 @@ final class ReadTopics {
     try {
       Thread.sleep(millis);
     } catch (InterruptedException e) {
-      throw new IllegalStateException(e);
+      throw new InterruptException(e);
     }
   }
 }
