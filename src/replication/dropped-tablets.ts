@@ -59,6 +59,7 @@ export class DroppedTablets {
   readonly #keepers: ReplicaKeepers;
   readonly #fates: TabletFates;
   readonly #dropped = new Map<string, DroppedTablet>();
+  /** Of tablets whose log is kept here, as the master told it. */
   readonly #partitions = new Map<string, string>();
 
   constructor(keepers: ReplicaKeepers, fates: TabletFates) {
@@ -91,7 +92,7 @@ export class DroppedTablets {
     const tableIds = new Set(vague.map(({ table }) => table.tableId));
     for (const tableId of [...tableIds].slice(0, TABLES_ASKED_A_LOOK))
       for (const [tabletId, text] of await this.#fates.partitionsOf(tableId, signal))
-        this.#partitions.set(tabletId, text);
+        if (this.#keepers.get(tabletId)) this.#partitions.set(tabletId, text);
     for (const tablet of vague) this.#describe(tablet, replicas);
   }
 
@@ -117,7 +118,8 @@ export class DroppedTablets {
   /** Finds out which of these tablets, which the master does not list and that have no replica here, were dropped. */
   async look(unlisted: readonly string[], signal: AbortSignal): Promise<void> {
     const held = this.#keepers.tabletIds();
-    for (const tabletId of this.#dropped.keys()) if (!held.has(tabletId)) this.#dropped.delete(tabletId);
+    for (const known of [this.#dropped, this.#partitions])
+      for (const tabletId of known.keys()) if (!held.has(tabletId)) known.delete(tabletId);
     for (const tabletId of unlisted) {
       const note = this.#dropped.has(tabletId) ? null : this.#note(tabletId);
       if (note === null) continue;

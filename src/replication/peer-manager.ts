@@ -1,4 +1,4 @@
-import { formatOpId, MIN_OPID, type OpId } from '../kudu/opid.ts';
+import { MIN_OPID, type OpId } from '../kudu/opid.ts';
 import type { Sink } from '../sinks/sink.ts';
 import type { SinkPosition } from '../change/position.ts';
 import type { Logger } from '../util/logger.ts';
@@ -9,13 +9,14 @@ import { waitFor } from '../util/wait-for.ts';
 import type { Catalog, CatalogTable } from './catalog.ts';
 import { firstTabletId } from './catalog.ts';
 import type { Ending, ReplicatorLimits } from './replicator-core.ts';
-import { furthestStart, lostLogError, type ReplicaKeeper } from './replica-keeper.ts';
+import { furthestStart } from './replica-keeper.ts';
 import type { KeptTablet, ReplicaKeepers } from './replica-keepers.ts';
 import { Gaps, type Shipped } from './gaps.ts';
 import { OrphanedLogs, type GapFiller } from './other-replicas.ts';
 import type { StoredStream } from './stored-stream.ts';
 import {
   StreamMembers,
+  shippingKey,
   streamKey,
   type OpenStream,
   type StreamMembersOptions,
@@ -24,10 +25,11 @@ import {
 import { DroppedTablets, type TabletFates } from './dropped-tablets.ts';
 import { HandOver, type HandOverOptions } from './hand-over.ts';
 import { shipsDropped, shipsHere, type LocalReplica, type LocalTserver } from './local-replica.ts';
+import { PeerViews } from './peer-views.ts';
 import type { ChangeSource } from './tablet-replicator.ts';
 import type { TabletSourceOptions } from './tablet-source.ts';
 import { TabletReplicator, type SchemaRole } from './tablet-replicator.ts';
-import type { HoldFigures, HoldView, ReplicationMetrics, TabletLabels, TabletView } from './views.ts';
+import type { HoldFigures, ReplicationMetrics, TabletLabels, TabletView } from './views.ts';
 
 /** What a tablet's stream is read from; see {@link TabletSourceOptions}. */
 export type SourceRequest = Pick<
@@ -107,6 +109,7 @@ export class PeerManager {
   readonly #orphans: OrphanedLogs;
   readonly #dropped: DroppedTablets;
   readonly #handOver: HandOver;
+  readonly #views: PeerViews;
   readonly #fenced = new Map<string, { times: number; notBeforeMs: number }>();
   readonly #writeSlots = new Slots(MAX_WRITES_AT_A_TIME);
   #replicas: readonly LocalReplica[] = [];
@@ -131,6 +134,15 @@ export class PeerManager {
     this.#orphans = new OrphanedLogs(options.keepers, options.shippedElsewhere);
     this.#dropped = new DroppedTablets(options.keepers, options.fates);
     this.#handOver = new HandOver(options);
+    this.#views = new PeerViews({
+      keepers: options.keepers,
+      lostOf: (tabletId) => this.#gaps.lostOf(tabletId),
+      replicas: () => this.#replicas,
+      streamed: () => this.#streamed,
+      shipped: (key) => this.#shipping.get(key) ?? this.#stopping.get(key),
+      allShipped: () => [...this.#shipping.values(), ...this.#stopping.values()],
+      startOf: (open, table, tabletId) => this.#startOf(open, table, tabletId),
+    });
   }
 
   /** Runs until `signal` aborts; then lets every tablet finish its batch, for as long as `hurry` allows. */
@@ -184,58 +196,7 @@ export class PeerManager {
 
   /** The tablets that this sidecar ships, or would but for a pause; `sidecar` is filled in by who knows our address. */
   views(): readonly TabletView[] {
-    const nowMs = Date.now();
-    const led = this.#led();
-    const shipped = [...this.#shipping.values(), ...this.#stopping.values()].map(({ replicator }) => {
-      const role = led.has(replicator.tabletId) ? ('leader' as const) : ('follower' as const);
-      return { ...replicator.view(nowMs), sidecar: null, role, hold: this.#holdView(replicator.tabletId, nowMs) };
-    });
-    return [...shipped, ...this.#standingViews(led, nowMs)];
-  }
-
-  #led(): ReadonlySet<string> {
-    return new Set(this.#replicas.filter(({ isLeader }) => isLeader).map(({ tabletId }) => tabletId));
-  }
-
-  /** Tablets that are led here and not shipped: of paused streams, and those whose log cannot be read. */
-  #standingViews(led: ReadonlySet<string>, nowMs: number): TabletView[] {
-    const views: TabletView[] = [];
-    for (const { tabletId, table, streams } of this.#streamed) {
-      if (!led.has(tabletId)) continue;
-      for (const { open, paused } of streams) {
-        const key = shippingKey(open.stored, tabletId);
-        if (this.#shipping.has(key) || this.#stopping.has(key)) continue;
-        const applied = this.#startOf(open, table, tabletId).opId;
-        const standing = paused ? this.#paused(tabletId, applied) : this.#unreadable(tabletId);
-        if (standing === null) continue;
-        views.push({
-          stream: open.stored.definition.name,
-          tabletId,
-          table: table.name,
-          sidecar: null,
-          role: 'leader',
-          applyOpId: formatOpId(applied),
-          committedOpId: null,
-          lagOps: null,
-          lagSeconds: null,
-          hold: this.#holdView(tabletId, nowMs),
-          ...standing,
-        });
-      }
-    }
-    return views;
-  }
-
-  #paused(tabletId: string, applied: OpId): Pick<TabletView, 'state' | 'error'> {
-    const lost = this.#gaps.lostOf(tabletId);
-    if (lost === undefined || lost.range.toIndex <= applied.index) return { state: 'paused' };
-    const { message } = lostLogError(tabletId, lost.range, applied);
-    return { state: 'gap', error: { code: 'SPOOR_WAL_GAP', message, since: lost.since } };
-  }
-
-  #unreadable(tabletId: string): Pick<TabletView, 'state' | 'error'> | null {
-    const error = this.#options.keepers.get(tabletId)?.unreadable ?? null;
-    return error && { state: 'blocked', error };
+    return this.#views.tablets(Date.now());
   }
 
   /** Those of a tablet's streams that are shipped from here. */
@@ -248,36 +209,7 @@ export class PeerManager {
 
   /** The held logs of all replicas here whose tables are streamed, led from here or not. */
   holds(): readonly HoldFigures[] {
-    const nowMs = Date.now();
-    return this.#streamed.flatMap(({ tabletId, table, streams }) => {
-      const keeper = this.#options.keepers.get(tabletId);
-      if (!keeper) return [];
-      const hold = this.#holdView(tabletId, nowMs);
-      const secondsUntilLimit = keeper.secondsUntilLimit(nowMs);
-      return streams.map(({ open }) => ({
-        stream: open.stored.definition.name,
-        table: table.name,
-        tablet: tabletId,
-        hold,
-        secondsUntilLimit,
-        unmarkedOps: this.#unmarkedOps(keeper, open),
-      }));
-    });
-  }
-
-  /** What a crash may make at-least-once repeat: all that was sent since the last marker. */
-  #unmarkedOps(keeper: ReplicaKeeper, { stored, starts }: OpenStream): number {
-    const sent = this.#shipping.get(shippingKey(stored, keeper.tabletId))?.replicator.sent.index;
-    const start = starts.get(keeper.tabletId)?.opId.index ?? 0n;
-    const marked = keeper.marked(stored.generation)?.position.opId.index ?? start;
-    return sent === undefined || sent <= marked ? 0 : Number(sent - marked);
-  }
-
-  #holdView(tabletId: string, nowMs: number): HoldView | null {
-    const hold = this.#options.keepers.get(tabletId)?.hold;
-    if (hold?.firstIndex == null) return null;
-    const { firstIndex, bytes, oldestAtMs } = hold;
-    return { index: Number(firstIndex), bytes, ageSeconds: Math.max(0, nowMs - (oldestAtMs ?? nowMs)) / 1000 };
+    return this.#views.holds(Date.now());
   }
 
   async #tick(signal: AbortSignal): Promise<void> {
@@ -661,10 +593,6 @@ function schemaRole(open: OpenStream, table: CatalogTable, tabletId: string, isD
   if (tabletId === speaker) return 'speaks';
   if (isDropped || table.tablets.some((tablet) => tablet.tabletId === speaker)) return 'none';
   return tabletId === firstTabletId(table) ? 'takes-over' : 'none';
-}
-
-function shippingKey(stream: StoredStream, tabletId: string): string {
-  return `${streamKey(stream)}/${tabletId}`;
 }
 
 function keptTablet(tabletId: string, table: CatalogTable, streams: StreamedTablet['streams']): KeptTablet {

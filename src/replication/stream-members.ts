@@ -259,3 +259,8 @@ export function isStreamable(tableName: string, systemTablePrefix: string): bool
 export function streamKey(stream: StoredStream): string {
   return `${stream.definition.name}/${stream.generation}`;
 }
+
+/** Of a stream and a tablet that it has. */
+export function shippingKey(stream: StoredStream, tabletId: string): string {
+  return `${streamKey(stream)}/${tabletId}`;
+}

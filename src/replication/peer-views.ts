@@ -1,0 +1,115 @@
+import type { SinkPosition } from '../change/position.ts';
+import { formatOpId, type OpId } from '../kudu/opid.ts';
+import type { CatalogTable } from './catalog.ts';
+import type { Shipped } from './gaps.ts';
+import type { LocalReplica } from './local-replica.ts';
+import { lostLogError, type LostRange, type ReplicaKeeper } from './replica-keeper.ts';
+import type { ReplicaKeepers } from './replica-keepers.ts';
+import { shippingKey, type OpenStream, type StreamedTablet } from './stream-members.ts';
+import type { HoldFigures, HoldView, TabletView } from './views.ts';
+
+/** What a peer manager has at the moment. */
+export interface PeerState {
+  readonly keepers: ReplicaKeepers;
+  readonly lostOf: (tabletId: string) => { readonly range: LostRange; readonly since: string } | undefined;
+  readonly replicas: () => readonly LocalReplica[];
+  readonly streamed: () => readonly StreamedTablet[];
+  /** By {@link shippingKey}; also where it has yet to finish the write in hand. */
+  readonly shipped: (key: string) => Shipped | undefined;
+  readonly allShipped: () => readonly Shipped[];
+  /** Where a stream goes on here, as far as is known without its sink. */
+  readonly startOf: (open: OpenStream, table: CatalogTable, tabletId: string) => SinkPosition;
+}
+
+/** What a peer manager shows of its tablets, for the API and the metrics. */
+export class PeerViews {
+  readonly #state: PeerState;
+
+  constructor(state: PeerState) {
+    this.#state = state;
+  }
+
+  /** The tablets that are shipped from here, or would be but for a pause. */
+  tablets(nowMs: number): readonly TabletView[] {
+    const replicas = this.#state.replicas();
+    const led = new Set(replicas.filter(({ isLeader }) => isLeader).map(({ tabletId }) => tabletId));
+    const shipped = this.#state.allShipped().map(({ replicator }) => {
+      const role = led.has(replicator.tabletId) ? ('leader' as const) : ('follower' as const);
+      return { ...replicator.view(nowMs), sidecar: null, role, hold: this.#hold(replicator.tabletId, nowMs) };
+    });
+    return [...shipped, ...this.#standing(led, nowMs)];
+  }
+
+  /** The held logs of all replicas here whose tables are streamed, led from here or not. */
+  holds(nowMs: number): readonly HoldFigures[] {
+    return this.#state.streamed().flatMap(({ tabletId, table, streams }) => {
+      const keeper = this.#state.keepers.get(tabletId);
+      if (!keeper) return [];
+      const hold = this.#hold(tabletId, nowMs);
+      const secondsUntilLimit = keeper.secondsUntilLimit(nowMs);
+      return streams.map(({ open }) => ({
+        stream: open.stored.definition.name,
+        table: table.name,
+        tablet: tabletId,
+        hold,
+        secondsUntilLimit,
+        unmarkedOps: this.#unmarkedOps(keeper, open),
+      }));
+    });
+  }
+
+  /** Tablets that are led here and not shipped: of paused streams, and those whose log cannot be read. */
+  #standing(led: ReadonlySet<string>, nowMs: number): TabletView[] {
+    const views: TabletView[] = [];
+    for (const { tabletId, table, streams } of this.#state.streamed()) {
+      if (!led.has(tabletId)) continue;
+      for (const { open, paused } of streams) {
+        if (this.#state.shipped(shippingKey(open.stored, tabletId))) continue;
+        const applied = this.#state.startOf(open, table, tabletId).opId;
+        const standing = paused ? this.#paused(tabletId, applied) : this.#unreadable(tabletId);
+        if (standing === null) continue;
+        views.push({
+          stream: open.stored.definition.name,
+          tabletId,
+          table: table.name,
+          sidecar: null,
+          role: 'leader',
+          applyOpId: formatOpId(applied),
+          committedOpId: null,
+          lagOps: null,
+          lagSeconds: null,
+          hold: this.#hold(tabletId, nowMs),
+          ...standing,
+        });
+      }
+    }
+    return views;
+  }
+
+  #paused(tabletId: string, applied: OpId): Pick<TabletView, 'state' | 'error'> {
+    const lost = this.#state.lostOf(tabletId);
+    if (lost === undefined || lost.range.toIndex <= applied.index) return { state: 'paused' };
+    const { message } = lostLogError(tabletId, lost.range, applied);
+    return { state: 'gap', error: { code: 'SPOOR_WAL_GAP', message, since: lost.since } };
+  }
+
+  #unreadable(tabletId: string): Pick<TabletView, 'state' | 'error'> | null {
+    const error = this.#state.keepers.get(tabletId)?.unreadable ?? null;
+    return error && { state: 'blocked', error };
+  }
+
+  /** What a crash may make at-least-once repeat: all that was sent since the last marker. */
+  #unmarkedOps(keeper: ReplicaKeeper, { stored, starts }: OpenStream): number {
+    const sent = this.#state.shipped(shippingKey(stored, keeper.tabletId))?.replicator.sent.index;
+    const start = starts.get(keeper.tabletId)?.opId.index ?? 0n;
+    const marked = keeper.marked(stored.generation)?.position.opId.index ?? start;
+    return sent === undefined || sent <= marked ? 0 : Number(sent - marked);
+  }
+
+  #hold(tabletId: string, nowMs: number): HoldView | null {
+    const hold = this.#state.keepers.get(tabletId)?.hold;
+    if (hold?.firstIndex == null) return null;
+    const { firstIndex, bytes, oldestAtMs } = hold;
+    return { index: Number(firstIndex), bytes, ageSeconds: Math.max(0, nowMs - (oldestAtMs ?? nowMs)) / 1000 };
+  }
+}
