@@ -142,6 +142,7 @@ export async function runSidecar(
       selfUuid: kudu.tserverUuid,
       keepers,
       aliveSidecars: (fresh, s) => living.tserverUuids(fresh, s),
+      isAnnounced: () => registry.isAnnounced,
       shippedElsewhere: (s) => cluster.shippedElsewhere(s),
       gaps: new PeerLog({
         selfId: kudu.tserverUuid,
@@ -211,6 +212,7 @@ export async function runSidecar(
       enabled: config.hold.server,
       logger,
     });
+    await registry.announce(signal);
     await Promise.all([
       peers.run(signal, finishInTime(signal)),
       registry.run(signal),

@@ -113,7 +113,7 @@ function print(line: string): void {
 const wanted = process.argv.slice(2);
 for (const stage of wanted) {
   if (stage === 'check') {
-    for (const [title, command] of TOOLS) await runTool(title, command);
+    await Promise.all(TOOLS.map(([title, command]) => runTool(title, command)));
     await runTests(FAST_SUITES, 2);
   } else if (stage === 'integration') await runIntegration();
   else throw new Error(`no such stage: ${stage}`);

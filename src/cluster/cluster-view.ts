@@ -4,6 +4,7 @@ import type { Logger } from '../util/logger.ts';
 import { TimeLimit } from '../util/time-limit.ts';
 import type { Catalog, CatalogTable } from '../replication/catalog.ts';
 import type { StoredStream } from '../replication/stored-stream.ts';
+import type { Elsewhere } from '../replication/hand-over.ts';
 import { isStreamable } from '../replication/stream-members.ts';
 import { matchTables } from '../replication/stream.ts';
 import type { SidecarView, StreamView, TabletStateName, TabletView } from '../replication/views.ts';
@@ -91,9 +92,10 @@ export class ClusterView {
   }
 
   /** The tablets that the other sidecars ship, of those that answer. */
-  async shippedElsewhere(signal: AbortSignal): Promise<readonly TabletView[]> {
+  async shippedElsewhere(signal: AbortSignal): Promise<Elsewhere> {
     const others = await this.#others(signal);
-    return (await Promise.all(others.map((sidecar) => this.#ask(sidecar, signal)))).flat();
+    const answers = await Promise.all(others.map((sidecar) => this.#ask(sidecar, signal)));
+    return { views: answers.flatMap((views) => views ?? []), isWhole: !answers.includes(null) };
   }
 
   /**
@@ -116,7 +118,7 @@ export class ClusterView {
   async #askAll(sidecars: readonly SidecarView[], signal: AbortSignal): Promise<Map<string, TabletView>> {
     const answers = await Promise.all(
       sidecars.map(async (sidecar) =>
-        sidecar.id === this.#options.selfId ? this.#options.localTablets() : this.#ask(sidecar, signal),
+        sidecar.id === this.#options.selfId ? this.#options.localTablets() : ((await this.#ask(sidecar, signal)) ?? []),
       ),
     );
     const views = new Map<string, TabletView>();
@@ -128,10 +130,10 @@ export class ClusterView {
     return views;
   }
 
-  /** What a sidecar of another version says is taken as far as it is understood. */
-  async #ask(sidecar: SidecarView, signal: AbortSignal): Promise<readonly TabletView[]> {
+  /** What a sidecar of another version says is taken as far as it is understood. Null where one that may live is silent. */
+  async #ask(sidecar: SidecarView, signal: AbortSignal): Promise<readonly TabletView[] | null> {
     const answer = await this.#call(sidecar, '/v1/local', signal);
-    if (answer === null) return [];
+    if (answer === null || answer === 'refused') return answer && [];
     const { id, http } = sidecar;
     const listed = localAnswer.safeParse(parseJson(answer));
     if (!listed.success) {
@@ -149,8 +151,16 @@ export class ClusterView {
     return views;
   }
 
-  /** POSTs a body, or GETs without one. Null where that sidecar does not answer as it should. */
-  async #call(sidecar: SidecarView, path: string, signal: AbortSignal, body?: string): Promise<string | null> {
+  /**
+   * POSTs a body, or GETs without one. Null where that sidecar does not answer as it should; `refused` where nobody listens:
+   * no process is there.
+   */
+  async #call(
+    sidecar: SidecarView,
+    path: string,
+    signal: AbortSignal,
+    body?: string,
+  ): Promise<string | 'refused' | null> {
     const { token, logger } = this.#options;
     using limit = new TimeLimit(signal, ASK_TIMEOUT_MS);
     try {
@@ -167,7 +177,7 @@ export class ClusterView {
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       logger.debug({ sidecar: sidecar.id, http: sidecar.http, path, reason }, 'sidecar does not answer');
-      return null;
+      return isRefusal(error) ? 'refused' : null;
     }
   }
 
@@ -201,6 +211,11 @@ export class ClusterView {
       if (view.stream === stream.definition.name && !listed.has(view.tabletId)) views.push(view);
     return views;
   }
+}
+
+function isRefusal(error: unknown): boolean {
+  const cause = error instanceof Error ? error.cause : undefined;
+  return cause instanceof Error && 'code' in cause && cause.code === 'ECONNREFUSED';
 }
 
 function parseJson(text: string): unknown {

@@ -10,6 +10,7 @@ type SidecarsTable = SystemTable<(typeof SIDECAR_COLUMNS)[number]>;
 
 const HEARTBEAT_MS = 5000;
 const CALL_TIMEOUT_MS = 5000;
+const ANNOUNCE_TIMEOUT_MS = 1000;
 /** A sidecar that was not seen for so long is forgotten. */
 const FORGET_AFTER_MS = 24 * 3600 * 1000;
 
@@ -18,6 +19,7 @@ export class SidecarRegistry {
   readonly #table: SidecarsTable;
   readonly #self: Omit<SidecarView, 'lastSeen'>;
   readonly #logger: Logger;
+  #isAnnounced = false;
 
   constructor(table: SidecarsTable, self: Omit<SidecarView, 'lastSeen'>, logger: Logger) {
     this.#table = table;
@@ -25,21 +27,36 @@ export class SidecarRegistry {
     this.#logger = logger;
   }
 
+  /** A first beat, so that the others know us before we begin to work; they may be told later where that takes long. */
+  async announce(signal: AbortSignal): Promise<void> {
+    await this.#tryBeat(signal, ANNOUNCE_TIMEOUT_MS);
+  }
+
   /** Beats until `signal` aborts. A beat that fails is made up for by the next. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      try {
-        using limit = new TimeLimit(signal, CALL_TIMEOUT_MS);
-        await this.beat(limit.signal);
-      } catch (error) {
-        this.#logger.debug({ reason: error instanceof Error ? error.message : String(error) }, 'heartbeat failed');
-      }
+      await this.#tryBeat(signal, CALL_TIMEOUT_MS);
       await pause(HEARTBEAT_MS, signal);
     }
   }
 
+  async #tryBeat(signal: AbortSignal, timeoutMs: number): Promise<void> {
+    try {
+      using limit = new TimeLimit(signal, timeoutMs);
+      await this.beat(limit.signal);
+    } catch (error) {
+      this.#logger.debug({ reason: error instanceof Error ? error.message : String(error) }, 'heartbeat failed');
+    }
+  }
+
+  /** Whether a beat has arrived: from then on the others can know that we live. */
+  get isAnnounced(): boolean {
+    return this.#isAnnounced;
+  }
+
   async beat(signal: AbortSignal): Promise<void> {
     await this.#say(this.#self.http, signal);
+    this.#isAnnounced = true;
   }
 
   /**

@@ -6,25 +6,41 @@ export interface HandOverOptions {
   readonly selfUuid: string;
   /** Uuids of the tablet servers whose sidecars live; `fresh`: by an answer that is not remembered from before. */
   readonly aliveSidecars: (fresh: boolean, signal: AbortSignal) => Promise<ReadonlySet<string>>;
-  /** The views of all other sidecars, of tablets that are shipped from elsewhere. */
-  readonly shippedElsewhere: (signal: AbortSignal) => Promise<readonly TabletView[]>;
+  /** Whether the other sidecars can know that we live. */
+  readonly isAnnounced: () => boolean;
+  /** What all other sidecars ship, or are about to; `isWhole` unless one that may live does not answer. */
+  readonly shippedElsewhere: (signal: AbortSignal) => Promise<Elsewhere>;
+}
+
+export interface Elsewhere {
+  readonly views: readonly TabletView[];
+  readonly isWhole: boolean;
 }
 
 /** A stand-in sees within some 4 s that we are back, and finishes the write in hand; past this it is fenced. */
 const FINISH_WITHIN_MS = 15_000;
+/** Who does not answer for so long is no longer waited for. */
+const ANSWER_WITHIN_MS = 5_000;
 
 /**
- * Who else may be shipping what is ours to ship. Two at once do no harm, since the sink fences one; but one that is fenced
- * cannot save how far it got, and at-least-once then repeats that. So a stand-in begins only where the leader's sidecar
- * is dead by an answer from just now, and one that comes back lets its stand-ins finish.
+ * Keeps a stand-in and the sidecar that it stands in for from shipping one tablet side by side. No record would be lost by
+ * that, since the sink fences one; but one that is fenced cannot save how far it got, and at-least-once repeats that.
+ *
+ * A stand-in shows its claim, then asks whether the leader's sidecar lives, and begins only where it does not. One that
+ * starts says that it lives, then asks for the others' claims, and begins only where there is none. Whichever comes
+ * first, one of the two sees the other.
  */
 export class HandOver {
   readonly #options: HandOverOptions;
   readonly #startedMs = performance.now();
   #alive: ReadonlySet<string> = new Set();
-  #isFresh = false;
-  #mustBeFresh = false;
-  /** `stream/tablet` of what stand-ins shipped at the last look; null before the first. */
+  /** Of tablets that we would begin to ship in another's place, as `stream/tablet`. */
+  readonly #claims = new Set<string>();
+  /** Those that have been there ever since it was asked who lives, */
+  #asked = new Set<string>();
+  /** and that was answered. */
+  #examined = new Set<string>();
+  /** What stand-ins shipped, or claimed, at the last look; null while there was no whole answer. */
   #standIns: ReadonlySet<string> | null = null;
 
   constructor(options: HandOverOptions) {
@@ -35,41 +51,52 @@ export class HandOver {
     return { self: this.#options.selfUuid, alive: this.#alive };
   }
 
-  /** What the last look found is from a while ago. */
-  expire(): void {
-    this.#isFresh = false;
+  hasClaim(stream: string, tabletId: string): boolean {
+    return this.#claims.has(keyOf(stream, tabletId));
   }
 
+  /** What was claimed is claimed no more, unless it is claimed again at once. */
+  dropClaims(): void {
+    for (const keys of [this.#asked, this.#examined])
+      for (const key of keys) if (!this.#claims.has(key)) keys.delete(key);
+    this.#claims.clear();
+  }
+
+  /** Asks who lives, and where we have just started, what is shipped in our place. */
   async look(signal: AbortSignal): Promise<void> {
-    const { aliveSidecars } = this.#options;
-    const fresh = this.#mustBeFresh;
-    await Promise.all([
-      aliveSidecars(fresh, signal).then((alive) => {
-        this.#alive = alive;
-        this.#isFresh = fresh;
-        this.#mustBeFresh = false;
-      }),
-      this.#lookForStandIns(signal),
-    ]);
+    const looks = [this.#lookForLiving(signal), this.#lookForStandIns(signal)];
+    for (const result of await Promise.allSettled(looks))
+      if (result.status === 'rejected') throw result.reason as Error;
   }
 
-  /** Whether we may begin now to ship a tablet that is ours to ship. */
-  mayBegin(stream: string, tabletId: string, isLeader: boolean): boolean {
-    if (isLeader) return this.#isOver || this.#standIns?.has(`${stream}/${tabletId}`) === false;
-    this.#mustBeFresh ||= !this.#isFresh;
-    return this.#isFresh;
+  /** Claims a tablet that is ours to ship; answers whether we may begin now. To be asked again after each look. */
+  claim(stream: string, tabletId: string, isLeader: boolean): boolean {
+    const key = keyOf(stream, tabletId);
+    if (!isLeader) this.#claims.add(key);
+    if (!this.#isOver && this.#standIns?.has(key) !== false) return false;
+    return isLeader || this.#examined.has(key);
   }
 
-  /** None begins while we are there: once all have finished, that is over. */
+  async #lookForLiving(signal: AbortSignal): Promise<void> {
+    this.#asked = new Set(this.#claims);
+    this.#alive = await this.#options.aliveSidecars(this.#asked.size > 0, signal);
+    this.#examined = this.#asked;
+  }
+
+  /** While we are there nobody stands in for us: once those have finished who did, that is over. */
   get #isOver(): boolean {
-    return this.#standIns?.size === 0 || performance.now() - this.#startedMs > FINISH_WITHIN_MS;
+    if (this.#standIns?.size === 0) return true;
+    return performance.now() - this.#startedMs > (this.#standIns === null ? ANSWER_WITHIN_MS : FINISH_WITHIN_MS);
   }
 
   async #lookForStandIns(signal: AbortSignal): Promise<void> {
-    if (this.#isOver) return;
-    const views = await this.#options.shippedElsewhere(signal);
-    this.#standIns = new Set(
-      views.filter(({ role }) => role === 'follower').map(({ stream, tabletId }) => `${stream}/${tabletId}`),
-    );
+    if (this.#isOver || !this.#options.isAnnounced()) return;
+    const { views, isWhole } = await this.#options.shippedElsewhere(signal);
+    const found = views.filter(({ role }) => role === 'follower');
+    if (isWhole || found.length > 0) this.#standIns = new Set(found.map((view) => keyOf(view.stream, view.tabletId)));
   }
+}
+
+function keyOf(stream: string, tabletId: string): string {
+  return `${stream}/${tabletId}`;
 }

@@ -29,7 +29,7 @@ export interface ShipperView {
 
 /**
  * The leader's sidecar ships. Where it does not live, the first living one among the voters stands in: it reads the same
- * committed operations in its own replica's log. Two that think it is their turn do no harm: the sink fences one.
+ * committed operations in its own replica's log. Where two think it is their turn the sink fences one.
  */
 export function shipsHere(replica: LocalReplica, { self, alive }: ShipperView): boolean {
   if (!replica.isRunning) return false;

@@ -123,6 +123,7 @@ export class PeerManager {
   #streamed: readonly StreamedTablet[] = [];
   #checkedCommittedAtMs = Number.NEGATIVE_INFINITY;
   #refreshing: Promise<void> | null = null;
+  #following: Promise<void> | null = null;
 
   constructor(options: PeerManagerOptions) {
     this.#options = options;
@@ -131,7 +132,7 @@ export class PeerManager {
     const { keepers, gaps: filler, gapRepair: repair, logger } = options;
     const isDropped = (tabletId: string): boolean => this.#dropped.get(tabletId) !== undefined;
     this.#gaps = new Gaps({ keepers, filler, repair, isDropped, logger });
-    this.#orphans = new OrphanedLogs(options.keepers, options.shippedElsewhere);
+    this.#orphans = new OrphanedLogs(options.keepers, async (s) => (await options.shippedElsewhere(s)).views);
     this.#dropped = new DroppedTablets(options.keepers, options.fates);
     this.#handOver = new HandOver(options);
     this.#views = new PeerViews({
@@ -141,6 +142,7 @@ export class PeerManager {
       streamed: () => this.#streamed,
       shipped: (key) => this.#shipping.get(key) ?? this.#stopping.get(key),
       allShipped: () => [...this.#shipping.values(), ...this.#stopping.values()],
+      isClaimed: (stream, tabletId) => this.#handOver.hasClaim(stream, tabletId),
       startOf: (open, table, tabletId) => this.#startOf(open, table, tabletId),
     });
   }
@@ -214,11 +216,36 @@ export class PeerManager {
 
   async #tick(signal: AbortSignal): Promise<void> {
     this.#poked = false;
+    // What is asked of others may take as long as a server hangs, and that may be the old leader's.
+    const meanwhile = setInterval(() => {
+      this.#followLeaders(signal).catch(() => undefined); // told by the next tick
+    }, TICK_MS);
     try {
+      await this.#work(signal);
+    } finally {
+      clearInterval(meanwhile);
+    }
+  }
+
+  /** A new leader ships at once, by what is known of the streams. */
+  #followLeaders(signal: AbortSignal): Promise<void> {
+    const follow = async (): Promise<void> => {
       using limit = new TimeLimit(signal, CALL_TIMEOUT_MS);
-      this.#replicas = await this.#options.tserver.listReplicas(limit.signal);
-      this.#handOver.expire();
-      this.#ship(); // a new leader ships at once, by what is known of the streams; what else is asked may take a while
+      const replicas = await this.#options.tserver.listReplicas(limit.signal);
+      if (signal.aborted) return;
+      this.#replicas = replicas;
+      this.#ship();
+    };
+    this.#following ??= follow().finally(() => {
+      this.#following = null;
+    });
+    return this.#following;
+  }
+
+  async #work(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#followLeaders(signal);
+      using limit = new TimeLimit(signal, CALL_TIMEOUT_MS);
       await this.#look(limit.signal);
       await this.#reconcile(limit.signal);
       const here = new Map(this.#replicas.map((replica) => [replica.tabletId, replica]));
@@ -384,6 +411,7 @@ export class PeerManager {
   #wanted(): Map<string, Wanted> {
     const { keepers } = this.#options;
     const { sidecars } = this.#handOver;
+    this.#handOver.dropClaims();
     const wanted = new Map<string, Wanted>();
     const replicas = new Map(this.#replicas.map((replica) => [replica.tabletId, replica]));
     for (const { tabletId, table, streams, dropped } of this.#streamed) {
@@ -402,7 +430,7 @@ export class PeerManager {
           // Where a stream goes on is in the markers of our log: to be read first.
           if (keepers.get(tabletId)?.caughtUp !== true) continue;
           const { name } = open.stored.definition;
-          if (!dropped && !this.#handOver.mayBegin(name, tabletId, replica?.isLeader === true)) continue;
+          if (!dropped && !this.#handOver.claim(name, tabletId, replica?.isLeader === true)) continue;
         }
         const asked = askedOf(open, tabletId);
         const schemas = schemaRole(open, table, tabletId, dropped !== undefined);

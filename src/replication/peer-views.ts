@@ -17,6 +17,8 @@ export interface PeerState {
   /** By {@link shippingKey}; also where it has yet to finish the write in hand. */
   readonly shipped: (key: string) => Shipped | undefined;
   readonly allShipped: () => readonly Shipped[];
+  /** Whether we are about to stand in for a tablet's own sidecar. */
+  readonly isClaimed: (stream: string, tabletId: string) => boolean;
   /** Where a stream goes on here, as far as is known without its sink. */
   readonly startOf: (open: OpenStream, table: CatalogTable, tabletId: string) => SinkPosition;
 }
@@ -29,7 +31,7 @@ export class PeerViews {
     this.#state = state;
   }
 
-  /** The tablets that are shipped from here, or would be but for a pause. */
+  /** The tablets that are shipped from here, are about to be in another's place, or would be but for a pause. */
   tablets(nowMs: number): readonly TabletView[] {
     const replicas = this.#state.replicas();
     const led = new Set(replicas.filter(({ isLeader }) => isLeader).map(({ tabletId }) => tabletId));
@@ -58,22 +60,25 @@ export class PeerViews {
     });
   }
 
-  /** Tablets that are led here and not shipped: of paused streams, and those whose log cannot be read. */
+  /** Tablets that are not shipped: of paused streams, those whose log cannot be read, and those we are about to ship. */
   #standing(led: ReadonlySet<string>, nowMs: number): TabletView[] {
     const views: TabletView[] = [];
     for (const { tabletId, table, streams } of this.#state.streamed()) {
-      if (!led.has(tabletId)) continue;
+      const isLed = led.has(tabletId);
       for (const { open, paused } of streams) {
+        const { name } = open.stored.definition;
         if (this.#state.shipped(shippingKey(open.stored, tabletId))) continue;
         const applied = this.#state.startOf(open, table, tabletId).opId;
-        const standing = paused ? this.#paused(tabletId, applied) : this.#unreadable(tabletId);
+        let standing: Pick<TabletView, 'state' | 'error'> | null = null;
+        if (isLed) standing = paused ? this.#paused(tabletId, applied) : this.#unreadable(tabletId);
+        else if (this.#state.isClaimed(name, tabletId)) standing = { state: 'starting' };
         if (standing === null) continue;
         views.push({
-          stream: open.stored.definition.name,
+          stream: name,
           tabletId,
           table: table.name,
           sidecar: null,
-          role: 'leader',
+          role: isLed ? 'leader' : 'follower',
           applyOpId: formatOpId(applied),
           committedOpId: null,
           lagOps: null,

@@ -1,6 +1,12 @@
-import { rename, stat } from 'node:fs/promises';
-import { join } from 'node:path';
-import { defaultCacheDir, fetchKafka, fetchKudu, type ArtifactOptions } from '../../src/demo/artifacts.ts';
+import { rename, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import {
+  defaultCacheDir,
+  fetchKafka,
+  fetchKudu,
+  type ArtifactOptions,
+  type KafkaInstall,
+} from '../../src/demo/artifacts.ts';
 import { withFileLock } from '../../src/demo/file-lock.ts';
 import { KafkaServer, type KafkaServerOptions } from '../../src/demo/kafka-server.ts';
 import { KuduCluster } from '../../src/demo/kudu-servers.ts';
@@ -24,31 +30,33 @@ export async function artifactOptions(): Promise<ArtifactOptions> {
 export async function prepareServers(): Promise<void> {
   const options = await artifactOptions();
   await fetchKudu(options);
-  await fetchKafka(options);
-  await withFileLock(join(options.cacheDir, '.lock'), () => archiveKafkaClasses(options));
+  const kafka = await fetchKafka(options);
+  await withFileLock(join(options.cacheDir, '.lock'), () => archiveKafkaClasses(kafka));
 }
 
 /** A broker that starts often, and never works long: half of its CPU time would go into compiling and loading classes. */
 const SHORT_LIVED = ['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC'];
 
-/** The broker's classes as the JVM maps them; one of another JVM or other jars is left alone by it. */
-function kafkaClasses({ cacheDir }: ArtifactOptions): string {
-  return join(cacheDir, 'kafka-classes.jsa');
+/** The broker's classes as the JVM maps them, beside its jars; an archive that does not fit is left alone by the JVM. */
+function archiveOf({ classPath }: KafkaInstall): string {
+  return `${dirname(classPath)}.jsa`;
 }
 
 /** Lets a broker run once and write down what it has loaded. */
-async function archiveKafkaClasses(options: ArtifactOptions): Promise<void> {
-  const file = kafkaClasses(options);
+async function archiveKafkaClasses(install: KafkaInstall): Promise<void> {
+  const file = archiveOf(install);
   const isThere = await stat(file).then(
     () => true,
     () => false,
   );
   if (isThere) return;
   const partial = `${file}.partial`;
-  const broker = await launchKafka([...SHORT_LIVED, `-XX:ArchiveClassesAtExit=${partial}`]);
-  await broker.createTopic('any', 1);
-  await broker.stop();
-  await broker[Symbol.asyncDispose]();
+  {
+    await using broker = await launchKafka([...SHORT_LIVED, `-XX:ArchiveClassesAtExit=${partial}`]);
+    await broker.createTopic('any', 1);
+    await rm(partial); // what was written is of the tool that formats its folder
+    await broker.stop();
+  }
   await rename(partial, file);
 }
 
@@ -92,7 +100,7 @@ export async function startKafka(
   options: { settings?: NonNullable<KafkaServerOptions['settings']>; lasting?: boolean } = {},
 ): Promise<KafkaServer> {
   const { settings = {}, lasting = false } = options;
-  const archive = kafkaClasses(await artifactOptions());
+  const archive = archiveOf(await fetchKafka(await artifactOptions()));
   return launchKafka(lasting ? [] : [...SHORT_LIVED, `-XX:SharedArchiveFile=${archive}`], settings);
 }
 

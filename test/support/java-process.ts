@@ -4,13 +4,14 @@ import type { Readable, Writable } from 'node:stream';
 const HEAD_BYTES = 9;
 const OUTPUT = 0;
 const DONE = 1;
+const END_WITHIN_MS = 10_000;
 
 /** A tool that runs. */
 export interface JavaCall {
   /** Resolves when it has ended. @throws {Error} with what it says when it fails */
   readonly done: Promise<void>;
-  /** Asks it to end; `done` tells when, and how, it did. */
-  end(): void;
+  /** Asks it to end. Resolves when it has, however; one that does not hear is left alone, and no longer waited for. */
+  end(): Promise<void>;
 }
 
 interface OpenCall {
@@ -42,7 +43,7 @@ export class JavaProcess {
     this.#child.once('error', (error) => {
       this.#ended(error);
     });
-    this.#child.once('exit', (code, signal) => {
+    this.#child.once('close', (code, signal) => {
       this.#ended(new Error(`the Java tools ended with ${String(code ?? signal)}`));
     });
     this.#keepAlive(false);
@@ -65,8 +66,14 @@ export class JavaProcess {
     this.#child.stdin.write(`${[id, tool, ...pairs].join('\t')}\n`);
     return {
       done,
-      end: () => {
-        if (this.#calls.has(id)) this.#child.stdin.write(`${id}\n`);
+      end: async () => {
+        if (!this.#calls.has(id)) return;
+        this.#child.stdin.write(`${id}\n`);
+        const late = setTimeout(() => {
+          this.#close(id)?.reject(new Error(`java tool ${tool} does not end`));
+        }, END_WITHIN_MS);
+        await done.catch(() => undefined);
+        clearTimeout(late);
       },
     };
   }
@@ -84,15 +91,22 @@ export class JavaProcess {
   }
 
   #frame(id: number, kind: number, bytes: Buffer): void {
-    const call = this.#calls.get(id)!;
+    const call = this.#calls.get(id);
+    if (!call) return;
     if (kind === OUTPUT) {
       call.onOutput(bytes);
       return;
     }
-    this.#calls.delete(id);
-    if (this.#calls.size === 0) this.#keepAlive(false);
+    this.#close(id);
     if (kind === DONE) call.resolve();
     else call.reject(new Error(`java tool ${call.tool} failed:\n${bytes.toString()}`));
+  }
+
+  #close(id: number): OpenCall | undefined {
+    const call = this.#calls.get(id);
+    this.#calls.delete(id);
+    if (this.#calls.size === 0) this.#keepAlive(false);
+    return call;
   }
 
   #ended(why: Error): void {

@@ -33,9 +33,7 @@ export async function javaTool(
 ): Promise<readonly string[]> {
   const chunks: Buffer[] = [];
   const call = await callJava(tool, arguments_, (bytes) => chunks.push(bytes));
-  const end = (): void => {
-    call.end();
-  };
+  const end = (): void => void call.end();
   signal?.addEventListener('abort', end, { once: true });
   if (signal?.aborted === true) end();
   try {
@@ -74,7 +72,14 @@ let running: Promise<JavaProcess> | null = null;
 async function startJava(): Promise<JavaProcess> {
   const java = await built();
   const classPath = `${join(TARGET_DIR, 'classes')}:${join(TARGET_DIR, 'dependency', '*')}`;
-  const options = ['-Xmx768m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-cp', classPath];
+  const options = [
+    '-Xmx768m',
+    '-XX:+ExitOnOutOfMemoryError',
+    '-XX:+UseSerialGC',
+    '-XX:TieredStopAtLevel=1',
+    '-cp',
+    classPath,
+  ];
   return new JavaProcess(java, [...options, 'spoor.tools.Main']);
 }
 

@@ -51,7 +51,7 @@ export class Load implements Disposable {
     return this.#counts;
   }
 
-  /** Kills the writer if it still runs. */
+  /** Ends the writer if it still runs. */
   [Symbol.dispose](): void {
     this.#abort.abort();
   }

@@ -84,8 +84,7 @@ export class TopicReader implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#call?.end();
-    await this.#call?.done.catch(() => undefined);
+    await this.#call?.end();
   }
 
   async #until(isSo: () => boolean, timeoutMs: number, pauseMs: number): Promise<void> {

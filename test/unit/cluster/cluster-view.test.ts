@@ -76,7 +76,7 @@ describe('the view of the cluster', () => {
     answer(t, peers);
     assert.deepEqual(await shown(), ['t1 starting null', 't2 blocked 7.1040']);
     assert.deepEqual(
-      (await view.shippedElsewhere(signal)).map(({ tabletId }) => tabletId),
+      (await view.shippedElsewhere(signal)).views.map(({ tabletId }) => tabletId),
       ['t2'],
     );
     const [told] = lines as readonly { level: string; fields: { sidecar?: string; tablets?: number } }[];
@@ -92,7 +92,26 @@ describe('the view of the cluster', () => {
     it(`takes ${what} for no answer`, async (t) => {
       answer(t, [tabletView({ tabletId: 't2' })], said);
       assert.deepEqual(await shown(), ['t1 starting null', 't2 running 7.1040']);
-      assert.equal((await view.shippedElsewhere(signal)).length, 1);
+      assert.equal((await view.shippedElsewhere(signal)).views.length, 1);
+    });
+
+  for (const [what, error, isWhole] of [
+    [
+      'where nobody listens',
+      new TypeError('fetch failed', { cause: Object.assign(new Error(), { code: 'ECONNREFUSED' }) }),
+      true,
+    ],
+    ['which hangs', new DOMException('too late', 'TimeoutError'), false],
+    ['whose network fails', new TypeError('fetch failed'), false],
+  ] as const)
+    it(`knows ${isWhole ? 'all' : 'not all'} that is shipped elsewhere without one ${what}`, async (t) => {
+      t.mock.method(globalThis, 'fetch', (url: string) =>
+        url.startsWith('http://peer:')
+          ? Promise.resolve(new Response(JSON.stringify([tabletView({ tabletId: 't2' })])))
+          : Promise.reject(error),
+      );
+      const elsewhere = await view.shippedElsewhere(signal);
+      assert.deepEqual([elsewhere.views.length, elsewhere.isWhole], [1, isWhole]);
     });
 
   describe('where two sidecars show the same tablet', () => {

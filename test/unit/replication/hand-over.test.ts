@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it, mock } from 'node:test';
-import { HandOver } from '../../../src/replication/hand-over.ts';
+import { HandOver, type Elsewhere } from '../../../src/replication/hand-over.ts';
 import type { TabletView } from '../../../src/replication/views.ts';
 
 const { signal } = new AbortController();
@@ -21,63 +21,165 @@ function view(tabletId: string, role: TabletView['role']): TabletView {
   };
 }
 
-describe('a hand-over', () => {
-  it('leaves what it leads to the stand-ins that ship it, until they have finished', async () => {
-    let elsewhere = [view('mine', 'follower'), view('theirs', 'leader')];
-    const handOver = new HandOver({
-      selfUuid: 'self',
-      aliveSidecars: () => Promise.resolve(new Set(['other'])),
-      shippedElsewhere: () => Promise.resolve(elsewhere),
-    });
-    assert.equal(handOver.mayBegin('s', 'mine', true), false, 'nobody was asked yet');
+/** A sidecar's part of it, whose questions are answered as the test has it at that moment. */
+class World {
+  alive: ReadonlySet<string> = new Set();
+  elsewhere: Elsewhere = { views: [], isWhole: true };
+  isAnnounced = true;
+  readonly askedFresh: boolean[] = [];
+  readonly handOver = new HandOver({
+    selfUuid: 'self',
+    isAnnounced: () => this.isAnnounced,
+    aliveSidecars: (fresh) => {
+      this.askedFresh.push(fresh);
+      return Promise.resolve(this.alive);
+    },
+    shippedElsewhere: () => Promise.resolve(this.elsewhere),
+  });
+}
+
+describe('a sidecar that has just started', () => {
+  it('leaves what it leads to the stand-ins that ship it, or are about to, until they have finished', async () => {
+    const world = new World();
+    const { handOver } = world;
+    world.elsewhere = { views: [view('mine', 'follower'), view('theirs', 'leader')], isWhole: true };
+    assert.equal(handOver.claim('s', 'mine', true), false, 'nobody was asked yet');
     await handOver.look(signal);
-    assert.equal(handOver.mayBegin('s', 'mine', true), false, 'a stand-in ships it');
-    assert.equal(handOver.mayBegin('s', 'another', true), true);
-    assert.equal(handOver.mayBegin('other stream', 'mine', true), true);
-    elsewhere = [view('theirs', 'leader')];
+    assert.equal(handOver.claim('s', 'mine', true), false, 'a stand-in ships it');
+    assert.equal(handOver.claim('s', 'another', true), true);
+    assert.equal(handOver.claim('other stream', 'mine', true), true);
+    world.elsewhere = { views: [view('theirs', 'leader')], isWhole: true };
     await handOver.look(signal);
-    assert.equal(handOver.mayBegin('s', 'mine', true), true);
-    elsewhere = [view('mine', 'follower')];
+    assert.equal(handOver.claim('s', 'mine', true), true);
+    world.elsewhere = { views: [view('mine', 'follower')], isWhole: true };
     await handOver.look(signal);
-    assert.equal(handOver.mayBegin('s', 'mine', true), true, 'once over, it is over');
+    assert.equal(handOver.claim('s', 'mine', true), true, 'once over, it is over');
   });
 
-  it('waits for nobody longer than a stand-in may take', async () => {
-    const clock = mock.method(performance, 'now', () => 0);
-    try {
-      const handOver = new HandOver({
-        selfUuid: 'self',
-        aliveSidecars: () => Promise.resolve(new Set(['other'])),
-        shippedElsewhere: () => Promise.resolve([view('mine', 'follower')]),
-      });
-      await handOver.look(signal);
-      assert.equal(handOver.mayBegin('s', 'mine', true), false);
-      clock.mock.mockImplementation(() => 15_001);
-      assert.equal(handOver.mayBegin('s', 'mine', true), true);
-    } finally {
-      clock.mock.restore();
-    }
+  it('asks only when the others can know that it lives', async () => {
+    const world = new World();
+    world.isAnnounced = false;
+    await world.handOver.look(signal);
+    assert.equal(world.handOver.claim('s', 'mine', true), false);
+    world.isAnnounced = true;
+    await world.handOver.look(signal);
+    assert.equal(world.handOver.claim('s', 'mine', true), true);
   });
 
-  it('begins to stand in only by an answer from just now', async () => {
-    const asked: boolean[] = [];
-    const handOver = new HandOver({
-      selfUuid: 'self',
-      aliveSidecars: (fresh) => {
-        asked.push(fresh);
-        return Promise.resolve(new Set<string>());
-      },
-      shippedElsewhere: () => Promise.resolve([]),
+  for (const [what, elsewhere, waitsMs] of [
+    ['a stand-in', { views: [view('mine', 'follower')], isWhole: true }, 15_000],
+    ['one that does not answer', { views: [], isWhole: false }, 5_000],
+  ] as const)
+    it(`waits for ${what}, and no longer than ${waitsMs / 1000} s`, async () => {
+      const clock = mock.method(performance, 'now', () => 0);
+      try {
+        const world = new World();
+        world.elsewhere = elsewhere;
+        await world.handOver.look(signal);
+        clock.mock.mockImplementation(() => waitsMs);
+        assert.equal(world.handOver.claim('s', 'mine', true), false);
+        clock.mock.mockImplementation(() => waitsMs + 1);
+        assert.equal(world.handOver.claim('s', 'mine', true), true);
+      } finally {
+        clock.mock.restore();
+      }
     });
-    await handOver.look(signal);
-    assert.equal(handOver.mayBegin('s', 'tablet', false), false, 'that answer may be an old one');
-    await handOver.look(signal);
-    assert.equal(handOver.mayBegin('s', 'tablet', false), true);
-    handOver.expire();
-    assert.equal(handOver.mayBegin('s', 'second', false), false);
-    await handOver.look(signal);
-    assert.equal(handOver.mayBegin('s', 'second', false), true);
-    await handOver.look(signal);
-    assert.deepEqual(asked, [false, true, true, false]);
+
+  it('has what was found of one question although the other fails', async () => {
+    const world = new World();
+    world.elsewhere = Promise.reject(new Error('no')) as unknown as Elsewhere;
+    world.alive = new Set(['other']);
+    await assert.rejects(world.handOver.look(signal), /no/);
+    assert.deepEqual([...world.handOver.sidecars.alive], ['other']);
   });
 });
+
+describe('a stand-in', () => {
+  it('begins only by an answer to a question that came behind its claim', async () => {
+    const world = new World();
+    const { handOver } = world;
+    await handOver.look(signal);
+    assert.equal(handOver.claim('s', 'tablet', false), false);
+    assert.ok(handOver.hasClaim('s', 'tablet'), 'shown to the others meanwhile');
+    await handOver.look(signal);
+    assert.equal(handOver.claim('s', 'tablet', false), true);
+    handOver.dropClaims();
+    assert.equal(handOver.claim('s', 'tablet', false), true, 'claimed again at once');
+    handOver.dropClaims();
+    assert.ok(!handOver.hasClaim('s', 'tablet'));
+    handOver.dropClaims();
+    assert.equal(handOver.claim('s', 'tablet', false), false, 'for a while it was not shown');
+    handOver.dropClaims();
+    assert.equal(handOver.claim('s', 'second', false), false);
+    await handOver.look(signal);
+    assert.equal(handOver.claim('s', 'second', false), true);
+    handOver.dropClaims();
+    await handOver.look(signal);
+    assert.deepEqual(world.askedFresh, [false, true, true, false]);
+  });
+
+  it('lets another one finish that stood in before it was there', async () => {
+    const world = new World();
+    world.elsewhere = { views: [view('tablet', 'follower')], isWhole: true };
+    world.handOver.claim('s', 'tablet', false);
+    await world.handOver.look(signal);
+    assert.equal(world.handOver.claim('s', 'tablet', false), false);
+    world.elsewhere = { views: [], isWhole: true };
+    await world.handOver.look(signal);
+    assert.equal(world.handOver.claim('s', 'tablet', false), true);
+  });
+
+  it('never begins beside the sidecar that it stands in for, in whatever order the two take their steps', async () => {
+    let both = 0;
+    const orders = interleavings(6, 6);
+    for (const order of orders) {
+      let isAnnounced = false;
+      let ownShips = false;
+      let standInShips = false;
+      const standIn = new HandOver({
+        selfUuid: 'b',
+        isAnnounced: () => true,
+        aliveSidecars: () => Promise.resolve(new Set(isAnnounced ? ['a'] : [])),
+        shippedElsewhere: () => Promise.resolve({ views: [], isWhole: true }),
+      });
+      await standIn.look(signal); // it has been there for long
+      const own = new HandOver({
+        selfUuid: 'a',
+        isAnnounced: () => isAnnounced,
+        aliveSidecars: () => Promise.resolve(new Set(['b'])),
+        shippedElsewhere: () => {
+          const shows = standInShips || standIn.hasClaim('s', 'tablet');
+          return Promise.resolve({ views: shows ? [view('tablet', 'follower')] : [], isWhole: true });
+        },
+      });
+      const standInStep = async (step: number): Promise<void> => {
+        if (step % 2 === 1) return standIn.look(signal);
+        standIn.dropClaims();
+        if (standIn.sidecars.alive.has('a'))
+          standInShips = false; // it finishes
+        else if (!standInShips) standInShips = standIn.claim('s', 'tablet', false);
+      };
+      const ownStep = async (step: number): Promise<void> => {
+        if (step === 0) isAnnounced = true;
+        else if (step % 2 === 1) await own.look(signal);
+        else ownShips ||= own.claim('s', 'tablet', true);
+      };
+      const steps = { own: 0, standIn: 0 };
+      for (const isOwn of order) {
+        await (isOwn ? ownStep(steps.own++) : standInStep(steps.standIn++));
+        if (ownShips && standInShips) both++;
+      }
+    }
+    assert.ok(orders.length > 900);
+    assert.equal(both, 0);
+  });
+});
+
+/** All orders of so many steps of one (true) and of another. */
+function interleavings(own: number, other: number): boolean[][] {
+  if (own === 0 && other === 0) return [[]];
+  return [
+    ...(own > 0 ? interleavings(own - 1, other).map((rest) => [true, ...rest]) : []),
+    ...(other > 0 ? interleavings(own, other - 1).map((rest) => [false, ...rest]) : []),
+  ];
+}

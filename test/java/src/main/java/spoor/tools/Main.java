@@ -38,9 +38,10 @@ public final class Main {
 
   public static void main(String[] argv) throws IOException {
     Main main = new Main();
+    System.setOut(System.err); // what a library prints is no frame
     var lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
     for (String line = lines.readLine(); line != null; line = lines.readLine()) {
-      main.take(line.split("\t"));
+      main.take(line.split("\t", -1));
     }
     System.exit(0); // whatever still runs
   }
@@ -65,7 +66,7 @@ public final class Main {
         run(tool, new Arguments(argv), out);
       }
       send(id, DONE, new byte[0], 0, 0);
-    } catch (Exception | LinkageError e) {
+    } catch (Throwable e) {
       var trace = new StringWriter();
       e.printStackTrace(new PrintWriter(trace));
       byte[] why = trace.toString().getBytes(StandardCharsets.UTF_8);
