@@ -12,6 +12,7 @@ import { isAlive } from './living-sidecars.ts';
 import { TABLET_STATES } from '../replication/views.ts';
 
 const ASK_TIMEOUT_MS = 2000;
+const REFUSED = Symbol('refused');
 
 export interface ClusterViewOptions {
   readonly selfId: string;
@@ -133,7 +134,8 @@ export class ClusterView {
   /** What a sidecar of another version says is taken as far as it is understood. Null where one that may live is silent. */
   async #ask(sidecar: SidecarView, signal: AbortSignal): Promise<readonly TabletView[] | null> {
     const answer = await this.#call(sidecar, '/v1/local', signal);
-    if (answer === null || answer === 'refused') return answer && [];
+    if (answer === null) return null;
+    if (answer === REFUSED) return [];
     const { id, http } = sidecar;
     const listed = localAnswer.safeParse(parseJson(answer));
     if (!listed.success) {
@@ -152,15 +154,15 @@ export class ClusterView {
   }
 
   /**
-   * POSTs a body, or GETs without one. Null where that sidecar does not answer as it should; `refused` where nobody listens:
-   * no process is there.
+   * POSTs a body, or GETs without one. Null where that sidecar does not answer as it should; {@link REFUSED} where nobody
+   * listens: no process is there.
    */
   async #call(
     sidecar: SidecarView,
     path: string,
     signal: AbortSignal,
     body?: string,
-  ): Promise<string | 'refused' | null> {
+  ): Promise<string | typeof REFUSED | null> {
     const { token, logger } = this.#options;
     using limit = new TimeLimit(signal, ASK_TIMEOUT_MS);
     try {
@@ -177,7 +179,7 @@ export class ClusterView {
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       logger.debug({ sidecar: sidecar.id, http: sidecar.http, path, reason }, 'sidecar does not answer');
-      return isRefusal(error) ? 'refused' : null;
+      return isRefusal(error) ? REFUSED : null;
     }
   }
 
