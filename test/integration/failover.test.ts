@@ -229,6 +229,7 @@ describe('failover', () => {
         table: 'fo.collected',
         ops: 300_000,
         keys: 20_000,
+        flush: 1000,
       });
       await cluster.waitForTablets('collected', isCaughtUp);
       const shippedAtMs = performance.now();
