@@ -350,7 +350,9 @@ export class PeerManager {
     const { catalog, keepers } = this.#options;
     if (this.#streams === null) return; // never answered yet: nothing may be let go of for that
     const streams = this.#streams;
-    for (const open of this.#members.takeEnded(streams)) this.#track(this.#closeStream(open));
+    const ended = this.#members.takeEnded(streams);
+    this.#streamed = this.#streamed.map((tablet) => without(tablet, ended)); // nothing of them begins once more
+    for (const open of ended) this.#track(this.#closeStream(open));
     const tabletIds = new Set(keepers.tabletIds());
     for (const { tabletId, isRunning } of this.#replicas) if (isRunning) tabletIds.add(tabletId);
     const droppedOf = (tabletId: string) => this.#dropped.get(tabletId);
@@ -597,6 +599,10 @@ export class PeerManager {
     await Promise.allSettled(this.#ending);
     await Promise.allSettled(this.#members.all().map(({ sink }) => sink[Symbol.asyncDispose]()));
   }
+}
+
+function without(tablet: StreamedTablet, ended: readonly OpenStream[]): StreamedTablet {
+  return { ...tablet, streams: tablet.streams.filter(({ open }) => !ended.includes(open)) };
 }
 
 function startIndex(start: SinkPosition | undefined): bigint | null {
