@@ -79,11 +79,14 @@ export async function runSidecar(
   deps: {
     readonly logger: Logger;
     readonly signal: AbortSignal;
-    /** The logs are held from now on: until then there is nothing more urgent on this machine. */
-    readonly onHolding: () => void;
+    /**
+     * The logs are held and Kudu knows us: until then there is nothing more urgent on this machine. A start that stood back
+     * would not come through Kudu's negotiation, which takes 3 s at most, where the CPU is short.
+     */
+    readonly onWorking: () => void;
   },
 ): Promise<void> {
-  const { logger, signal, onHolding } = deps;
+  const { logger, signal, onWorking } = deps;
   const plane = new LateControlPlane();
   let holdFigures: () => readonly HoldFigures[] = () => [];
   let markerLabels: PeerManager['labelsOf'] = () => [];
@@ -100,11 +103,9 @@ export async function runSidecar(
   const advertise = advertisedAddress(config.http, server.address.port);
   logger.info({ listen: `${server.address.host}:${server.address.port}`, version: SPOOR_VERSION }, 'sidecar started');
   const logs = new LocalLogs(config, onMarkerWritten, logger);
-  let isHolding = false;
+  // Before Kudu is asked for anything: what was held is held on although a master is away.
   const hold = (): void => {
-    logs.open(); // before Kudu is asked for anything: what was held is held on although a master is away
-    if (!isHolding) onHolding();
-    isHolding = true;
+    logs.open();
   };
   try {
     const kudu = await connectToKudu(config, hold, plane, logger, signal);
@@ -213,6 +214,7 @@ export async function runSidecar(
       logger,
     });
     await registry.announce(signal);
+    onWorking();
     await Promise.all([
       peers.run(signal, finishInTime(signal)),
       registry.run(signal),

@@ -41,10 +41,10 @@ export async function runCommand({ err: writeError, env, cwd }: CliContext): Pro
   });
   try {
     const { runSidecar } = await loadApp();
-    const onHolding = (): void => {
+    const onWorking = (): void => {
       standBack(config.nice);
     };
-    await runSidecar(config, { logger, signal: stop.signal, onHolding });
+    await runSidecar(config, { logger, signal: stop.signal, onWorking });
     return 0;
   } catch (err) {
     logger.fatal({ err }, 'sidecar failed');

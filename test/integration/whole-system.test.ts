@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { getPriority } from 'node:os';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CellInput } from '../../src/kudu/cell-codec.ts';
@@ -42,6 +43,10 @@ describe('whole system', () => {
     await cluster.assertFoldIsTable('main', 'shop.main', applied);
     const tablets = await cluster.waitForTablets('main', (tablet) => isRunning(tablet) && tablet.lagOps === 0);
     assert.equal(tablets.length, 4);
+  });
+
+  it('stands back for the tablet servers once it works', () => {
+    for (const { pid } of cluster.sidecars) assert.equal(getPriority(pid), 10);
   });
 
   it('loses and repeats nothing when sidecars are stopped and killed under load, exactly-once', async () => {
