@@ -46,6 +46,7 @@ import { SPOOR_VERSION } from './util/version.ts';
 
 /** How long tablets may take to finish their batch in hand when the sidecar stops; the rest of the 10 s is for closing. */
 const FINISH_BATCHES_MS = 7000;
+/** How long the last word to the other sidecars may take; without it they miss us after their own time. */
 const LEAVE_WITHIN_MS = 1000;
 const CONNECT_TIMEOUT_MS = 10_000;
 const CONNECT_AGAIN_BASE_MS = 500;

@@ -67,11 +67,11 @@ export class PeerViews {
       const isLed = led.has(tabletId);
       for (const { open, paused } of streams) {
         const { name } = open.stored.definition;
+        if (!isLed && !this.#state.isClaimed(name, tabletId)) continue;
         if (this.#state.shipped(shippingKey(open.stored, tabletId))) continue;
         const applied = this.#state.startOf(open, table, tabletId).opId;
-        let standing: Pick<TabletView, 'state' | 'error'> | null = null;
+        let standing: Pick<TabletView, 'state' | 'error'> | null = { state: 'starting' };
         if (isLed) standing = paused ? this.#paused(tabletId, applied) : this.#unreadable(tabletId);
-        else if (this.#state.isClaimed(name, tabletId)) standing = { state: 'starting' };
         if (standing === null) continue;
         views.push({
           stream: name,
