@@ -11,6 +11,7 @@ import { spec } from 'node:test/reporters';
 import { fileURLToPath } from 'node:url';
 import { runCommand } from '../src/demo/run-command.ts';
 import { prepareServers } from './support/cluster.ts';
+import { CpuUsage } from './support/cpu-usage.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const FAST_SUITES = ['unit', 'golden', 'contract', 'fault', 'simulation'];
@@ -43,9 +44,11 @@ interface Tally {
   failed: number;
   readonly failures: string[];
   readonly skipped: string[];
+  readonly durations: { readonly title: string; readonly seconds: number }[];
 }
 
-const tally: Tally = { passed: 0, failed: 0, failures: [], skipped: [] };
+const SLOWEST_SHOWN = 20;
+const tally: Tally = { passed: 0, failed: 0, failures: [], skipped: [], durations: [] };
 
 function count(passed: boolean, title: string): void {
   if (passed) tally.passed++;
@@ -71,16 +74,22 @@ async function runTests(suites: readonly string[], concurrency: number): Promise
   for (const suite of suites) files.push(...(await testFiles(join(ROOT, 'test', suite))));
   if (files.length === 0) return;
   const events = run({ files, concurrency, timeout: FILE_TIMEOUT_MS });
+  const note = (event: { name: string; file?: string | undefined; details: { duration_ms: number } }): void => {
+    const file = event.file === undefined ? '' : relative(ROOT, event.file);
+    tally.durations.push({ title: `${file}: ${event.name}`, seconds: event.details.duration_ms / 1000 });
+  };
   events.on('test:pass', (event) => {
     if (event.details.type === 'suite') return;
     if (event.skip !== undefined && event.skip !== false) {
       tally.skipped.push(`${event.name}${typeof event.skip === 'string' ? `: ${event.skip}` : ''}`);
     } else count(true, event.name);
+    note(event);
   });
   events.on('test:fail', (event) => {
     if (event.details.type === 'suite') return;
     const where = event.file === undefined ? '' : `${relative(ROOT, event.file)}: `;
     count(false, `${where}${event.name}`);
+    note(event);
   });
   const report = events.compose(new spec()) as AsyncIterable<string>;
   for await (const text of report) process.stdout.write(text);
@@ -110,7 +119,18 @@ function print(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
+/** Where the time went: what to look at first when a run has become too long. */
+function printCosts(): void {
+  const slowest = tally.durations.toSorted((a, b) => b.seconds - a.seconds).slice(0, SLOWEST_SHOWN);
+  print('slowest tests:');
+  for (const { title, seconds } of slowest) print(`  ${seconds.toFixed(1).padStart(6)} s  ${title}`);
+  print('CPU seconds:');
+  for (const [kind, seconds] of usage.byKind()) print(`  ${seconds.toFixed(0).padStart(6)} s  ${kind}`);
+  print(`took ${(performance.now() / 60_000).toFixed(1)} minutes`);
+}
+
 const wanted = process.argv.slice(2);
+using usage = new CpuUsage();
 for (const stage of wanted) {
   if (stage === 'check') {
     await Promise.all(TOOLS.map(([title, command]) => runTool(title, command)));
@@ -118,6 +138,7 @@ for (const stage of wanted) {
   } else if (stage === 'integration') await runIntegration();
   else throw new Error(`no such stage: ${stage}`);
 }
+printCosts();
 for (const title of tally.skipped) print(`skipped: ${title}`);
 for (const title of tally.failures) print(`failed: ${title}`);
 print(`${tally.passed} passed, ${tally.failed} failed`);
