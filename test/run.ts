@@ -2,20 +2,28 @@
  * Runs the project's checks and tests and ends with one line, `N passed, N failed`, over all of them.
  *
  * `node --import tsx test/run.ts check integration`: `check` needs nothing but this machine's Node (types, lint,
- * layout, dependency direction, dead code, and the tests that open no server); `integration` runs on real servers.
+ * layout, dependency direction, dead code, and the tests that open no server); `integration` runs on real servers; `long`
+ * runs the long forms (support/forms.ts) of the tests that have one, and then a soak. No test is run a second time.
  */
-import { readdir } from 'node:fs/promises';
-import { join, relative } from 'node:path';
+import { readdir, readFile } from 'node:fs/promises';
+import { basename, join, relative } from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
 import { fileURLToPath } from 'node:url';
 import { runCommand } from '../src/demo/run-command.ts';
 import { prepareServers } from './support/cluster.ts';
 import { CpuUsage } from './support/cpu-usage.ts';
+import { buildJavaTools } from './support/java-tools.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const FAST_SUITES = ['unit', 'golden', 'contract', 'fault', 'simulation'];
 const FILE_TIMEOUT_MS = 15 * 60_000;
+const LONG_FILE_TIMEOUT_MS = 60 * 60_000;
+/** Real servers wait more than they work: two clusters at a time keep two cores busy. */
+const CLUSTERS_AT_A_TIME = 2;
+/** The longest begin first, so that no lane is left with one of them at the end. */
+const LONGEST = ['failover', 'base-copy', 'dropped-tablets', 'damaged-log', 'ten-cases', 'whole-system'];
+const SOAK_MINUTES = Number(process.env['SPOOR_SOAK_MINUTES'] ?? 20);
 
 const TOOLS: readonly (readonly [title: string, command: readonly string[]])[] = [
   ['types', ['tsc', '-p', 'tsconfig.json']],
@@ -68,12 +76,14 @@ async function runTool(title: string, command: readonly string[]): Promise<void>
   count(exitCode === 0, title);
 }
 
+async function filesOf(...suites: readonly string[]): Promise<readonly string[]> {
+  return (await Promise.all(suites.map((suite) => testFiles(join(ROOT, 'test', suite))))).flat();
+}
+
 /** Runs test files in processes of their own, `concurrency` at a time. */
-async function runTests(suites: readonly string[], concurrency: number): Promise<void> {
-  const files: string[] = [];
-  for (const suite of suites) files.push(...(await testFiles(join(ROOT, 'test', suite))));
+async function runTests(files: readonly string[], concurrency: number, timeout = FILE_TIMEOUT_MS): Promise<void> {
   if (files.length === 0) return;
-  const events = run({ files, concurrency, timeout: FILE_TIMEOUT_MS });
+  const events = run({ files: [...files], concurrency, timeout });
   const note = (event: { name: string; file?: string | undefined; details: { duration_ms: number } }): void => {
     const file = event.file === undefined ? '' : relative(ROOT, event.file);
     tally.durations.push({ title: `${file}: ${event.name}`, seconds: event.details.duration_ms / 1000 });
@@ -103,16 +113,43 @@ async function testFiles(dir: string): Promise<readonly string[]> {
     .map((name) => join(dir, name));
 }
 
-async function runIntegration(): Promise<void> {
+async function prepareIntegration(): Promise<void> {
   await runTool('build', ['tsc', '-p', '.config/tsconfig.build.json']);
   process.env['TEST_SPOOR_PROGRAM'] = join(ROOT, 'dist/cli/main.js'); // what SpoorCluster starts
   try {
     await prepareServers();
+    await buildJavaTools();
   } catch (error) {
     // Locally the tests then say themselves that they are skipped, and why.
     if (process.env['CI'] !== undefined) count(false, `servers for the integration tests: ${String(error)}`);
   }
-  await runTests(['integration'], 1); // two cores carry one cluster at a time
+}
+
+async function runIntegration(): Promise<void> {
+  await prepareIntegration();
+  const rank = (file: string): number => {
+    const place = LONGEST.indexOf(basename(file, '.test.ts'));
+    return place < 0 ? LONGEST.length : place;
+  };
+  await runTests(
+    (await filesOf('integration')).toSorted((a, b) => rank(a) - rank(b)),
+    CLUSTERS_AT_A_TIME,
+  );
+}
+
+/** The long forms, one at a time: they are as large as two cores carry. */
+async function runLong(): Promise<void> {
+  print(`the long forms take about two hours on two cores, of that ${SOAK_MINUTES} minutes of soak`);
+  process.env['SPOOR_TEST_FORM'] = 'long';
+  await prepareIntegration();
+  const files: string[] = [];
+  for (const file of await filesOf('unit', 'integration'))
+    if ((await readFile(file, 'utf8')).includes('support/forms.ts')) files.push(file);
+  await runTests(files, 1, LONG_FILE_TIMEOUT_MS);
+  const soak = ['--import', 'tsx', join(ROOT, 'test/soak/main.ts'), '--minutes', String(SOAK_MINUTES)];
+  const { exitCode, output } = await runCommand(process.execPath, soak, { cwd: ROOT });
+  print(output);
+  count(exitCode === 0, 'soak');
 }
 
 function print(line: string): void {
@@ -134,8 +171,9 @@ using usage = new CpuUsage();
 for (const stage of wanted) {
   if (stage === 'check') {
     await Promise.all(TOOLS.map(([title, command]) => runTool(title, command)));
-    await runTests(FAST_SUITES, 2);
+    await runTests(await filesOf(...FAST_SUITES), 2);
   } else if (stage === 'integration') await runIntegration();
+  else if (stage === 'long') await runLong();
   else throw new Error(`no such stage: ${stage}`);
 }
 printCosts();

@@ -7,18 +7,14 @@ import type { TableAlteration } from '../../src/kudu/ddl.ts';
 import type { StreamView, TabletView } from '../../src/replication/views.ts';
 import { serversMissing } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
+import { form } from '../support/forms.ts';
 import { javaTool, writeMixed } from '../support/java-tools.ts';
 import { Load } from '../support/load.ts';
 import { ReplicaWatch } from '../support/replica-watch.ts';
 import { SpoorCluster } from '../support/spoor-cluster.ts';
 
-/**
- * Keys of the table whose copy is interrupted, three of five of which hold a row when it begins. CI runs a smaller form.
- * The million rows that are promised:
- *
- *     SPOOR_TEST_KEYS=1700000 npx tsx --test --test-name-pattern='goes on in the middle' test/integration/base-copy.test.ts
- */
-const KEYS = Number(process.env['SPOOR_TEST_KEYS'] ?? 40_000);
+/** Keys of the table whose copy is interrupted, three of five of which hold a row when it begins. */
+const KEYS = form(40_000, 1_700_000);
 /** A table of many rows that flushes each second is busy with compactions and nothing else. */
 const FLUSH_S = KEYS > 100_000 ? 60 : 1;
 const FLAGS = ['--log_segment_size_mb=1', `--flush_threshold_secs=${FLUSH_S}`, '--raft_heartbeat_interval_ms=200'];

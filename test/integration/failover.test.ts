@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { SidecarProcess } from '../../src/demo/sidecar-process.ts';
 import type { TabletView } from '../../src/replication/views.ts';
 import { eventually } from '../support/eventually.ts';
+import { form } from '../support/forms.ts';
 import { javaTool, writeMixed } from '../support/java-tools.ts';
 import { Load } from '../support/load.ts';
 import { ReplicaWatch } from '../support/replica-watch.ts';
@@ -19,10 +20,10 @@ const FLAGS = [
   '--maintenance_manager_polling_interval_ms=100',
 ];
 
-/** How long the broker is frozen in the case of that name: SPOOR_TEST_FREEZE_S=600 is the ten minutes that are promised. */
-const FREEZE_S = Number(process.env['SPOOR_TEST_FREEZE_S'] ?? 40);
+/** How long the broker is frozen in the case of that name. */
+const FREEZE_S = form(24, 600);
 /** Rows a second meanwhile. */
-const FREEZE_RATE = Number(process.env['SPOOR_TEST_FREEZE_RATE'] ?? 4000);
+const FREEZE_RATE = form(4000, 1000);
 
 /** Servers, sidecars and the broker go away under load; each time the topic must fold into the table, row for row. */
 describe('failover', () => {
@@ -56,9 +57,9 @@ describe('failover', () => {
     });
   }
 
-  /** A table of four tablets with an exactly-once stream of the same name. */
-  async function begin(name: string, shape = 'small'): Promise<readonly string[]> {
-    await javaTool('create-table', { masters: cluster.masters, table: `fo.${name}`, shape });
+  /** A table, of four tablets unless told otherwise, with an exactly-once stream of the same name. */
+  async function begin(name: string, shape = 'small', buckets = 4): Promise<readonly string[]> {
+    await javaTool('create-table', { masters: cluster.masters, table: `fo.${name}`, shape, buckets });
     await cluster.createStream(name, [`fo.${name}`]);
     const tabletIds = await watch.tabletIds(`fo.${name}`);
     await watch.waitUntilWhole(tabletIds);
@@ -188,7 +189,7 @@ describe('failover', () => {
   check(
     'ships nothing of a paused stream, holds its log, lets the server collect its own, and ships all after',
     async (t) => {
-      const tabletIds = await begin('paused', 'types');
+      const tabletIds = await begin('paused', 'types', 2);
       using load = Load.start(cluster, 'fo.paused', { rate: 4000, threads: 2 });
       await sleep(2000);
       assert.equal((await cluster.api('POST', '/v1/streams/paused/pause')).status, 200);
@@ -220,38 +221,35 @@ describe('failover', () => {
     },
   );
 
-  check(
-    'lets log GC work: two segments at most, on every replica, within a minute of 300,000 shipped rows',
-    async (t) => {
-      const tabletIds = await begin('collected', 'types');
-      const { applied } = await writeMixed({
-        masters: cluster.masters,
-        table: 'fo.collected',
-        ops: 300_000,
-        keys: 20_000,
-        flush: 1000,
-      });
-      await cluster.waitForTablets('collected', isCaughtUp);
-      const shippedAtMs = performance.now();
-      let left: readonly string[] = [];
-      await eventually(
-        'logs are small',
-        async () => (left = await watch.tooLarge(tabletIds, 2)).length === 0,
-        60_000,
-      ).catch(() => assert.fail(left.join('\n')));
-      t.diagnostic(`small again after ${Math.round(performance.now() - shippedAtMs)} ms`);
-      await cluster.assertFoldIsTable('collected', 'fo.collected', applied);
-    },
-  );
+  check('lets log GC work: two segments at most, on every replica, within a minute of all shipped rows', async (t) => {
+    const tabletIds = await begin('collected', 'types', form(2, 4));
+    const { applied } = await writeMixed({
+      masters: cluster.masters,
+      table: 'fo.collected',
+      ops: form(80_000, 300_000),
+      keys: 20_000,
+      flush: 1000,
+    });
+    await cluster.waitForTablets('collected', isCaughtUp);
+    const shippedAtMs = performance.now();
+    let left: readonly string[] = [];
+    await eventually(
+      'logs are small',
+      async () => (left = await watch.tooLarge(tabletIds, 2)).length === 0,
+      60_000,
+    ).catch(() => assert.fail(left.join('\n')));
+    t.diagnostic(`small again after ${Math.round(performance.now() - shippedAtMs)} ms`);
+    await cluster.assertFoldIsTable('collected', 'fo.collected', applied);
+  });
 
-  check('misses nothing when the sidecars of two of three replicas are away for half a minute', async () => {
+  check('misses nothing when the sidecars of two of three replicas are away for a while', async () => {
     const tabletIds = await begin('two', 'types');
     using load = Load.start(cluster, 'fo.two', { rate: 2500, threads: 2 });
     await sleep(2000);
     const { number } = await mostLeading(tabletIds);
     const others = cluster.sidecars.filter((_, other) => other !== (number + 1) % 3); // the most leading one among them
     await Promise.all(others.map((sidecar) => sidecar.kill()));
-    await sleep(30_000);
+    await sleep(form(18_000, 30_000)); // longer than the others take to miss them
     for (const sidecar of others) await sidecar.restart();
     const { applied } = await load.stop();
     await cluster.waitForTablets('two', isCaughtUp);
@@ -260,7 +258,7 @@ describe('failover', () => {
 
   check('misses and repeats nothing when the broker is frozen while the leader is killed and comes back', async (t) => {
     const part = (FREEZE_S * 1000) / 4;
-    const tabletIds = await begin('frozen', 'types');
+    const tabletIds = await begin('frozen', 'types', form(2, 4));
     using load = Load.start(cluster, 'fo.frozen', { rate: FREEZE_RATE, threads: 2 });
     await sleep(3000);
     await cluster.kafka.freeze();
@@ -285,7 +283,7 @@ describe('failover', () => {
   });
 
   check('fills what its own log lacks from another replica', async () => {
-    const tabletIds = await begin('filled', 'types');
+    const tabletIds = await begin('filled', 'types', 2);
     using load = Load.start(cluster, 'fo.filled', { rate: 4000, threads: 2 });
     await sleep(1000);
     assert.equal((await cluster.api('POST', '/v1/streams/filled/pause')).status, 200);
@@ -309,8 +307,8 @@ describe('failover', () => {
   });
 
   check('gives up the log of one stream at its limit, says so, and repairs it when asked', async (t) => {
-    await cluster.replaceSidecars({ SPOOR_HOLD_MAX_BYTES: String(4 << 20), SPOOR_GAP_REPAIR: 'manual' });
-    await begin('bounded', 'types');
+    await cluster.replaceSidecars({ SPOOR_HOLD_MAX_BYTES: String(2 << 20), SPOOR_GAP_REPAIR: 'manual' });
+    await begin('bounded', 'types', 2);
     await begin('small');
     using load = Load.start(cluster, 'fo.bounded', { rate: 4000, threads: 2 });
     using small = Load.start(cluster, 'fo.small', { rate: 50, threads: 1, flush: 10 });

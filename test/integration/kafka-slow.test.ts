@@ -46,7 +46,8 @@ async function readAll(streamName: string): Promise<readonly SeenRecord[]> {
   return seen;
 }
 
-describe('a broker that needs longer for every answer than a healthy one may be silent', () => {
+/** Both wait for answers nearly all the time, so they do that side by side. */
+describe('a broker that needs longer for every answer than a healthy one may be silent', { concurrency: true }, () => {
   for (const delivery of ['exactly-once', 'at-least-once'] as const)
     it(`gets everything once, in order, and the position; a stop does not wait for it: ${delivery}`, async () => {
       const streamName = `slow-${delivery}`;

@@ -2,20 +2,18 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { TabletView } from '../../src/replication/views.ts';
 import { serversMissing } from '../support/cluster.ts';
+import { form } from '../support/forms.ts';
 import { javaTool } from '../support/java-tools.ts';
 import { Load } from '../support/load.ts';
 import { SpoorCluster } from '../support/spoor-cluster.ts';
 
 /**
  * The heaviest of the ten cases of an earlier attempt (see ten-cases.test.ts): 2,000,000 rows from 4 writers while
- * everything is restarted in turn, 10 times. CI runs a smaller form. The full one:
- *
- *     SPOOR_TEST_ROWS=2000000 SPOOR_TEST_ROUNDS=10 npx tsx --test test/integration/restarts-of-everything.test.ts
- *
+ * everything is restarted in turn, 10 times; that is the long form.
  * Rows are mixed operations: about half of them take effect, and each of those must arrive once.
  */
-const ROWS = Number(process.env['SPOOR_TEST_ROWS'] ?? 60_000);
-const ROUNDS = Number(process.env['SPOOR_TEST_ROUNDS'] ?? 2);
+const ROWS = form(60_000, 2_000_000);
+const ROUNDS = form(2, 10);
 const WRITERS = 4;
 const FLUSH = 500;
 /** About what a round takes: the load is spread over all of them. More rows a second than that starve two cores. */

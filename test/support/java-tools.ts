@@ -70,7 +70,7 @@ let running: Promise<JavaProcess> | null = null;
 
 /** Compiles test/java unless that was done with the same sources, and starts it. One is enough for all that a test asks. */
 async function startJava(): Promise<JavaProcess> {
-  const java = await built();
+  const java = await buildJavaTools();
   const classPath = `${join(TARGET_DIR, 'classes')}:${join(TARGET_DIR, 'dependency', '*')}`;
   const options = [
     '-Xmx768m',
@@ -86,12 +86,12 @@ async function startJava(): Promise<JavaProcess> {
 let building: Promise<string> | null = null;
 
 /** Compiles the module unless that was done with the same sources; answers the path of `java`. */
-async function built(): Promise<string> {
-  building ??= build();
+export async function buildJavaTools(): Promise<string> {
+  building ??= compile();
   return building;
 }
 
-async function build(): Promise<string> {
+async function compile(): Promise<string> {
   const { tools, cacheDir, progress } = await artifactOptions();
   const java = join(tools.javaHome, 'bin', 'java');
   const stampFile = join(TARGET_DIR, 'sources.sha256');
