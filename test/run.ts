@@ -6,7 +6,7 @@
  * runs the long forms (support/forms.ts) of the tests that have one, and then a soak. No test is run a second time.
  */
 import { readdir, readFile } from 'node:fs/promises';
-import { basename, join, relative } from 'node:path';
+import { join, relative } from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
 import { fileURLToPath } from 'node:url';
@@ -18,11 +18,11 @@ import { buildJavaTools } from './support/java-tools.ts';
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const FAST_SUITES = ['unit', 'golden', 'contract', 'fault', 'simulation'];
 const FILE_TIMEOUT_MS = 15 * 60_000;
+/** Of files that run in one process and share a cluster (test/groups). */
+const GROUP_TIMEOUT_MS = 30 * 60_000;
 const LONG_FILE_TIMEOUT_MS = 60 * 60_000;
 /** Real servers wait more than they work: two clusters at a time keep two cores busy. */
 const CLUSTERS_AT_A_TIME = 2;
-/** The longest begin first, so that no lane is left with one of them at the end. */
-const LONGEST = ['failover', 'base-copy', 'dropped-tablets', 'damaged-log', 'ten-cases', 'whole-system'];
 const SOAK_MINUTES = Number(process.env['SPOOR_SOAK_MINUTES'] ?? 20);
 
 const TOOLS: readonly (readonly [title: string, command: readonly string[]])[] = [
@@ -127,14 +127,14 @@ async function prepareIntegration(): Promise<void> {
 
 async function runIntegration(): Promise<void> {
   await prepareIntegration();
-  const rank = (file: string): number => {
-    const place = LONGEST.indexOf(basename(file, '.test.ts'));
-    return place < 0 ? LONGEST.length : place;
-  };
-  await runTests(
-    (await filesOf('integration')).toSorted((a, b) => rank(a) - rank(b)),
-    CLUSTERS_AT_A_TIME,
-  );
+  const groups = await filesOf('groups');
+  const grouped = new Set<string>();
+  for (const group of groups)
+    for (const [, name] of (await readFile(group, 'utf8')).matchAll(/'\.\.\/(integration\/.+)'/g))
+      grouped.add(join(ROOT, 'test', name!));
+  const single = (await filesOf('integration')).filter((file) => !grouped.has(file));
+  // Groups are longest, so they begin first: no lane is left with one at the end.
+  await runTests([...groups, ...single], CLUSTERS_AT_A_TIME, GROUP_TIMEOUT_MS);
 }
 
 /** The long forms, one at a time: they are as large as two cores carry. */

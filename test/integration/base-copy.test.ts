@@ -11,23 +11,28 @@ import { form } from '../support/forms.ts';
 import { javaTool, writeMixed } from '../support/java-tools.ts';
 import { Load } from '../support/load.ts';
 import { ReplicaWatch } from '../support/replica-watch.ts';
-import { SpoorCluster } from '../support/spoor-cluster.ts';
+import { leaseCluster, USUAL_FLAGS, type LeasedCluster } from '../support/leased-cluster.ts';
+import type { SpoorCluster } from '../support/spoor-cluster.ts';
 
 /** Keys of the table whose copy is interrupted, three of five of which hold a row when it begins. */
 const KEYS = form(40_000, 1_700_000);
 /** A table of many rows that flushes each second is busy with compactions and nothing else. */
 const FLUSH_S = KEYS > 100_000 ? 60 : 1;
-const FLAGS = ['--log_segment_size_mb=1', `--flush_threshold_secs=${FLUSH_S}`, '--raft_heartbeat_interval_ms=200'];
+const FLAGS = USUAL_FLAGS.map((flag) =>
+  flag.startsWith('--flush_threshold') ? `--flush_threshold_secs=${FLUSH_S}` : flag,
+);
 
 const isWhole = ({ state, lagOps }: TabletView): boolean => state === 'running' && lagOps === 0;
 
 /** Tables that hold rows before a stream wants them. Each time the topic must fold into the table, row for row. */
 describe('base copy', { skip: await serversMissing(), timeout: 900_000 + KEYS }, () => {
+  let lease: LeasedCluster;
   let cluster: SpoorCluster;
   let watch: ReplicaWatch;
   let client: KuduClient;
   before(async () => {
-    cluster = await SpoorCluster.start({ flags: FLAGS });
+    lease = await leaseCluster({ flags: FLAGS });
+    cluster = lease.cluster;
     watch = await ReplicaWatch.open(cluster);
     client = await KuduClient.connect({ masters: cluster.kudu.masters });
   });
@@ -38,7 +43,7 @@ describe('base copy', { skip: await serversMissing(), timeout: 900_000 + KEYS },
   after(async () => {
     client[Symbol.dispose]();
     watch[Symbol.dispose]();
-    await cluster[Symbol.asyncDispose]();
+    await lease[Symbol.asyncDispose]();
   });
 
   /** A table in which three keys of five hold a row, some of them not their first one. */

@@ -8,22 +8,24 @@ import { eventually } from '../support/eventually.ts';
 import { javaTool } from '../support/java-tools.ts';
 import { Load } from '../support/load.ts';
 import { ReplicaWatch } from '../support/replica-watch.ts';
-import { SpoorCluster } from '../support/spoor-cluster.ts';
+import { leaseCluster, type LeasedCluster } from '../support/leased-cluster.ts';
+import type { SpoorCluster } from '../support/spoor-cluster.ts';
 
-const FLAGS = ['--log_segment_size_mb=1', '--flush_threshold_secs=1', '--maintenance_manager_polling_interval_ms=100'];
 const ROWS = 100_000;
 
 /** The same log lies on three disks, and any of them may go bad. */
 describe('a held log with damage in it', { skip: await serversMissing(), timeout: 400_000 }, () => {
+  let lease: LeasedCluster;
   let cluster: SpoorCluster;
   let watch: ReplicaWatch;
   before(async () => {
-    cluster = await SpoorCluster.start({ flags: FLAGS });
+    lease = await leaseCluster();
+    cluster = lease.cluster;
     watch = await ReplicaWatch.open(cluster);
   });
   after(async () => {
     watch[Symbol.dispose]();
-    await cluster[Symbol.asyncDispose]();
+    await lease[Symbol.asyncDispose]();
   });
 
   const isCaughtUp = ({ state, lagOps }: TabletView): boolean => state === 'running' && lagOps === 0;

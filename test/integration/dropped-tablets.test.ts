@@ -7,26 +7,28 @@ import { serversMissing } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
 import type { TableFold } from '../support/fold.ts';
 import { ReplicaWatch } from '../support/replica-watch.ts';
-import { SpoorCluster } from '../support/spoor-cluster.ts';
+import { leaseCluster, type LeasedCluster } from '../support/leased-cluster.ts';
+import type { SpoorCluster } from '../support/spoor-cluster.ts';
 
-const FLAGS = ['--log_segment_size_mb=1', '--flush_threshold_secs=1', '--raft_heartbeat_interval_ms=200'];
 const isWhole = ({ state, lagOps }: TabletView): boolean => state === 'running' && lagOps === 0;
 const PER_DAY = 1500;
 
 /** Rows that go with their range partition or table, without a delete of their own. */
 describe('dropped tablets', { skip: await serversMissing(), timeout: 600_000 }, () => {
+  let lease: LeasedCluster;
   let cluster: SpoorCluster;
   let watch: ReplicaWatch;
   let client: KuduClient;
   before(async () => {
-    cluster = await SpoorCluster.start({ flags: FLAGS, env: { SPOOR_LOG_LEVEL: 'debug' } });
+    lease = await leaseCluster({ env: { SPOOR_LOG_LEVEL: 'debug' } });
+    cluster = lease.cluster;
     watch = await ReplicaWatch.open(cluster);
     client = await KuduClient.connect({ masters: cluster.kudu.masters });
   });
   after(async () => {
     client[Symbol.dispose]();
     watch[Symbol.dispose]();
-    await cluster[Symbol.asyncDispose]();
+    await lease[Symbol.asyncDispose]();
   });
 
   /** A table of days, two hash buckets each. */

@@ -10,15 +10,8 @@ import { form } from '../support/forms.ts';
 import { javaTool, writeMixed } from '../support/java-tools.ts';
 import { Load } from '../support/load.ts';
 import { ReplicaWatch } from '../support/replica-watch.ts';
-import { SpoorCluster } from '../support/spoor-cluster.ts';
-
-/** Log segments are small and log GC is eager, so that what Spoor does not hold is soon gone. */
-const FLAGS = [
-  '--log_segment_size_mb=1',
-  '--flush_threshold_secs=1',
-  '--raft_heartbeat_interval_ms=200',
-  '--maintenance_manager_polling_interval_ms=100',
-];
+import { leaseCluster, type LeasedCluster } from '../support/leased-cluster.ts';
+import type { SpoorCluster } from '../support/spoor-cluster.ts';
 
 /** How long the broker is frozen in the case of that name. */
 const FREEZE_S = form(24, 600);
@@ -27,10 +20,12 @@ const FREEZE_RATE = form(4000, 1000);
 
 /** Servers, sidecars and the broker go away under load; each time the topic must fold into the table, row for row. */
 describe('failover', () => {
+  let lease: LeasedCluster;
   let cluster: SpoorCluster;
   let watch: ReplicaWatch;
   before(async () => {
-    cluster = await SpoorCluster.start({ flags: FLAGS });
+    lease = await leaseCluster();
+    cluster = lease.cluster;
     watch = await ReplicaWatch.open(cluster);
   });
   afterEach(async () => {
@@ -41,7 +36,7 @@ describe('failover', () => {
   });
   after(async () => {
     watch[Symbol.dispose]();
-    await cluster[Symbol.asyncDispose]();
+    await lease[Symbol.asyncDispose]();
   });
 
   /** A test that leaves the logs of all servers in the folder SPOOR_KEEP_LOGS when it fails. */

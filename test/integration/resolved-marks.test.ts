@@ -9,10 +9,10 @@ import { eventually } from '../support/eventually.ts';
 import { javaTool } from '../support/java-tools.ts';
 import { Load } from '../support/load.ts';
 import { ReplicaWatch } from '../support/replica-watch.ts';
-import { SpoorCluster } from '../support/spoor-cluster.ts';
+import { leaseCluster, type LeasedCluster } from '../support/leased-cluster.ts';
+import type { SpoorCluster } from '../support/spoor-cluster.ts';
 import { TopicReader } from '../support/topic-reader.ts';
 
-const FLAGS = ['--log_segment_size_mb=1', '--flush_threshold_secs=1', '--raft_heartbeat_interval_ms=200'];
 const PARTITIONS = 3;
 const isWhole = ({ state, lagOps }: TabletView): boolean => state === 'running' && lagOps === 0;
 
@@ -46,18 +46,20 @@ class Marks {
 }
 
 describe('marks of what is resolved', { skip: await serversMissing(), timeout: 600_000 }, () => {
+  let lease: LeasedCluster;
   let cluster: SpoorCluster;
   let watch: ReplicaWatch;
   let client: KuduClient;
   before(async () => {
-    cluster = await SpoorCluster.start({ flags: FLAGS });
+    lease = await leaseCluster();
+    cluster = lease.cluster;
     watch = await ReplicaWatch.open(cluster);
     client = await KuduClient.connect({ masters: cluster.kudu.masters });
   });
   after(async () => {
     client[Symbol.dispose]();
     watch[Symbol.dispose]();
-    await cluster[Symbol.asyncDispose]();
+    await lease[Symbol.asyncDispose]();
   });
 
   async function read(stream: string, isEnough: (marks: Marks) => boolean): Promise<Marks> {

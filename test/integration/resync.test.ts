@@ -9,25 +9,22 @@ import { javaTool, writeMixed } from '../support/java-tools.ts';
 import { Load } from '../support/load.ts';
 import type { TableFold } from '../support/fold.ts';
 import { ReplicaWatch } from '../support/replica-watch.ts';
-import { SpoorCluster } from '../support/spoor-cluster.ts';
+import { leaseCluster, type LeasedCluster } from '../support/leased-cluster.ts';
+import type { SpoorCluster } from '../support/spoor-cluster.ts';
 
-const FLAGS = [
-  '--log_segment_size_mb=1',
-  '--flush_threshold_secs=1',
-  '--raft_heartbeat_interval_ms=200',
-  '--maintenance_manager_polling_interval_ms=100',
-];
 const HOLD_BYTES = 3 << 20;
 
 const isWhole = ({ state, lagOps }: TabletView): boolean => state === 'running' && lagOps === 0;
 
 /** Streams that take tables in and let them go, are copied again, and lose their log: fold equals table each time. */
 describe('joining and resync', { skip: await serversMissing(), timeout: 900_000 }, () => {
+  let lease: LeasedCluster;
   let cluster: SpoorCluster;
   let watch: ReplicaWatch;
   let client: KuduClient;
   before(async () => {
-    cluster = await SpoorCluster.start({ flags: FLAGS, env: { SPOOR_HOLD_MAX_BYTES: String(HOLD_BYTES) } });
+    lease = await leaseCluster({ env: { SPOOR_HOLD_MAX_BYTES: String(HOLD_BYTES) } });
+    cluster = lease.cluster;
     watch = await ReplicaWatch.open(cluster);
     client = await KuduClient.connect({ masters: cluster.kudu.masters });
   });
@@ -37,7 +34,7 @@ describe('joining and resync', { skip: await serversMissing(), timeout: 900_000 
   after(async () => {
     client[Symbol.dispose]();
     watch[Symbol.dispose]();
-    await cluster[Symbol.asyncDispose]();
+    await lease[Symbol.asyncDispose]();
   });
 
   async function createTable(
@@ -104,7 +101,7 @@ describe('joining and resync', { skip: await serversMissing(), timeout: 900_000 
 
   it('says what of a resync is wrong', async () => {
     await createTable('wrong.a', 0);
-    await cluster.createStream('wrong', ['wrong.a']);
+    await cluster.createStream('refused', ['wrong.a']);
     for (const [body, path] of [
       [{ tables: ['wrong.b'] }, 'tables[0]'],
       [{ tablets: ['f'.repeat(32)] }, 'tablets[0]'],
@@ -112,7 +109,7 @@ describe('joining and resync', { skip: await serversMissing(), timeout: 900_000 
       [{ form: 'gap' }, 'form'],
       [{ tables: [] }, 'tables'],
     ] as const) {
-      const { status, body: problem } = await resync('wrong', body);
+      const { status, body: problem } = await resync('refused', body);
       assert.equal(status, 400, JSON.stringify(problem));
       assert.deepEqual(
         (problem as { errors: { path: string }[] }).errors.map((fault) => fault.path),

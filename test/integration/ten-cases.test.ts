@@ -7,15 +7,8 @@ import type { TabletView } from '../../src/replication/views.ts';
 import { serversMissing } from '../support/cluster.ts';
 import { javaTool, writeMixed, type MixedCounts } from '../support/java-tools.ts';
 import { Load } from '../support/load.ts';
-import { SpoorCluster } from '../support/spoor-cluster.ts';
-
-/** Log segments are small and log GC is eager, so that what Spoor does not hold is soon gone. */
-const FLAGS = [
-  '--log_segment_size_mb=1',
-  '--flush_threshold_secs=1',
-  '--raft_heartbeat_interval_ms=200',
-  '--maintenance_manager_polling_interval_ms=100',
-];
+import { leaseCluster, type LeasedCluster } from '../support/leased-cluster.ts';
+import type { SpoorCluster } from '../support/spoor-cluster.ts';
 
 /**
  * What an earlier attempt, a patched Kudu, was tested with, on stock Kudu. Of its ten cases, these are elsewhere:
@@ -23,10 +16,12 @@ const FLAGS = [
  * with restarts of everything (restarts-of-everything.test.ts).
  */
 describe('ten cases of an earlier attempt', { skip: await serversMissing(), timeout: 580_000 }, () => {
+  let lease: LeasedCluster;
   let cluster: SpoorCluster;
   let client: KuduClient;
   before(async () => {
-    cluster = await SpoorCluster.start({ flags: FLAGS });
+    lease = await leaseCluster();
+    cluster = lease.cluster;
     client = await KuduClient.connect({ masters: cluster.kudu.masters, timeoutMs: 60_000 });
   });
   afterEach(async () => {
@@ -37,7 +32,7 @@ describe('ten cases of an earlier attempt', { skip: await serversMissing(), time
   });
   after(async () => {
     client[Symbol.dispose]();
-    await cluster[Symbol.asyncDispose]();
+    await lease[Symbol.asyncDispose]();
   });
 
   const isCaughtUp = ({ state, lagOps }: TabletView): boolean => state === 'running' && lagOps === 0;

@@ -14,9 +14,9 @@ import type { StoredRecord } from '../../src/sinks/reader.ts';
 import { serversMissing } from '../support/cluster.ts';
 import { keepingLogger } from '../support/loggers.ts';
 import { Random } from '../support/random.ts';
-import { SpoorCluster } from '../support/spoor-cluster.ts';
+import { leaseCluster, type LeasedCluster } from '../support/leased-cluster.ts';
+import type { SpoorCluster } from '../support/spoor-cluster.ts';
 
-const FLAGS = ['--log_segment_size_mb=1', '--flush_threshold_secs=1', '--raft_heartbeat_interval_ms=200'];
 const TYPES = ['insert', 'upsert', 'upsert', 'update', 'update', 'delete'] as const;
 const isWhole = ({ state, lagOps }: TabletView): boolean => state === 'running' && lagOps === 0;
 
@@ -86,15 +86,17 @@ class Writer implements AsyncDisposable {
 }
 
 describe('spoor verify', { skip: await serversMissing(), timeout: 900_000 }, () => {
+  let lease: LeasedCluster;
   let cluster: SpoorCluster;
   let client: KuduClient;
   before(async () => {
-    cluster = await SpoorCluster.start({ flags: FLAGS });
+    lease = await leaseCluster();
+    cluster = lease.cluster;
     client = await KuduClient.connect({ masters: cluster.kudu.masters });
   });
   after(async () => {
     client[Symbol.dispose]();
-    await cluster[Symbol.asyncDispose]();
+    await lease[Symbol.asyncDispose]();
   });
 
   async function verify(...args: readonly string[]): Promise<Ended> {
