@@ -95,16 +95,17 @@ export async function runSidecar(
   const onMarkerWritten: ReplicaKeepersOptions['onMarkerWritten'] = (tabletId, generations) => {
     for (const labels of markerLabels(tabletId, generations)) metrics.markerWritten(labels);
   };
+  const logs = new LocalLogs(config, onMarkerWritten, logger);
   const metrics = createMetrics(
     () => plane.localTablets(),
     () => performance.now(),
     () => holdFigures(),
+    () => logs.freeSpace.freePercent,
   );
   const { listen, token } = config.http;
   const server = await startControlServer({ listen, token, plane, metrics, logger, version: SPOOR_VERSION });
   const advertise = advertisedAddress(config.http, server.address.port);
   logger.info({ listen: `${server.address.host}:${server.address.port}`, version: SPOOR_VERSION }, 'sidecar started');
-  const logs = new LocalLogs(config, onMarkerWritten, logger);
   // Before Kudu is asked for anything: what was held is held on although a master is away.
   const hold = (): void => {
     logs.open();

@@ -1,5 +1,6 @@
 import type { HybridTime } from '../kudu/hybrid-time.ts';
 import { MarkerError, type MarkerWriter } from '../replication/apply-marker.ts';
+import { FreeSpaceFloor } from '../replication/free-space.ts';
 import { ReplicaKeepers, type ReplicaKeepersOptions } from '../replication/replica-keepers.ts';
 import type { Logger } from '../util/logger.ts';
 import { HoldStore } from '../wal/hold-store.ts';
@@ -9,7 +10,12 @@ import { HoldOwnership } from './hold-owner.ts';
 
 export interface LocalLogsOptions {
   readonly walDir: string;
-  readonly hold: { readonly dir: string; readonly maxBytes: number; readonly maxAgeS: number };
+  readonly hold: {
+    readonly dir: string;
+    readonly maxBytes: number;
+    readonly maxAgeS: number;
+    readonly minFreePercent: number;
+  };
   readonly markerIntervalMs: number;
   /** Address of the tablet server, which markers are signed with. */
   readonly tserver: string;
@@ -29,6 +35,8 @@ export class LocalLogs implements AsyncDisposable {
   readonly #options: LocalLogsOptions;
   readonly #onMarkerWritten: ReplicaKeepersOptions['onMarkerWritten'];
   readonly #logger: Logger;
+  /** Of the disk of the held logs. */
+  readonly freeSpace: FreeSpaceFloor;
   #parts: { readonly holds: HoldStore; readonly watcher: WalWatcher; readonly keepers: ReplicaKeepers } | null = null;
   #ownership: HoldOwnership | null = null;
   #markers: MarkerWriter | null = null;
@@ -37,6 +45,8 @@ export class LocalLogs implements AsyncDisposable {
     this.#options = options;
     this.#onMarkerWritten = onMarkerWritten;
     this.#logger = logger;
+    const { dir, minFreePercent } = options.hold;
+    this.freeSpace = new FreeSpaceFloor({ dir, minFreePercent, logger });
   }
 
   /**
@@ -55,7 +65,7 @@ export class LocalLogs implements AsyncDisposable {
       systemTablePrefix: systemTables.prefix,
       logger,
     });
-    const holds = HoldStore.open({ dir: hold.dir, walDir, logger });
+    const holds = HoldStore.open({ dir: hold.dir, walDir, whyFull: () => this.freeSpace.whyFull, logger });
     const watcher = new WalWatcher({ walDir, hold: holds, logger });
     const keepers = new ReplicaKeepers({
       holds,
@@ -66,6 +76,7 @@ export class LocalLogs implements AsyncDisposable {
       releaseDelayMs: RELEASE_DELAY_MS,
       maxBytes: hold.maxBytes,
       maxAgeMs: hold.maxAgeS * 1000,
+      freeSpace: this.freeSpace,
       onMarkerWritten: this.#onMarkerWritten,
       logger,
     });

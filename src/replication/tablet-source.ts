@@ -218,14 +218,10 @@ export class TabletSource implements ChangeSource {
     const { opId, time, schema, schemaVersion, tableName } = cut;
     const ref: TabletRef = { ...tablet, tableName };
     const changes: Change[] = [];
-    for (const key of keys) {
-      let batch = deletedRow({ tablet: ref, opId, hybridTime: time, schema, key });
-      const scan = { at: time, schema, schemaVersion, first: key };
-      for await (const { block, places } of copier.scan(tablet, scan, this.#abort.signal))
-        if (encodedKey(schema, block, places, 0).equals(key))
-          batch = copiedRows({ tablet: ref, opId, hybridTime: time, schema, block, places, skip: 0 });
-      changes.push(batch);
-    }
+    const scan = { at: time, schema, schemaVersion };
+    const common = { tablet: ref, opId, hybridTime: time, schema };
+    for await (const { key, row } of copier.rows(tablet, scan, keys, this.#abort.signal))
+      changes.push(row === null ? deletedRow({ ...common, key }) : copiedRows({ ...common, ...row, skip: 0 }));
     return changes;
   }
 

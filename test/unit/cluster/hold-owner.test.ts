@@ -49,7 +49,7 @@ describe('the owner of held logs', () => {
     const logs = new LocalLogs(
       {
         walDir: servers[number]!.walDir,
-        hold: { dir: own.holdDir ?? holdDir, maxBytes: 0, maxAgeS: 0 },
+        hold: { dir: own.holdDir ?? holdDir, maxBytes: 0, maxAgeS: 0, minFreePercent: 0 },
         markerIntervalMs: 1000,
         tserver: `node-${number}:7050`,
         systemTables: { prefix: own.prefix ?? 'spoor.' },
@@ -150,7 +150,7 @@ describe('the owner of held logs', () => {
     const moved = new LocalLogs(
       {
         walDir: servers[0]!.walDir,
-        hold: { dir: holdDir, maxBytes: 0, maxAgeS: 0 },
+        hold: { dir: holdDir, maxBytes: 0, maxAgeS: 0, minFreePercent: 0 },
         markerIntervalMs: 1000,
         tserver: 'node-9:7050',
         systemTables: { prefix: 'spoor.' },
@@ -186,7 +186,7 @@ describe('the owner of held logs', () => {
     const logs = new LocalLogs(
       {
         walDir,
-        hold: { dir: join(walDir, 'spoor-hold'), maxBytes: 0, maxAgeS: 0 },
+        hold: { dir: join(walDir, 'spoor-hold'), maxBytes: 0, maxAgeS: 0, minFreePercent: 0 },
         markerIntervalMs: 1000,
         tserver: 'node-0:7050',
         systemTables: { prefix: 'spoor.' },

@@ -9,7 +9,7 @@ import { MIN_OPID } from '../../../src/kudu/opid.ts';
 import { RowBlock } from '../../../src/kudu/row-block.ts';
 import { DataType, type TableSchema } from '../../../src/kudu/schema.ts';
 import { encodeMarker } from '../../../src/replication/apply-marker.ts';
-import type { CopyScan, Cut, TableCopier } from '../../../src/replication/table-copier.ts';
+import type { CopyBlock, Cut, TableCopier } from '../../../src/replication/table-copier.ts';
 import { TabletChanges } from '../../../src/replication/tablet-changes.ts';
 import type { ChangeRead } from '../../../src/replication/tablet-replicator.ts';
 import { TabletSource, type TabletSourceOptions } from '../../../src/replication/tablet-source.ts';
@@ -41,16 +41,21 @@ const marker = (index: number): LogEntry[] => [
   commit(opId(1, index), { opType: 3, result: { ops: [] } }),
 ];
 
+function blockOf(k: number): CopyBlock {
+  const block = new RowBlock(SCHEMA, 1, Buffer.concat([int64(BigInt(k)), int32(7)]), Buffer.alloc(0));
+  return { block, places: Int32Array.of(0, 1) };
+}
+
 /** A table of rows `k`, each with a = 7, cut where it is told. */
 class MemoryCopier implements TableCopier {
-  readonly rows: readonly number[];
+  readonly keys: readonly number[];
   readonly cutAt: number;
   /** Index behind which what is stamped behind the cut begins. */
   readonly replayAfter: number | null;
   closed = 0;
 
-  constructor(rows: readonly number[], cutAt: number, replayAfter: number | null = null) {
-    this.rows = rows;
+  constructor(keys: readonly number[], cutAt: number, replayAfter: number | null = null) {
+    this.keys = keys;
     this.cutAt = cutAt;
     this.replayAfter = replayAfter;
   }
@@ -67,21 +72,27 @@ class MemoryCopier implements TableCopier {
     });
   }
 
-  async *scan(_: unknown, { first }: CopyScan) {
+  async *scan() {
     try {
-      const from = first ? this.rows.filter((k) => Buffer.compare(keyOf(k), first) >= 0).slice(0, 1) : this.rows;
-      for (const k of from) {
+      for (const k of this.keys) {
         await Promise.resolve();
-        const block = new RowBlock(SCHEMA, 1, Buffer.concat([int64(BigInt(k)), int32(7)]), Buffer.alloc(0));
-        yield { block, places: Int32Array.of(0, 1) };
+        yield blockOf(k);
       }
     } finally {
       this.closed++;
     }
   }
 
+  async *rows(_: unknown, __: unknown, keys: readonly Buffer[]) {
+    for (const key of keys) {
+      await Promise.resolve();
+      const k = this.keys.find((each) => keyOf(each).equals(key));
+      yield { key, row: k === undefined ? null : blockOf(k) };
+    }
+  }
+
   count(): Promise<number> {
-    return Promise.resolve(this.rows.length);
+    return Promise.resolve(this.keys.length);
   }
 }
 
