@@ -70,7 +70,12 @@ export class HoldStore {
     const known = this.#holds.get(tabletId);
     if (known !== undefined) return known;
     if (!isTabletId(tabletId)) throw new RangeError(`"${tabletId}" is no tablet id`);
-    makePrivateDir(join(this.dir, tabletId));
+    try {
+      makePrivateDir(join(this.dir, tabletId));
+    } catch (error) {
+      // A full disk, for one: whoever links tries it again, and tells it. Until then the log is read all the same.
+      this.#logger?.warn({ tabletId, dir: this.dir, error }, 'no folder for a held log');
+    }
     const hold = this.#add(tabletId, []);
     for (const listener of this.#listeners) listener(tabletId);
     return hold;

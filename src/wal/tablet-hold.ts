@@ -47,6 +47,7 @@ export class TabletHold {
   #safe = -1n;
   readonly #scanning = new Set<HeldSegment>();
   #unreadable: HeldSegment | null = null;
+  #noteFailed = false;
 
   /** Prefer `HoldStore.enable`. @param found what is in `dir` already */
   constructor(
@@ -71,12 +72,22 @@ export class TabletHold {
     this.#own = inOrder.filter(({ origin }) => origin.kind === 'own');
   }
 
-  /** Keeps a text with the held log, for whoever finds it when nobody else knows the tablet any more. */
+  /**
+   * Keeps a text with the held log, for whoever finds it when nobody else knows the tablet any more. Where the disk does
+   * not take it, that is logged, and the next call tries again.
+   */
   describe(note: string): void {
     if (this.#dropped || note === this.note) return;
-    makePrivateDir(this.#dir);
-    replaceFile(join(this.#dir, NOTE_FILE), note);
-    this.note = note;
+    try {
+      makePrivateDir(this.#dir);
+      replaceFile(join(this.#dir, NOTE_FILE), note);
+      this.note = note;
+      this.#noteFailed = false;
+    } catch (error) {
+      if (!this.#noteFailed)
+        this.#logger?.warn({ tabletId: this.tabletId, dir: this.#dir, error }, 'what a held log is of was not kept');
+      this.#noteFailed = true;
+    }
   }
 
   /**
