@@ -15,6 +15,7 @@ import {
   tabletsOfKeys,
 } from './cluster/kudu-access.ts';
 import { checkLinks } from './cluster/held-links.ts';
+import { HoldTakenError } from './cluster/hold-owner.ts';
 import { KuduCopier } from './cluster/kudu-copier.ts';
 import { openSystemTable } from './cluster/kudu-system-table.ts';
 import { KuduMarkerWriter } from './cluster/marker-writer.ts';
@@ -73,7 +74,7 @@ const MAX_WRITE_INTERVAL_MS = 80;
 /**
  * Runs a sidecar until `signal` aborts, then stops it in order: tablets finish the batch in hand, sinks and logs are
  * closed, the API last. Kudu and Kafka may come and go meanwhile.
- * @throws {Error} when the API's address cannot be listened on
+ * @throws {Error} when the API's address cannot be listened on; {HoldTakenError} when the folders are another sidecar's
  */
 export async function runSidecar(
   config: Config,
@@ -94,16 +95,17 @@ export async function runSidecar(
   const onMarkerWritten: ReplicaKeepersOptions['onMarkerWritten'] = (tabletId, generations) => {
     for (const labels of markerLabels(tabletId, generations)) metrics.markerWritten(labels);
   };
+  const logs = new LocalLogs(config, onMarkerWritten, logger);
   const metrics = createMetrics(
     () => plane.localTablets(),
     () => performance.now(),
     () => holdFigures(),
+    () => logs.freeSpace.freePercent,
   );
   const { listen, token } = config.http;
   const server = await startControlServer({ listen, token, plane, metrics, logger, version: SPOOR_VERSION });
   const advertise = advertisedAddress(config.http, server.address.port);
   logger.info({ listen: `${server.address.host}:${server.address.port}`, version: SPOOR_VERSION }, 'sidecar started');
-  const logs = new LocalLogs(config, onMarkerWritten, logger);
   // Before Kudu is asked for anything: what was held is held on although a master is away.
   const hold = (): void => {
     logs.open();
@@ -112,6 +114,7 @@ export async function runSidecar(
     const kudu = await connectToKudu(config, hold, plane, logger, signal);
     if (!kudu) return;
     using client = kudu.client;
+    logs.ofCluster(client.clusterId);
     logs.markersThrough(new KuduMarkerWriter(client, { timeoutMs: MARKER_TIMEOUT_MS }));
     const { holds, watcher, keepers } = logs.parts;
     const { prefix } = config.systemTables;
@@ -237,7 +240,10 @@ interface KuduParts {
   readonly sidecars: Awaited<ReturnType<typeof openSystemTable<(typeof SIDECAR_COLUMNS)[number]>>>;
 }
 
-/** Tries until Kudu answers and its log can be read; null when the signal aborts first. */
+/**
+ * Tries until Kudu answers and its log can be read; null when the signal aborts first.
+ * @throws {HoldTakenError} the folders are another sidecar's
+ */
 async function connectToKudu(
   config: Config,
   hold: () => void,
@@ -254,6 +260,7 @@ async function connectToKudu(
       return await tryConnect(config, limit.signal);
     } catch (error) {
       if (isStopping()) break;
+      if (error instanceof HoldTakenError) throw error; // waiting for it, this one would take over at some moment that nobody chose
       const reason = error instanceof Error ? error.message : String(error);
       if (reason !== lastReason) logger.error({ reason }, 'cannot work yet, trying again');
       lastReason = reason;

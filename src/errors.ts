@@ -55,7 +55,7 @@ export const ERRORS = {
     retry: 'auto',
     httpStatus: 503,
     remedy:
-      "Spoor could not read the log. It must run as the tablet server's own user and see its --fs_wal_dir; it tries again by itself.",
+      "Spoor could not read the log. It must run as the tablet server's own user and see its --fs_wal_dir, and be allowed enough open files (LimitNOFILE, ulimit -n); it tries again by itself.",
   },
   SPOOR_SINK_UNAVAILABLE: {
     retry: 'auto',

@@ -44,20 +44,28 @@ export interface CopyProgress {
   readonly key?: { readonly after: Buffer; readonly rows: number };
   /** Rows that the sink has from before, and the copy has not, are gone: at its end an event says so. */
   readonly replaces?: true;
-  /** COMMIT_WAIT operations before the cut may be stamped behind it: the log after this operation is read again. */
+  /**
+   * COMMIT_WAIT operations before the cut may be stamped behind it: the log after this operation is read again, up to the
+   * cut. Once all rows are there it moves on with what of that is there too.
+   */
   readonly replayAfter?: OpId;
 }
 
-/** Orders the positions of one tablet's stream: by index, and at a cut by what of the copy is there. */
+/** Orders the positions of one tablet's stream: by index, and at a cut by what of the copy, and then of its replay, is there. */
 export function comparePositions(a: SinkPosition, b: SinkPosition): number {
   if (a.opId.index !== b.opId.index) return a.opId.index < b.opId.index ? -1 : 1;
   const [before, after] = [copyRank(a), copyRank(b)];
-  return before === after ? 0 : before - after;
+  if (before !== after) return before - after;
+  return Number(replayedTo(a) - replayedTo(b));
 }
 
 /** Whether `position` is further than `other`; null is none. */
 export function isAhead(position: SinkPosition, other: SinkPosition | null): boolean {
   return other === null || comparePositions(position, other) > 0;
+}
+
+function replayedTo({ copy }: SinkPosition): bigint {
+  return copy === undefined || copy === 'wanted' ? 0n : (copy.replayAfter?.index ?? 0n);
 }
 
 function copyRank({ copy, ended }: SinkPosition): number {

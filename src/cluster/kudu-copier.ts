@@ -8,14 +8,15 @@ import type { TableSchema } from '../kudu/schema.ts';
 import { TserverErrorCode } from '../kudu/status.ts';
 import type { KuduTable } from '../kudu/table.ts';
 import type { ReplicaKeeper } from '../replication/replica-keeper.ts';
-import type { CopiedTablet, CopyBlock, CopyScan, Cut, TableCopier } from '../replication/table-copier.ts';
+import type { CopiedRow, CopiedTablet, CopyBlock, CopyScan, Cut, TableCopier } from '../replication/table-copier.ts';
 import type { Logger } from '../util/logger.ts';
 import { pause } from '../util/pause.ts';
 import { TimeLimit } from '../util/time-limit.ts';
 import { waitFor } from '../util/wait-for.ts';
+import { SchemaLooks } from './schema-looks.ts';
 
 export interface KuduCopierOptions {
-  readonly client: KuduClient;
+  readonly client: Pick<KuduClient, 'getTabletLocations' | 'openTable' | 'tabletServer'>;
   /** The tablet server beside us, whose replicas are scanned: any replica has the same rows at a time. */
   readonly tserver: { readonly address: string; readonly uuid: string };
   readonly keeperOf: (tabletId: string) => ReplicaKeeper | undefined;
@@ -35,6 +36,9 @@ const SCAN_AGAIN_CAP_MS = 4_000;
 /** A batch that does not come for so long is given up, and the scan goes on with another scanner. */
 const BATCH_TIMEOUT_MS = 30_000;
 
+/** Rows that are asked for by their keys between two looks at the schema. */
+const KEYS_PER_LOOK = 100;
+
 /** What a replica says of its schema. */
 interface SchemaSaid {
   readonly uuid: string;
@@ -43,13 +47,18 @@ interface SchemaSaid {
   readonly schema: TableSchema;
 }
 
+/** `first`: one row at most, the first whose encoded primary key is this one or a later one. */
+type OpenedScan = Pick<CopyScan, 'at' | 'since' | 'after'> & { readonly first?: Buffer };
+
 /** Cuts and scans through Kudu's own API. */
 export class KuduCopier implements TableCopier {
   readonly #options: KuduCopierOptions;
   readonly #tables = new Map<string, Promise<KuduTable>>();
+  readonly #looks: SchemaLooks;
 
   constructor(options: KuduCopierOptions) {
     this.#options = options;
+    this.#looks = new SchemaLooks((address) => options.client.tabletServer(address));
   }
 
   /**
@@ -79,22 +88,15 @@ export class KuduCopier implements TableCopier {
   async *scan(tablet: CopiedTablet, scan: CopyScan, signal: AbortSignal): AsyncGenerator<CopyBlock, void, void> {
     let { after } = scan;
     for (let fruitless = 0; ;) {
-      const opened = await this.#schemaHere(tablet.tabletId, signal);
-      const { columns, places } = project(scan.schema, opened.schema);
+      const { version, columns, places } = await this.#columnsHere(tablet.tabletId, scan, signal);
       try {
-        if (opened.version < scan.schemaVersion) throw new Error('the replica is behind the copy');
+        if (version < scan.schemaVersion) throw new Error('the replica is behind the copy');
         const table = await waitFor(this.#table(tablet.tableId), signal);
         let isChecked = false;
-        for await (const block of this.#open(
-          table,
-          tablet.tabletId,
-          { columns },
-          { ...scan, ...(after && { after }) },
-          signal,
-        )) {
-          // The server looked the columns up by their names: an ALTER meanwhile may have made them others'.
-          isChecked ||= (await this.#schemaHere(tablet.tabletId, signal)).version === opened.version;
-          if (!isChecked) throw new Error('the schema changed while the scan was opened');
+        const from = { ...scan, ...(after && { after }) };
+        for await (const block of this.#open(table, tablet.tabletId, { columns }, from, signal)) {
+          if (!isChecked) await this.#assertVersion(tablet.tabletId, version, signal);
+          isChecked = true;
           if (block.rowCount === 0) continue;
           fruitless = 0;
           yield { block, places };
@@ -102,13 +104,39 @@ export class KuduCopier implements TableCopier {
         }
         return;
       } catch (error) {
-        signal.throwIfAborted();
-        const fault = this.#judge(error, tablet, scan);
-        if (fault !== null || ++fruitless > MAX_FRUITLESS) throw fault ?? error;
-        this.#options.logger.debug({ tabletId: tablet.tabletId, err: error }, 'scan of a copy broke off, going on');
-        await pause(Math.min(SCAN_AGAIN_CAP_MS, SCAN_AGAIN_MS * 2 ** (fruitless - 1)), signal);
-        signal.throwIfAborted();
+        await this.#goOnAfter(error, tablet, scan, ++fruitless, signal);
       }
+    }
+  }
+
+  async *rows(
+    tablet: CopiedTablet,
+    scan: Pick<CopyScan, 'at' | 'schema' | 'schemaVersion'>,
+    keys: readonly Buffer[],
+    signal: AbortSignal,
+  ): AsyncGenerator<CopiedRow, void, void> {
+    for (let done = 0, fruitless = 0; done < keys.length;) {
+      const found: CopiedRow[] = [];
+      const { version, columns, places } = await this.#columnsHere(tablet.tabletId, scan, signal);
+      try {
+        if (version < scan.schemaVersion) throw new Error('the replica is behind the copy');
+        const table = await waitFor(this.#table(tablet.tableId), signal);
+        const rowOf = async (key: Buffer): Promise<CopiedRow> => {
+          const one = { ...scan, first: key };
+          for await (const block of this.#open(table, tablet.tabletId, { columns }, one, signal))
+            if (block.rowCount > 0 && encodedKey(scan.schema, block, places, 0).equals(key))
+              return { key, row: { block, places } };
+          return { key, row: null };
+        };
+        for (const key of keys.slice(done, done + KEYS_PER_LOOK)) found.push(await rowOf(key));
+        await this.#assertVersion(tablet.tabletId, version, signal);
+      } catch (error) {
+        await this.#goOnAfter(error, tablet, scan, ++fruitless, signal);
+        continue;
+      }
+      fruitless = 0;
+      done += found.length;
+      yield* found;
     }
   }
 
@@ -124,7 +152,7 @@ export class KuduCopier implements TableCopier {
     return rows;
   }
 
-  #open(table: KuduTable, tabletId: string, schema: TableSchema, scan: CopyScan, signal: AbortSignal): TableScan {
+  #open(table: KuduTable, tabletId: string, schema: TableSchema, scan: OpenedScan, signal: AbortSignal): TableScan {
     const { at, since, after, first } = scan;
     return table.scanTablet(tabletId, schema, {
       read: since === undefined ? { mode: 'snapshot', at } : { mode: 'diff', from: since, to: at },
@@ -139,8 +167,24 @@ export class KuduCopier implements TableCopier {
     });
   }
 
+  /** Waits a little where a scan that broke off may go on. @throws what it cannot go on from */
+  async #goOnAfter(
+    error: unknown,
+    tablet: CopiedTablet,
+    scan: Pick<CopyScan, 'at' | 'since'>,
+    fruitless: number,
+    signal: AbortSignal,
+  ): Promise<void> {
+    signal.throwIfAborted();
+    const fault = this.#judge(error, tablet, scan);
+    if (fault !== null || fruitless > MAX_FRUITLESS) throw fault ?? error;
+    this.#options.logger.debug({ tabletId: tablet.tabletId, err: error }, 'scan of a copy broke off, going on');
+    await pause(Math.min(SCAN_AGAIN_CAP_MS, SCAN_AGAIN_MS * 2 ** (fruitless - 1)), signal);
+    signal.throwIfAborted();
+  }
+
   /** What a scan cannot go on from; null for what passes by itself. */
-  #judge(error: unknown, { tabletId }: CopiedTablet, { at, since }: CopyScan): unknown {
+  #judge(error: unknown, { tabletId }: CopiedTablet, { at, since }: Pick<CopyScan, 'at' | 'since'>): unknown {
     if (KuduError.is(error, 'tserver', TserverErrorCode.INVALID_SNAPSHOT)) {
       const window = since === undefined ? at.toString() : `${since} to ${at}`;
       const message = `tablet ${tabletId} cannot be read at ${window} any more: ${error.message}`;
@@ -176,6 +220,18 @@ export class KuduCopier implements TableCopier {
     return { ...said, uuid: leader!.uuid };
   }
 
+  /** What the columns of a copy are called here now, and in which version of the schema. */
+  async #columnsHere(tabletId: string, { schema }: Pick<CopyScan, 'schema'>, signal: AbortSignal) {
+    const { version, schema: now } = await this.#schemaHere(tabletId, signal);
+    return { version, ...project(schema, now) };
+  }
+
+  /** The server looks columns up by their names: an ALTER since they were named may have made them others'. */
+  async #assertVersion(tabletId: string, version: number, signal: AbortSignal): Promise<void> {
+    if ((await this.#schemaHere(tabletId, signal)).version !== version)
+      throw new Error('the schema changed while the scan was opened');
+  }
+
   async #schemaHere(tabletId: string, signal: AbortSignal): Promise<SchemaSaid> {
     const { address, uuid } = this.#options.tserver;
     const said = await this.#schemaAt(address, tabletId, signal);
@@ -184,8 +240,7 @@ export class KuduCopier implements TableCopier {
   }
 
   async #schemaAt(address: string, tabletId: string, signal: AbortSignal) {
-    const tablets = await this.#options.client.tabletServer(address).listTablets({ withSchema: true, signal });
-    const tablet = tablets.find((known) => known.tabletId === tabletId);
+    const tablet = await this.#looks.lookAt(address, tabletId, signal);
     if (!tablet?.schema || tablet.schemaVersion === null) return null;
     const { tableName, schema, schemaVersion: version, role } = tablet;
     return { tableName, schema, version, isLeader: role === 'leader' };

@@ -1,17 +1,21 @@
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import * as z from 'zod';
 import type { HybridTime } from '../kudu/hybrid-time.ts';
 import { MarkerError, type MarkerWriter } from '../replication/apply-marker.ts';
+import { FreeSpaceFloor } from '../replication/free-space.ts';
 import { ReplicaKeepers, type ReplicaKeepersOptions } from '../replication/replica-keepers.ts';
 import type { Logger } from '../util/logger.ts';
 import { HoldStore } from '../wal/hold-store.ts';
 import { TabletLogReader } from '../wal/log-reader.ts';
 import { WalWatcher } from '../wal/wal-watcher.ts';
+import { HoldOwnership } from './hold-owner.ts';
 
 export interface LocalLogsOptions {
   readonly walDir: string;
-  readonly hold: { readonly dir: string; readonly maxBytes: number; readonly maxAgeS: number };
+  readonly hold: {
+    readonly dir: string;
+    readonly maxBytes: number;
+    readonly maxAgeS: number;
+    readonly minFreePercent: number;
+  };
   readonly markerIntervalMs: number;
   /** Address of the tablet server, which markers are signed with. */
   readonly tserver: string;
@@ -23,10 +27,6 @@ const RELEASE_DELAY_MS = 10_000;
 const MARKER_RETRY_BASE_MS = 500;
 const MARKER_RETRY_CAP_MS = 30_000;
 
-/** Whose logs are held in a folder: of the streams in tables with this prefix. */
-const OWNER_FILE = 'owner.json';
-const owner = z.object({ systemTablePrefix: z.string() });
-
 /**
  * The logs of the tablet server beside us: those that are there, those that are held, and the keepers of both. All that
  * an earlier process held is held on from {@link open} on, before Kudu was asked for anything.
@@ -35,22 +35,37 @@ export class LocalLogs implements AsyncDisposable {
   readonly #options: LocalLogsOptions;
   readonly #onMarkerWritten: ReplicaKeepersOptions['onMarkerWritten'];
   readonly #logger: Logger;
+  /** Of the disk of the held logs. */
+  readonly freeSpace: FreeSpaceFloor;
   #parts: { readonly holds: HoldStore; readonly watcher: WalWatcher; readonly keepers: ReplicaKeepers } | null = null;
+  #ownership: HoldOwnership | null = null;
   #markers: MarkerWriter | null = null;
 
   constructor(options: LocalLogsOptions, onMarkerWritten: ReplicaKeepersOptions['onMarkerWritten'], logger: Logger) {
     this.#options = options;
     this.#onMarkerWritten = onMarkerWritten;
     this.#logger = logger;
+    const { dir, minFreePercent } = options.hold;
+    this.freeSpace = new FreeSpaceFloor({ dir, minFreePercent, logger });
   }
 
-  /** Once it succeeded it does nothing more. @throws {Error} the folders are missing, or not what they should be */
+  /**
+   * Once it succeeded it does nothing more.
+   * @throws {HoldTakenError} the folders are another sidecar's; {Error} they are missing, or not what they should be
+   */
   open(): void {
     if (this.#parts) return;
     const { walDir, hold, markerIntervalMs, tserver, systemTables } = this.#options;
     const logger = this.#logger;
-    const holds = HoldStore.open({ dir: hold.dir, walDir, logger });
-    claim(holds, systemTables.prefix);
+    // Before anything in there is looked at: what is another's is neither counted nor cleared away.
+    this.#ownership ??= HoldOwnership.take({
+      walDir,
+      holdDir: hold.dir,
+      tserver,
+      systemTablePrefix: systemTables.prefix,
+      logger,
+    });
+    const holds = HoldStore.open({ dir: hold.dir, walDir, whyFull: () => this.freeSpace.whyFull, logger });
     const watcher = new WalWatcher({ walDir, hold: holds, logger });
     const keepers = new ReplicaKeepers({
       holds,
@@ -61,6 +76,7 @@ export class LocalLogs implements AsyncDisposable {
       releaseDelayMs: RELEASE_DELAY_MS,
       maxBytes: hold.maxBytes,
       maxAgeMs: hold.maxAgeS * 1000,
+      freeSpace: this.freeSpace,
       onMarkerWritten: this.#onMarkerWritten,
       logger,
     });
@@ -79,39 +95,27 @@ export class LocalLogs implements AsyncDisposable {
     return TabletLogReader.open({ watcher: this.parts.watcher, tabletId, signal, logger: this.#logger });
   }
 
+  /** The cluster whose streams are served from now on. @throws {HoldTakenError} what is held is of another one */
+  ofCluster(clusterId: string): void {
+    this.#ownership?.claimFor(clusterId);
+  }
+
   /** From now on markers are written through it. */
   markersThrough(writer: MarkerWriter): void {
     this.#markers = writer;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#parts) return;
-    await this.#parts.keepers.close(AbortSignal.abort());
-    this.#parts.watcher[Symbol.dispose]();
+    if (this.#parts) {
+      await this.#parts.keepers.close(AbortSignal.abort());
+      this.#parts.watcher[Symbol.dispose]();
+    }
+    this.#ownership?.[Symbol.dispose](); // last: from here on the folders may be another's
+    this.#ownership = null;
   }
 
   async #writeMarker(...[tablet, marker, signal]: Parameters<MarkerWriter['write']>): Promise<HybridTime> {
     if (!this.#markers) throw new MarkerError('retry', 'not connected to Kudu yet');
     return this.#markers.write(tablet, marker, signal);
   }
-}
-
-/** Another prefix has other streams, and would let go of what these hold. @throws {Error} saying so */
-function claim(holds: HoldStore, prefix: string): void {
-  const file = join(holds.dir, OWNER_FILE);
-  let known: string | null = null;
-  try {
-    known = owner.parse(JSON.parse(readFileSync(file, 'utf8'))).systemTablePrefix;
-  } catch {
-    // none yet, or half of one: nothing is known
-  }
-  if (known === prefix) return;
-  if (known !== null && holds.tabletIds().length > 0)
-    throw new Error(
-      `${holds.dir} holds logs for the streams of SPOOR_SYSTEM_TABLE_PREFIX ${known}, given is ${prefix}: ` +
-        'give the same one again, or another SPOOR_HOLD_DIR, or delete the folder',
-    );
-  writeFileSync(file, `${JSON.stringify({ systemTablePrefix: prefix } satisfies z.infer<typeof owner>)}\n`, {
-    mode: 0o600,
-  });
 }

@@ -10,6 +10,11 @@ import { readRetentionState, writeRetentionState, type RetentionState } from './
 const FLAG = 'log_min_segments_to_retain';
 /** With fewer, what is written while Spoor restarts may be gone before it is back. */
 const ROOM_SEGMENTS = 10;
+/**
+ * More is never set, however far behind a tablet is: the flag is for all tablets of the server, which keep so much each and
+ * read it at every start. As many as Kudu's own log_max_segments_to_retain has by default.
+ */
+const MAX_SEGMENTS = 80;
 const ROUND_MS = 3000;
 /** The server writes a line for every call that it refuses, and an ACL changes with a restart only. */
 const REFUSED_AGAIN_MS = 60_000;
@@ -35,7 +40,7 @@ export interface ServerRetentionOptions {
 
 /**
  * The tablet server's own retention of its logs, beside our links. Enabled, `log_min_segments_to_retain` is the value
- * that the operator gave it or what the laggard tablet needs, whichever is more. That stays so when Spoor stops: its
+ * that the operator gave it or what the laggard tablet needs up to a bound, whichever is more. That stays so when Spoor stops: its
  * purpose is the time when nobody links. A restart of the server forgets it, and the next round sets it again.
  *
  * Not enabled, it is only said whether the operator's value leaves room for a stop of Spoor, and what an earlier
@@ -47,6 +52,7 @@ export class ServerRetention {
   /** Undefined until the file was read. */
   #state: RetentionState | null | undefined;
   #trouble: string | null = null;
+  #isCapped = false;
 
   constructor(options: ServerRetentionOptions) {
     this.#options = options;
@@ -87,7 +93,7 @@ export class ServerRetention {
 
   async #follow(value: number, signal: AbortSignal): Promise<void> {
     const original = this.#originalOf(value);
-    const target = Math.max(original, this.#options.neededSegments());
+    const target = Math.max(original, this.#cap(this.#options.neededSegments()));
     if (target === value) return;
     const ours = new Set(this.#state?.ours).add(target);
     this.#state = { original, ours: [...ours] };
@@ -98,6 +104,17 @@ export class ServerRetention {
     const fields = { original, from: value, to: target };
     if (value === original || target === original) this.#logger.info(fields, 'server retention changed');
     else this.#logger.debug(fields, 'server retention changed');
+  }
+
+  #cap(needed: number): number {
+    const isCapped = needed > MAX_SEGMENTS;
+    if (isCapped && !this.#isCapped)
+      this.#logger.warn(
+        { needed, most: MAX_SEGMENTS },
+        'a tablet is further behind than the server retention follows: what is written while Spoor is down may be lost to it',
+      );
+    this.#isCapped = isCapped;
+    return Math.min(needed, MAX_SEGMENTS);
   }
 
   /** What the operator wants: the flag's value unless it is one of ours. */

@@ -1,6 +1,7 @@
 import type { Logger } from '../util/logger.ts';
 import { pause } from '../util/pause.ts';
 import { TimeLimit } from '../util/time-limit.ts';
+import { isAlive } from './living-sidecars.ts';
 import type { SystemTable } from './system-table.ts';
 import type { SidecarView } from '../replication/views.ts';
 
@@ -13,6 +14,8 @@ const CALL_TIMEOUT_MS = 5000;
 const ANNOUNCE_TIMEOUT_MS = 1000;
 /** A sidecar that was not seen for so long is forgotten. */
 const FORGET_AFTER_MS = 24 * 3600 * 1000;
+/** How often it is looked whether another one goes by our address, in beats. */
+const BEATS_PER_CHECK = 6;
 
 /** Tells the other sidecars that we are here, and lists them. A sidecar's id is its tablet server's uuid. */
 export class SidecarRegistry {
@@ -20,6 +23,8 @@ export class SidecarRegistry {
   readonly #self: Omit<SidecarView, 'lastSeen'>;
   readonly #logger: Logger;
   #isAnnounced = false;
+  /** Who else is called by our address, as it was told last. */
+  #namesakes = '';
 
   constructor(table: SidecarsTable, self: Omit<SidecarView, 'lastSeen'>, logger: Logger) {
     this.#table = table;
@@ -34,8 +39,9 @@ export class SidecarRegistry {
 
   /** Beats until `signal` aborts. A beat that fails is made up for by the next. */
   async run(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
+    for (let beats = 0; !signal.aborted; beats++) {
       await this.#tryBeat(signal, CALL_TIMEOUT_MS);
+      if (beats % BEATS_PER_CHECK === 0) await this.tellNamesakes(signal);
       await pause(HEARTBEAT_MS, signal);
     }
   }
@@ -46,6 +52,28 @@ export class SidecarRegistry {
       await this.beat(limit.signal);
     } catch (error) {
       this.#logger.debug({ reason: error instanceof Error ? error.message : String(error) }, 'heartbeat failed');
+    }
+  }
+
+  /**
+   * Tells, once, of living sidecars that are called by our address. Whoever calls it gets one of them, and never the
+   * other: that one is not asked to hold a new stream's log, nor for what it holds.
+   */
+  async tellNamesakes(signal: AbortSignal): Promise<void> {
+    const { id, http } = this.#self;
+    try {
+      using limit = new TimeLimit(signal, CALL_TIMEOUT_MS);
+      const all = await this.list(limit.signal);
+      const others = all.filter((other) => other.id !== id && other.http === http && isAlive(other));
+      const namesakes = others.map((other) => `${other.tserverUuid} (${other.tserver})`).join(', ');
+      if (namesakes !== '' && namesakes !== this.#namesakes)
+        this.#logger.error(
+          { http, others: namesakes },
+          'other sidecars are called by the address of this one, give each a SPOOR_HTTP_ADVERTISE of its own',
+        );
+      this.#namesakes = namesakes;
+    } catch (error) {
+      this.#logger.debug({ reason: error instanceof Error ? error.message : String(error) }, 'sidecars not listed');
     }
   }
 

@@ -39,6 +39,7 @@ export interface HoldOptions {
   /** 0 is no limit, here and below. */
   readonly maxBytes: number;
   readonly maxAgeS: number;
+  readonly minFreePercent: number;
 }
 
 /** `ssl` and `sasl` in the form of kafkajs, absent where not wanted. */
@@ -96,6 +97,7 @@ export function loadConfig(env: Environment, cwd: string, host: HostFacts = { us
         server: values.SPOOR_HOLD_SERVER === 'on',
         maxBytes: values.SPOOR_HOLD_MAX_BYTES,
         maxAgeS: values.SPOOR_HOLD_MAX_AGE_S,
+        minFreePercent: values.SPOOR_HOLD_MIN_FREE_PERCENT,
       },
       kafka: kafkaOptions(values),
       redis: { url: values.SPOOR_REDIS_URL ?? null },

@@ -221,6 +221,15 @@ export const VARIABLES = z.strictObject({
     },
     wholeNumber(0, Number.MAX_SAFE_INTEGER),
   ),
+  SPOOR_HOLD_MIN_FREE_PERCENT: defaulted(
+    {
+      default: '10',
+      allowed: 'a whole number from 0 to 90, 0 for no bound',
+      describe:
+        "Below so much free space on the disk of SPOOR_HOLD_DIR the oldest held logs are let go, so that Spoor never fills the tablet server's disk; 0 is never.",
+    },
+    wholeNumber(0, 90),
+  ),
   SPOOR_GAP_REPAIR: defaulted(
     {
       default: 'auto',

@@ -98,6 +98,11 @@ export class KuduClient implements Disposable {
     }
   }
 
+  /** See {@link MasterClient.clusterId}. */
+  get clusterId(): string {
+    return this.#masters.clusterId;
+  }
+
   /** Closes every connection. Calls under way fail. */
   [Symbol.dispose](): void {
     this.#messenger[Symbol.dispose]();

@@ -15,12 +15,18 @@ export class MasterClient {
   readonly addresses: readonly string[];
   readonly #messenger: Messenger;
   #leader: Promise<string> | null = null;
+  #clusterId = '';
 
   /** @throws {KuduError} `usage` for an empty list, or an address that is none */
   constructor(messenger: Messenger, addresses: readonly string[]) {
     if (addresses.length === 0) throw new KuduError('usage', 'a cluster has at least one master address');
     this.#messenger = messenger;
     this.addresses = addresses.map((address) => formatHostPort(parseHostPort(address, DEFAULT_MASTER_PORT)));
+  }
+
+  /** What the cluster is called, whatever its masters' addresses are; empty before a leader has said it. */
+  get clusterId(): string {
+    return this.#clusterId;
   }
 
   /**
@@ -92,6 +98,7 @@ export class MasterClient {
         const { message } = await this.#messenger.call(address, MasterService.connectToMaster, {}, { deadline });
         if (message.error) throw masterError(address, 'ConnectToMaster', message.error);
         if (message.role !== ROLE_LEADER) throw new KuduError('network', `${address} does not lead`, { notRun: true });
+        this.#clusterId = message.clusterId;
         return address;
       } catch (error) {
         failures.push(error instanceof Error ? error.message : String(error));

@@ -18,6 +18,12 @@ export function createInstruments(registry: Registry) {
   const histogram = (name: string, help: string, buckets: number[]) =>
     new Histogram({ name, help, labelNames: TABLE, buckets, registers });
   return {
+    /** Without labels. */
+    freePercent: new Gauge({
+      name: 'spoor_hold_free_percent',
+      help: 'Free space of the disk of the held logs; below SPOOR_HOLD_MIN_FREE_PERCENT the oldest are let go of.',
+      registers,
+    }),
     gauges: {
       applyIndex: gauge(
         'spoor_apply_index',

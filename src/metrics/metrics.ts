@@ -31,11 +31,12 @@ export function createMetrics(
   snapshot: () => readonly TabletView[],
   nowMs = () => performance.now(),
   holds: () => readonly HoldFigures[] = () => [],
+  freePercent: () => number | null = () => null,
 ): Metrics {
   const registry = new Registry();
   // The default of 10 ms would wake an idle sidecar a hundred times a second.
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 100 });
-  const { gauges, counters, histograms } = createInstruments(registry);
+  const { freePercent: freeGauge, gauges, counters, histograms } = createInstruments(registry);
   const known = new KnownTablets(nowMs);
 
   return {
@@ -44,6 +45,9 @@ export function createMetrics(
       const views = snapshot();
       setGauges(gauges, views);
       setHoldGauges(gauges, holds());
+      const free = freePercent();
+      if (free === null) freeGauge.remove();
+      else freeGauge.set(free);
       const gone = known.leave(views);
       for (const labels of gone.tablets) for (const counter of Object.values(counters)) counter.remove(labels);
       for (const labels of gone.tables) for (const histogram of Object.values(histograms)) histogram.remove(labels);

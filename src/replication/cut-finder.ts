@@ -38,7 +38,7 @@ interface Span {
 /** Finds cuts by their time in a log that is read in order, and what before them is stamped behind them. */
 export class CutFinder {
   readonly #found = new Map<HybridTime, FoundCut | 'log-too-young'>();
-  #waiting: (() => void)[] = [];
+  readonly #waiting = new Set<() => void>();
   /**
    * The operations whose time is higher than that of all before them, in spans: the first with a time of at least T is
    * the first of the log with such a time. Of those before the last {@link MAX_AHEAD} nobody asks any more.
@@ -87,6 +87,11 @@ export class CutFinder {
     return this.#replayAfter;
   }
 
+  /** How many wait for a cut. */
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
   /**
    * Waits for the operation of that time, which a majority has. `log-too-young`: the log does not reach back far enough
    * to say what is stamped behind it; a cut that is made some seconds later will do.
@@ -95,7 +100,14 @@ export class CutFinder {
     for (;;) {
       const found = this.#found.get(time);
       if (found !== undefined) return found;
-      await waitFor(new Promise<void>((resolve) => this.#waiting.push(resolve)), signal);
+      let wake: () => void = () => undefined;
+      const noted = new Promise<void>((resolve) => (wake = resolve));
+      this.#waiting.add(wake);
+      try {
+        await waitFor(noted, signal);
+      } finally {
+        this.#waiting.delete(wake); // no cut may come for a long time
+      }
     }
   }
 
@@ -105,8 +117,6 @@ export class CutFinder {
     const found = { opId, replayAfter: this.replayAfter, schemaVersion: this.#schemaVersion };
     this.#found.set(time, reachesBack ? found : 'log-too-young');
     for (const known of this.#found.keys()) if (this.#found.size > MAX_FOUND) this.#found.delete(known);
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const wake of waiting) wake();
+    for (const wake of this.#waiting) wake();
   }
 }

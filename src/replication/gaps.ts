@@ -26,6 +26,9 @@ export interface GapsOptions {
 /** A log that comes from another sidecar has every change, a repair only the last ones: it is worth a wait. */
 const REPAIR_AFTER_MS = { lost: 0, nobody: 30_000, silent: 600_000 } as const;
 
+/** More that goes within this time is told of already. */
+const GOES_ON_MS = 600_000;
+
 /**
  * What becomes of tablets whose log has a gap: another sidecar's log fills it; what nobody has is made up for by the
  * table itself. And the bounded holds, which make gaps.
@@ -34,7 +37,7 @@ export class Gaps {
   readonly #options: GapsOptions;
   readonly #filling: GapFilling;
   /** By tablet: what a bounded hold has let go of. */
-  readonly #lost = new Map<string, { readonly range: LostRange; readonly since: string }>();
+  readonly #lost = new Map<string, { readonly range: LostRange; readonly since: string; readonly atMs: number }>();
 
   constructor(options: GapsOptions) {
     this.#options = options;
@@ -56,11 +59,13 @@ export class Gaps {
     const all = [...shipped];
     for (const [tabletId, lost] of this.#options.keepers.enforceLimits(Date.now())) {
       const { fromIndex, toIndex, why } = lost;
-      this.#lost.set(tabletId, { range: lost, since: new Date().toISOString() });
-      this.#options.logger.error(
-        { tabletId, fromIndex: fromIndex.toString(), toIndex: toIndex.toString(), why },
-        'a held log was let go of that was not shipped',
-      );
+      const known = this.#lost.get(tabletId);
+      const goesOn = known !== undefined && Date.now() - known.atMs < GOES_ON_MS;
+      const since = goesOn ? known.since : new Date().toISOString();
+      this.#lost.set(tabletId, { range: lost, since, atMs: Date.now() });
+      const fields = { tabletId, fromIndex: fromIndex.toString(), toIndex: toIndex.toString(), why };
+      // A log that grows at its bound is let go of piece by piece.
+      this.#options.logger[goesOn ? 'debug' : 'error'](fields, 'a held log was let go of that was not shipped');
       for (const { replicator } of all) {
         if (replicator.tabletId !== tabletId || replicator.read.index >= toIndex) continue;
         replicator.logLost(lostLogError(tabletId, lost, replicator.read));

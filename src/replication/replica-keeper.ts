@@ -10,6 +10,7 @@ import { waitFor } from '../util/wait-for.ts';
 import { OpType, type ReplicateEntry } from '../wal/entry.ts';
 import { decodeMarker, MarkerError, type MarkedStream, type MarkerWriter } from './apply-marker.ts';
 import { CutFinder, type FoundCut } from './cut-finder.ts';
+import type { LetGoCandidate } from './free-space.ts';
 import type { LedgerEffect, LedgerEvent, LedgerLimits, LedgerState, LedgerStream } from './ledger-core.ts';
 import { EMPTY_LEDGER, safeIndex, stepLedger } from './ledger-core.ts';
 import type { LogFeed } from './tablet-changes.ts';
@@ -20,9 +21,11 @@ export interface ReplicaHold {
   release(index: bigint): void;
   /** Lets go of the oldest segments until the rest is within the limits; answers what operations that cost, or null. */
   letGo(
-    until: { readonly maxBytes?: number; readonly maxAgeMs?: number },
+    until: { readonly maxBytes?: number; readonly maxAgeMs?: number; readonly oldest?: number },
     nowMs: number,
   ): { readonly fromIndex: bigint; readonly toIndex: bigint } | null;
+  /** What could be let go of, in the order in which it would; see {@link LetGoCandidate}. */
+  letGoQueue(): readonly LetGoCandidate[];
   /** Lets go of all of it, for good. */
   drop(): void;
   /** Keeps a text with it: what is known of the tablet, for when nobody else knows it any more. */
@@ -221,7 +224,16 @@ export class ReplicaKeeper implements AsyncDisposable {
           ? `the log was held for ${Math.round(ageMs / 1000)} s, SPOOR_HOLD_MAX_AGE_S is ${maxAgeMs / 1000}`
           : null;
     if (why === null) return null;
-    const lost = hold.letGo({ ...(maxBytes > 0 && { maxBytes }), ...(maxAgeMs > 0 && { maxAgeMs }) }, nowMs);
+    return this.#letGo({ ...(maxBytes > 0 && { maxBytes }), ...(maxAgeMs > 0 && { maxAgeMs }) }, why, nowMs);
+  }
+
+  /** Lets go of so many of the oldest held segments. Answers what a stream may still have needed of them, or null. */
+  letGoOfOldest(count: number, why: string, nowMs: number): LostRange | null {
+    return this.#letGo({ oldest: count }, why, nowMs);
+  }
+
+  #letGo(until: Parameters<ReplicaHold['letGo']>[0], why: string, nowMs: number): LostRange | null {
+    const lost = this.#options.hold.letGo(until, nowMs);
     const safe = safeIndex(this.#state) ?? 0n;
     if (lost === null || lost.toIndex <= safe) return null;
     const fromIndex = lost.fromIndex > safe ? lost.fromIndex : safe + 1n;

@@ -1,3 +1,4 @@
+import type { FreeSpaceFloor } from './free-space.ts';
 import type { LedgerLimits, LedgerStream } from './ledger-core.ts';
 import type { Logger } from '../util/logger.ts';
 import type { MarkerWriter } from './apply-marker.ts';
@@ -24,6 +25,8 @@ export interface ReplicaKeepersOptions {
   /** Bounded hold; 0 is no limit. */
   readonly maxBytes: number;
   readonly maxAgeMs: number;
+  /** Bounds all of them together. */
+  readonly freeSpace: Pick<FreeSpaceFloor, 'look'>;
   readonly onMarkerWritten: (tabletId: string, generations: readonly string[]) => void;
   readonly logger: Logger;
 }
@@ -131,6 +134,12 @@ export class ReplicaKeepers {
     for (const keeper of this.#keepers.values()) {
       const range = keeper.enforceLimits(nowMs);
       if (range) lost.set(keeper.tabletId, range);
+    }
+    const queues = () => new Map([...this.#keepers].map(([tabletId, { hold }]) => [tabletId, hold.letGoQueue()]));
+    const crowded = this.#options.freeSpace.look(nowMs, queues);
+    for (const [tabletId, count] of crowded?.counts ?? []) {
+      const range = this.#keepers.get(tabletId)!.letGoOfOldest(count, crowded!.why, nowMs);
+      if (range) lost.set(tabletId, range);
     }
     return lost;
   }

@@ -26,8 +26,6 @@ export interface CopyScan {
   readonly since?: HybridTime;
   /** Encoded primary key of the row before the first. */
   readonly after?: Buffer;
-  /** One row at most: the first whose encoded primary key is this one or a later one. */
-  readonly first?: Buffer;
   /** What the columns are called where the copy is cut, with their ids. */
   readonly schema: TableSchema;
   readonly schemaVersion: number;
@@ -38,6 +36,12 @@ export interface CopyBlock {
   readonly block: RowBlock;
   /** For each column of the scan's schema its place in the block; -1 for one that was dropped since. */
   readonly places: Int32Array;
+}
+
+/** A row that was asked for by its encoded primary key; null where there was none. */
+export interface CopiedRow {
+  readonly key: Buffer;
+  readonly row: CopyBlock | null;
 }
 
 /** Reads a tablet's rows as they were at a time; cluster/kudu-copier.ts does it through Kudu's own API. */
@@ -52,6 +56,13 @@ export interface TableCopier {
    * Errors: SPOOR_SNAPSHOT_TOO_OLD where the tablet's history does not reach back to `at` or `since`; KuduError.
    */
   scan(tablet: CopiedTablet, scan: CopyScan, signal: AbortSignal): AsyncIterable<CopyBlock>;
+  /** The rows with these encoded primary keys, in the order in which they are named. Errors: as of {@link scan}. */
+  rows(
+    tablet: CopiedTablet,
+    scan: Pick<CopyScan, 'at' | 'schema' | 'schemaVersion'>,
+    keys: readonly Buffer[],
+    signal: AbortSignal,
+  ): AsyncIterable<CopiedRow>;
   /** How many rows there are at that time. */
   count(tablet: CopiedTablet, at: HybridTime, signal: AbortSignal): Promise<number>;
 }

@@ -1,5 +1,6 @@
 import type { Change, TabletEvent, TabletRef } from '../change/change.ts';
 import { copiedRows, deletedRow, encodedKey } from '../change/copied-rows.ts';
+import { rowsWithKeys } from '../change/row-key.ts';
 import { sliceRows } from '../change/slice-rows.ts';
 import { SpoorError, type ErrorCode } from '../errors.ts';
 import type { HybridTime } from '../kudu/hybrid-time.ts';
@@ -181,7 +182,11 @@ export class TabletSource implements ChangeSource {
     using turn = new Turn(copySlots, this.#abort.signal, () => this.#cut());
     const { read, cut } = yield* this.#logUpToCut(log, turn, {});
     const rows = await this.#rowsAt(cut, correction.keys);
-    if (cut.replayAfter) rows.push(...(await this.#replay(read.position, cut.replayAfter, cut.time)));
+    // Of other rows the sink has the last value already.
+    const keys = new Set(correction.keys.map((key) => key.toString('hex')));
+    if (cut.replayAfter)
+      for await (const { changes } of this.#replay(read.position, cut.replayAfter, cut.time))
+        for (const change of changes) if (change.kind === 'rows') rows.push(...rowsWithKeys(change, keys));
     this.#position = { ...read.position, corrected: correction.id };
     this.#options.logger.info({ rows: rows.length, opId: formatOpId(cut.opId) }, 'rows put right');
     yield { ...read, changes: [...read.changes, ...rows], position: this.#position, onlyMarkers: false };
@@ -218,14 +223,10 @@ export class TabletSource implements ChangeSource {
     const { opId, time, schema, schemaVersion, tableName } = cut;
     const ref: TabletRef = { ...tablet, tableName };
     const changes: Change[] = [];
-    for (const key of keys) {
-      let batch = deletedRow({ tablet: ref, opId, hybridTime: time, schema, key });
-      const scan = { at: time, schema, schemaVersion, first: key };
-      for await (const { block, places } of copier.scan(tablet, scan, this.#abort.signal))
-        if (encodedKey(schema, block, places, 0).equals(key))
-          batch = copiedRows({ tablet: ref, opId, hybridTime: time, schema, block, places, skip: 0 });
-      changes.push(batch);
-    }
+    const scan = { at: time, schema, schemaVersion };
+    const common = { tablet: ref, opId, hybridTime: time, schema };
+    for await (const { key, row } of copier.rows(tablet, scan, keys, this.#abort.signal))
+      changes.push(row === null ? deletedRow({ ...common, key }) : copiedRows({ ...common, ...row, skip: 0 }));
     return changes;
   }
 
@@ -365,31 +366,39 @@ export class TabletSource implements ChangeSource {
         yield readOf([part], this.#position, at, Math.round(rowBytes * part.rowCount));
       }
     }
-    const changes: Change[] = replayAfter ? await this.#replay(from, replayAfter, at) : [];
+    let last: ChangeRead | null = null;
+    for await (const read of replayAfter ? this.#replay(from, replayAfter, at) : []) {
+      if (last !== null) {
+        const done = { ...copy, rows, ...(key && { key }), replayAfter: last.position.opId };
+        this.#position = { ...from, copy: done };
+        yield readOf(last.changes, this.#position, at, last.bytes);
+      }
+      last = read;
+    }
+    const changes: Change[] = [...(last?.changes ?? [])];
     if (replaces)
       changes.push({ kind: 'event', event: 'recopied', tablet: ref, opId: from.opId, hybridTime: at, partition: null });
     this.#position = withoutCopy({ ...this.#position, time: at });
     this.#options.logger.info({ rows, opId: formatOpId(from.opId), hybridTime: at.toString() }, 'copy finished');
-    yield { ...readOf(changes, this.#position, at), completes: copy };
+    yield { ...readOf(changes, this.#position, at, last?.bytes), completes: copy };
   }
 
   /**
    * Operations before the cut that are stamped behind it are not in the copy; they are shipped behind it, and those after
-   * them once more: an older value behind a newer one is followed by the newer one again.
+   * them once more: an older value behind a newer one is followed by the newer one again. That may be all that was written
+   * in ten seconds: it comes in reads like those of any log, without those that change nothing.
    */
-  async #replay(from: SinkPosition, after: OpId, cutTime: HybridTime): Promise<Change[]> {
+  async *#replay(from: SinkPosition, after: OpId, cutTime: HybridTime): AsyncGenerator<ChangeRead, void, void> {
     const { generation } = this.#options;
     const position: SinkPosition = { opId: after, tableName: from.tableName, schemaVersion: 0 };
     const log = await this.#openLog(position, { announceSchema: false, endsAtCutsOf: generation });
-    const changes: Change[] = [];
     for (;;) {
       const read = await log.next();
       if (read.kind === 'gone') throw new Error('the tablet has gone before its copy was whole');
-      changes.push(...read.changes);
+      if (read.changes.length > 0) yield read;
       if (read.cut?.time === cutTime) break;
     }
     await this.#closeLog();
-    return changes;
   }
 
   async #cut(): Promise<Cut> {

@@ -14,6 +14,8 @@ export interface HoldStoreOptions {
   readonly dir: string;
   /** The tablet server's `--fs_wal_dir`: the folder that contains `wals/`. */
   readonly walDir: string;
+  /** Why there is no room for what other sidecars have, or null. */
+  readonly whyFull?: () => string | null;
   readonly logger?: Logger | undefined;
 }
 
@@ -36,11 +38,13 @@ export class HoldDirError extends Error {
 export class HoldStore {
   readonly dir: string;
   readonly #logger: Logger | undefined;
+  readonly #whyFull: () => string | null;
   readonly #holds = new Map<string, TabletHold>();
   readonly #listeners = new Set<(tabletId: string) => void>();
 
-  private constructor(dir: string, logger: Logger | undefined) {
+  private constructor({ dir, whyFull, logger }: HoldStoreOptions) {
     this.dir = dir;
+    this.#whyFull = whyFull ?? (() => null);
     this.#logger = logger;
   }
 
@@ -49,10 +53,11 @@ export class HoldStore {
    * Errors: a {@link HoldDirError} when segments cannot be linked from `<walDir>/wals` into it: it is on another
    *   filesystem or mount, or the log belongs to another user. What the file system says otherwise.
    */
-  static open({ dir, walDir, logger }: HoldStoreOptions): HoldStore {
+  static open(options: HoldStoreOptions): HoldStore {
+    const { dir, walDir } = options;
     makePrivateDir(dir);
     assertLinkable(dir, walDir);
-    const store = new HoldStore(dir, logger);
+    const store = new HoldStore(options);
     for (const name of readdirSync(dir)) {
       if (name.startsWith(DROPPED)) rmSync(join(dir, name), { recursive: true, force: true });
       else if (isTabletId(name)) store.#load(name);
@@ -65,7 +70,12 @@ export class HoldStore {
     const known = this.#holds.get(tabletId);
     if (known !== undefined) return known;
     if (!isTabletId(tabletId)) throw new RangeError(`"${tabletId}" is no tablet id`);
-    makePrivateDir(join(this.dir, tabletId));
+    try {
+      makePrivateDir(join(this.dir, tabletId));
+    } catch (error) {
+      // A full disk, for one: whoever links tries it again, and tells it. Until then the log is read all the same.
+      this.#logger?.warn({ tabletId, dir: this.dir, error }, 'no folder for a held log');
+    }
     const hold = this.#add(tabletId, []);
     for (const listener of this.#listeners) listener(tabletId);
     return hold;
@@ -115,6 +125,7 @@ export class HoldStore {
   #add(tabletId: string, found: readonly HoldGeneration[], note: string | null = null): TabletHold {
     const hold: TabletHold = new TabletHold(join(this.dir, tabletId), tabletId, found, {
       note,
+      whyFull: this.#whyFull,
       logger: this.#logger,
       onDrop: () => {
         if (this.#holds.get(tabletId) === hold) this.#holds.delete(tabletId);

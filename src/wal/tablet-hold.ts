@@ -36,6 +36,7 @@ export class TabletHold {
   failure: Error | null = null;
   readonly #dir: string;
   readonly #logger: Logger | undefined;
+  readonly #whyFull: () => string | null;
   readonly #onDrop: () => void;
   #peers: HoldGeneration[];
   #own: HoldGeneration[];
@@ -46,6 +47,7 @@ export class TabletHold {
   #safe = -1n;
   readonly #scanning = new Set<HeldSegment>();
   #unreadable: HeldSegment | null = null;
+  #noteFailed = false;
 
   /** Prefer `HoldStore.enable`. @param found what is in `dir` already */
   constructor(
@@ -54,6 +56,7 @@ export class TabletHold {
     found: readonly HoldGeneration[],
     options: {
       readonly note?: string | null;
+      readonly whyFull: () => string | null;
       readonly logger?: Logger | undefined;
       readonly onDrop: () => void;
     },
@@ -62,18 +65,29 @@ export class TabletHold {
     this.tabletId = tabletId;
     this.#dir = dir;
     this.#logger = options.logger;
+    this.#whyFull = options.whyFull;
     this.#onDrop = options.onDrop;
     const inOrder = found.toSorted((a, b) => a.number - b.number);
     this.#peers = inOrder.filter(({ origin }) => origin.kind === 'peer');
     this.#own = inOrder.filter(({ origin }) => origin.kind === 'own');
   }
 
-  /** Keeps a text with the held log, for whoever finds it when nobody else knows the tablet any more. */
+  /**
+   * Keeps a text with the held log, for whoever finds it when nobody else knows the tablet any more. Where the disk does
+   * not take it, that is logged, and the next call tries again.
+   */
   describe(note: string): void {
     if (this.#dropped || note === this.note) return;
-    makePrivateDir(this.#dir);
-    replaceFile(join(this.#dir, NOTE_FILE), note);
-    this.note = note;
+    try {
+      makePrivateDir(this.#dir);
+      replaceFile(join(this.#dir, NOTE_FILE), note);
+      this.note = note;
+      this.#noteFailed = false;
+    } catch (error) {
+      if (!this.#noteFailed)
+        this.#logger?.warn({ tabletId: this.tabletId, dir: this.#dir, error }, 'what a held log is of was not kept');
+      this.#noteFailed = true;
+    }
   }
 
   /**
@@ -168,22 +182,41 @@ export class TabletHold {
   /**
    * The bounded hold: lets go of the oldest segments until what is held is within limits, whether it is done with or
    * not. A segment that has to be read first, to know what is lost with it, goes at a later call.
-   * @param until `maxBytes` as {@link bytes} has it, `maxAgeMs` against {@link oldestAtMs}; none, or 0, is no limit
+   * @param until `maxBytes` as {@link bytes} has it, `maxAgeMs` against {@link oldestAtMs}; none, or 0, is no limit.
+   *   `oldest`: so many of {@link letGoQueue}, whatever the limits say
    * @returns the lowest and the highest REPLICATE index in what went, or null when nothing went
    * @throws what the file system says
    */
-  letGo(until: { readonly maxBytes?: number; readonly maxAgeMs?: number }, nowMs: number): LostRange | null {
-    const { maxBytes = 0, maxAgeMs = 0 } = until;
+  letGo(
+    until: { readonly maxBytes?: number; readonly maxAgeMs?: number; readonly oldest?: number },
+    nowMs: number,
+  ): LostRange | null {
+    const { maxBytes = 0, maxAgeMs = 0, oldest: wanted = 0 } = until;
     let lost: LostRange | null = null;
+    let gone = 0;
     for (let oldest = this.#oldest(); oldest !== null; oldest = this.#oldest()) {
       const isTooMuch = maxBytes > 0 && this.bytes > maxBytes;
       const isTooOld = maxAgeMs > 0 && nowMs - oldest.segment.figures(true).lastAppendMs > maxAgeMs;
-      const range = isTooMuch || isTooOld ? this.#rangeOf(oldest) : null;
+      const range = isTooMuch || isTooOld || gone < wanted ? this.#rangeOf(oldest) : null;
       if (range === null) break;
       this.#letGoOf(oldest);
+      gone++;
       lost = widen(lost, range);
     }
     return lost;
+  }
+
+  /** What {@link letGo} could let go of, in its order, and what the disk would get back with each. */
+  letGoQueue(): readonly { readonly lastAppendMs: number; readonly freesBytes: number }[] {
+    const left = this.#all.map(({ segments }) => segments.filter((segment) => segment !== this.#live));
+    const queue: { lastAppendMs: number; freesBytes: number }[] = [];
+    const ageOf = ([next]: readonly HeldSegment[]): number => next!.figures(true).lastAppendMs;
+    for (;;) {
+      const open = left.filter((segments) => segments.length > 0);
+      if (open.length === 0) return queue;
+      const oldest = open.reduce((a, b) => (ageOf(b) < ageOf(a) ? b : a));
+      queue.push({ lastAppendMs: ageOf(oldest), freesBytes: oldest.shift()!.freesBytes() });
+    }
   }
 
   /**
@@ -229,6 +262,8 @@ export class TabletHold {
     if (!Number.isSafeInteger(sequenceNumber) || sequenceNumber < 1)
       throw new RangeError(`${sequenceNumber} is no sequence number of a segment`);
     this.#assertHeld();
+    const whyFull = this.#whyFull();
+    if (whyFull !== null) throw new Error(`no room for another sidecar's log: ${whyFull}`);
     let peer = this.#peers.find(({ origin }) => origin.kind === 'peer' && origin.name === name);
     if (peer === undefined) {
       makePrivateDir(this.#dir);

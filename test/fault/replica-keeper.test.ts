@@ -11,6 +11,7 @@ import {
   type MarkedStream,
   type MarkerWriter,
 } from '../../src/replication/apply-marker.ts';
+import type { LetGoCandidate } from '../../src/replication/free-space.ts';
 import { furthestStart, ReplicaKeeper, type ReplicaHold } from '../../src/replication/replica-keeper.ts';
 import type { LogFeed } from '../../src/replication/tablet-changes.ts';
 import type { SinkPosition } from '../../src/change/position.ts';
@@ -88,6 +89,9 @@ class CountingHold implements ReplicaHold {
   letGo(): { fromIndex: bigint; toIndex: bigint } | null {
     this.bytes = 0;
     return this.lost;
+  }
+  letGoQueue(): readonly LetGoCandidate[] {
+    return [];
   }
   drop(): void {
     this.bytes = 0;

@@ -87,6 +87,18 @@ describe('server retention', () => {
     assert.deepEqual([told('warn'), told('info')], [[], ['server retention changed', 'server retention changed']]);
   });
 
+  it('raises it no further than to a bound, and says so once until that is over', async () => {
+    for (const segments of [79, 80, 81, 5000, 5001, 80, 90]) await round(segments);
+    assert.deepEqual(server.sets, [79, 80]);
+    assert.deepEqual(
+      told('warn').map((message) => message.slice(0, 20)),
+      ['a tablet is further ', 'a tablet is further '],
+    );
+    server.value = '200'; // the operator's own has no bound
+    await round(5000);
+    assert.deepEqual([server.value, server.sets], ['200', [79, 80]]);
+  });
+
   it('writes nothing as long as there is nothing to raise', async () => {
     await round();
     assert.deepEqual([server.sets, existsSync(stateFile)], [[], false]);

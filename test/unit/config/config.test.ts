@@ -62,7 +62,7 @@ describe('loadConfig', () => {
       kudu: { masters: ['m1:7051'], user: 'kudu' },
       tserver: 'ts:7050',
       walDir: '/wal',
-      hold: { dir: '/wal/spoor-hold', server: false, maxBytes: 0, maxAgeS: 0 },
+      hold: { dir: '/wal/spoor-hold', server: false, maxBytes: 0, maxAgeS: 0, minFreePercent: 10 },
       kafka: { brokers: null },
       redis: { url: null },
       http: { listen: { host: '127.0.0.1', port: 8100 }, advertise: null, token: null },
@@ -100,6 +100,7 @@ describe('loadConfig', () => {
       SPOOR_NICE: '0',
       SPOOR_HOLD_MAX_BYTES: '10737418240',
       SPOOR_HOLD_MAX_AGE_S: '86400',
+      SPOOR_HOLD_MIN_FREE_PERCENT: '25',
       SPOOR_LOG_LEVEL: 'debug',
     });
     assert.deepEqual(config, {
@@ -107,7 +108,7 @@ describe('loadConfig', () => {
       kudu: { masters: ['m1:7051', 'm2:7051', '[::1]:7053'], user: 'impala' },
       tserver: 'ts:7050',
       walDir: '/wal',
-      hold: { dir: '/wal/held', server: true, maxBytes: 10_737_418_240, maxAgeS: 86_400 },
+      hold: { dir: '/wal/held', server: true, maxBytes: 10_737_418_240, maxAgeS: 86_400, minFreePercent: 25 },
       kafka: {
         brokers: ['b1:9092', 'b2:9092'],
         ssl: { ca: [CERT], cert: CERT, key: KEY },
@@ -195,6 +196,7 @@ describe('loadConfig', () => {
       { name: 'SPOOR_HOLD_MAX_BYTES', given: '-1', allowed: 'a whole number of bytes, 0 for no limit' },
       { name: 'SPOOR_HOLD_MAX_BYTES', given: '1e9', allowed: 'a whole number of bytes, 0 for no limit' },
       { name: 'SPOOR_HOLD_MAX_BYTES', given: '9007199254740993', allowed: 'a whole number of bytes, 0 for no limit' },
+      { name: 'SPOOR_HOLD_MIN_FREE_PERCENT', given: '91', allowed: 'a whole number from 0 to 90, 0 for no bound' },
       { name: 'SPOOR_HOLD_MAX_AGE_S', given: '1.5', allowed: 'a whole number of seconds, 0 for no limit' },
       { name: 'SPOOR_GAP_REPAIR', given: 'yes', allowed: 'auto or manual' },
       { name: 'SPOOR_NICE', given: '20', allowed: 'a whole number from 0 to 19' },

@@ -33,6 +33,7 @@ describe('the metrics page', () => {
       spoor_hold_bytes: 'gauge',
       spoor_hold_age_seconds: 'gauge',
       spoor_hold_seconds_until_limit: 'gauge',
+      spoor_hold_free_percent: 'gauge',
       spoor_unmarked_ops: 'gauge',
       spoor_copy_rows: 'gauge',
       spoor_copy_total_rows: 'gauge',

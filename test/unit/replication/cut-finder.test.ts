@@ -193,5 +193,6 @@ describe('cut finder', () => {
     const forgotten = finder.find(timeAt(99), stop.signal);
     stop.abort(new Error('no more'));
     await assert.rejects(forgotten, /no more/);
+    assert.equal(finder.waiting, 0, 'whoever gave up is not kept until the next cut');
   });
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { CopyOp, RowOp, type Change } from '../../../src/change/change.ts';
-import type { SinkPosition } from '../../../src/change/position.ts';
+import { isAhead, positionJson, positionToJson, type SinkPosition } from '../../../src/change/position.ts';
 import { SpoorError } from '../../../src/errors.ts';
 import { compileJson } from '../../../src/formats/json.ts';
 import { encodeKey } from '../../../src/kudu/key-encoder.ts';
@@ -9,7 +9,7 @@ import { MIN_OPID } from '../../../src/kudu/opid.ts';
 import { RowBlock } from '../../../src/kudu/row-block.ts';
 import { DataType, type TableSchema } from '../../../src/kudu/schema.ts';
 import { encodeMarker } from '../../../src/replication/apply-marker.ts';
-import type { CopyScan, Cut, TableCopier } from '../../../src/replication/table-copier.ts';
+import type { CopyBlock, CopyScan, Cut, TableCopier } from '../../../src/replication/table-copier.ts';
 import { TabletChanges } from '../../../src/replication/tablet-changes.ts';
 import type { ChangeRead } from '../../../src/replication/tablet-replicator.ts';
 import { TabletSource, type TabletSourceOptions } from '../../../src/replication/tablet-source.ts';
@@ -41,16 +41,21 @@ const marker = (index: number): LogEntry[] => [
   commit(opId(1, index), { opType: 3, result: { ops: [] } }),
 ];
 
+function blockOf(k: number): CopyBlock {
+  const block = new RowBlock(SCHEMA, 1, Buffer.concat([int64(BigInt(k)), int32(7)]), Buffer.alloc(0));
+  return { block, places: Int32Array.of(0, 1) };
+}
+
 /** A table of rows `k`, each with a = 7, cut where it is told. */
 class MemoryCopier implements TableCopier {
-  readonly rows: readonly number[];
+  readonly keys: readonly number[];
   readonly cutAt: number;
   /** Index behind which what is stamped behind the cut begins. */
   readonly replayAfter: number | null;
   closed = 0;
 
-  constructor(rows: readonly number[], cutAt: number, replayAfter: number | null = null) {
-    this.rows = rows;
+  constructor(keys: readonly number[], cutAt: number, replayAfter: number | null = null) {
+    this.keys = keys;
     this.cutAt = cutAt;
     this.replayAfter = replayAfter;
   }
@@ -67,21 +72,27 @@ class MemoryCopier implements TableCopier {
     });
   }
 
-  async *scan(_: unknown, { first }: CopyScan) {
+  async *scan(_: unknown, { after }: Pick<CopyScan, 'after'>) {
     try {
-      const from = first ? this.rows.filter((k) => Buffer.compare(keyOf(k), first) >= 0).slice(0, 1) : this.rows;
-      for (const k of from) {
+      for (const k of this.keys.filter((each) => after === undefined || Buffer.compare(keyOf(each), after) > 0)) {
         await Promise.resolve();
-        const block = new RowBlock(SCHEMA, 1, Buffer.concat([int64(BigInt(k)), int32(7)]), Buffer.alloc(0));
-        yield { block, places: Int32Array.of(0, 1) };
+        yield blockOf(k);
       }
     } finally {
       this.closed++;
     }
   }
 
+  async *rows(_: unknown, __: unknown, keys: readonly Buffer[]) {
+    for (const key of keys) {
+      await Promise.resolve();
+      const k = this.keys.find((each) => keyOf(each).equals(key));
+      yield { key, row: k === undefined ? null : blockOf(k) };
+    }
+  }
+
   count(): Promise<number> {
-    return Promise.resolve(this.rows.length);
+    return Promise.resolve(this.keys.length);
   }
 }
 
@@ -191,13 +202,40 @@ describe('the source of a tablet', () => {
     const rows = ['4 schema', '4 ROW 1', '4 ROW 3', '2 INSERT 2', '3 INSERT 3', '5 INSERT 5'];
     assert.deepEqual(seen(reads), rows);
     const done = reads.findIndex(({ completes }) => completes !== undefined);
-    assert.deepEqual(seen([reads[done]!]), ['2 INSERT 2', '3 INSERT 3'], 'the copy is whole when they are in the sink');
+    assert.deepEqual(seen([reads[done]!]), ['3 INSERT 3'], 'the copy is whole when the last of them is in the sink');
     assert.equal(reads[done]!.position.opId.index, 4n);
 
-    // A crash before that begins the replay again, whatever of the rows is in the sink.
-    const from = reads[done - 1]!.position;
-    const again = await readAll(open(log, { copier: new MemoryCopier([1, 3], 4, 1), from }));
-    assert.deepEqual(seen(again).slice(-3), ['2 INSERT 2', '3 INSERT 3', '5 INSERT 5']);
+    // Whatever a crash leaves in the sink, what comes behind that is the rest.
+    for (const [at, { position: from }] of reads.entries()) {
+      const stored = positionJson.parse(JSON.parse(JSON.stringify(positionToJson(from))));
+      const rest = await readAll(open(log, { copier: new MemoryCopier([1, 3], 4, 1), from: stored }));
+      assert.deepEqual(
+        seen(rest),
+        rows.slice(seen(reads.slice(0, at + 1)).length),
+        `after ${seen([reads[at]!]).join()}`,
+      );
+    }
+  });
+
+  it('keeps no more in memory for that than a read of any log, and its positions stay in order', async () => {
+    const operations = 6000;
+    const log = Array.from({ length: operations }, (_, i) => insert(i + 1));
+    const all = [log.flat(), marker(operations + 1)];
+    const copier = new MemoryCopier([1], operations + 1, 1);
+    const reads = await readAll(open(all, { copier, from: { ...START, copy: 'wanted' } }));
+    assert.equal(seen(reads).length, operations + 1, 'a schema, a row, and all operations but the first');
+    const largest = Math.max(...reads.map(({ changes }) => changes.length));
+    assert.ok(largest < operations / 2, `${largest} operations in one read`);
+    for (const [i, { position }] of reads.entries())
+      if (i > 0) assert.ok(isAhead(position, reads[i - 1]!.position), 'a sink can tell how far it is');
+  });
+
+  it('ships again, behind rows that are put right, what is stamped behind the cut of these rows, and of no others', async () => {
+    const correction = { id: 'c1', keys: [keyOf(3)] };
+    const log = [insert(1), insert(2), insert(3), insert(4), marker(5), insert(6)];
+    const reads = await readAll(open(log, { correction, copier: new MemoryCopier([1], 5, 1) }));
+    const before = ['1 INSERT 1', '2 INSERT 2', '3 INSERT 3', '4 INSERT 4'];
+    assert.deepEqual(seen(reads), [...before, '5 DELETED 3', '3 INSERT 3', '6 INSERT 6']);
   });
 
   it('copies all rows when that was asked for, although the log cannot be read up to there', async () => {

@@ -58,6 +58,36 @@ afterEach(() => {
 });
 
 describe('HoldStore', () => {
+  it('goes on on a full disk: the log is read, each trouble told once, and all is made up for when there is room', () => {
+    using bench = new Bench();
+    const { tablet, store, lines } = bench;
+    store.get(TEST_TABLET)!.drop();
+    const full = (): never => {
+      throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });
+    };
+    mock.method(fs, 'mkdirSync', full);
+    mock.method(fs, 'writeFileSync', full);
+    syncBuiltinESMExports();
+    const hold = store.enable(TEST_TABLET);
+    const link = (): boolean => hold.link(identify(tablet.folder)!, tablet.folder, tablet.numbers);
+    for (let looks = 0; looks < 3; looks++) {
+      assert.ok(link());
+      hold.describe('what it is of');
+    }
+    assert.match(hold.failure?.message ?? '', /ENOSPC/);
+    assert.equal(hold.note, null);
+    assert.deepEqual(
+      lines.filter(({ level }) => level === 'warn' || level === 'error').map(({ message }) => message),
+      ['no folder for a held log', 'segments cannot be held', 'what a held log is of was not kept'],
+    );
+    mock.restoreAll();
+    syncBuiltinESMExports();
+    assert.ok(link());
+    hold.describe('what it is of');
+    assert.deepEqual([hold.failure, hold.note], [null, 'what it is of']);
+    assert.equal(hold.generations().length, 1);
+  });
+
   it('links every segment that is listed: the same file, that only its owner may read, whatever becomes of its name', () => {
     using bench = new Bench();
     const { tablet } = bench;

@@ -1,0 +1,212 @@
+import { readFileSync, readdirSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import * as z from 'zod';
+import { FileLock } from '../util/file-lock.ts';
+import type { Logger } from '../util/logger.ts';
+import { makePrivateDir, replaceFile } from '../wal/hold-files.ts';
+import { isMissing, isTabletId } from '../wal/log-folder.ts';
+
+/** In the folder of held logs: whose they are, also while no sidecar runs. */
+const OWNER_FILE = 'owner.json';
+/** In the folder of held logs and in the tablet server's: locked by the sidecar that runs. */
+const LOCK_FILE = 'spoor.lock';
+
+/** The sidecar cannot have the folders: they are another's. The message says whose, and what to do. */
+export class HoldTakenError extends Error {
+  override readonly name = 'HoldTakenError';
+}
+
+/** Whose held logs are in a folder. Earlier versions wrote down the prefix alone, or nothing. */
+export interface HoldOwner {
+  /** The streams that they are held for are in tables with this prefix. */
+  readonly systemTablePrefix?: string | undefined;
+  /** Of the tablet server whose logs they are; it moves with its disk. */
+  readonly tserverUuid?: string | undefined;
+  /** Where that one was found last. */
+  readonly tserver?: string | undefined;
+  /** Of its cluster. */
+  readonly clusterId?: string | undefined;
+}
+
+const holdOwner = z.object({
+  systemTablePrefix: z.string().optional(),
+  tserverUuid: z.string().optional(),
+  tserver: z.string().optional(),
+  clusterId: z.string().optional(),
+});
+
+/** The process that has a lock. */
+const lockNote = z.object({
+  tserverUuid: z.string(),
+  tserver: z.string(),
+  holdDir: z.string(),
+  pid: z.number(),
+  host: z.string(),
+  since: z.string(),
+});
+type LockNote = z.infer<typeof lockNote>;
+
+export interface HoldOwnershipOptions {
+  readonly walDir: string;
+  readonly holdDir: string;
+  /** Address of the tablet server beside us. */
+  readonly tserver: string;
+  readonly systemTablePrefix: string;
+  readonly logger: Logger;
+}
+
+/**
+ * Why held logs of `known` are not to be touched by a sidecar of `given`, in words that go on behind the folder's name;
+ * null where they are its own. What is not known is no reason: it is from before that was written down.
+ */
+export function objectionTo(known: HoldOwner, given: HoldOwner): string | null {
+  const differs = (key: keyof HoldOwner): boolean =>
+    known[key] !== undefined && given[key] !== undefined && known[key] !== given[key];
+  if (differs('tserverUuid'))
+    return (
+      `holds the logs of tablet server ${known.tserverUuid} (last at ${known.tserver ?? 'an address not known'}), ` +
+      `and the one beside this sidecar is ${given.tserverUuid} (${given.tserver}): give each sidecar a SPOOR_HOLD_DIR ` +
+      'of its own; where the other tablet server is no more, delete the folder'
+    );
+  if (differs('systemTablePrefix'))
+    return (
+      `holds logs for the streams of SPOOR_SYSTEM_TABLE_PREFIX ${known.systemTablePrefix}, given is ` +
+      `${given.systemTablePrefix}: give the same one again, or another SPOOR_HOLD_DIR, or delete the folder`
+    );
+  if (differs('clusterId'))
+    return (
+      `holds logs of cluster ${known.clusterId}, and the masters in SPOOR_KUDU_MASTERS are of cluster ` +
+      `${given.clusterId}: give the masters of that cluster again; where it is no more, delete the folder`
+    );
+  return null;
+}
+
+/**
+ * That the folder of held logs, and the tablet server, are this sidecar's alone: two that let go of each other's held
+ * logs would lose what neither has shipped. Both folders are locked while it lives, and the folder of held logs says
+ * whose they are when it does not.
+ */
+export class HoldOwnership implements Disposable {
+  readonly #options: HoldOwnershipOptions;
+  readonly #locks: readonly FileLock[];
+  #owner: HoldOwner;
+
+  private constructor(options: HoldOwnershipOptions, locks: readonly FileLock[], owner: HoldOwner) {
+    this.#options = options;
+    this.#locks = locks;
+    this.#owner = owner;
+  }
+
+  /**
+   * Nothing is made in the tablet server's folder before that one has made it: Kudu takes no folder that is not empty.
+   * @throws {HoldTakenError} another has the folder or stands beside the tablet server; {Error} what else is wrong
+   */
+  static take(options: HoldOwnershipOptions): HoldOwnership {
+    const { walDir, holdDir, tserver, systemTablePrefix } = options;
+    const tserverUuid = readServerUuid(walDir);
+    const self: LockNote = {
+      tserverUuid,
+      tserver,
+      holdDir,
+      pid: process.pid,
+      host: hostname(),
+      since: new Date().toISOString(),
+    };
+    const locks: FileLock[] = [];
+    try {
+      locks.push(lock(join(walDir, LOCK_FILE), self, `the tablet server of SPOOR_WAL_DIR ${walDir} has a sidecar`));
+      makePrivateDir(holdDir);
+      locks.push(lock(join(holdDir, LOCK_FILE), self, `SPOOR_HOLD_DIR ${holdDir} is used by another sidecar`));
+      const ownership = new HoldOwnership(options, locks, readOwner(holdDir));
+      ownership.#claim({ tserverUuid, tserver, systemTablePrefix });
+      return ownership;
+    } catch (error) {
+      for (const each of locks) each[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /**
+   * Of the masters that were given. Streams of another cluster have none of what is held here: to their eyes it could go.
+   * @throws {HoldTakenError} it is another cluster's
+   */
+  claimFor(clusterId: string): void {
+    if (clusterId !== '') this.#claim({ ...this.#owner, clusterId });
+  }
+
+  /** Lets the folders go; what is held stays, and stays its owner's. */
+  [Symbol.dispose](): void {
+    for (const each of this.#locks) each[Symbol.dispose]();
+  }
+
+  #claim(given: HoldOwner): void {
+    const { holdDir, logger } = this.#options;
+    const known = this.#owner;
+    const objection = objectionTo(known, given);
+    if (objection !== null && hasHeldLogs(holdDir)) throw new HoldTakenError(`SPOOR_HOLD_DIR ${holdDir} ${objection}`);
+    const owner = objection === null ? { ...known, ...given } : given;
+    const text = `${JSON.stringify(owner)}\n`;
+    if (text === `${JSON.stringify(known)}\n`) return;
+    try {
+      replaceFile(join(holdDir, OWNER_FILE), text);
+      this.#owner = owner;
+    } catch (error) {
+      // On a full disk what is held must be let go of all the same.
+      logger.warn({ holdDir, error }, 'whose held logs these are cannot be written down');
+    }
+  }
+}
+
+function lock(path: string, self: LockNote, what: string): FileLock {
+  const taken = FileLock.take(path, `${JSON.stringify(self)}\n`);
+  if (taken !== null) return taken;
+  throw new HoldTakenError(
+    `${what}: ${describeOwner(FileLock.noteOf(path))}. Stop that one, or give this one folders of its own`,
+  );
+}
+
+function describeOwner(note: string): string {
+  try {
+    const { tserverUuid, tserver, holdDir, pid, host, since } = lockNote.parse(JSON.parse(note));
+    return (
+      `process ${pid} on host ${host}, beside tablet server ${tserverUuid} (${tserver}), ` +
+      `with SPOOR_HOLD_DIR ${holdDir}, since ${since}`
+    );
+  } catch {
+    return 'a process that has not said who it is';
+  }
+}
+
+/** Nothing, or half of something, is no owner. */
+function readOwner(holdDir: string): HoldOwner {
+  try {
+    return holdOwner.parse(JSON.parse(readFileSync(join(holdDir, OWNER_FILE), 'utf8')));
+  } catch {
+    return {};
+  }
+}
+
+function hasHeldLogs(holdDir: string): boolean {
+  return readdirSync(holdDir).some(isTabletId);
+}
+
+/**
+ * Uuid of the tablet server whose folder it is: field 1 of what is in its file `instance` (kudu/fs/fs.proto
+ * InstanceMetadataPB), 32 hexadecimal digits.
+ */
+function readServerUuid(walDir: string): string {
+  const path = join(walDir, 'instance');
+  let content: string;
+  try {
+    content = readFileSync(path, 'latin1');
+  } catch (error) {
+    const why = isMissing(error) ? 'no tablet server has used it yet' : String(error);
+    throw new Error(`SPOOR_WAL_DIR ${walDir} is not the --fs_wal_dir of a tablet server that we may read: ${why}`, {
+      cause: error,
+    });
+  }
+  const uuid = /\n ([0-9a-f]{32})/.exec(content)?.[1];
+  if (uuid === undefined) throw new Error(`${path} names no tablet server`);
+  return uuid;
+}
