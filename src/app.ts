@@ -148,7 +148,8 @@ export async function runSidecar(
       keepers,
       aliveSidecars: (fresh, s) => living.tserverUuids(fresh, s),
       isAnnounced: () => registry.isAnnounced,
-      shippedElsewhere: (s) => cluster.shippedElsewhere(s),
+      exceptionsElsewhere: async (s) => cluster.exceptionsOf(await living.list(s), s),
+      shownElsewhere: (s) => cluster.shownElsewhere(s),
       gaps: new PeerLog({
         selfId: kudu.tserverUuid,
         listSidecars: (s) => living.known(s),

@@ -4,7 +4,7 @@ import type { Logger } from '../util/logger.ts';
 import { TimeLimit } from '../util/time-limit.ts';
 import type { Catalog, CatalogTable } from '../replication/catalog.ts';
 import type { StoredStream } from '../replication/stored-stream.ts';
-import type { Elsewhere } from '../replication/hand-over.ts';
+import type { SidecarWord } from '../replication/hand-over.ts';
 import { isStreamable } from '../replication/stream-members.ts';
 import { matchTables } from '../replication/stream.ts';
 import type { SidecarView, StreamView, TabletStateName, TabletView } from '../replication/views.ts';
@@ -13,6 +13,8 @@ import { TABLET_STATES } from '../replication/views.ts';
 
 const ASK_TIMEOUT_MS = 2000;
 const REFUSED = Symbol('refused');
+const ALL = '/v1/local';
+const EXCEPTIONS = '/v1/local?only=exceptions';
 
 export interface ClusterViewOptions {
   readonly selfId: string;
@@ -42,6 +44,7 @@ const tabletView: z.ZodType<TabletView> = z.object({
   lagOps: z.number().nullable(),
   lagSeconds: z.number().nullable(),
   hold: z.object({ index: z.number(), bytes: z.number(), ageSeconds: z.number() }).nullable(),
+  yields: z.boolean().exactOptional(),
   copy: z
     .object({
       kind: z.enum(['all', 'changes']),
@@ -67,7 +70,7 @@ export class ClusterView {
 
   /**
    * Every tablet of every stream, also those that no sidecar ships. Where two sidecars show the same one, as when it is
-   * handed over, the leader's word counts, then that of the one that is further.
+   * handed over, the word of one that can ship it counts, then the leader's, then that of the one that is further.
    */
   async describe(streams: readonly StoredStream[], signal: AbortSignal): Promise<StreamView[]> {
     const { catalog, listSidecars } = this.#options;
@@ -92,11 +95,25 @@ export class ClusterView {
     return { ...stream.definition, createdAt: stream.createdAt, tablets };
   }
 
-  /** The tablets that the other sidecars ship, of those that answer. */
-  async shippedElsewhere(signal: AbortSignal): Promise<Elsewhere> {
+  /** The tablets that the other sidecars show, of those that answer. */
+  async shownElsewhere(signal: AbortSignal): Promise<readonly TabletView[]> {
     const others = await this.#others(signal);
-    const answers = await Promise.all(others.map((sidecar) => this.#ask(sidecar, signal)));
-    return { views: answers.flatMap((views) => views ?? []), isWhole: !answers.includes(null) };
+    const answers = await Promise.all(others.map((sidecar) => this.#ask(sidecar, ALL, signal)));
+    return answers.flatMap((views) => views ?? []);
+  }
+
+  /**
+   * What these sidecars, but for ourselves, say of the tablets that they stand in for or cannot ship. One of an older
+   * version says all that it ships instead.
+   */
+  async exceptionsOf(sidecars: readonly SidecarView[], signal: AbortSignal): Promise<readonly SidecarWord[]> {
+    const others = sidecars.filter(({ id }) => id !== this.#options.selfId);
+    return Promise.all(
+      others.map(async (sidecar) => {
+        const views = await this.#ask(sidecar, EXCEPTIONS, signal);
+        return { tserverUuid: sidecar.tserverUuid, views };
+      }),
+    );
   }
 
   /**
@@ -119,7 +136,9 @@ export class ClusterView {
   async #askAll(sidecars: readonly SidecarView[], signal: AbortSignal): Promise<Map<string, TabletView>> {
     const answers = await Promise.all(
       sidecars.map(async (sidecar) =>
-        sidecar.id === this.#options.selfId ? this.#options.localTablets() : ((await this.#ask(sidecar, signal)) ?? []),
+        sidecar.id === this.#options.selfId
+          ? this.#options.localTablets()
+          : ((await this.#ask(sidecar, ALL, signal)) ?? []),
       ),
     );
     const views = new Map<string, TabletView>();
@@ -132,8 +151,8 @@ export class ClusterView {
   }
 
   /** What a sidecar of another version says is taken as far as it is understood. Null where one that may live is silent. */
-  async #ask(sidecar: SidecarView, signal: AbortSignal): Promise<readonly TabletView[] | null> {
-    const answer = await this.#call(sidecar, '/v1/local', signal);
+  async #ask(sidecar: SidecarView, path: string, signal: AbortSignal): Promise<readonly TabletView[] | null> {
+    const answer = await this.#call(sidecar, path, signal);
     if (answer === null) return null;
     if (answer === REFUSED) return [];
     const { id, http } = sidecar;
@@ -230,6 +249,7 @@ function parseJson(text: string): unknown {
 
 /** Whether the first of two views of one tablet is to be shown, and not the second. */
 function countsMore(view: TabletView, other: TabletView): boolean {
+  if ((view.yields ?? false) !== (other.yields ?? false)) return other.yields === true;
   if ((view.role === 'leader') !== (other.role === 'leader')) return view.role === 'leader';
   if (view.applyOpId === null || other.applyOpId === null) return view.applyOpId !== null && other.applyOpId === null;
   return compareOpIds(parseOpId(view.applyOpId), parseOpId(other.applyOpId)) > 0;

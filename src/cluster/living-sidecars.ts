@@ -1,7 +1,7 @@
 import type { SidecarView } from '../replication/views.ts';
 
 /** Three beats and more: a sidecar that has not been heard of for so long does not ship any more, as far as others care. */
-const SIDECAR_ALIVE_MS = 15_000;
+export const SIDECAR_ALIVE_MS = 15_000;
 /** How old an answer may be: a sidecar that comes back is seen within it. */
 const MAX_AGE_MS = 2_000;
 
@@ -19,16 +19,16 @@ export class LivingSidecars {
   }
 
   /** Also those that are silent. */
-  async known(signal: AbortSignal): Promise<readonly SidecarView[]> {
-    if (this.#known === null || performance.now() - this.#known.atMs > MAX_AGE_MS)
+  async known(signal: AbortSignal, maxAgeMs = MAX_AGE_MS): Promise<readonly SidecarView[]> {
+    if (this.#known === null || performance.now() - this.#known.atMs > maxAgeMs)
       this.#known = { sidecars: await this.#list(signal), atMs: performance.now() };
     return this.#known.sidecars;
   }
 
   /** Uuids of the tablet servers that they stand beside. @param fresh asks, whatever is known from before */
   async tserverUuids(fresh: boolean, signal: AbortSignal): Promise<ReadonlySet<string>> {
-    if (fresh) this.#known = null;
-    return new Set((await this.list(signal)).map(({ tserverUuid }) => tserverUuid));
+    const known = await this.known(signal, fresh ? -1 : MAX_AGE_MS);
+    return new Set(known.filter(isAlive).map(({ tserverUuid }) => tserverUuid));
   }
 }
 

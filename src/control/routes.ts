@@ -1,13 +1,14 @@
 import type { FastifyInstance } from 'fastify';
 import * as z from 'zod';
 import { parseStreamDefinition, streamDefinition, type StreamChange } from '../replication/stream.ts';
-import type { ControlPlane } from '../replication/views.ts';
+import { isException, type ControlPlane } from '../replication/views.ts';
 import { describeIssue, faultsOf } from '../util/zod-faults.ts';
 import { addLogRoute } from './log-route.ts';
 import { ProblemError, PROBLEM_TYPE, type Problem } from './problem.ts';
 import { routeSchema } from './route-schema.ts';
 import {
   holdsRequest,
+  localQuery,
   notReady,
   readiness,
   resyncedStream,
@@ -122,7 +123,7 @@ function addStreamRoutes(app: FastifyInstance, plane: ControlPlane): void {
     problems: [400, 403, 404, 413, 415, 501, ...OF_KUDU],
   });
   app.post<NameParam>('/v1/streams/:name/resync', { schema: resync }, async ({ params, body }) => {
-    const request = parseBody(resyncRequest, body ?? {});
+    const request = parseInput('body', resyncRequest, body ?? {});
     const stream = await plane.resyncStream(params.name, request);
     if (stream === null) throw noSuchStream(params.name);
     return stream;
@@ -144,9 +145,15 @@ function addClusterRoutes(app: FastifyInstance, { plane }: RouteParts): void {
   const local = routeSchema({
     tag: 'cluster',
     summary: "List this sidecar's own tablets",
+    query: localQuery,
     answer: [200, 'The tablets.', z.array(tabletView)],
+    problems: [400],
   });
-  app.get('/v1/local', { schema: local }, async () => Promise.resolve(plane.localTablets()));
+  app.get('/v1/local', { schema: local }, async ({ query }) => {
+    const { only } = parseInput('query', localQuery, query);
+    const tablets = plane.localTablets();
+    return Promise.resolve(only === 'exceptions' ? tablets.filter(isException) : tablets);
+  });
 
   const holds = routeSchema({
     tag: 'cluster',
@@ -156,7 +163,7 @@ function addClusterRoutes(app: FastifyInstance, { plane }: RouteParts): void {
     problems: [400, 403, 413, 415, 503],
   });
   app.post('/v1/local/holds', { schema: holds }, async ({ body }, reply) => {
-    await plane.holdTablets(parseBody(holdsRequest, body).tablets);
+    await plane.holdTablets(parseInput('body', holdsRequest, body).tablets);
     return reply.code(204).send();
   });
 
@@ -212,11 +219,11 @@ function addHealthRoutes(app: FastifyInstance, { plane, metrics, version }: Rout
 }
 
 /** @throws {ProblemError} with every fault of the body */
-function parseBody<Shape extends z.ZodRawShape>(schema: z.ZodObject<Shape>, body: unknown) {
-  const parsed = schema.safeParse(body, { error: describeIssue });
+function parseInput<Shape extends z.ZodRawShape>(what: 'body' | 'query', schema: z.ZodObject<Shape>, input: unknown) {
+  const parsed = schema.safeParse(input, { error: describeIssue });
   if (parsed.success) return parsed.data;
   const known = Object.keys(schema.shape);
-  throw new ProblemError(400, 'The body is wrong.', {
+  throw new ProblemError(400, `The ${what} is wrong.`, {
     errors: parsed.error.issues.flatMap((issue) => faultsOf(issue, known)),
   });
 }

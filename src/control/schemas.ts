@@ -35,6 +35,10 @@ export const tabletView = z.object({
     .object({ index: z.number(), bytes: z.number(), ageSeconds: z.number() })
     .nullable()
     .describe('The log that is kept from garbage collection, from this index on.'),
+  yields: z
+    .boolean()
+    .exactOptional()
+    .describe('This sidecar cannot ship it at present, and leaves it to another one that can.'),
   copy: z
     .object({
       kind: z.enum(['all', 'changes']).describe('changes: a repair, of what changed while the log was lost.'),
@@ -106,6 +110,14 @@ export const resyncedStream = streamView.extend({
     .exactOptional()
     .describe('Of named rows: they are in the sink when `corrected` of the tablet is this.'),
 }) satisfies z.ZodType<ResyncedStream>;
+export const localQuery = z.strictObject({
+  only: z
+    .enum(['exceptions'], { error: ({ input }) => `got ${JSON.stringify(input)}; allowed: "exceptions"` })
+    .exactOptional()
+    .describe(
+      '`exceptions`: those that it ships, or is about to, in the place of another sidecar, and those that it cannot ship.',
+    ),
+});
 export const holdsRequest = z.strictObject({ tablets: z.array(z.string()) });
 /** What may change; the rules of each field are those of the stream's definition. */
 export const streamChange = z

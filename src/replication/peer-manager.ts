@@ -7,10 +7,9 @@ import { Slots } from '../util/slots.ts';
 import { TimeLimit } from '../util/time-limit.ts';
 import { waitFor } from '../util/wait-for.ts';
 import type { Catalog, CatalogTable } from './catalog.ts';
-import { firstTabletId } from './catalog.ts';
 import type { Ending, ReplicatorLimits } from './replicator-core.ts';
 import { furthestStart } from './replica-keeper.ts';
-import type { KeptTablet, ReplicaKeepers } from './replica-keepers.ts';
+import type { ReplicaKeepers } from './replica-keepers.ts';
 import { Gaps, type Shipped } from './gaps.ts';
 import { OrphanedLogs, type GapFiller } from './other-replicas.ts';
 import type { StoredStream } from './stored-stream.ts';
@@ -24,8 +23,12 @@ import {
 } from './stream-members.ts';
 import { DroppedTablets, type TabletFates } from './dropped-tablets.ts';
 import { HandOver, type HandOverOptions } from './hand-over.ts';
-import { shipsDropped, shipsHere, type LocalReplica, type LocalTserver } from './local-replica.ts';
+import type { LocalReplica, LocalTserver } from './local-replica.ts';
 import { PeerViews } from './peer-views.ts';
+import { Placement } from './placement.ts';
+import { shipsDropped } from './placement-core.ts';
+import { SinkChecks } from './sink-checks.ts';
+import { askedOf, keptTablet, resyncOf, schemaRole, without } from './stream-tablet.ts';
 import type { ChangeSource } from './tablet-replicator.ts';
 import type { TabletSourceOptions } from './tablet-source.ts';
 import { TabletReplicator, type SchemaRole } from './tablet-replicator.ts';
@@ -53,6 +56,8 @@ export interface PeerManagerOptions extends StreamMembersOptions, HandOverOption
   readonly tserver: LocalTserver;
   readonly keepers: ReplicaKeepers;
   readonly gaps: GapFiller;
+  /** Every tablet that the other sidecars show. */
+  readonly shownElsewhere: (signal: AbortSignal) => Promise<readonly TabletView[]>;
   readonly gapRepair: 'auto' | 'manual';
   readonly fates: TabletFates;
   readonly openSource: (request: SourceRequest, signal: AbortSignal) => ChangeSource;
@@ -67,11 +72,6 @@ const TICK_MS = 1000;
 const CALL_TIMEOUT_MS = 5000;
 /** How long one question of a look may take before the last answer has to do. */
 const LOOK_TIMEOUT_MS = 1500;
-/** One that has shipped for so long was right to begin: being fenced then is no contest. */
-const FENCED_FORGET_MS = 60_000;
-/** A sidecar that was fenced waits for its tablet server to learn who leads; then it may be its turn again. */
-const FENCED_BASE_MS = 1000;
-const FENCED_CAP_MS = 30_000;
 const MAX_WRITES_AT_A_TIME = 12;
 const MAX_COMMITTED_CALLS_AT_A_TIME = 8;
 /** How often a tablet that seems to have nothing left to ship is held against what its server has committed. */
@@ -109,8 +109,8 @@ export class PeerManager {
   readonly #orphans: OrphanedLogs;
   readonly #dropped: DroppedTablets;
   readonly #handOver: HandOver;
+  readonly #placement: Placement;
   readonly #views: PeerViews;
-  readonly #fenced = new Map<string, { times: number; notBeforeMs: number }>();
   readonly #writeSlots = new Slots(MAX_WRITES_AT_A_TIME);
   #replicas: readonly LocalReplica[] = [];
   /** Null until they were listed once. */
@@ -132,9 +132,13 @@ export class PeerManager {
     const { keepers, gaps: filler, gapRepair: repair, logger } = options;
     const isDropped = (tabletId: string): boolean => this.#dropped.get(tabletId) !== undefined;
     this.#gaps = new Gaps({ keepers, filler, repair, isDropped, logger });
-    this.#orphans = new OrphanedLogs(options.keepers, async (s) => (await options.shippedElsewhere(s)).views);
+    this.#orphans = new OrphanedLogs(keepers, options.shownElsewhere);
     this.#dropped = new DroppedTablets(options.keepers, options.fates);
     this.#handOver = new HandOver(options);
+    const checks = new SinkChecks(() => {
+      this.poke();
+    });
+    this.#placement = new Placement(this.#handOver, checks);
     this.#views = new PeerViews({
       keepers: options.keepers,
       lostOf: (tabletId) => this.#gaps.lostOf(tabletId),
@@ -143,6 +147,7 @@ export class PeerManager {
       shipped: (key) => this.#shipping.get(key) ?? this.#stopping.get(key),
       allShipped: () => [...this.#shipping.values(), ...this.#stopping.values()],
       isClaimed: (stream, tabletId) => this.#handOver.hasClaim(stream, tabletId),
+      inabilityOf: (key) => this.#placement.inabilityOf(key),
       startOf: (open, table, tabletId) => this.#startOf(open, table, tabletId),
     });
   }
@@ -234,6 +239,7 @@ export class PeerManager {
       const replicas = await this.#options.tserver.listReplicas(limit.signal);
       if (signal.aborted) return;
       this.#replicas = replicas;
+      this.#placement.heardServer();
       this.#ship();
     };
     this.#following ??= follow().finally(() => {
@@ -244,7 +250,7 @@ export class PeerManager {
 
   async #work(signal: AbortSignal): Promise<void> {
     try {
-      await this.#followLeaders(signal);
+      await this.#followLeaders(signal).catch((error: unknown) => this.#workAlone(error, signal));
       using limit = new TimeLimit(signal, CALL_TIMEOUT_MS);
       await this.#look(limit.signal);
       await this.#reconcile(limit.signal);
@@ -287,6 +293,14 @@ export class PeerManager {
       if (this.#kuduTrouble === null) this.#logger.warn({ reason }, 'kudu does not answer');
       this.#kuduTrouble = reason;
     }
+  }
+
+  /** The tablet server here is silent: what ships goes on, but not in another's place, and others may stand in for us. */
+  async #workAlone(reason: unknown, signal: AbortSignal): Promise<never> {
+    using limit = new TimeLimit(signal, LOOK_TIMEOUT_MS);
+    await this.#handOver.look(limit.signal).catch(() => undefined); // what was known last counts
+    if (!signal.aborted) this.#ship();
+    throw reason as Error;
   }
 
   /** Tablets of which something is held that the master does not list, and that have no replica here. */
@@ -411,29 +425,15 @@ export class PeerManager {
 
   /** Stream and tablet pairs that we should ship now. */
   #wanted(): Map<string, Wanted> {
-    const { keepers } = this.#options;
-    const { sidecars } = this.#handOver;
-    this.#handOver.dropClaims();
     const wanted = new Map<string, Wanted>();
     const replicas = new Map(this.#replicas.map((replica) => [replica.tabletId, replica]));
-    for (const { tabletId, table, streams, dropped } of this.#streamed) {
-      const replica = replicas.get(tabletId);
-      const isOurs = dropped
-        ? shipsDropped(dropped, sidecars, performance.now())
-        : replica !== undefined && shipsHere(replica, sidecars);
+    this.#handOver.dropClaims();
+    this.#placement.beginRound();
+    for (const streamed of this.#streamed) {
+      const { tabletId, table, streams, dropped } = streamed;
       for (const { open, paused } of streams) {
         const key = shippingKey(open.stored, tabletId);
-        if (!isOurs && !(dropped && this.#shipping.has(key))) {
-          this.#fenced.delete(key); // whoever fenced us was right; when our turn comes again it is a new one
-          continue;
-        }
-        if (paused || (this.#fenced.get(key)?.notBeforeMs ?? 0) > performance.now()) continue;
-        if (!this.#shipping.has(key)) {
-          // Where a stream goes on is in the markers of our log: to be read first.
-          if (keepers.get(tabletId)?.caughtUp !== true) continue;
-          const { name } = open.stored.definition;
-          if (!dropped && !this.#handOver.claim(name, tabletId, replica?.isLeader === true)) continue;
-        }
+        if (paused || !this.#isOurs(key, streamed, open, replicas.get(tabletId))) continue;
         const asked = askedOf(open, tabletId);
         const schemas = schemaRole(open, table, tabletId, dropped !== undefined);
         const start = (): void => {
@@ -443,6 +443,29 @@ export class PeerManager {
       }
     }
     return wanted;
+  }
+
+  #isOurs(key: string, { tabletId, dropped }: StreamedTablet, open: OpenStream, replica?: LocalReplica): boolean {
+    const keeper = this.#options.keepers.get(tabletId);
+    const caughtUp = keeper?.caughtUp === true;
+    const shipping = this.#shipping.get(key)?.replicator ?? null;
+    if (dropped) {
+      const sidecars = { self: this.#options.selfUuid, lives: (uuid: string) => this.#handOver.lives(uuid) };
+      const isOurTurn = shipsDropped(dropped, sidecars, performance.now());
+      return shipping !== null || (isOurTurn && this.#placement.shipsRest(key, caughtUp));
+    }
+    if (!replica) return false;
+    const { sink, stored } = open;
+    const unreadable = keeper?.unreadable ?? null;
+    return this.#placement.ships({
+      key,
+      stream: stored.definition.name,
+      replica,
+      sink,
+      caughtUp,
+      unreadable,
+      shipping,
+    });
   }
 
   /** Where the stream goes on here as far as its start and our log's markers tell; the sink may know better. */
@@ -525,14 +548,7 @@ export class PeerManager {
     const { open, sinceMs } = shipping;
     this.#shipping.delete(key);
     if (replicator.acked.ended) this.#track(this.#tellEnded(open, replicator.tabletId));
-    if (ending === 'stopped') {
-      this.#fenced.delete(key);
-      return;
-    }
-    const wasLong = performance.now() - sinceMs > FENCED_FORGET_MS;
-    const times = (wasLong ? 0 : (this.#fenced.get(key)?.times ?? 0)) + 1;
-    const waitMs = Math.min(FENCED_CAP_MS, FENCED_BASE_MS * 2 ** Math.min(times - 1, 10));
-    this.#fenced.set(key, { times, notBeforeMs: performance.now() + waitMs });
+    this.#placement.ended(key, ending, performance.now() - sinceMs);
   }
 
   /** Where it fails the tablet is shipped once more, of which nothing is left. */
@@ -599,42 +615,4 @@ export class PeerManager {
     await Promise.allSettled(this.#ending);
     await Promise.allSettled(this.#members.all().map(({ sink }) => sink[Symbol.asyncDispose]()));
   }
-}
-
-function without(tablet: StreamedTablet, ended: readonly OpenStream[]): StreamedTablet {
-  return { ...tablet, streams: tablet.streams.filter(({ open }) => !ended.includes(open)) };
-}
-
-function startIndex(start: SinkPosition | undefined): bigint | null {
-  if (start === undefined) return 0n;
-  return start.copy === 'wanted' ? null : start.opId.index;
-}
-
-/** Id of a copy of all rows that was asked for; a gap is repaired where it is. */
-function resyncOf(open: OpenStream, tabletId: string): string | null {
-  const asked = open.resyncs.get(tabletId);
-  return asked?.from === 'snapshot' ? asked.id : null;
-}
-
-/** What was asked for of a tablet, besides its log. */
-function askedOf(open: OpenStream, tabletId: string): string {
-  return `${resyncOf(open, tabletId) ?? ''}/${open.corrections.get(tabletId)?.id ?? ''}`;
-}
-
-/** One tablet speaks for its table. When it went with its range partition, the first of the others takes over. */
-function schemaRole(open: OpenStream, table: CatalogTable, tabletId: string, isDropped: boolean): SchemaRole {
-  const speaker = open.joined.get(table.tableId)?.speakerTabletId;
-  if (tabletId === speaker) return 'speaks';
-  if (isDropped || table.tablets.some((tablet) => tablet.tabletId === speaker)) return 'none';
-  return tabletId === firstTabletId(table) ? 'takes-over' : 'none';
-}
-
-function keptTablet(tabletId: string, table: CatalogTable, streams: StreamedTablet['streams']): KeptTablet {
-  return {
-    tableId: table.tableId,
-    streams: streams.map(({ open }) => ({
-      generation: open.stored.generation,
-      startIndex: startIndex(open.starts.get(tabletId)),
-    })),
-  };
 }

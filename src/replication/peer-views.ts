@@ -3,6 +3,7 @@ import { formatOpId, type OpId } from '../kudu/opid.ts';
 import type { CatalogTable } from './catalog.ts';
 import type { Shipped } from './gaps.ts';
 import type { LocalReplica } from './local-replica.ts';
+import type { Inability } from './placement.ts';
 import { lostLogError, type LostRange, type ReplicaKeeper } from './replica-keeper.ts';
 import type { ReplicaKeepers } from './replica-keepers.ts';
 import { shippingKey, type OpenStream, type StreamedTablet } from './stream-members.ts';
@@ -19,6 +20,8 @@ export interface PeerState {
   readonly allShipped: () => readonly Shipped[];
   /** Whether we are about to stand in for a tablet's own sidecar. */
   readonly isClaimed: (stream: string, tabletId: string) => boolean;
+  /** By {@link shippingKey}: why we cannot ship what is ours to ship, or what nobody ships. */
+  readonly inabilityOf: (key: string) => Inability | null;
   /** Where a stream goes on here, as far as is known without its sink. */
   readonly startOf: (open: OpenStream, table: CatalogTable, tabletId: string) => SinkPosition;
 }
@@ -35,9 +38,12 @@ export class PeerViews {
   tablets(nowMs: number): readonly TabletView[] {
     const replicas = this.#state.replicas();
     const led = new Set(replicas.filter(({ isLeader }) => isLeader).map(({ tabletId }) => tabletId));
-    const shipped = this.#state.allShipped().map(({ replicator }) => {
-      const role = led.has(replicator.tabletId) ? ('leader' as const) : ('follower' as const);
-      return { ...replicator.view(nowMs), sidecar: null, role, hold: this.#hold(replicator.tabletId, nowMs) };
+    const shipped = this.#state.allShipped().map(({ open, replicator }) => {
+      const { tabletId } = replicator;
+      const role = led.has(tabletId) ? ('leader' as const) : ('follower' as const);
+      const inability = this.#state.inabilityOf(shippingKey(open.stored, tabletId));
+      const view = { ...replicator.view(nowMs), sidecar: null, role, hold: this.#hold(tabletId, nowMs) };
+      return inability === null ? view : { ...view, yields: true };
     });
     return [...shipped, ...this.#standing(led, nowMs)];
   }
@@ -60,19 +66,19 @@ export class PeerViews {
     });
   }
 
-  /** Tablets that are not shipped: of paused streams, those whose log cannot be read, and those we are about to ship. */
+  /** Tablets that are not shipped from here: of paused streams, those that we cannot ship, and those we are about to. */
   #standing(led: ReadonlySet<string>, nowMs: number): TabletView[] {
     const views: TabletView[] = [];
     for (const { tabletId, table, streams } of this.#state.streamed()) {
       const isLed = led.has(tabletId);
       for (const { open, paused } of streams) {
         const { name } = open.stored.definition;
-        if (!isLed && !this.#state.isClaimed(name, tabletId)) continue;
-        if (this.#state.shipped(shippingKey(open.stored, tabletId))) continue;
+        const key = shippingKey(open.stored, tabletId);
+        const inability = this.#state.inabilityOf(key);
+        const isClaimed = this.#state.isClaimed(name, tabletId);
+        if (this.#state.shipped(key) || (inability === null && !isClaimed && !(isLed && paused))) continue;
         const applied = this.#state.startOf(open, table, tabletId).opId;
-        let standing: Pick<TabletView, 'state' | 'error'> | null = { state: 'starting' };
-        if (isLed) standing = paused ? this.#paused(tabletId, applied) : this.#unreadable(tabletId);
-        if (standing === null) continue;
+        const standing = paused ? this.#paused(tabletId, applied) : standingView(inability);
         views.push({
           stream: name,
           tabletId,
@@ -98,11 +104,6 @@ export class PeerViews {
     return { state: 'gap', error: { code: 'SPOOR_WAL_GAP', message, since: lost.since } };
   }
 
-  #unreadable(tabletId: string): Pick<TabletView, 'state' | 'error'> | null {
-    const error = this.#state.keepers.get(tabletId)?.unreadable ?? null;
-    return error && { state: 'blocked', error };
-  }
-
   /** What a crash may make at-least-once repeat: all that was sent since the last marker. */
   #unmarkedOps(keeper: ReplicaKeeper, { stored, starts }: OpenStream): number {
     const sent = this.#state.shipped(shippingKey(stored, keeper.tabletId))?.replicator.sent.index;
@@ -117,4 +118,12 @@ export class PeerViews {
     const { firstIndex, bytes, oldestAtMs } = hold;
     return { index: Number(firstIndex), bytes, ageSeconds: Math.max(0, nowMs - (oldestAtMs ?? nowMs)) / 1000 };
   }
+}
+
+function standingView(inability: Inability | null): Pick<TabletView, 'state' | 'yields' | 'error'> {
+  if (inability === null) return { state: 'starting' };
+  const { reason, sinceMs } = inability;
+  if (reason === 'starting') return { state: 'starting', yields: true };
+  const error = { code: reason.code, message: reason.message, since: new Date(sinceMs).toISOString() };
+  return { state: 'blocked', yields: true, error };
 }

@@ -236,6 +236,18 @@ export class TabletReplicator {
     return sinkFault === null && (sink.kind === 'idle' || sink.kind === 'writing');
   }
 
+  /** Whether it gets on, as far as is known; one that stands at a gap does, since that is seen to where it is. */
+  get works(): boolean {
+    const { log } = this.#state;
+    const isReading = log.kind === 'open' || log.kind === 'gone' || this.gapAfter !== null;
+    return isReading && this.sinkWorks;
+  }
+
+  /** What keeps it from it, where that is known. */
+  get fault(): Fault | null {
+    return this.#currentFault()?.fault ?? null;
+  }
+
   /** The log from its place on was let go: what is queued still goes out, then it stays at the gap. */
   logLost(error: SpoorError): void {
     this.#logFailed(error);

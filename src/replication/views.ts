@@ -31,12 +31,19 @@ export interface TabletView {
   /** Age of the oldest committed operation that the sink has not acknowledged; 0 when there is none. */
   readonly lagSeconds: number | null;
   readonly hold: HoldView | null;
+  /** This sidecar cannot ship it at present, and leaves it to another one that can. */
+  readonly yields?: boolean;
   /** The copy of its rows that is under way. */
   readonly copy?: CopyView;
   /** The last correction of rows that is in the sink, by its id. */
   readonly corrected?: string;
   /** What keeps it from running, and since when (ISO 8601). */
   readonly error?: { readonly code: string; readonly message: string; readonly since: string };
+}
+
+/** Whether other sidecars must know of it: we stand in for theirs, or are about to, or cannot ship it. */
+export function isException({ role, yields }: TabletView): boolean {
+  return role === 'follower' || yields === true;
 }
 
 /** How far a copy of a tablet's rows has come. */

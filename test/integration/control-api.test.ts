@@ -219,6 +219,16 @@ describe('the cluster', () => {
     assert.deepEqual(body, await plane.listSidecars());
     assert.ok(Array.isArray(body) && sidecarView.safeParse(body[0]).success);
   });
+
+  it('shows of its own tablets those that another sidecar must know of', async () => {
+    const standIn = tabletView({ tabletId: 'standIn', role: 'follower' });
+    const yielded = tabletView({ tabletId: 'yielded', yields: true });
+    plane.tablets = [tabletView(), standIn, yielded];
+    assert.deepEqual((await call('GET', '/v1/local?only=exceptions')).body, [standIn, yielded]);
+    const { errors } = assertProblem(await call('GET', '/v1/local?only=mine'), 400, /query/);
+    assert.match(JSON.stringify(errors), /mine.*exceptions/);
+    assertProblem(await call('GET', '/v1/local?olny=exceptions'), 400, /query/);
+  });
 });
 
 describe('the held log of a tablet', () => {

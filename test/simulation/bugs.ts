@@ -22,6 +22,7 @@ export const RULES: Rules = {
   stopsAfterOneMarker: false,
   leavesGaps: true,
   asksForMarks: true,
+  choosesByLife: false,
 };
 
 /** A mistake that somebody may make, and by what it is found out. */
@@ -64,6 +65,8 @@ const PING_PONG: Focus = {
     outages: false,
     stops: false,
     pauses: false,
+    servers: false,
+    cutOffs: false,
   },
 };
 
@@ -209,7 +212,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
       },
     },
     focus: { ...PING_PONG, trouble: { ...PING_PONG.trouble, requests: 0.4 } },
-    breaks: ['everything is delivered in the end', 'nothing is skipped', 'acked <= delivered'],
+    breaks: ['everything is delivered in the end', 'whoever can ship does', 'nothing is skipped', 'acked <= delivered'],
     withinSeeds: 4000,
   },
   {
@@ -221,8 +224,17 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   {
     name: 'a sidecar whose log has lost the marker asks for what no sink needs',
     rules: { asksForMarks: false },
-    focus: { delivery: 'no-position', trouble: { gc: true, kills: 0.02, outages: true, stops: true } },
+    focus: {
+      delivery: 'no-position',
+      trouble: { gc: true, kills: 0.02, outages: true, stops: true, servers: false, cutOffs: false },
+    },
     breaks: ['no gap while a sidecar has the log', 'markers catch up in the end', 'holds shrink in the end'],
     withinSeeds: 4000,
+  },
+  {
+    name: 'the stand-in is the first sidecar that lives, whether it can ship or not',
+    rules: { choosesByLife: true },
+    breaks: ['whoever can ship does'],
+    withinSeeds: 50,
   },
 ];

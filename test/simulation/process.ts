@@ -35,6 +35,8 @@ export interface Rules {
   readonly stopsAfterOneMarker: boolean;
   /** Whether a shipper that stands at a gap begins anew when a marker has got past it. */
   readonly leavesGaps: boolean;
+  /** Whether the first living sidecar stands in for a dead one, and none for a living one, able or not. */
+  readonly choosesByLife: boolean;
   /** Whether a sidecar that asks another for its log also hears what that one's markers say. */
   readonly asksForMarks: boolean;
 }
@@ -85,9 +87,12 @@ export class Process {
   frozen = false;
   tasks: Task[] = [];
   readonly #world: World;
+  readonly #isCutOff: () => boolean;
 
-  constructor(name: string, world: World) {
+  /** @param isCutOff whether no request of it gets to a sink */
+  constructor(name: string, world: World, isCutOff: () => boolean) {
     this.name = name;
+    this.#isCutOff = isCutOff;
     this.#world = world;
   }
 
@@ -100,14 +105,14 @@ export class Process {
     this.tasks.push({ label, atMs: this.#world.nowMs + afterMs, run, ...(isReady && { isReady }) });
   }
 
-  /** A request over the network. `answered` or `lost` come back as a task of this process, if it lives then. */
+  /** A request to a sink over the network. `answered` or `lost` come back as a task of this process, if it lives then. */
   call<T>(
     label: string,
     arrive: () => T,
     outcome: { readonly answered: (answer: T) => void; readonly lost: () => void },
   ): void {
     const { network } = this.#world;
-    const fate = this.#world.fate();
+    const fate = this.#isCutOff() ? 'lost' : this.#world.fate();
     if (fate === 'lost' || fate === 'impatient') this.later(`${label}: ${fate}`, outcome.lost);
     if (fate === 'lost') return;
     const run = (): void => {

@@ -89,6 +89,12 @@ export class Shipper {
     return log.kind === 'failed' && log.fault.kind === 'gap' ? Number(read.opId.index) : null;
   }
 
+  get works(): boolean {
+    const { sink, sinkFault, log } = this.state;
+    const isReading = log.kind === 'open' || log.kind === 'gone' || this.gapAfter !== null;
+    return isReading && sinkFault === null && (sink.kind === 'idle' || sink.kind === 'writing');
+  }
+
   stop(): void {
     this.#post({ kind: 'stop' });
   }

@@ -1,7 +1,11 @@
 import type { OpId } from '../../src/kudu/opid.ts';
 import { furthestStart } from '../../src/replication/replica-keeper.ts';
 import type { Ending } from '../../src/replication/replicator-core.ts';
-import { shipsHere } from '../../src/replication/local-replica.ts';
+import { SIDECAR_ALIVE_MS } from '../../src/cluster/living-sidecars.ts';
+import type { Since, Word } from '../../src/replication/hand-over.ts';
+import type { LocalReplica } from '../../src/replication/local-replica.ts';
+import { Placement } from '../../src/replication/placement.ts';
+import { refusingSink } from '../../src/sinks/refusing-sink.ts';
 import type { SinkPosition } from '../../src/change/position.ts';
 import { Keeper } from './keeper.ts';
 import { Process, type SimStream, type World } from './process.ts';
@@ -9,11 +13,11 @@ import { Shipper, type LastAcked } from './shipper.ts';
 import type { Replica } from './tablet.ts';
 
 const TICK_MS = 1000;
-const FENCED_BASE_MS = 1000;
-const FENCED_CAP_MS = 30_000;
 const ASK_OTHERS_EVERY_MS = 15_000;
-/** A sidecar that has not been heard of for so long does not live, as far as the others know. */
-const ALIVE_FOR_MS = 5000;
+/** Past it a stand-in that does not finish is fenced. */
+const FINISH_WITHIN_MS = 15_000;
+/** Whether it answers is asked of the world. */
+const SINK = refusingSink('simulated');
 
 export interface SidecarOptions {
   readonly world: World;
@@ -22,7 +26,14 @@ export interface SidecarOptions {
   /** When each sidecar was heard of last, by the uuid of its tablet server. */
   readonly heardOf: Map<string, number>;
   /** The sidecars that answer, and what they hold. */
-  readonly answering: () => readonly { readonly replica: Replica; readonly keeper: Keeper }[];
+  readonly answering: () => readonly Answering[];
+  readonly isCutOff: () => boolean;
+}
+
+interface Answering {
+  readonly replica: Replica;
+  readonly keeper: Keeper;
+  readonly sidecar: Sidecar;
 }
 
 /** One life of the sidecar beside a replica: what peer-manager.ts does for one tablet. */
@@ -35,14 +46,21 @@ export class Sidecar {
   readonly shippers = new Set<Shipper>();
   readonly #options: SidecarOptions;
   readonly #lastAcked = new Map<string, LastAcked>();
-  readonly #fenced = new Map<string, { times: number; notBeforeMs: number }>();
+  readonly #placement: Placement;
+  /** By generation: of tablets that it would begin to ship in another's place; those of the tick before. */
+  #claims = new Map<string, number>();
+  #claimed = new Map<string, number>();
+  /** What its tablet server said last. */
+  #replica: LocalReplica;
   #askNotBeforeMs = 0;
   #stopping = false;
 
   constructor(name: string, options: SidecarOptions) {
     const { world, replica } = options;
     this.#options = options;
-    this.process = new Process(name, world);
+    this.process = new Process(name, world, options.isCutOff);
+    this.#replica = this.#localReplica();
+    this.#placement = this.#createPlacement();
     this.keeper = new Keeper(world, this.process, replica);
     this.process.later('tick', () => {
       this.#tick();
@@ -96,13 +114,15 @@ export class Sidecar {
   }
 
   #reconcile(): void {
-    const { world, streams } = this.#options;
-    const wanted = new Set<SimStream>();
-    for (const stream of this.#shipsHere() ? streams : []) {
-      if (stream.paused || (this.#fenced.get(stream.generation)?.notBeforeMs ?? 0) > world.nowMs) continue;
-      if (!this.shipping.has(stream.generation) && !this.keeper.state.caughtUp) continue;
-      wanted.add(stream);
+    const { streams, replica } = this.#options;
+    if (replica.up) {
+      this.#replica = this.#localReplica();
+      this.#placement.heardServer();
     }
+    this.#claimed = this.#claims;
+    this.#claims = new Map();
+    this.#placement.beginRound();
+    const wanted = new Set(streams.filter((stream) => !stream.paused && this.#isOurs(stream)));
     for (const [generation, shipper] of this.shipping) {
       if (wanted.has(shipper.stream)) continue;
       this.shipping.delete(generation);
@@ -111,19 +131,92 @@ export class Sidecar {
     for (const stream of wanted) if (!this.shipping.has(stream.generation)) this.#start(stream);
   }
 
-  #shipsHere(): boolean {
-    const { world, replica, heardOf } = this.#options;
-    const alive = new Set([...heardOf].filter(([, atMs]) => world.nowMs - atMs < ALIVE_FOR_MS).map(([uuid]) => uuid));
+  #localReplica(): LocalReplica {
+    const { world, replica } = this.#options;
     const { replicas } = world.tablet;
     const leader = replica.knownLeader === null ? undefined : replicas[replica.knownLeader];
-    const local = {
+    return {
       tabletId: 'tablet',
       isLeader: replica.leads,
       isRunning: replica.running,
       leaderUuid: leader?.uuid ?? null,
       voterUuids: replicas.map(({ uuid }) => uuid),
     };
-    return shipsHere(local, { self: replica.uuid, alive });
+  }
+
+  #lives(uuid: string): boolean {
+    const { world, heardOf } = this.#options;
+    return world.nowMs - (heardOf.get(uuid) ?? Number.NEGATIVE_INFINITY) < SIDECAR_ALIVE_MS;
+  }
+
+  /** What hand-over.ts does, with answers that take no time. */
+  #createPlacement(): Placement {
+    const { world, replica, isCutOff } = this.#options;
+    const standsIn = (generation: string): boolean =>
+      [...this.#words(generation).values()].some((word) => word !== 'yields');
+    const fault = (): null | { code: string; message: string } =>
+      isCutOff() ? { code: 'SPOOR_SINK_UNAVAILABLE', message: 'cut off' } : null;
+    return new Placement(
+      {
+        selfUuid: replica.uuid,
+        lives: (uuid) => this.#lives(uuid),
+        words: (generation) => this.#words(generation),
+        get since(): Since {
+          return { looks: 0, atMs: world.nowMs };
+        },
+        mayLead: (generation, _tabletId, since) =>
+          since === null || !standsIn(generation) || world.nowMs - since.atMs > FINISH_WITHIN_MS,
+        mayStandIn: (generation) => {
+          const shownSinceMs = this.#claimed.get(generation) ?? world.nowMs;
+          this.#claims.set(generation, shownSinceMs);
+          if (!this.#claimed.has(generation)) return false;
+          return !standsIn(generation) || world.nowMs - shownSinceMs > FINISH_WITHIN_MS;
+        },
+      },
+      { works: () => fault() === null, failure: fault },
+      () => world.nowMs,
+    );
+  }
+
+  #words(generation: string): ReadonlyMap<string, Word> {
+    const { answering, replica } = this.#options;
+    const words = new Map<string, Word>();
+    for (const other of answering()) {
+      const word = other.sidecar.say(generation);
+      if (word && other.replica !== replica && this.#lives(other.replica.uuid)) words.set(other.replica.uuid, word);
+    }
+    return words;
+  }
+
+  /** What it says to the others of a stream's tablet that is not as usual. */
+  say(generation: string): Word | null {
+    if (this.#placement.inabilityOf(generation) !== null) return 'yields';
+    const isShipped = [...this.shippers].some(({ stream }) => stream.generation === generation);
+    if (isShipped) return this.#replica.isLeader ? null : 'ships';
+    return this.#claims.has(generation) ? 'claims' : null;
+  }
+
+  #isOurs({ generation }: SimStream): boolean {
+    const { world } = this.#options;
+    const shipping = this.shipping.get(generation) ?? null;
+    const { caughtUp } = this.keeper.state;
+    if (world.rules.choosesByLife && !this.#shipsByLife()) return false;
+    return this.#placement.ships({
+      key: generation,
+      stream: generation,
+      replica: this.#replica,
+      sink: SINK,
+      caughtUp,
+      unreadable: null,
+      shipping: shipping && { works: shipping.works, fault: null },
+    });
+  }
+
+  #shipsByLife(): boolean {
+    const { isLeader, isRunning, leaderUuid, voterUuids } = this.#replica;
+    if (!isRunning || isLeader) return isRunning;
+    if (leaderUuid === null || this.#lives(leaderUuid)) return false;
+    return voterUuids.find((uuid) => this.#lives(uuid)) === this.#options.replica.uuid;
   }
 
   #start(stream: SimStream): void {
@@ -132,7 +225,11 @@ export class Sidecar {
     const start = furthestStart(positionAt(stream.startIndex), this.keeper.marked(generation));
     let lastAcked = this.#lastAcked.get(generation);
     if (!lastAcked) this.#lastAcked.set(generation, (lastAcked = { last: null }));
-    if (!replica.leads) world.invariants.saw('a stand-in shipped');
+    const { isLeader, leaderUuid } = this.#replica;
+    if (!isLeader) world.invariants.saw('a stand-in shipped');
+    if (!isLeader && leaderUuid !== null && this.#lives(leaderUuid))
+      world.invariants.saw('a stand-in shipped in the place of one that lives');
+    const begunMs = world.nowMs;
     world.trace(`${this.process.name} ships ${generation} after ${start.opId.index}`);
     const shipper: Shipper = new Shipper({
       world,
@@ -147,23 +244,18 @@ export class Sidecar {
       onDone: (ending) => {
         this.shippers.delete(shipper);
         this.keeper.shippingEnded(generation);
-        this.#ended(shipper, ending);
+        this.#ended(shipper, ending, world.nowMs - begunMs);
       },
     });
     this.shippers.add(shipper);
     this.shipping.set(generation, shipper);
   }
 
-  #ended(shipper: Shipper, ending: Ending): void {
+  #ended(shipper: Shipper, ending: Ending, ranMs: number): void {
     const { generation } = shipper.stream;
-    if (this.shipping.get(generation) === shipper) this.shipping.delete(generation);
-    if (ending === 'stopped') {
-      this.#fenced.delete(generation);
-      return;
-    }
-    const times = (this.#fenced.get(generation)?.times ?? 0) + 1;
-    const waitMs = Math.min(FENCED_CAP_MS, FENCED_BASE_MS * 2 ** Math.min(times - 1, 10));
-    this.#fenced.set(generation, { times, notBeforeMs: this.#options.world.nowMs + waitMs });
+    if (this.shipping.get(generation) !== shipper) return; // it was stopped, whatever it met on its way
+    this.shipping.delete(generation);
+    this.#placement.ended(generation, ending, ranMs);
   }
 
   /** What our log lacks, another replica's may have; or it is not wanted any more. */

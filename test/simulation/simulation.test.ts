@@ -20,6 +20,7 @@ const SIGHTS: Readonly<Record<Sight, number>> = {
   'an uncommitted tail was overwritten': 10,
   'a sidecar was killed between two effects': 5,
   'a stand-in shipped': 40,
+  'a stand-in shipped in the place of one that lives': 20,
   'a gap was filled from another sidecar': 1,
   'an older writer was fenced': 20,
   'a write was aborted by a successor': 5,

@@ -20,6 +20,9 @@ const STEPS = 350;
 const MAX_HEALING_ROUNDS = 600;
 /** Long enough for every retry, every timer and every sidecar that was fenced. */
 const HEALING_ROUND_MS = 150;
+/** As long as nobody is to be marked or let go, only somebody found who ships. */
+const LONG_ROUND_MS = 500;
+const MAX_LONG_ROUNDS = 800;
 const QUIET_ROUNDS = 40;
 const TRACE_LENGTH = 60;
 const MAX_LOG_LENGTH = 150;
@@ -51,6 +54,8 @@ export class Simulation implements World {
   readonly #streams: SimStream[] = [];
   readonly #sidecars: (Sidecar | null)[] = [null, null, null];
   readonly #heardOf = new Map<string, number>();
+  /** Beside them are the sidecars that reach no sink. */
+  readonly #cutOff = new Set<Replica>();
   readonly #trouble: Trouble;
   readonly #trace: string[] = [];
   #healing = false;
@@ -128,7 +133,12 @@ export class Simulation implements World {
       streams: this.#streams,
       heardOf: this.#heardOf,
       answering: () =>
-        this.#living().map(({ id, sidecar: { keeper } }) => ({ replica: this.tablet.replicas[id]!, keeper })),
+        this.#living().map(({ id, sidecar }) => ({
+          replica: this.tablet.replicas[id]!,
+          keeper: sidecar.keeper,
+          sidecar,
+        })),
+      isCutOff: () => this.#cutOff.has(replica),
     });
     this.trace(`${name} starts`);
   }
@@ -256,13 +266,13 @@ export class Simulation implements World {
 
   /** COMMITs get into a replica's log. */
   #show(replica: Replica): void {
-    if (!replica.running || replica.shown >= replica.commitIndex) return;
+    if (!replica.running || !replica.up || replica.shown >= replica.commitIndex) return;
     replica.shown = this.random.between(replica.shown + 1, replica.commitIndex);
     this.trace(`replica ${replica.id} logs COMMIT up to ${replica.shown}`);
   }
 
   #advanceClock(): void {
-    this.nowMs += this.random.pick([1, 10, 30, 100, 300, 1000, 3000]);
+    this.nowMs += this.random.pick([1, 10, 30, 100, 300, 1000, 3000, 8000]);
   }
 
   #makeTrouble(): void {
@@ -270,7 +280,7 @@ export class Simulation implements World {
     const trouble = this.#trouble;
     const replica = random.pick(tablet.replicas);
     const sidecar = this.#sidecars[replica.id] ?? null;
-    switch (random.below(11)) {
+    switch (random.below(13)) {
       case 0:
         if (trouble.elections && tablet.elect(replica)) this.trace(`replica ${replica.id} leads term ${replica.term}`);
         return;
@@ -309,9 +319,36 @@ export class Simulation implements World {
       case 9:
         if (trouble.outages) this.#toggleOutage();
         return;
-      default:
+      case 10:
         if (trouble.pauses) this.#togglePause();
+        return;
+      case 11:
+        if (trouble.servers) this.#toggleServer(replica);
+        return;
+      default:
+        if (trouble.cutOffs) this.#toggleCutOff(replica);
     }
+  }
+
+  /** Its sidecar lives on; the others are a majority. */
+  #toggleServer(replica: Replica): void {
+    if (replica.up && this.tablet.replicas.some(({ up }) => !up)) return;
+    this.trace(`tablet server ${replica.id} is ${replica.up ? 'down' : 'up again'}`);
+    if (replica.up) this.#takeDown(replica);
+    else replica.up = true;
+  }
+
+  /** Whoever waits for a marker that it has taken does so in vain. */
+  #takeDown(replica: Replica): void {
+    replica.up = replica.leads = false;
+    for (const { settle } of this.markersUnderWay.splice(0)) settle('failed');
+  }
+
+  #toggleCutOff(replica: Replica): void {
+    const isCutOff = this.#cutOff.has(replica);
+    this.trace(`sidecar ${replica.id} reaches ${isCutOff ? 'the sinks again' : 'no sink'}`);
+    if (isCutOff) this.#cutOff.delete(replica);
+    else this.#cutOff.add(replica);
   }
 
   #guard({ process }: Sidecar, work: () => void): void {
@@ -326,14 +363,14 @@ export class Simulation implements World {
   /** The tablet server drops some of what it does not need itself: not the last operation that is committed. */
   #collect(replica: Replica): void {
     const to = Math.min(replica.shown, replica.log.length);
-    if (to <= replica.first) return;
+    if (!replica.up || to <= replica.first) return;
     replica.first = this.random.between(replica.first, to);
     this.trace(`replica ${replica.id} drops its log before ${replica.first}`);
   }
 
   /** The log is written anew; the last COMMITs may not have reached the disk. */
   #restart(replica: Replica): void {
-    if (!replica.running) return;
+    if (!replica.running || !replica.up) return;
     replica.leads = false;
     if (replica.shown > replica.first)
       replica.shown = this.random.between(Math.max(replica.first, replica.shown - 4), replica.shown);
@@ -341,12 +378,13 @@ export class Simulation implements World {
   }
 
   #copyOrFinish(replica: Replica): void {
+    if (!replica.up) return;
     const source = this.tablet
       .leaders()
       .find(({ term }) => term === Math.max(...this.tablet.replicas.map((r) => r.term)));
     if (!replica.running) {
       if (source && source !== replica) this.#copy(replica, source);
-    } else if (source && source !== replica && this.tablet.replicas.every(({ running }) => running)) {
+    } else if (source && source !== replica && this.tablet.replicas.every(({ running, up }) => running && up)) {
       replica.running = false;
       replica.leads = false;
       this.trace(`replica ${replica.id} is tombstoned`);
@@ -382,6 +420,8 @@ export class Simulation implements World {
       stream.sink.isDown = false;
     }
     for (const sidecar of this.#sidecars) if (sidecar) sidecar.process.frozen = false;
+    this.#healInPart();
+    this.#awaitLeader();
     let unsettled: () => never = () => broken('everything is delivered in the end', 'it never began');
     let round = 0;
     for (; round < MAX_HEALING_ROUNDS; round++) {
@@ -405,12 +445,57 @@ export class Simulation implements World {
       );
   }
 
+  /** All is well but for some sidecars that cannot ship: whoever can does. */
+  #healInPart(): void {
+    const { random, tablet } = this;
+    const [one, other, able] = random.shuffled(tablet.replicas);
+    const how = random.pick(['cut off', 'cut off', 'dead', 'well'] as const);
+    this.#cutOff.clear();
+    for (const replica of tablet.replicas) replica.up = true;
+    if (how === 'well') return;
+    if (how === 'dead') this.#kill(one!);
+    else this.#cutOff.add(one!);
+    // Two that run must be left, or nobody leads.
+    if (random.chance(0.5) && tablet.replicas.every(({ running }) => running)) this.#takeDown(other!);
+    else this.#cutOff.add(other!);
+    this.trace(`sidecar ${one!.id} is ${how}, that of ${other!.id} ${other!.up ? 'too' : 'has no server'}`);
+    const dead = how === 'dead' ? one! : null;
+    for (let round = 0; this.#undelivered() !== null; round++) {
+      this.#healOnce(dead, LONG_ROUND_MS);
+      // What only one has that does not answer is in no log that does.
+      if (round > 10 && (this.#hasTrueGap() || this.#living().some(({ sidecar }) => sidecar.gapAfter !== null))) break;
+      if (round > MAX_LONG_ROUNDS) broken('whoever can ship does', `sidecar ${able!.id}: ${this.#undelivered()}`);
+    }
+    this.#cutOff.clear();
+    other!.up = true;
+  }
+
+  #awaitLeader(): void {
+    for (let round = 0; !this.#leaderShips(); round++) {
+      this.#healOnce(null, LONG_ROUND_MS);
+      if (round > MAX_LONG_ROUNDS) broken('whoever can ship does', "the leader's sidecar does not take over again");
+    }
+  }
+
+  #leaderShips(): boolean {
+    const leader = this.#leader();
+    const sidecar = leader && this.#sidecars[leader.id];
+    const shippers = this.#living().flatMap((living) => [...living.sidecar.shippers]);
+    return sidecar?.shipping.size === this.#streams.length && shippers.length === this.#streams.length;
+  }
+
+  #kill(replica: Replica): void {
+    const sidecar = this.#sidecars[replica.id];
+    if (sidecar) sidecar.process.alive = false;
+  }
+
   #leader(): Replica | undefined {
     const term = Math.max(...this.tablet.replicas.map((replica) => replica.term));
     return this.tablet.leaders().find((replica) => replica.term === term);
   }
 
-  #healOnce(): void {
+  /** @param dead beside whom no sidecar is started */
+  #healOnce(dead: Replica | null = null, ms = HEALING_ROUND_MS): void {
     this.#steps++;
     const { replicas } = this.tablet;
     let leader = this.#leader();
@@ -421,13 +506,15 @@ export class Simulation implements World {
     }
     for (const follower of replicas) {
       if (follower === leader) continue;
+      if (!follower.up) continue;
       if (!follower.running) this.#copy(follower, leader);
       else this.#replicateTo(leader, follower, 1000);
     }
     for (const follower of replicas) if (follower !== leader) this.tablet.replicate(leader, follower, 1000);
-    for (const replica of replicas) replica.shown = replica.commitIndex;
-    for (const replica of replicas) if (!this.#sidecars[replica.id]?.process.alive) this.#startSidecar(replica);
-    this.nowMs += HEALING_ROUND_MS;
+    for (const replica of replicas) if (replica.up) replica.shown = replica.commitIndex;
+    for (const replica of replicas)
+      if (replica !== dead && !this.#sidecars[replica.id]?.process.alive) this.#startSidecar(replica);
+    this.nowMs += ms;
     while (this.network.length > 0) this.#deliver();
     this.#check();
     for (const { sidecar } of this.#living())
@@ -449,6 +536,15 @@ export class Simulation implements World {
         .slice(known)
         .some(({ index }) => replicas.every((replica) => typeof replica.hold.find(index, replica) === 'string'));
     });
+  }
+
+  /** A stream that has not got everything that is committed, or null. */
+  #undelivered(): string | null {
+    const { committed } = this.tablet;
+    const open = this.#streams.find(({ generation }) => this.invariants.durable(generation) < committed.length);
+    if (!open) return null;
+    const sidecars = this.#living().map(({ sidecar }) => describe(sidecar));
+    return `stream ${open.generation} has ${this.invariants.durable(open.generation)} of ${committed.length}: ${sidecars.join('; ')}`;
   }
 
   /** What is not yet as it must be in the end, or null. */
@@ -474,6 +570,7 @@ export class Simulation implements World {
           );
       }
     }
+    if (!this.#leaderShips()) return () => broken('whoever can ship does', "it is not the leader's sidecar alone");
     const worth = committed.findLast(({ kind, rows }) => kind === 'no-op' || rows > 0)?.index ?? 0;
     for (const { sidecar, id } of this.#living()) {
       for (const { generation, startIndex } of this.#streams) {

@@ -31,6 +31,8 @@ export class Replica {
   /** COMMITs up to here are in its log. */
   shown = 0;
   running = true;
+  /** Whether its tablet server is there at all. */
+  up = true;
   /** Every REPLICATE in the order in which it came into the log, overwritten ones too: what a tail sees. */
   readonly journal: Entry[] = [];
 
@@ -63,13 +65,13 @@ export class Tablet {
 
   /** Replicas that take writes: also a deposed leader that does not know it yet. */
   leaders(): Replica[] {
-    return this.replicas.filter(({ leads, running }) => leads && running);
+    return this.replicas.filter(({ leads, running, up }) => leads && running && up);
   }
 
   /** Makes a replica the leader of a new term, if a majority's logs are no newer than its own. */
   elect(candidate: Replica): boolean {
-    const voters = this.replicas.filter((voter) => voter.running && !isNewer(voter, candidate));
-    if (!candidate.running || voters.length < 2) return false;
+    const voters = this.replicas.filter((voter) => voter.running && voter.up && !isNewer(voter, candidate));
+    if (!candidate.running || !candidate.up || voters.length < 2) return false;
     const term = Math.max(...this.replicas.map((replica) => replica.term)) + 1;
     for (const voter of voters) {
       voter.term = term;
@@ -90,7 +92,7 @@ export class Tablet {
 
   /** One request of a leader to a follower, with up to `count` operations; `hasGap` where the leader's log lacks them. */
   replicate(leader: Replica, follower: Replica, count: number): 'done' | 'refused' | 'has-gap' {
-    if (!follower.running || follower.term > leader.term) return 'refused';
+    if (!follower.running || !follower.up || follower.term > leader.term) return 'refused';
     follower.term = leader.term;
     follower.leads = false;
     follower.knownLeader = leader.id;

@@ -13,6 +13,10 @@ export interface Trouble {
   readonly outages: boolean;
   readonly stops: boolean;
   readonly pauses: boolean;
+  /** A tablet server is down beside a living sidecar. */
+  readonly servers: boolean;
+  /** The sinks are out of reach of one sidecar only. */
+  readonly cutOffs: boolean;
 }
 
 /** What is the same in all seeds. */
@@ -37,5 +41,7 @@ export function troubleOf(random: Random): Trouble {
     outages: some(),
     stops: some(),
     pauses: some(),
+    servers: some(),
+    cutOffs: some(),
   };
 }

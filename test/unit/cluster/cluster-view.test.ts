@@ -4,7 +4,7 @@ import { ClusterView } from '../../../src/cluster/cluster-view.ts';
 import { Catalog } from '../../../src/replication/catalog.ts';
 import type { StoredStream } from '../../../src/replication/stored-stream.ts';
 import { parseStreamDefinition } from '../../../src/replication/stream.ts';
-import type { TabletView } from '../../../src/replication/views.ts';
+import type { SidecarView, TabletView } from '../../../src/replication/views.ts';
 import { keepingLogger, type LogLine } from '../../support/loggers.ts';
 import { tabletView } from '../../support/memory-control-plane.ts';
 
@@ -23,6 +23,15 @@ function stored(): StoredStream {
   return { definition, generation: 'g', createdAt: '2026-01-02T03:04:05.678Z', revision: '', paused: false };
 }
 
+const sidecar = (id: string): SidecarView => ({
+  id,
+  http: `${id}:8100`,
+  tserver: `${id}:7050`,
+  tserverUuid: id,
+  version: '',
+  lastSeen: new Date().toISOString(),
+});
+
 describe('the view of the cluster', () => {
   let local: TabletView[];
   let lines: LogLine[];
@@ -31,14 +40,6 @@ describe('the view of the cluster', () => {
   beforeEach(() => {
     local = [];
     lines = [];
-    const sidecar = (id: string) => ({
-      id,
-      http: `${id}:8100`,
-      tserver: `${id}:7050`,
-      tserverUuid: id,
-      version: '',
-      lastSeen: new Date().toISOString(),
-    });
     view = new ClusterView({
       selfId: 'self',
       localTablets: () => local,
@@ -76,7 +77,7 @@ describe('the view of the cluster', () => {
     answer(t, peers);
     assert.deepEqual(await shown(), ['t1 starting null', 't2 blocked 7.1040']);
     assert.deepEqual(
-      (await view.shippedElsewhere(signal)).views.map(({ tabletId }) => tabletId),
+      (await view.shownElsewhere(signal)).map(({ tabletId }) => tabletId),
       ['t2'],
     );
     const [told] = lines as readonly { level: string; fields: { sidecar?: string; tablets?: number } }[];
@@ -92,27 +93,40 @@ describe('the view of the cluster', () => {
     it(`takes ${what} for no answer`, async (t) => {
       answer(t, [tabletView({ tabletId: 't2' })], said);
       assert.deepEqual(await shown(), ['t1 starting null', 't2 running 7.1040']);
-      assert.equal((await view.shippedElsewhere(signal)).views.length, 1);
+      assert.equal((await view.shownElsewhere(signal)).length, 1);
     });
 
-  for (const [what, error, isWhole] of [
+  for (const [what, error, stranger] of [
     [
       'where nobody listens',
       new TypeError('fetch failed', { cause: Object.assign(new Error(), { code: 'ECONNREFUSED' }) }),
-      true,
+      [],
     ],
-    ['which hangs', new DOMException('too late', 'TimeoutError'), false],
-    ['whose network fails', new TypeError('fetch failed'), false],
+    ['which hangs', new DOMException('too late', 'TimeoutError'), null],
+    ['whose network fails', new TypeError('fetch failed'), null],
   ] as const)
-    it(`knows ${isWhole ? 'all' : 'not all'} that is shipped elsewhere without one ${what}`, async (t) => {
+    it(`hears ${stranger ? 'that nothing is said' : 'nothing'} of a sidecar ${what}`, async (t) => {
       t.mock.method(globalThis, 'fetch', (url: string) =>
         url.startsWith('http://peer:')
           ? Promise.resolve(new Response(JSON.stringify([tabletView({ tabletId: 't2' })])))
           : Promise.reject(error),
       );
-      const elsewhere = await view.shippedElsewhere(signal);
-      assert.deepEqual([elsewhere.views.length, elsewhere.isWhole], [1, isWhole]);
+      assert.deepEqual(await view.exceptionsOf(['self', 'peer', 'stranger'].map(sidecar), signal), [
+        { tserverUuid: 'peer', views: [tabletView({ tabletId: 't2' })] },
+        { tserverUuid: 'stranger', views: stranger },
+      ]);
     });
+
+  it('asks another sidecar for what is not as usual, and reads that it yields', async (t) => {
+    const asked: string[] = [];
+    t.mock.method(globalThis, 'fetch', (url: string) => {
+      asked.push(url);
+      return Promise.resolve(new Response(JSON.stringify([tabletView({ yields: true })])));
+    });
+    const [word] = await view.exceptionsOf([sidecar('self'), sidecar('peer')], signal);
+    assert.deepEqual(word, { tserverUuid: 'peer', views: [tabletView({ yields: true })] });
+    assert.deepEqual(asked, ['http://peer:8100/v1/local?only=exceptions']);
+  });
 
   describe('where two sidecars show the same tablet', () => {
     const CASES: { why: string; counts: Partial<TabletView>; not: Partial<TabletView> }[] = [
@@ -120,6 +134,16 @@ describe('the view of the cluster', () => {
         why: 'the leader, also where the other is further',
         counts: { role: 'leader', applyOpId: '7.9' },
         not: { role: 'follower', applyOpId: '7.10' },
+      },
+      {
+        why: 'one that stands in for a leader that yields',
+        counts: { role: 'follower', applyOpId: '7.9' },
+        not: { role: 'leader', applyOpId: '7.10', yields: true },
+      },
+      {
+        why: 'of two that yield the leader, who tries',
+        counts: { role: 'leader', applyOpId: '7.9', yields: true },
+        not: { role: 'follower', applyOpId: '7.10', yields: true },
       },
       {
         why: 'of two leaders the one that is further',
