@@ -10,10 +10,12 @@ import type { Catalog, CatalogTable } from './catalog.ts';
 import { firstTabletId } from './catalog.ts';
 import type { Ending, ReplicatorLimits } from './replicator-core.ts';
 import { furthestStart } from './replica-keeper.ts';
-import type { KeptTablet, ReplicaKeepers } from './replica-keepers.ts';
+import { askedOf, generationsOf, keptOf, keptTablet } from './kept-tablet.ts';
+import type { ReplicaKeepers, Unwanted } from './replica-keepers.ts';
 import { Gaps, type Shipped } from './gaps.ts';
 import { OrphanedLogs, type GapFiller } from './other-replicas.ts';
-import type { StoredStream } from './stored-stream.ts';
+import { isOfStream, type Membership } from './membership.ts';
+import type { MemberTablet, StoredStream } from './stored-stream.ts';
 import {
   StreamMembers,
   shippingKey,
@@ -36,6 +38,7 @@ export type SourceRequest = Pick<
   TabletSourceOptions,
   | 'tablet'
   | 'generation'
+  | 'joinsAgain'
   | 'from'
   | 'announceSchema'
   | 'repairs'
@@ -80,7 +83,8 @@ const CHECK_COMMITTED_EVERY_MS = 10_000;
 const CATALOG_TIMEOUT_MS = 20_000;
 
 interface Shipping extends Shipped {
-  /** Ids of the resync and the correction that it was begun with. */
+  readonly membership: Membership;
+  /** The membership, the resync and the correction that it was begun with. */
   readonly asked: string;
   readonly schemas: SchemaRole;
   readonly sinceMs: number;
@@ -205,7 +209,7 @@ export class PeerManager {
   labelsOf(tabletId: string, generations: readonly string[]): readonly TabletLabels[] {
     const spoken = new Set(generations);
     return [...this.#shipping.values()]
-      .filter(({ open, replicator }) => replicator.tabletId === tabletId && spoken.has(open.stored.generation))
+      .filter(({ replicator }) => replicator.tabletId === tabletId && spoken.has(replicator.generation))
       .map(({ replicator }) => replicator.labels);
   }
 
@@ -251,7 +255,7 @@ export class PeerManager {
       const here = new Map(this.#replicas.map((replica) => [replica.tabletId, replica]));
       const there = this.#streamed
         .filter(({ dropped }) => !dropped)
-        .map((tablet) => ({ ...tablet, generations: tablet.streams.map(({ open }) => open.stored.generation) }));
+        .map((tablet) => ({ ...tablet, generations: generationsOf(tablet) }));
       // What fails of these hinders none of the others.
       const works: readonly (() => unknown)[] = [
         () => {
@@ -366,14 +370,16 @@ export class PeerManager {
         this.#unanswered ??= error; // nothing is let go of meanwhile
       },
     );
-    const kept = new Map(
-      this.#streamed.map(({ tabletId, table, streams }) => [tabletId, keptTablet(tabletId, table, streams)]),
-    );
-    const isListed = (tabletId: string): boolean =>
-      !this.#mayHaveStreams || catalog.tableOf(tabletId) !== undefined || droppedOf(tabletId) !== undefined;
+    const kept = new Map(this.#streamed.map((tablet) => [tablet.tabletId, keptTablet(tablet)]));
+    const fateOf = (tabletId: string): Unwanted => {
+      if (!this.#mayHaveStreams || droppedOf(tabletId) !== undefined) return 'listed';
+      if (catalog.tableOf(tabletId) === undefined) return 'unlisted';
+      const had = this.#dropped.generationsOf(tabletId);
+      return streams.some((stream) => had.some((generation) => isOfStream(generation, stream))) ? 'left' : 'listed';
+    };
     const shipped = new Set(this.#replicators().map(({ tabletId }) => tabletId));
     const isSure = this.#unanswered === null && !this.#hasUnreadable;
-    keepers.reconcile(kept, shipped, isSure ? isListed : null, Date.now());
+    keepers.reconcile(kept, shipped, isSure ? fateOf : null, Date.now());
     this.#ship();
   }
 
@@ -434,7 +440,7 @@ export class PeerManager {
           const { name } = open.stored.definition;
           if (!dropped && !this.#handOver.claim(name, tabletId, replica?.isLeader === true)) continue;
         }
-        const asked = askedOf(open, tabletId);
+        const asked = askedOf(open, table.tableId, tabletId);
         const schemas = schemaRole(open, table, tabletId, dropped !== undefined);
         const start = (): void => {
           this.#start(key, open, table, tabletId, { asked, schemas });
@@ -448,8 +454,8 @@ export class PeerManager {
   /** Where the stream goes on here as far as its start and our log's markers tell; the sink may know better. */
   #startOf(open: OpenStream, table: CatalogTable, tabletId: string): SinkPosition {
     const firstOperation: SinkPosition = { opId: MIN_OPID, tableName: table.name, schemaVersion: 0 };
-    const start = open.starts.get(tabletId) ?? firstOperation;
-    return furthestStart(start, this.#options.keepers.get(tabletId)?.marked(open.stored.generation)?.position ?? null);
+    const { start = firstOperation, generation } = keptOf(open, table.tableId, tabletId);
+    return furthestStart(start, this.#options.keepers.get(tabletId)?.marked(generation)?.position ?? null);
   }
 
   #start(
@@ -460,14 +466,16 @@ export class PeerManager {
     { asked, schemas }: Omit<Wanted, 'start'>,
   ): void {
     const { openSource, limitsFor, metrics, logger, keepers } = this.#options;
-    const { generation, definition } = open.stored;
+    const { definition } = open.stored;
     const tablet = { tableId: table.tableId, tabletId };
+    const { membership, generation, start, resync, correction } = keptOf(open, table.tableId, tabletId);
     this.#gaps.forget(tabletId);
     const source = {
       tablet,
       generation,
-      resync: resyncOf(open, tabletId),
-      correction: open.corrections.get(tabletId) ?? null,
+      joinsAgain: membership.again,
+      resync: resync?.id ?? null,
+      correction: correction ?? null,
       resolvedEveryMs: definition.resolved?.intervalMs ?? null,
       copySlots: open.copySlots,
       whyGone: (signal: AbortSignal) => this.#dropped.whyGone(tablet, signal),
@@ -480,7 +488,7 @@ export class PeerManager {
       tablet,
       start: this.#startOf(open, table, tabletId),
       startSink: keepers.get(tabletId)?.marked(generation)?.sink ?? '',
-      announcesSchemaAt: open.starts.get(tabletId)?.opId ?? MIN_OPID,
+      announcesSchemaAt: start?.opId ?? MIN_OPID,
       sink: open.sink,
       openSource: (from, options, signal) => openSource({ ...source, from, ...options }, signal),
       encode: open.encode,
@@ -491,7 +499,7 @@ export class PeerManager {
       metrics,
       logger,
     });
-    this.#shipping.set(key, { open, asked, schemas, replicator, sinceMs: performance.now() });
+    this.#shipping.set(key, { open, membership, asked, schemas, replicator, sinceMs: performance.now() });
     metrics.leaderChange(replicator.labels);
     void replicator.done.then((ending) => {
       keepers.get(tabletId)?.shippingEnded(generation);
@@ -510,21 +518,22 @@ export class PeerManager {
 
   /** A tablet that speaks for its table in the place of another, and has begun to, is the one that does from now on. */
   async #keepSpeakers(signal: AbortSignal): Promise<void> {
-    for (const { open, schemas, replicator } of this.#shipping.values()) {
+    for (const { open, membership, schemas, replicator } of this.#shipping.values()) {
       const { tableId, tabletId } = replicator.tablet;
       if (schemas !== 'takes-over' || !replicator.hasSpoken) continue;
-      if (open.joined.get(tableId)?.speakerTabletId === tabletId) continue;
-      await this.#options.streams.setSpeaker(open.stored, tableId, tabletId, signal);
-      open.joined.set(tableId, { speakerTabletId: tabletId });
+      const joined = open.joined.get(tableId);
+      if (joined === undefined || joined.speakerTabletId === tabletId) continue;
+      await this.#options.streams.setSpeaker(open.stored, { ...replicator.tablet, membership }, signal);
+      open.joined.set(tableId, { ...joined, speakerTabletId: tabletId });
     }
   }
 
   #ended(key: string, replicator: TabletReplicator, ending: Ending): void {
     const shipping = this.#shipping.get(key);
     if (shipping?.replicator !== replicator) return; // it was stopped, whatever it met on its way
-    const { open, sinceMs } = shipping;
+    const { open, membership, sinceMs } = shipping;
     this.#shipping.delete(key);
-    if (replicator.acked.ended) this.#track(this.#tellEnded(open, replicator.tabletId));
+    if (replicator.acked.ended) this.#track(this.#tellEnded(open, { ...replicator.tablet, membership }));
     if (ending === 'stopped') {
       this.#fenced.delete(key);
       return;
@@ -536,12 +545,12 @@ export class PeerManager {
   }
 
   /** Where it fails the tablet is shipped once more, of which nothing is left. */
-  async #tellEnded({ stored }: OpenStream, tabletId: string): Promise<void> {
+  async #tellEnded({ stored }: OpenStream, tablet: MemberTablet): Promise<void> {
     try {
-      await this.#options.streams.endTablet(stored, tabletId, AbortSignal.timeout(CALL_TIMEOUT_MS));
+      await this.#options.streams.endTablet(stored, tablet, AbortSignal.timeout(CALL_TIMEOUT_MS));
       this.poke();
     } catch (error) {
-      this.#logger.debug({ err: error, tabletId }, 'the end of a tablet was not kept');
+      this.#logger.debug({ err: error, tabletId: tablet.tabletId }, 'the end of a tablet was not kept');
     }
   }
 
@@ -605,36 +614,10 @@ function without(tablet: StreamedTablet, ended: readonly OpenStream[]): Streamed
   return { ...tablet, streams: tablet.streams.filter(({ open }) => !ended.includes(open)) };
 }
 
-function startIndex(start: SinkPosition | undefined): bigint | null {
-  if (start === undefined) return 0n;
-  return start.copy === 'wanted' ? null : start.opId.index;
-}
-
-/** Id of a copy of all rows that was asked for; a gap is repaired where it is. */
-function resyncOf(open: OpenStream, tabletId: string): string | null {
-  const asked = open.resyncs.get(tabletId);
-  return asked?.from === 'snapshot' ? asked.id : null;
-}
-
-/** What was asked for of a tablet, besides its log. */
-function askedOf(open: OpenStream, tabletId: string): string {
-  return `${resyncOf(open, tabletId) ?? ''}/${open.corrections.get(tabletId)?.id ?? ''}`;
-}
-
 /** One tablet speaks for its table. When it went with its range partition, the first of the others takes over. */
 function schemaRole(open: OpenStream, table: CatalogTable, tabletId: string, isDropped: boolean): SchemaRole {
   const speaker = open.joined.get(table.tableId)?.speakerTabletId;
   if (tabletId === speaker) return 'speaks';
   if (isDropped || table.tablets.some((tablet) => tablet.tabletId === speaker)) return 'none';
   return tabletId === firstTabletId(table) ? 'takes-over' : 'none';
-}
-
-function keptTablet(tabletId: string, table: CatalogTable, streams: StreamedTablet['streams']): KeptTablet {
-  return {
-    tableId: table.tableId,
-    streams: streams.map(({ open }) => ({
-      generation: open.stored.generation,
-      startIndex: startIndex(open.starts.get(tabletId)),
-    })),
-  };
 }

@@ -20,7 +20,8 @@ function stored(): StoredStream {
   const parsed = parseStreamDefinition({ name: 'orders', tables: ['shop.*'], sink });
   assert.ok(parsed.kind === 'ok');
   const { definition } = parsed;
-  return { definition, generation: 'g', createdAt: '2026-01-02T03:04:05.678Z', revision: '', paused: false };
+  const createdAt = '2026-01-02T03:04:05.678Z';
+  return { definition, generation: 'g', createdAt, number: 1, revision: '', paused: false, memberships: new Map() };
 }
 
 describe('the view of the cluster', () => {

@@ -13,8 +13,10 @@ function streamOf(name: string, tables: readonly string[]): StoredStream {
     definition: parsed.definition,
     generation: name,
     createdAt: '2026-01-01T00:00:00.000Z',
+    number: 1,
     revision: '',
     paused: false,
+    memberships: new Map(),
   };
 }
 
@@ -39,6 +41,7 @@ class Source implements StreamSource {
         starts: new Map(),
         joined: new Map(this.#joined),
         resyncs: new Map(),
+        gapRepairs: new Map(),
         corrections: new Map(),
         ended: new Set(),
       }),
@@ -51,9 +54,9 @@ class Source implements StreamSource {
   endTablet(): Promise<void> {
     return Promise.resolve();
   }
-  joinTable(_: StoredStream, { tableId }: CatalogTable, signal: AbortSignal): Promise<JoinedTable> {
+  joinTable(_: StoredStream, { tableId, name }: CatalogTable, signal: AbortSignal): Promise<JoinedTable> {
     return this.#answer(() => {
-      const joined = { speakerTabletId: tableId };
+      const joined = { name, speakerTabletId: tableId };
       this.#joined.set(tableId, joined);
       return joined;
     }, signal);

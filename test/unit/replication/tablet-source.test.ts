@@ -112,6 +112,7 @@ function open(log: readonly (LogEntry[] | Error)[], options: Partial<TabletSourc
   return new TabletSource({
     tablet: { tableId: 'table', tabletId: 'tablet' },
     generation: GENERATION,
+    joinsAgain: false,
     from: START,
     announceSchema: false,
     repairs: false,
