@@ -97,10 +97,10 @@ export class RunningControlPlane implements ControlPlane {
   async updateStream(name: string, change: StreamChange): Promise<UpdatedStream> {
     const { store, catalog, cluster, peers } = this.#options;
     return askKudu(async (signal) => {
-      let refused: Exclude<ParsedDefinition, { readonly kind: 'ok' }> | null = null;
+      const outcome: { refused: Exclude<ParsedDefinition, { readonly kind: 'ok' }> | null } = { refused: null };
       const edit = async (stored: StoredStream): Promise<StreamEdit | null> => {
         const parsed = changeDefinition(stored.definition, change);
-        refused = parsed.kind === 'ok' ? null : parsed;
+        outcome.refused = parsed.kind === 'ok' ? null : parsed;
         if (parsed.kind !== 'ok') return null;
         const { definition } = parsed;
         await catalog.fetchNow(signal);
@@ -116,7 +116,7 @@ export class RunningControlPlane implements ControlPlane {
       };
       const updated = await store.change(name, edit, signal);
       if (updated === null) return { kind: 'missing' };
-      if (refused !== null) return refused;
+      if (outcome.refused !== null) return outcome.refused;
       peers.poke();
       return { kind: 'ok', stream: await this.#describe(updated, signal) };
     });

@@ -20,12 +20,12 @@ export class Turns {
 
   /** Goes on until all of the work is done, and nothing waits any more. */
   async runAll(work: readonly Promise<unknown>[]): Promise<void> {
-    let isDone = false;
-    void Promise.allSettled(work).then(() => (isDone = true));
+    const all = { areDone: false };
+    void Promise.allSettled(work).then(() => (all.areDone = true));
     for (;;) {
       await new Promise(setImmediate); // whatever can go on by itself has
       if (this.#waiting.length === 0) {
-        if (isDone) return;
+        if (all.areDone) return;
         continue;
       }
       const [next] = this.#waiting.splice(this.#random.next(this.#waiting.length), 1);

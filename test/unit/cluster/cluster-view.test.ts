@@ -84,6 +84,29 @@ describe('the view of the cluster', () => {
     assert.deepEqual([told?.level, told?.fields.sidecar, told?.fields.tablets], ['debug', 'peer', 4]);
   });
 
+  it('does not take for its state what is still done for an earlier one', async (t) => {
+    answer(t, [
+      tabletView({ tabletId: 't1', generation: 'g.3' }),
+      tabletView({ tabletId: 't2', generation: 'g.2' }), // of the table's stay before
+      tabletView({ tabletId: 'gone', generation: 'g' }), // dropped, and shipped to its end
+      tabletView({ tabletId: 'of-an-earlier-stream', generation: 'f' }),
+    ]);
+    const memberships = new Map([['aa', { id: '3', again: true }]]);
+    const [described] = await view.describe([{ ...stored(), memberships }], signal);
+    assert.deepEqual(
+      described!.tablets.map(({ tabletId, state }) => `${tabletId} ${state}`),
+      ['t1 running', 't2 starting', 'gone running'],
+    );
+    assert.ok(described!.tablets.every((tablet) => !('generation' in tablet)));
+  });
+
+  it('shows no tablet of a table that has left, although it is still shipped', async (t) => {
+    answer(t, [tabletView({ tabletId: 't1' }), tabletView({ tabletId: 't2', generation: 'g' })]);
+    const { definition, ...rest } = stored();
+    const [described] = await view.describe([{ ...rest, definition: { ...definition, tables: ['other'] } }], signal);
+    assert.deepEqual(described!.tablets, []);
+  });
+
   for (const [what, said] of [
     ['no JSON', '<html>It works!</html>'],
     ['nothing', ''],

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { CopyOp, RowOp, type Change } from '../../../src/change/change.ts';
-import type { SinkPosition } from '../../../src/change/position.ts';
 import { SpoorError } from '../../../src/errors.ts';
 import { compileJson } from '../../../src/formats/json.ts';
 import { encodeKey } from '../../../src/kudu/key-encoder.ts';
@@ -11,6 +10,7 @@ import { DataType, type TableSchema } from '../../../src/kudu/schema.ts';
 import { encodeMarker } from '../../../src/replication/apply-marker.ts';
 import type { CopyScan, Cut, TableCopier } from '../../../src/replication/table-copier.ts';
 import { TabletChanges } from '../../../src/replication/tablet-changes.ts';
+import type { SinkPosition } from '../../../src/change/position.ts';
 import type { ChangeRead } from '../../../src/replication/tablet-replicator.ts';
 import { TabletSource, type TabletSourceOptions } from '../../../src/replication/tablet-source.ts';
 import { Pace } from '../../../src/util/pace.ts';
@@ -199,6 +199,22 @@ describe('the source of a tablet', () => {
     const from = reads[done - 1]!.position;
     const again = await readAll(open(log, { copier: new MemoryCopier([1, 3], 4, 1), from }));
     assert.deepEqual(seen(again).slice(-3), ['2 INSERT 2', '3 INSERT 3', '5 INSERT 5']);
+  });
+
+  it('says behind the copy of a table that joins again which rows of before are gone, whoever goes on with it', async () => {
+    const log = [insert(1), marker(5), insert(6)];
+    const joinsAgain = { joinsAgain: true, from: { ...START, copy: 'wanted' as const } };
+    const reads = await readAll(open(log, { ...joinsAgain, copier: new MemoryCopier([1, 2], 5) }));
+    assert.deepEqual(seen(reads), ['5 schema', '5 ROW 1', '5 ROW 2', '5 recopied', '6 INSERT 6']);
+    const from = reads[1]!.position;
+    const taken = await readAll(open(log, { joinsAgain: true, copier: new MemoryCopier([1, 2], 5), from }));
+    assert.deepEqual(seen(taken).slice(-2), ['5 recopied', '6 INSERT 6']);
+
+    // A copy that was given up behind its cut: another one takes its place, and says so all the same.
+    const givenUp: SinkPosition = { ...from, opId: opId(1, 6) };
+    const later = [insert(7), marker(8), insert(9)];
+    const anew = await readAll(open(later, { copier: new MemoryCopier([2], 8), from: givenUp }));
+    assert.deepEqual(seen(anew), ['7 INSERT 7', '8 ROW 2', '8 recopied', '9 INSERT 9']);
   });
 
   it('copies all rows when that was asked for, although the log cannot be read up to there', async () => {
