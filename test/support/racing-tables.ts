@@ -35,7 +35,7 @@ export class Turns {
 }
 
 /** A process has crashed: nothing that it asks for is answered. */
-export class CrashError extends Error {
+class CrashError extends Error {
   override readonly name = 'CrashError';
 }
 
