@@ -26,6 +26,7 @@ import { LateControlPlane } from './cluster/late-control-plane.ts';
 import { ServerRetention } from './cluster/server-retention.ts';
 import { SIDECAR_COLUMNS, SidecarRegistry } from './cluster/sidecar-registry.ts';
 import { STREAM_COLUMNS, StreamStore } from './cluster/stream-store.ts';
+import { StreamSweeper } from './cluster/stream-sweeper.ts';
 import { compileJson } from './formats/json.ts';
 import { KuduClient } from './kudu/client.ts';
 import { createMetrics } from './metrics/metrics.ts';
@@ -224,7 +225,7 @@ export async function runSidecar(
       peers.run(signal, finishInTime(signal)),
       registry.run(signal),
       retention.run(signal),
-      store.keepSwept(signal),
+      new StreamSweeper(kudu.streams, logger).run(signal),
     ]);
     await registry.leave(AbortSignal.timeout(LEAVE_WITHIN_MS)); // all that we know is in the markers by now
   } finally {

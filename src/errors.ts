@@ -78,7 +78,7 @@ export const ERRORS = {
     retry: 'operator',
     httpStatus: 502,
     remedy:
-      'Kudu answered no: the message says which call, where and why. For an unauthorized one set SPOOR_KUDU_USER to the user that the tablet servers run as, or name it in their --superuser_acl.',
+      'Kudu answered no, and will answer the same again: the message says which call, where and why. What to do depends on that.',
   },
   SPOOR_NOT_SUPPORTED: {
     retry: 'operator',
@@ -99,5 +99,10 @@ export class SpoorError extends Error {
     super(message, cause === undefined ? undefined : { cause });
     this.code = code;
     this.fields = fields;
+  }
+
+  /** What a person does about it. */
+  get remedy(): string {
+    return ERRORS[this.code].remedy;
   }
 }

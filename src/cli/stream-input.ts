@@ -51,7 +51,7 @@ export function streamInput(file: string | undefined, flags: CreateFlags, readSt
   return fromFile(file, readStdin);
 }
 
-/** The body for PATCH /v1/streams/{name}. @param current asked when tables come or go, which the API takes as a whole */
+/** The body for PATCH /v1/streams/{name}. @param current asked when tables go, which must be there */
 export async function changeInput(
   file: string | undefined,
   flags: ChangeFlags,
@@ -67,15 +67,15 @@ export async function changeInput(
       2,
       'give a JSON file, - for standard input, or flags: --add-table, --remove-table, --copy-rows-per-second',
     );
-  let tables: readonly string[] | undefined;
-  if (addTable !== undefined || removeTable !== undefined) {
+  if (removeTable !== undefined) {
     const { tables: before } = await current();
-    const stranger = removeTable?.find((pattern) => !before.includes(pattern));
+    const stranger = removeTable.find((pattern) => !before.includes(pattern));
     if (stranger !== undefined)
       throw new CliError(2, `the stream has no ${JSON.stringify(stranger)} among its tables: ${before.join(', ')}`);
-    const kept = before.filter((pattern) => removeTable?.includes(pattern) !== true);
-    tables = [...new Set([...kept, ...(addTable ?? [])])];
   }
+  // Not a list of all: what somebody else changes at the same time is to stay.
+  const edits = withoutUndefined({ add: addTable, remove: removeTable });
+  const tables = Object.keys(edits).length > 0 ? edits : undefined;
   return withoutUndefined({ tables, copyRowsPerSecond: toNumber(copyRowsPerSecond) });
 }
 

@@ -5,6 +5,7 @@ import { TimeLimit } from '../util/time-limit.ts';
 import type { Catalog, CatalogTable } from '../replication/catalog.ts';
 import type { StoredStream } from '../replication/stored-stream.ts';
 import type { SidecarWord } from '../replication/hand-over.ts';
+import { generationIn, isOfStream } from '../replication/membership.ts';
 import { isStreamable } from '../replication/stream-members.ts';
 import { matchTables } from '../replication/stream.ts';
 import type { SidecarView, StreamView, TabletStateName, TabletView } from '../replication/views.ts';
@@ -34,6 +35,7 @@ export interface ClusterViewOptions {
 const opId = z.string().regex(/^\d{1,19}\.\d{1,19}$/);
 const tabletView: z.ZodType<TabletView> = z.object({
   stream: z.string(),
+  generation: z.string().exactOptional(),
   tabletId: z.string(),
   table: z.string(),
   sidecar: z.string().nullable(),
@@ -209,29 +211,44 @@ export class ClusterView {
     signal: AbortSignal,
   ): Promise<TabletView[]> {
     const { catalog, systemTablePrefix, joinedTables, replicasOf } = this.#options;
+    const { name } = stream.definition;
     const joined = await joinedTables(stream, signal);
     const views: TabletView[] = [];
     for (const table of catalog.tables()) {
       const member = joined.has(table.tableId) || matchTables(stream.definition.tables, table.name);
       if (!member || !isStreamable(table.name, systemTablePrefix)) continue;
-      const missing = table.tablets.some(({ tabletId }) => !shipped.has(`${stream.definition.name}/${tabletId}`));
+      const generation = generationIn(stream, table.tableId);
+      const viewOf = (tabletId: string): TabletView | undefined => {
+        const view = shipped.get(`${name}/${tabletId}`);
+        // What a sidecar still does for an earlier membership, or an earlier stream of that name, is not this one's state.
+        return (view?.generation ?? generation) === generation ? view : undefined;
+      };
+      const missing = table.tablets.some(({ tabletId }) => viewOf(tabletId) === undefined);
       const replicas = missing ? await replicasOf(table.tableId, signal) : new Map<string, readonly string[]>();
       for (const { tabletId } of table.tablets) {
-        const view = shipped.get(`${stream.definition.name}/${tabletId}`);
         // The leader's own, or one that is about to stand in.
         const [leaderUuid, ...others] = replicas.get(tabletId) ?? [];
         const beside = (uuid: string | undefined) => alive.find(({ tserverUuid }) => tserverUuid === uuid);
         const own = beside(leaderUuid);
         const sidecar = own ?? others.map(beside).find((other) => other !== undefined);
-        views.push(view ?? unshipped(stream, table.name, tabletId, sidecar, own ? 'leader' : 'follower'));
+        const known = viewOf(tabletId);
+        views.push(known ?? unshipped(stream, table.name, tabletId, sidecar, own ? 'leader' : 'follower'));
       }
     }
-    // What is left of tablets that were dropped.
-    const listed = new Set(views.map(({ tabletId }) => tabletId));
-    for (const view of shipped.values())
-      if (view.stream === stream.definition.name && !listed.has(view.tabletId)) views.push(view);
-    return views;
+    // What is left of tablets that were dropped. One that is there is of a table that has left the stream.
+    for (const view of shipped.values()) {
+      const isOurs = view.stream === name && isOfStream(view.generation ?? stream.generation, stream);
+      if (isOurs && catalog.tableOf(view.tabletId) === undefined) views.push(view);
+    }
+    return views.map(withoutGeneration);
   }
+}
+
+/** Between sidecars alone. */
+function withoutGeneration(view: TabletView): TabletView {
+  const shown: { generation?: string } & TabletView = { ...view };
+  delete shown.generation;
+  return shown;
 }
 
 function isRefusal(error: unknown): boolean {

@@ -1,18 +1,18 @@
-import { SpoorError } from '../errors.ts';
-import { KuduError } from '../kudu/errors.ts';
 import { MIN_OPID, type OpId } from '../kudu/opid.ts';
 import type { SinkPosition } from '../change/position.ts';
 import type { Catalog, CatalogTable } from '../replication/catalog.ts';
+import { askKudu } from './ask-kudu.ts';
 import type { ClusterView } from './cluster-view.ts';
 import type { PeerManager } from '../replication/peer-manager.ts';
 import type { Sink } from '../sinks/sink.ts';
 import type { Logger } from '../util/logger.ts';
-import type { StoredStream } from '../replication/stored-stream.ts';
+import { changeMembers, membershipIn } from '../replication/membership.ts';
+import type { MemberTablet, StoredStream } from '../replication/stored-stream.ts';
 import { isStreamable } from '../replication/stream-members.ts';
 import type { SidecarRegistry } from './sidecar-registry.ts';
-import type { StreamDefinition } from '../replication/stream.ts';
+import type { ParsedDefinition, StreamDefinition } from '../replication/stream.ts';
 import { changeDefinition, matchTables, type StreamChange } from '../replication/stream.ts';
-import type { StreamStore } from './stream-store.ts';
+import type { StreamEdit, StreamStore } from './stream-store.ts';
 import type {
   ControlPlane,
   PartHealth,
@@ -26,7 +26,6 @@ import type {
 import { StreamExistsError, UnknownMemberError } from '../replication/views.ts';
 import { encodeLog, type HeldGeneration } from '../wal/log-transfer.ts';
 
-const CALL_TIMEOUT_MS = 20_000;
 const CHECK_TIMEOUT_MS = 3000;
 /** Readiness is asked often; the sinks are not. */
 const SINK_CHECK_EVERY_MS = 5000;
@@ -91,20 +90,33 @@ export class RunningControlPlane implements ControlPlane {
     });
   }
 
-  /** Tables that are new in it are copied first, whatever the stream began with: they may hold rows. */
+  /**
+   * Tables that are new in it are copied first, whatever the stream began with: they may hold rows. So are those that it
+   * had once: what is known of then is of an earlier membership.
+   */
   async updateStream(name: string, change: StreamChange): Promise<UpdatedStream> {
     const { store, catalog, cluster, peers } = this.#options;
     return askKudu(async (signal) => {
-      const stored = await store.get(name, signal);
-      if (stored === null) return { kind: 'missing' };
-      const parsed = changeDefinition(stored.definition, change);
-      if (parsed.kind !== 'ok') return parsed;
-      const { definition } = parsed;
-      await catalog.fetchNow(signal);
-      const joined = await store.joinedTables(stored, signal);
-      const added = this.#matching(definition).filter(({ tableId }) => !joined.has(tableId));
-      await cluster.holdEverywhere(tabletIdsOf(added), signal);
-      const updated = await store.update(stored, definition, copiesOf(added), signal);
+      const outcome: { refused: Exclude<ParsedDefinition, { readonly kind: 'ok' }> | null } = { refused: null };
+      const edit = async (stored: StoredStream): Promise<StreamEdit | null> => {
+        const parsed = changeDefinition(stored.definition, change);
+        outcome.refused = parsed.kind === 'ok' ? null : parsed;
+        if (parsed.kind !== 'ok') return null;
+        const { definition } = parsed;
+        await catalog.fetchNow(signal);
+        const joined = await store.joinedTables(stored, signal);
+        const { joins, leaves } = changeMembers(
+          stored.definition.tables,
+          definition.tables,
+          joined,
+          this.#streamable(),
+        );
+        await cluster.holdEverywhere(tabletIdsOf(joins), signal);
+        return { definition, joins, leaves, starts: copiesOf(joins) };
+      };
+      const updated = await store.change(name, edit, signal);
+      if (updated === null) return { kind: 'missing' };
+      if (outcome.refused !== null) return outcome.refused;
       peers.poke();
       return { kind: 'ok', stream: await this.#describe(updated, signal) };
     });
@@ -118,7 +130,8 @@ export class RunningControlPlane implements ControlPlane {
     keys: readonly Buffer[],
     signal: AbortSignal,
   ): Promise<string> {
-    const { tableId } = members.find(({ tablets }) => tablets.some((tablet) => tablet.tabletId === tabletId))!;
+    const [tablet] = memberTabletsOf(stored, members, [tabletId]);
+    const { tableId } = tablet!;
     const owners = await this.#options.tabletsOfKeys(tableId, keys, signal);
     const strays = owners.flatMap((owner, place) => {
       if (owner === tabletId) return [];
@@ -126,7 +139,7 @@ export class RunningControlPlane implements ControlPlane {
       return [new UnknownMemberError(`keys[${place}]`, why)];
     });
     if (strays.length > 0) throw new AggregateError(strays, `tablet ${tabletId} cannot have all of these keys`);
-    return this.#options.store.correct(stored, tabletId, keys, signal);
+    return this.#options.store.correct(stored, tablet!, keys, signal);
   }
 
   /**
@@ -143,7 +156,7 @@ export class RunningControlPlane implements ControlPlane {
       const members = [...catalog.tables()].filter(({ tableId }) => joined.has(tableId));
       const asked = membersAsked(name, members, tables ?? null, tablets ?? null);
       const correction = keys ? await this.#correct(stored, members, asked[0]!, keys, signal) : null;
-      if (correction === null) await store.resync(stored, asked, from, signal);
+      if (correction === null) await store.resync(stored, memberTabletsOf(stored, members, asked), from, signal);
       peers.poke();
       return { ...(await this.#describe(stored, signal)), ...(correction !== null && { correction }) };
     });
@@ -242,10 +255,12 @@ export class RunningControlPlane implements ControlPlane {
   }
 
   #matching(definition: StreamDefinition): CatalogTable[] {
+    return this.#streamable().filter(({ name }) => matchTables(definition.tables, name));
+  }
+
+  #streamable(): CatalogTable[] {
     const { catalog, systemTablePrefix } = this.#options;
-    return [...catalog.tables()].filter(
-      ({ name }) => isStreamable(name, systemTablePrefix) && matchTables(definition.tables, name),
-    );
+    return [...catalog.tables()].filter(({ name }) => isStreamable(name, systemTablePrefix));
   }
 }
 
@@ -268,6 +283,18 @@ function copiesOf(tables: readonly CatalogTable[]): ReadonlyMap<string, SinkPosi
   );
 }
 
+function memberTabletsOf(
+  stored: StoredStream,
+  tables: readonly CatalogTable[],
+  tabletIds: readonly string[],
+): MemberTablet[] {
+  const wanted = new Set(tabletIds);
+  return tables.flatMap(({ tableId, tablets }) => {
+    const membership = membershipIn(stored, tableId);
+    return tablets.flatMap(({ tabletId }) => (wanted.has(tabletId) ? [{ tableId, tabletId, membership }] : []));
+  });
+}
+
 /** The tablets of a stream that a resync is asked for; all of them where none are named. */
 function membersAsked(
   stream: string,
@@ -287,31 +314,6 @@ function membersAsked(
       `stream ${stream} has no tablet ${stranger}`,
     );
   return [...new Set([...ofTables, ...(tablets ?? [])])];
-}
-
-/** Runs a call that needs Kudu, bounded in time; what Kudu cannot or will not answer becomes an error that the API shows. */
-async function askKudu<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const signal = AbortSignal.timeout(CALL_TIMEOUT_MS);
-  try {
-    return await work(signal);
-  } catch (error) {
-    if (error instanceof KuduError)
-      throw new SpoorError(
-        isRefusal(error) ? 'SPOOR_KUDU_REFUSED' : 'SPOOR_KUDU_UNAVAILABLE',
-        error.message,
-        {},
-        error,
-      );
-    if (signal.aborted)
-      throw new SpoorError('SPOOR_KUDU_UNAVAILABLE', `no answer within ${CALL_TIMEOUT_MS / 1000} s`, {}, error);
-    throw error;
-  }
-}
-
-/** Kudu answered, and it will answer the same again. `usage` is this side's: a client that was closed at a stop. */
-function isRefusal(error: KuduError): boolean {
-  const { kind, retriable } = error.lastCause;
-  return !retriable && kind !== 'usage';
 }
 
 async function healthOf(check: Promise<void>): Promise<PartHealth> {

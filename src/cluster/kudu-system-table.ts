@@ -1,11 +1,12 @@
-import { SpoorError } from '../errors.ts';
 import type { KuduClient } from '../kudu/client.ts';
 import { KuduError } from '../kudu/errors.ts';
 import type { Predicate } from '../kudu/predicate.ts';
 import { AppStatus, MasterErrorCode } from '../kudu/status.ts';
 import type { KuduTable } from '../kudu/table.ts';
+import type { RowError } from '../kudu/writer.ts';
 import { pause } from '../util/pause.ts';
-import type { SystemTable } from './system-table.ts';
+import { rowRefused, type KuduRefusedError } from './kudu-refusal.ts';
+import type { ColumnFilter, SystemTable } from './system-table.ts';
 
 const CREATION_POLL_MS = 100;
 
@@ -57,16 +58,15 @@ class KuduSystemTable<Column extends string> implements SystemTable<Column> {
   }
 
   async scan(
-    equals: Partial<Record<Column, string | readonly string[]>>,
+    wanted: Partial<Record<Column, ColumnFilter>>,
     signal: AbortSignal,
   ): Promise<readonly Record<Column, string>[]> {
-    const predicates = Object.entries<string | readonly string[] | undefined>(equals).flatMap(
-      ([column, value]): Predicate[] => {
-        if (value === undefined) return [];
-        if (typeof value === 'string') return [{ column, is: '=', value }];
-        return [{ column, is: 'in', values: value }];
-      },
-    );
+    const predicates = Object.entries<ColumnFilter | undefined>(wanted).flatMap(([column, value]): Predicate[] => {
+      if (value === undefined) return [];
+      if (typeof value === 'string') return [{ column, is: '=', value }];
+      if ('prefix' in value) return withPrefix(column, value.prefix);
+      return [{ column, is: 'in', values: value }];
+    });
     const rows = await this.#table.readAll({ predicates, signal });
     return rows as unknown as readonly Record<Column, string>[]; // all columns are strings and not nullable
   }
@@ -75,13 +75,17 @@ class KuduSystemTable<Column extends string> implements SystemTable<Column> {
     return this.#table.insert(row, { signal });
   }
 
+  async update(row: Record<Column, string>, signal: AbortSignal): Promise<boolean> {
+    return this.#table.update(row, { signal });
+  }
+
   async upsert(rows: readonly Record<Column, string>[], signal: AbortSignal): Promise<void> {
     const { rowErrors } = await this.#table.write(
       rows.map((row) => ({ type: 'upsert' as const, row })),
       { signal },
     );
     const [error] = rowErrors;
-    if (error) throw this.#refused('rejected', error.message);
+    if (error) throw this.#refused('rejected', error);
   }
 
   async delete(keys: readonly Partial<Record<Column, string>>[], signal: AbortSignal): Promise<boolean> {
@@ -90,11 +94,21 @@ class KuduSystemTable<Column extends string> implements SystemTable<Column> {
       { signal },
     );
     const other = rowErrors.find(({ status }) => status !== AppStatus.NOT_FOUND);
-    if (other) throw this.#refused('not deleted', other.message);
+    if (other) throw this.#refused('not deleted', other);
     return rowErrors.length === 0;
   }
 
-  #refused(what: string, reason: string): SpoorError {
-    return new SpoorError('SPOOR_KUDU_REFUSED', `a row of ${this.#table.description.name} was ${what}: ${reason}`);
+  #refused(what: string, { message, status }: RowError): KuduRefusedError {
+    return rowRefused(`a row of ${this.#table.description.name} was ${what}: ${message}`, status);
   }
+}
+
+/** @param prefix ASCII, not empty */
+function withPrefix(column: string, prefix: string): Predicate[] {
+  const last = prefix.charCodeAt(prefix.length - 1);
+  const next = prefix.slice(0, -1) + String.fromCharCode(last + 1);
+  return [
+    { column, is: '>=', value: prefix },
+    { column, is: '<', value: next },
+  ];
 }

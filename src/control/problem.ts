@@ -55,7 +55,7 @@ function problemOf(error: unknown): Problem {
   if (error instanceof UnknownMemberError) return unknownMembers(error.message, [error]);
   if (error instanceof AggregateError && isUnknownMembers(error.errors))
     return unknownMembers(error.message, error.errors);
-  if (error instanceof SpoorError) return spoorProblem(error.code, error.message);
+  if (error instanceof SpoorError) return spoorProblem(error.code, error.message, error.remedy);
   if (error instanceof KuduError) return spoorProblem('SPOOR_KUDU_UNAVAILABLE', error.message);
   const status = statusOfFastifyError(error);
   if (status !== null && error instanceof Error) {
@@ -79,8 +79,8 @@ function unknownMembers(detail: string, members: readonly UnknownMemberError[]):
   return { title: titleOf(400), status: 400, detail, errors };
 }
 
-function spoorProblem(code: keyof typeof ERRORS, detail: string): Problem {
-  const { httpStatus: status, remedy } = ERRORS[code];
+function spoorProblem(code: keyof typeof ERRORS, detail: string, remedy: string = ERRORS[code].remedy): Problem {
+  const { httpStatus: status } = ERRORS[code];
   return { title: titleOf(status), status, detail, code, remedy };
 }
 

@@ -19,6 +19,10 @@ const hostPort = z.string().describe('host:port');
 
 export const tabletView = z.object({
   stream: z.string(),
+  generation: z
+    .string()
+    .exactOptional()
+    .describe('Of which stream of that name, and which stay of the table in it, a sidecar speaks: in /v1/local alone.'),
   tabletId: z.string(),
   table: z.string(),
   sidecar: hostPort.nullable().describe('The sidecar that ships it, by its host:port; null where none does.'),
@@ -122,7 +126,15 @@ export const holdsRequest = z.strictObject({ tablets: z.array(z.string()) });
 /** What may change; the rules of each field are those of the stream's definition. */
 export const streamChange = z
   .object({
-    tables: streamDefinition.shape.tables.exactOptional(),
+    tables: z
+      .union([
+        streamDefinition.shape.tables,
+        z.strictObject({ add: z.array(z.string()).exactOptional(), remove: z.array(z.string()).exactOptional() }),
+      ])
+      .exactOptional()
+      .describe(
+        'All of them as they are to be, or those that come and go: nobody who changes others meanwhile is undone.',
+      ),
     copyRowsPerSecond: z.int().exactOptional(),
     tombstones: z.boolean().exactOptional(),
     resolved: z.looseObject({}).nullable().exactOptional(),

@@ -71,6 +71,11 @@ export class DroppedTablets {
     return this.#dropped.get(tabletId);
   }
 
+  /** Generations of the streams that had a tablet when that was last written down. */
+  generationsOf(tabletId: string): readonly string[] {
+    return this.#note(tabletId)?.generations ?? [];
+  }
+
   /** Why a tablet's log has ended, and what it had of its table; null where it lives on elsewhere. */
   async whyGone(
     tablet: { readonly tableId: string; readonly tabletId: string },

@@ -4,6 +4,7 @@ import type { GapFiller } from './other-replicas.ts';
 import { GapFilling } from './other-replicas.ts';
 import type { ReplicaKeepers } from './replica-keepers.ts';
 import { lostLogError, type LostRange } from './replica-keeper.ts';
+import { keptOf } from './kept-tablet.ts';
 import type { OpenStream } from './stream-members.ts';
 import type { TabletReplicator } from './tablet-replicator.ts';
 
@@ -89,7 +90,7 @@ export class Gaps {
     for (const [key, { open, replicator }] of shipped) {
       const { tabletId, gapAfter } = replicator;
       if (gapAfter === null) continue;
-      const marked = this.#options.keepers.get(tabletId)?.marked(open.stored.generation)?.position.opId.index ?? 0n;
+      const marked = this.#options.keepers.get(tabletId)?.marked(replicator.generation)?.position.opId.index ?? 0n;
       if (marked > gapAfter.index) overtaken.push(key);
       else if (this.#mayRepair(open, replicator, gapAfter)) {
         this.#filling.forget(tabletId);
@@ -116,8 +117,8 @@ export class Gaps {
     // Nothing of it was shipped yet: it joins by a copy, since its log does not begin with its first operation.
     if (gapAfter.index === 0n) return true;
     const sinceMs = replicator.gapSinceMs ?? Number.POSITIVE_INFINITY;
-    const asked = open.resyncs.get(replicator.tabletId);
-    if (asked && Date.parse(asked.requestedAt) >= sinceMs) return true;
+    const { resync, gapRepair } = keptOf(open, replicator.tablet.tableId, replicator.tabletId);
+    if ([resync, gapRepair].some((asked) => asked && Date.parse(asked.requestedAt) >= sinceMs)) return true;
     const isAuto = this.#options.repair === 'auto' || this.#options.isDropped(replicator.tabletId);
     return isAuto && Date.now() - sinceMs >= REPAIR_AFTER_MS[verdict];
   }

@@ -9,10 +9,12 @@ import { waitFor } from '../util/wait-for.ts';
 import type { Catalog, CatalogTable } from './catalog.ts';
 import type { Ending, ReplicatorLimits } from './replicator-core.ts';
 import { furthestStart } from './replica-keeper.ts';
-import type { ReplicaKeepers } from './replica-keepers.ts';
+import { askedOf, generationsOf, keptOf, keptTablet } from './kept-tablet.ts';
+import type { ReplicaKeepers, Unwanted } from './replica-keepers.ts';
 import { Gaps, type Shipped } from './gaps.ts';
 import { OrphanedLogs, type GapFiller } from './other-replicas.ts';
-import type { StoredStream } from './stored-stream.ts';
+import { isOfStream, type Membership } from './membership.ts';
+import type { MemberTablet, StoredStream } from './stored-stream.ts';
 import {
   StreamMembers,
   shippingKey,
@@ -28,7 +30,7 @@ import { PeerViews } from './peer-views.ts';
 import { Placement } from './placement.ts';
 import { shipsDropped } from './placement-core.ts';
 import { SinkChecks } from './sink-checks.ts';
-import { askedOf, keptTablet, resyncOf, schemaRole, without } from './stream-tablet.ts';
+import { schemaRole, without } from './stream-tablet.ts';
 import type { ChangeSource } from './tablet-replicator.ts';
 import type { TabletSourceOptions } from './tablet-source.ts';
 import { TabletReplicator, type SchemaRole } from './tablet-replicator.ts';
@@ -39,6 +41,7 @@ export type SourceRequest = Pick<
   TabletSourceOptions,
   | 'tablet'
   | 'generation'
+  | 'joinsAgain'
   | 'from'
   | 'announceSchema'
   | 'repairs'
@@ -80,7 +83,8 @@ const CHECK_COMMITTED_EVERY_MS = 10_000;
 const CATALOG_TIMEOUT_MS = 20_000;
 
 interface Shipping extends Shipped {
-  /** Ids of the resync and the correction that it was begun with. */
+  readonly membership: Membership;
+  /** The membership, the resync and the correction that it was begun with. */
   readonly asked: string;
   readonly schemas: SchemaRole;
   readonly sinceMs: number;
@@ -210,7 +214,7 @@ export class PeerManager {
   labelsOf(tabletId: string, generations: readonly string[]): readonly TabletLabels[] {
     const spoken = new Set(generations);
     return [...this.#shipping.values()]
-      .filter(({ open, replicator }) => replicator.tabletId === tabletId && spoken.has(open.stored.generation))
+      .filter(({ replicator }) => replicator.tabletId === tabletId && spoken.has(replicator.generation))
       .map(({ replicator }) => replicator.labels);
   }
 
@@ -257,7 +261,7 @@ export class PeerManager {
       const here = new Map(this.#replicas.map((replica) => [replica.tabletId, replica]));
       const there = this.#streamed
         .filter(({ dropped }) => !dropped)
-        .map((tablet) => ({ ...tablet, generations: tablet.streams.map(({ open }) => open.stored.generation) }));
+        .map((tablet) => ({ ...tablet, generations: generationsOf(tablet) }));
       // What fails of these hinders none of the others.
       const works: readonly (() => unknown)[] = [
         () => {
@@ -380,14 +384,16 @@ export class PeerManager {
         this.#unanswered ??= error; // nothing is let go of meanwhile
       },
     );
-    const kept = new Map(
-      this.#streamed.map(({ tabletId, table, streams }) => [tabletId, keptTablet(tabletId, table, streams)]),
-    );
-    const isListed = (tabletId: string): boolean =>
-      !this.#mayHaveStreams || catalog.tableOf(tabletId) !== undefined || droppedOf(tabletId) !== undefined;
+    const kept = new Map(this.#streamed.map((tablet) => [tablet.tabletId, keptTablet(tablet)]));
+    const fateOf = (tabletId: string): Unwanted => {
+      if (!this.#mayHaveStreams || droppedOf(tabletId) !== undefined) return 'listed';
+      if (catalog.tableOf(tabletId) === undefined) return 'unlisted';
+      const had = this.#dropped.generationsOf(tabletId);
+      return streams.some((stream) => had.some((generation) => isOfStream(generation, stream))) ? 'left' : 'listed';
+    };
     const shipped = new Set(this.#replicators().map(({ tabletId }) => tabletId));
     const isSure = this.#unanswered === null && !this.#hasUnreadable;
-    keepers.reconcile(kept, shipped, isSure ? isListed : null, Date.now());
+    keepers.reconcile(kept, shipped, isSure ? fateOf : null, Date.now());
     this.#ship();
   }
 
@@ -434,7 +440,7 @@ export class PeerManager {
       for (const { open, paused } of streams) {
         const key = shippingKey(open.stored, tabletId);
         if (paused || !this.#isOurs(key, streamed, open, replicas.get(tabletId))) continue;
-        const asked = askedOf(open, tabletId);
+        const asked = askedOf(open, table.tableId, tabletId);
         const schemas = schemaRole(open, table, tabletId, dropped !== undefined);
         const start = (): void => {
           this.#start(key, open, table, tabletId, { asked, schemas });
@@ -471,8 +477,8 @@ export class PeerManager {
   /** Where the stream goes on here as far as its start and our log's markers tell; the sink may know better. */
   #startOf(open: OpenStream, table: CatalogTable, tabletId: string): SinkPosition {
     const firstOperation: SinkPosition = { opId: MIN_OPID, tableName: table.name, schemaVersion: 0 };
-    const start = open.starts.get(tabletId) ?? firstOperation;
-    return furthestStart(start, this.#options.keepers.get(tabletId)?.marked(open.stored.generation)?.position ?? null);
+    const { start = firstOperation, generation } = keptOf(open, table.tableId, tabletId);
+    return furthestStart(start, this.#options.keepers.get(tabletId)?.marked(generation)?.position ?? null);
   }
 
   #start(
@@ -483,14 +489,16 @@ export class PeerManager {
     { asked, schemas }: Omit<Wanted, 'start'>,
   ): void {
     const { openSource, limitsFor, metrics, logger, keepers } = this.#options;
-    const { generation, definition } = open.stored;
+    const { definition } = open.stored;
     const tablet = { tableId: table.tableId, tabletId };
+    const { membership, generation, start, resync, correction } = keptOf(open, table.tableId, tabletId);
     this.#gaps.forget(tabletId);
     const source = {
       tablet,
       generation,
-      resync: resyncOf(open, tabletId),
-      correction: open.corrections.get(tabletId) ?? null,
+      joinsAgain: membership.again,
+      resync: resync?.id ?? null,
+      correction: correction ?? null,
       resolvedEveryMs: definition.resolved?.intervalMs ?? null,
       copySlots: open.copySlots,
       whyGone: (signal: AbortSignal) => this.#dropped.whyGone(tablet, signal),
@@ -503,7 +511,7 @@ export class PeerManager {
       tablet,
       start: this.#startOf(open, table, tabletId),
       startSink: keepers.get(tabletId)?.marked(generation)?.sink ?? '',
-      announcesSchemaAt: open.starts.get(tabletId)?.opId ?? MIN_OPID,
+      announcesSchemaAt: start?.opId ?? MIN_OPID,
       sink: open.sink,
       openSource: (from, options, signal) => openSource({ ...source, from, ...options }, signal),
       encode: open.encode,
@@ -514,7 +522,7 @@ export class PeerManager {
       metrics,
       logger,
     });
-    this.#shipping.set(key, { open, asked, schemas, replicator, sinceMs: performance.now() });
+    this.#shipping.set(key, { open, membership, asked, schemas, replicator, sinceMs: performance.now() });
     metrics.leaderChange(replicator.labels);
     void replicator.done.then((ending) => {
       keepers.get(tabletId)?.shippingEnded(generation);
@@ -533,31 +541,32 @@ export class PeerManager {
 
   /** A tablet that speaks for its table in the place of another, and has begun to, is the one that does from now on. */
   async #keepSpeakers(signal: AbortSignal): Promise<void> {
-    for (const { open, schemas, replicator } of this.#shipping.values()) {
+    for (const { open, membership, schemas, replicator } of this.#shipping.values()) {
       const { tableId, tabletId } = replicator.tablet;
       if (schemas !== 'takes-over' || !replicator.hasSpoken) continue;
-      if (open.joined.get(tableId)?.speakerTabletId === tabletId) continue;
-      await this.#options.streams.setSpeaker(open.stored, tableId, tabletId, signal);
-      open.joined.set(tableId, { speakerTabletId: tabletId });
+      const joined = open.joined.get(tableId);
+      if (joined === undefined || joined.speakerTabletId === tabletId) continue;
+      await this.#options.streams.setSpeaker(open.stored, { ...replicator.tablet, membership }, signal);
+      open.joined.set(tableId, { ...joined, speakerTabletId: tabletId });
     }
   }
 
   #ended(key: string, replicator: TabletReplicator, ending: Ending): void {
     const shipping = this.#shipping.get(key);
     if (shipping?.replicator !== replicator) return; // it was stopped, whatever it met on its way
-    const { open, sinceMs } = shipping;
+    const { open, membership, sinceMs } = shipping;
     this.#shipping.delete(key);
-    if (replicator.acked.ended) this.#track(this.#tellEnded(open, replicator.tabletId));
+    if (replicator.acked.ended) this.#track(this.#tellEnded(open, { ...replicator.tablet, membership }));
     this.#placement.ended(key, ending, performance.now() - sinceMs);
   }
 
   /** Where it fails the tablet is shipped once more, of which nothing is left. */
-  async #tellEnded({ stored }: OpenStream, tabletId: string): Promise<void> {
+  async #tellEnded({ stored }: OpenStream, tablet: MemberTablet): Promise<void> {
     try {
-      await this.#options.streams.endTablet(stored, tabletId, AbortSignal.timeout(CALL_TIMEOUT_MS));
+      await this.#options.streams.endTablet(stored, tablet, AbortSignal.timeout(CALL_TIMEOUT_MS));
       this.poke();
     } catch (error) {
-      this.#logger.debug({ err: error, tabletId }, 'the end of a tablet was not kept');
+      this.#logger.debug({ err: error, tabletId: tablet.tabletId }, 'the end of a tablet was not kept');
     }
   }
 

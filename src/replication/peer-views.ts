@@ -6,6 +6,7 @@ import type { LocalReplica } from './local-replica.ts';
 import type { Inability } from './placement.ts';
 import { lostLogError, type LostRange, type ReplicaKeeper } from './replica-keeper.ts';
 import type { ReplicaKeepers } from './replica-keepers.ts';
+import { keptOf } from './kept-tablet.ts';
 import { shippingKey, type OpenStream, type StreamedTablet } from './stream-members.ts';
 import type { HoldFigures, HoldView, TabletView } from './views.ts';
 
@@ -61,7 +62,7 @@ export class PeerViews {
         tablet: tabletId,
         hold,
         secondsUntilLimit,
-        unmarkedOps: this.#unmarkedOps(keeper, open),
+        unmarkedOps: this.#unmarkedOps(keeper, open, table.tableId),
       }));
     });
   }
@@ -81,6 +82,7 @@ export class PeerViews {
         const standing = paused ? this.#paused(tabletId, applied) : standingView(inability);
         views.push({
           stream: name,
+          generation: keptOf(open, table.tableId, tabletId).generation,
           tabletId,
           table: table.name,
           sidecar: null,
@@ -105,10 +107,10 @@ export class PeerViews {
   }
 
   /** What a crash may make at-least-once repeat: all that was sent since the last marker. */
-  #unmarkedOps(keeper: ReplicaKeeper, { stored, starts }: OpenStream): number {
-    const sent = this.#state.shipped(shippingKey(stored, keeper.tabletId))?.replicator.sent.index;
-    const start = starts.get(keeper.tabletId)?.opId.index ?? 0n;
-    const marked = keeper.marked(stored.generation)?.position.opId.index ?? start;
+  #unmarkedOps(keeper: ReplicaKeeper, open: OpenStream, tableId: string): number {
+    const sent = this.#state.shipped(shippingKey(open.stored, keeper.tabletId))?.replicator.sent.index;
+    const { generation, start } = keptOf(open, tableId, keeper.tabletId);
+    const marked = keeper.marked(generation)?.position.opId.index ?? start?.opId.index ?? 0n;
     return sent === undefined || sent <= marked ? 0 : Number(sent - marked);
   }
 

@@ -39,10 +39,20 @@ export interface KeptTablet {
 
 /** One answer is not enough: what no stream seems to have for so long, by every answer in it, may go. */
 const UNWANTED_GRACE_MS = 5_000;
+/** A table that was taken out of a stream that goes on: a slip of the hand is made good within that. */
+const LEFT_GRACE_MS = 300_000;
 /** Longer than a stream takes to be made: elections are waited for. */
 const KEEP_FOR_NOW_MS = 30_000;
 /** A table that the master does not list has been dropped, or the master is not itself yet: held logs wait so long. */
 const UNLISTED_GRACE_MS = 60_000;
+
+/** What became of a tablet that no stream wants: its table left a stream that goes on, or is not listed by the master. */
+export type Unwanted = 'listed' | 'left' | 'unlisted';
+const GRACE_MS: Readonly<Record<Unwanted, number>> = {
+  listed: UNWANTED_GRACE_MS,
+  left: LEFT_GRACE_MS,
+  unlisted: UNLISTED_GRACE_MS,
+};
 
 /** The keepers of all replicas beside us whose tables are streamed. */
 export class ReplicaKeepers {
@@ -90,25 +100,26 @@ export class ReplicaKeepers {
    * Makes what is kept equal what streams want. What none wants is let go: soon where its table is known, after a while
    * where it is not.
    * @param shipped tablets that are being shipped: their logs stay until that has ended, whatever became of their tables
-   * @param isListed whether the master lists a tablet; null when that or the streams could not be asked: then nothing goes
+   * @param fateOf what became of a tablet; null when master or streams could not be asked: then nothing goes
    */
   reconcile(
     wanted: ReadonlyMap<string, KeptTablet>,
     shipped: ReadonlySet<string>,
-    isListed: ((tabletId: string) => boolean) | null,
+    fateOf: ((tabletId: string) => Unwanted) | null,
     nowMs: number,
   ): void {
     for (const [tabletId, { tableId, streams }] of wanted) {
       this.#unwantedSince.delete(tabletId);
-      this.keep(tabletId).setStreams(tableId, streams, { isSure: isListed !== null });
+      this.keep(tabletId).setStreams(tableId, streams, { isSure: fateOf !== null });
     }
-    if (isListed === null) return;
+    if (fateOf === null) return;
     for (const tabletId of this.tabletIds()) {
       if (wanted.has(tabletId) || shipped.has(tabletId)) continue;
       const since = this.#unwantedSince.get(tabletId) ?? nowMs;
       this.#unwantedSince.set(tabletId, since);
-      const isKnown = isListed(tabletId);
-      if (nowMs - since < (isKnown ? UNWANTED_GRACE_MS : UNLISTED_GRACE_MS)) continue;
+      const fate = fateOf(tabletId);
+      if (nowMs - since < GRACE_MS[fate]) continue;
+      const isKnown = fate !== 'unlisted';
       if (!isKnown) this.#tellUnshipped(tabletId);
       this.letGo(tabletId, isKnown ? 'no stream has it' : 'its table is gone');
     }

@@ -1,20 +1,22 @@
 import type { SinkPosition } from '../change/position.ts';
 import type { CatalogTable } from './catalog.ts';
+import type { Membership, MemberStream, NamedMember } from './membership.ts';
 import type { StreamDefinition } from './stream.ts';
 
 /** A stream as it is kept. `generation` differs for each creation: a name may come back, its positions may not. */
-export interface StoredStream {
+export interface StoredStream extends MemberStream {
   readonly definition: StreamDefinition;
-  readonly generation: string;
   readonly createdAt: string;
-  /** Another one whenever something of it changed but whether it is paused. */
+  /** Of its definition: each change has the next number, over all streams that had the name. */
+  readonly number: number;
+  /** Another one whenever something of it changed, definition or {@link StreamDetails}. */
   readonly revision: string;
   /** Nothing of it ships, and its log is held. */
   readonly paused: boolean;
 }
 
 /** A table in a stream. */
-export interface JoinedTable {
+export interface JoinedTable extends NamedMember {
   /**
    * The tablet that ships the table's schema changes. It stays the same while it lives, since a tablet that joins later
    * begins its log with a schema of its own reckoning.
@@ -40,16 +42,31 @@ export interface Correction {
 }
 export type ResyncFrom = 'snapshot' | 'gap';
 
-/** What is kept of a stream besides its definition; all of it by tablet or table id. */
+/** Of a tablet in one membership of its table. */
+export function memberKey(tabletId: string, { id }: Membership): string {
+  return id === '' ? tabletId : `${tabletId}/${id}`;
+}
+
+/** A tablet of a stream, in one membership of its table. */
+export interface MemberTablet {
+  readonly tableId: string;
+  readonly tabletId: string;
+  readonly membership: Membership;
+}
+
+/** What is kept of a stream besides its definition; of tablets by {@link memberKey}, of tables by their id. */
 export interface StreamDetails {
   /**
    * Where tablets begin that were there before the stream, or before it took their tables in; all others begin with their
    * first operation.
    */
   readonly starts: ReadonlyMap<string, SinkPosition>;
-  /** Tables that are in the stream, whatever they are called later. */
+  /** Tables that are in the stream, in their present membership, whatever they are called later. */
   readonly joined: ReadonlyMap<string, JoinedTable>;
+  /** Copies of all rows; the last that was asked for. */
   readonly resyncs: ReadonlyMap<string, Resync>;
+  /** Repairs of gaps; the last that was asked for. */
+  readonly gapRepairs: ReadonlyMap<string, Resync>;
   /** The last that was asked for, by tablet. */
   readonly corrections: ReadonlyMap<string, Correction>;
   /** Tablets that were dropped, and whose end was told: the stream wants nothing of them any more. */
@@ -70,8 +87,8 @@ export interface StreamSource {
   details(stream: StoredStream, signal: AbortSignal): Promise<StreamDetails>;
   /** Takes a table in; answers what was kept by whoever did so first. */
   joinTable(stream: StoredStream, table: CatalogTable, signal: AbortSignal): Promise<JoinedTable>;
-  /** From now on this tablet ships the table's schema changes: the one that did is no more. */
-  setSpeaker(stream: StoredStream, tableId: string, speakerTabletId: string, signal: AbortSignal): Promise<void>;
+  /** From now on this tablet ships its table's schema changes: the one that did is no more. */
+  setSpeaker(stream: StoredStream, tablet: MemberTablet, signal: AbortSignal): Promise<void>;
   /** The end of a dropped tablet is in the sink. */
-  endTablet(stream: StoredStream, tabletId: string, signal: AbortSignal): Promise<void>;
+  endTablet(stream: StoredStream, tablet: MemberTablet, signal: AbortSignal): Promise<void>;
 }

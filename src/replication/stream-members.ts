@@ -1,13 +1,13 @@
 import type { Change } from '../change/change.ts';
 import type { SinkRecord } from '../change/record.ts';
-import type { SinkPosition } from '../change/position.ts';
 import type { Sink } from '../sinks/sink.ts';
 import { Pace } from '../util/pace.ts';
 import { Slots } from '../util/slots.ts';
 import { TimeLimit } from '../util/time-limit.ts';
 import type { Catalog, CatalogTable } from './catalog.ts';
 import type { DroppedTablet } from './dropped-tablets.ts';
-import type { Correction, JoinedTable, Resync, StoredStream, StreamDetails, StreamSource } from './stored-stream.ts';
+import { keptOf } from './kept-tablet.ts';
+import type { JoinedTable, StoredStream, StreamDetails, StreamSource } from './stored-stream.ts';
 import { matchTables } from './stream.ts';
 
 /** A tablet with a replica or a held log here, of a table that streams have. */
@@ -22,7 +22,7 @@ export interface StreamedTablet {
 
 /** A stream in use: what is kept of it, its sink and its format. */
 export interface OpenStream {
-  /** As it was listed last; what of it decides sink and format never changes. */
+  /** As it was listed when `details` were read; what of it decides sink and format never changes. */
   stored: StoredStream;
   readonly sink: Sink;
   readonly encode: (change: Change) => readonly SinkRecord[];
@@ -30,10 +30,7 @@ export interface OpenStream {
   readonly pace: Pace;
   /** Tablets that are copied here at a time. */
   readonly copySlots: Slots;
-  starts: ReadonlyMap<string, SinkPosition>;
-  resyncs: ReadonlyMap<string, Resync>;
-  corrections: ReadonlyMap<string, Correction>;
-  ended: ReadonlySet<string>;
+  details: Omit<StreamDetails, 'joined'>;
   joined: Map<string, JoinedTable>;
   /** Revision of the stream that these were read at, or after. */
   detailsOf: string;
@@ -175,10 +172,10 @@ export class StreamMembers {
     const key = streamKey(stored);
     const known = this.#open.get(key);
     if (known) {
-      known.stored = stored;
+      // Both or neither: a membership that is new has its tablets' starts among the details.
       if (known.detailsOf !== stored.revision)
         try {
-          setDetails(known, stored.revision, await this.#details(stored, signal));
+          setDetails(known, stored, await this.#details(stored, signal));
         } catch (error) {
           signal.throwIfAborted();
           unanswered.set(known, error);
@@ -193,10 +190,7 @@ export class StreamMembers {
       encode: encoderFor(stored),
       pace: new Pace(() => open.stored.definition.copyRowsPerSecond ?? 0),
       copySlots: new Slots(MAX_COPIES_AT_A_TIME),
-      starts: details.starts,
-      resyncs: details.resyncs,
-      corrections: details.corrections,
-      ended: details.ended,
+      details,
       joined: new Map(details.joined),
       detailsOf: stored.revision,
       joinedReadAtMs: performance.now(),
@@ -215,7 +209,7 @@ export class StreamMembers {
     if (!matchTables(open.stored.definition.tables, table.name)) {
       // It may have joined by another name, seen by another sidecar.
       if (performance.now() - open.joinedReadAtMs < JOINED_MAX_AGE_MS) return false;
-      setDetails(open, open.detailsOf, await streams.details(open.stored, signal));
+      setDetails(open, open.stored, await streams.details(open.stored, signal));
       return open.joined.has(table.tableId);
     }
     open.joined.set(table.tableId, await streams.joinTable(open.stored, table, signal));
@@ -225,20 +219,16 @@ export class StreamMembers {
 
 /** A stream that was made after it was dropped never had it. */
 function wantsDropped(open: OpenStream, tabletId: string, { tableId, generations }: DroppedTablet): boolean {
-  return open.joined.has(tableId) && !open.ended.has(tabletId) && generations.includes(open.stored.generation);
+  const { generation, isEnded } = keptOf(open, tableId, tabletId);
+  return open.joined.has(tableId) && !isEnded && generations.includes(generation);
 }
 
-function setDetails(open: OpenStream, revision: string, details: StreamDetails): void {
-  const { starts, joined, resyncs, corrections, ended } = details;
-  Object.assign(open, {
-    starts,
-    resyncs,
-    corrections,
-    ended,
-    joined: new Map(joined),
-    detailsOf: revision,
-    joinedReadAtMs: performance.now(),
-  });
+function setDetails(open: OpenStream, stored: StoredStream, details: StreamDetails): void {
+  open.stored = stored;
+  open.details = details;
+  open.joined = new Map(details.joined);
+  open.detailsOf = stored.revision;
+  open.joinedReadAtMs = performance.now();
 }
 
 /** What a stream cannot change and be the same one to those who ship it. */

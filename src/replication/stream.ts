@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { describeIssue, faultsOf, type BodyFault } from '../util/zod-faults.ts';
+import { editTables } from './table-edits.ts';
 
 /** Placeholders of topic templates; `{database}` is what stands before the table name's first dot. */
 const TEMPLATE_PLACEHOLDERS = ['table', 'stream', 'database'] as const;
@@ -179,8 +180,11 @@ const CHANGEABLE = ['tables', 'copyRowsPerSecond', 'tombstones', 'resolved', 'si
 const CHANGEABLE_OF_SINK = ['delivery', 'partitions', 'replicationFactor', 'createTopics', 'schemaTopic'] as const;
 
 /** The definition with the change in it, or every fault of the change. Naming what stays as it is is no fault. */
-export function changeDefinition(definition: StreamDefinition, change: unknown): ParsedDefinition {
-  if (!isObject(change)) return { kind: 'invalid', faults: [{ path: '', message: 'must be an object' }] };
+export function changeDefinition(definition: StreamDefinition, asked: unknown): ParsedDefinition {
+  if (!isObject(asked)) return { kind: 'invalid', faults: [{ path: '', message: 'must be an object' }] };
+  const tables = editTables(definition.tables, asked.tables);
+  if (tables.kind !== 'ok') return tables;
+  const change = 'tables' in asked ? { ...asked, tables: tables.value } : asked;
   const before = definition as StreamDefinition & Record<string, unknown>;
   const faults: BodyFault[] = [];
   const refuse = (path: string, allowed: readonly string[]): void => {

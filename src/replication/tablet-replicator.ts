@@ -168,6 +168,11 @@ export class TabletReplicator {
     return this.#options.tablet.tabletId;
   }
 
+  /** What its positions are kept under. */
+  get generation(): string {
+    return this.#options.stream.generation;
+  }
+
   get labels(): TabletLabels {
     return this.#labels;
   }
@@ -286,6 +291,7 @@ export class TabletReplicator {
     const fault = this.#currentFault();
     return {
       stream: this.#options.stream.name,
+      generation: this.generation,
       tabletId: this.#options.tablet.tabletId,
       table: acked.tableName,
       state: this.#stateName(nowMs),

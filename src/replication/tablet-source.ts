@@ -23,8 +23,10 @@ type DropReason = Pick<TabletEvent, 'event' | 'partition'>;
 
 export interface TabletSourceOptions {
   readonly tablet: { readonly tableId: string; readonly tabletId: string };
-  /** Generation of the stream. */
+  /** Of the stream, and of its table's membership in it. */
   readonly generation: string;
+  /** The sink may have rows of an earlier membership: what the first copy has not is gone from it. */
+  readonly joinsAgain: boolean;
   readonly from: SinkPosition;
   /** Begin with the schema in force at `from`, where the log goes on there. */
   readonly announceSchema: boolean;
@@ -162,10 +164,10 @@ export class TabletSource implements ChangeSource {
 
   /** What the position owes before the log goes on. */
   async *#copies(from: SinkPosition): AsyncGenerator<ChangeRead, void, void> {
-    const { repairs, resync } = this.#options;
+    const { repairs, resync, joinsAgain } = this.#options;
     const { copy } = from;
     if (repairs) yield* this.#repair(from);
-    else if (copy === 'wanted') yield* this.#copyFirst(from, {});
+    else if (copy === 'wanted') yield* this.#copyFirst(from, joinsAgain ? { replaces: true } : {});
     else if (copy?.cut === from.opId.index) yield* this.#resume(from, copy);
     else if (copy !== undefined || (resync !== null && from.resync !== resync)) yield* this.#copyAnew(from);
   }
@@ -263,7 +265,7 @@ export class TabletSource implements ChangeSource {
         this.#warn(from, error, 'the table does not keep what the lost log changed, copying all of it');
       }
     }
-    yield* this.#copyFirst(from, from.opId.index > 0n ? { replaces: true } : {});
+    yield* this.#copyFirst(from, from.opId.index > 0n || this.#options.joinsAgain ? { replaces: true } : {});
   }
 
   /** Rows of a copy that another one began, or we before. */
@@ -326,11 +328,14 @@ export class TabletSource implements ChangeSource {
   async *#copyBehindLog(from: SinkPosition): AsyncGenerator<ChangeRead, void, void> {
     const { generation, resync, copySlots } = this.#options;
     const owed = from.copy === undefined ? {} : { copy: from.copy };
+    // The copy that this one takes the place of was to say what is gone: so is this one.
+    const replaces =
+      from.copy !== undefined && (this.#options.joinsAgain || (from.copy !== 'wanted' && from.copy.replaces));
     const marks = from.copy === undefined ? this.#marks() : {}; // rows that are owed are not there
     const log = await this.#openLog(from, { announceSchema: this.#announces(), endsAtCutsOf: generation, ...marks });
     using turn = new Turn(copySlots, this.#abort.signal, () => this.#cut());
     const { read, cut } = yield* this.#logUpToCut(log, turn, owed);
-    const copy = begin(cut, {});
+    const copy = begin(cut, replaces ? { replaces: true } : {});
     this.#position = { ...read.position, copy, ...(resync !== null && { resync }) };
     yield { ...read, position: this.#position, onlyMarkers: false };
     yield* this.#copyRows(this.#position, copy, cut.schema);

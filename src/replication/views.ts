@@ -19,6 +19,8 @@ export type TabletStateName = (typeof TABLET_STATES)[number];
 /** A tablet in a stream, as the API, `spoor status` and the metrics show it. OpIds are printed `term.index`. */
 export interface TabletView {
   readonly stream: string;
+  /** Of which creation of the stream, and which membership of the table in it, this speaks: for other sidecars. */
+  readonly generation?: string;
   readonly tabletId: string;
   readonly table: string;
   /** Advertised `host:port` of the sidecar that ships it, or null where none does. */

@@ -124,9 +124,10 @@ describe('joining and resync', { skip: await serversMissing(), timeout: 900_000 
     await createTable('join.rows', 6000);
     await createTable('elsewhere', 3000);
     await cluster.createStream('join', ['join.first']);
-    const patch = async (body: object): Promise<void> => {
+    const patch = async (body: object): Promise<StreamView> => {
       const answer = await cluster.api<StreamView>('PATCH', '/v1/streams/join', body);
       assert.equal(answer.status, 200, JSON.stringify(answer.body));
+      return answer.body;
     };
     using load = Load.start(cluster, 'join.rows', { rate: 500, keys: 6000 });
     await sleep(1000);
@@ -146,8 +147,8 @@ describe('joining and resync', { skip: await serversMissing(), timeout: 900_000 
     assert.equal((await foldOf('join', 'join.later')).baseRows, 0, 'no copy');
     await foldOf('join', 'join.renamed');
 
-    await patch({ tables: ['join.first', 'join.later'] });
-    await eventually('they leave', async () => (await cluster.tablets('join')).length === 8);
+    const left = await patch({ tables: ['join.first', 'join.later'] });
+    assert.equal(left.tablets.length, 8, 'those that leave are not in the answer any more');
     const before = await foldOf('join', 'join.rows');
     await writeMixed({ masters: cluster.masters, table: 'join.rows', ops: 500, keys: 100 });
     await writeMixed({ masters: cluster.masters, table: 'join.later', ops: 500, keys: 100 });
@@ -157,10 +158,13 @@ describe('joining and resync', { skip: await serversMissing(), timeout: 900_000 
     assert.equal(then.records, before.records, 'nothing of a table that left');
     await foldOf('join', 'join.later');
 
-    await patch({ tables: ['join.*'] }); // and it comes back, however far its log has gone
+    // And it comes back, however far its log has gone, as if it had never been there: by a copy.
+    const back = await patch({ tables: { add: ['join.*'] } });
+    assert.ok(back.tablets.every(({ table, state }) => table !== 'join.rows' || state !== 'running'));
     await eventually('all four are in', async () => (await cluster.tablets('join')).length === 16);
     await cluster.waitForTablets('join', isWhole, 120_000);
     for (const table of ['join.rows', 'join.later', 'join.renamed']) await foldOf('join', table);
+    assert.equal((await cluster.schemaEvents('join')).length, 8, 'of each tablet that came back');
   });
 
   it('refuses changes that would move records, and says which may be made', async () => {

@@ -20,7 +20,8 @@ function stored(): StoredStream {
   const parsed = parseStreamDefinition({ name: 'orders', tables: ['shop.*'], sink });
   assert.ok(parsed.kind === 'ok');
   const { definition } = parsed;
-  return { definition, generation: 'g', createdAt: '2026-01-02T03:04:05.678Z', revision: '', paused: false };
+  const createdAt = '2026-01-02T03:04:05.678Z';
+  return { definition, generation: 'g', createdAt, number: 1, revision: '', paused: false, memberships: new Map() };
 }
 
 const sidecar = (id: string): SidecarView => ({
@@ -82,6 +83,29 @@ describe('the view of the cluster', () => {
     );
     const [told] = lines as readonly { level: string; fields: { sidecar?: string; tablets?: number } }[];
     assert.deepEqual([told?.level, told?.fields.sidecar, told?.fields.tablets], ['debug', 'peer', 4]);
+  });
+
+  it('does not take for its state what is still done for an earlier one', async (t) => {
+    answer(t, [
+      tabletView({ tabletId: 't1', generation: 'g.3' }),
+      tabletView({ tabletId: 't2', generation: 'g.2' }), // of the table's stay before
+      tabletView({ tabletId: 'gone', generation: 'g' }), // dropped, and shipped to its end
+      tabletView({ tabletId: 'of-an-earlier-stream', generation: 'f' }),
+    ]);
+    const memberships = new Map([['aa', { id: '3', again: true }]]);
+    const [described] = await view.describe([{ ...stored(), memberships }], signal);
+    assert.deepEqual(
+      described!.tablets.map(({ tabletId, state }) => `${tabletId} ${state}`),
+      ['t1 running', 't2 starting', 'gone running'],
+    );
+    assert.ok(described!.tablets.every((tablet) => !('generation' in tablet)));
+  });
+
+  it('shows no tablet of a table that has left, although it is still shipped', async (t) => {
+    answer(t, [tabletView({ tabletId: 't1' }), tabletView({ tabletId: 't2', generation: 'g' })]);
+    const { definition, ...rest } = stored();
+    const [described] = await view.describe([{ ...rest, definition: { ...definition, tables: ['other'] } }], signal);
+    assert.deepEqual(described!.tablets, []);
   });
 
   for (const [what, said] of [

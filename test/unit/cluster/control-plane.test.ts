@@ -10,6 +10,7 @@ import { SpoorError, type ErrorCode } from '../../../src/errors.ts';
 import { KuduError } from '../../../src/kudu/errors.ts';
 import { toProblem } from '../../../src/control/problem.ts';
 import { Catalog, type CatalogTable } from '../../../src/replication/catalog.ts';
+import { keptOf } from '../../../src/replication/kept-tablet.ts';
 import { parseStreamDefinition, type StreamDefinition } from '../../../src/replication/stream.ts';
 import { StreamExistsError, type StreamView, type TabletView } from '../../../src/replication/views.ts';
 import type { Sink } from '../../../src/sinks/sink.ts';
@@ -228,6 +229,57 @@ describe('the control plane', () => {
       return true;
     });
     assert.ok((await plane.resyncStream('orders', { ...asked, keys: keys.slice(0, 1) }))?.correction);
+  });
+
+  describe('changes a stream', () => {
+    const patch = async (change: object): Promise<StreamView> => {
+      const updated = await plane.updateStream('orders', change as Record<string, unknown>);
+      assert.ok(updated.kind === 'ok', JSON.stringify(updated));
+      return updated.stream;
+    };
+
+    it('of which a table that is taken out and put in again is copied, and what was shipped of it before is not its state', async () => {
+      await plane.createStream(definition());
+      shipped = [tabletView({ tabletId: 't1', generation: (await store.get('orders', signal))!.generation })];
+      assert.deepEqual((await patch({ tables: ['other'] })).tablets, [], 'none of a table that has left');
+      const again = await patch({ tables: { add: ['shop.*'] } });
+      assert.equal(statesOf(again), 'starting starting no-sidecar', 'though it is shipped still');
+      const stored = (await store.get('orders', signal))!;
+      const { starts } = await store.details(stored, signal);
+      for (const tabletId of TABLETS) {
+        const { start, membership } = keptOf({ stored, details: await store.details(stored, signal) }, 'aa', tabletId);
+        assert.equal(start?.copy, 'wanted', `${tabletId} of ${[...starts.keys()].join()}`);
+        assert.equal(membership.again, true);
+      }
+      assert.deepEqual(heldForNow.slice(-3), TABLETS);
+    });
+
+    it('so that two changes at once are both in', async (t) => {
+      await plane.createStream(definition());
+      const get = store.get.bind(store);
+      t.mock.method(store, 'get', async (...args: Parameters<typeof get>) => {
+        const read = await get(...args);
+        t.mock.restoreAll(); // what follows comes between reading and writing
+        await patch({ tables: { add: ['b'] } });
+        await patch({ copyRowsPerSecond: 7 });
+        return read;
+      });
+      const { tables, copyRowsPerSecond, tombstones } = await patch({ tables: { add: ['c'] }, tombstones: false });
+      assert.deepEqual([tables, copyRowsPerSecond, tombstones], [['shop.*', 'b', 'c'], 7, false]);
+    });
+
+    it('but not one that is deleted meanwhile, which stays so', async (t) => {
+      await plane.createStream(definition());
+      const get = store.get.bind(store);
+      t.mock.method(store, 'get', async (...args: Parameters<typeof get>) => {
+        const read = await get(...args);
+        t.mock.restoreAll();
+        assert.equal(await plane.deleteStream('orders'), true);
+        return read;
+      });
+      assert.deepEqual(await plane.updateStream('orders', { tombstones: false }), { kind: 'missing' });
+      assert.equal(await plane.getStream('orders'), null);
+    });
   });
 
   describe('is ready', () => {

@@ -17,13 +17,22 @@ function setUp(t: TestContext, answer: Filling, options: { repair?: 'auto' | 'ma
   let repairedAtMs: number | null = null;
   const replicator = {
     tabletId: 'tablet',
+    tablet: { tableId: 'table', tabletId: 'tablet' },
+    generation: 'one',
     gapAfter: opId(1, 7),
     gapSinceMs: Date.now(),
     sinkWorks: true,
     repair: () => (repairedAtMs ??= now),
     logFilled: () => undefined,
   };
-  const open = { stored: { generation: 'one' }, resyncs: new Map() };
+  const none = {
+    starts: new Map(),
+    resyncs: new Map(),
+    gapRepairs: new Map(),
+    corrections: new Map(),
+    ended: new Set(),
+  };
+  const open = { stored: { generation: 'one', memberships: new Map() }, details: none };
   const gaps = new Gaps({
     keepers: { get: () => undefined } as never,
     filler: {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Catalog, type CatalogTable } from '../../../src/replication/catalog.ts';
+import { keptOf } from '../../../src/replication/kept-tablet.ts';
 import { isStreamable, StreamMembers } from '../../../src/replication/stream-members.ts';
 import type { JoinedTable, StoredStream, StreamDetails, StreamSource } from '../../../src/replication/stored-stream.ts';
 import { parseStreamDefinition } from '../../../src/replication/stream.ts';
@@ -13,8 +14,10 @@ function streamOf(name: string, tables: readonly string[]): StoredStream {
     definition: parsed.definition,
     generation: name,
     createdAt: '2026-01-01T00:00:00.000Z',
+    number: 1,
     revision: '',
     paused: false,
+    memberships: new Map(),
   };
 }
 
@@ -39,6 +42,7 @@ class Source implements StreamSource {
         starts: new Map(),
         joined: new Map(this.#joined),
         resyncs: new Map(),
+        gapRepairs: new Map(),
         corrections: new Map(),
         ended: new Set(),
       }),
@@ -51,9 +55,9 @@ class Source implements StreamSource {
   endTablet(): Promise<void> {
     return Promise.resolve();
   }
-  joinTable(_: StoredStream, { tableId }: CatalogTable, signal: AbortSignal): Promise<JoinedTable> {
+  joinTable(_: StoredStream, { tableId, name }: CatalogTable, signal: AbortSignal): Promise<JoinedTable> {
     return this.#answer(() => {
-      const joined = { speakerTabletId: tableId };
+      const joined = { name, speakerTabletId: tableId };
       this.#joined.set(tableId, joined);
       return joined;
     }, signal);
@@ -116,6 +120,48 @@ describe('the members of streams', () => {
       after.map(({ table: { name } }) => name),
       ['shop.a', 'shop.b', 'shop.new', 'shop.newer'],
     );
+  });
+
+  it('of which one that joins again is known with its new start, or as it was before', async (t) => {
+    const tables = [table('shop.a')];
+    const catalog = new Catalog(() => Promise.resolve(tables), 1e9);
+    await catalog.fetchNow(t.signal);
+    const source = new Source();
+    const members = new StreamMembers({
+      streams: source,
+      catalog,
+      sinkFor: () => refusingSink('not used'),
+      encoderFor: () => () => [],
+      systemTablePrefix: 'spoor.',
+    });
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const look = async (stream: StoredStream): Promise<string[]> => {
+      const ids = new Set(['tablet of shop.a']);
+      const looking = members.streamedTablets(
+        [stream],
+        ids,
+        [],
+        () => undefined,
+        t.signal,
+        () => undefined,
+      );
+      for (let i = 0; i < 50; i++) await Promise.resolve();
+      t.mock.timers.tick(1_600);
+      return (await looking).flatMap(({ streams, table: { tableId }, tabletId }) =>
+        streams.map(({ open }) => keptOf(open, tableId, tabletId).generation),
+      );
+    };
+    const first = streamOf('shop', ['shop.a']);
+    assert.deepEqual(await look(first), ['shop']);
+    const again = {
+      ...first,
+      revision: '3/',
+      memberships: new Map([['id of shop.a', { id: '3', again: true }]]),
+    };
+    source.hangs = true; // its start is not known yet: it must not begin without
+    assert.deepEqual(await look(again), ['shop']);
+    source.hangs = false;
+    assert.deepEqual(await look(again), ['shop.3']);
   });
 
   it("are never Kudu's own tables nor Spoor's, whatever the pattern (trap 16)", async (t) => {

@@ -123,6 +123,7 @@ function open(log: readonly (LogEntry[] | Error)[], options: Partial<TabletSourc
   return new TabletSource({
     tablet: { tableId: 'table', tabletId: 'tablet' },
     generation: GENERATION,
+    joinsAgain: false,
     from: START,
     announceSchema: false,
     repairs: false,
@@ -236,6 +237,22 @@ describe('the source of a tablet', () => {
     const reads = await readAll(open(log, { correction, copier: new MemoryCopier([1], 5, 1) }));
     const before = ['1 INSERT 1', '2 INSERT 2', '3 INSERT 3', '4 INSERT 4'];
     assert.deepEqual(seen(reads), [...before, '5 DELETED 3', '3 INSERT 3', '6 INSERT 6']);
+  });
+
+  it('says behind the copy of a table that joins again which rows of before are gone, whoever goes on with it', async () => {
+    const log = [insert(1), marker(5), insert(6)];
+    const joinsAgain = { joinsAgain: true, from: { ...START, copy: 'wanted' as const } };
+    const reads = await readAll(open(log, { ...joinsAgain, copier: new MemoryCopier([1, 2], 5) }));
+    assert.deepEqual(seen(reads), ['5 schema', '5 ROW 1', '5 ROW 2', '5 recopied', '6 INSERT 6']);
+    const from = reads[1]!.position;
+    const taken = await readAll(open(log, { joinsAgain: true, copier: new MemoryCopier([1, 2], 5), from }));
+    assert.deepEqual(seen(taken).slice(-2), ['5 recopied', '6 INSERT 6']);
+
+    // A copy that was given up behind its cut: another one takes its place, and says so all the same.
+    const givenUp: SinkPosition = { ...from, opId: opId(1, 6) };
+    const later = [insert(7), marker(8), insert(9)];
+    const anew = await readAll(open(later, { copier: new MemoryCopier([2], 8), from: givenUp }));
+    assert.deepEqual(seen(anew), ['7 INSERT 7', '8 ROW 2', '8 recopied', '9 INSERT 9']);
   });
 
   it('copies all rows when that was asked for, although the log cannot be read up to there', async () => {
