@@ -80,6 +80,12 @@ export const ERRORS = {
     remedy:
       'Kudu answered no: the message says which call, where and why. For an unauthorized one set SPOOR_KUDU_USER to the user that the tablet servers run as, or name it in their --superuser_acl.',
   },
+  SPOOR_INTERNAL: {
+    retry: 'auto',
+    httpStatus: 500,
+    remedy:
+      'Spoor itself failed at this tablet, and at no other. It tries again by itself; report it with the log line of that moment.',
+  },
   SPOOR_NOT_SUPPORTED: {
     retry: 'operator',
     httpStatus: 501,

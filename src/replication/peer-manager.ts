@@ -1,6 +1,7 @@
 import { MIN_OPID, type OpId } from '../kudu/opid.ts';
 import type { Sink } from '../sinks/sink.ts';
 import type { SinkPosition } from '../change/position.ts';
+import { LinkedAbort } from '../util/linked-abort.ts';
 import type { Logger } from '../util/logger.ts';
 import { pause } from '../util/pause.ts';
 import { Slots } from '../util/slots.ts';
@@ -8,7 +9,8 @@ import { TimeLimit } from '../util/time-limit.ts';
 import { waitFor } from '../util/wait-for.ts';
 import type { Catalog, CatalogTable } from './catalog.ts';
 import { firstTabletId } from './catalog.ts';
-import type { Ending, ReplicatorLimits } from './replicator-core.ts';
+import type { ReplicatorLimits } from './batch-policy.ts';
+import type { Ending } from './replicator-state.ts';
 import { furthestStart } from './replica-keeper.ts';
 import type { KeptTablet, ReplicaKeepers } from './replica-keepers.ts';
 import { Gaps, type Shipped } from './gaps.ts';
@@ -26,10 +28,11 @@ import { DroppedTablets, type TabletFates } from './dropped-tablets.ts';
 import { HandOver, type HandOverOptions } from './hand-over.ts';
 import { shipsDropped, shipsHere, type LocalReplica, type LocalTserver } from './local-replica.ts';
 import { PeerViews } from './peer-views.ts';
-import type { ChangeSource } from './tablet-replicator.ts';
+import type { ChangeSource } from './change-source.ts';
 import type { TabletSourceOptions } from './tablet-source.ts';
 import { TabletReplicator, type SchemaRole } from './tablet-replicator.ts';
-import type { HoldFigures, ReplicationMetrics, TabletLabels, TabletView } from './views.ts';
+import type { HoldFigures, ReasonedView, ReplicationMetrics, TabletLabels } from './views.ts';
+import { Waits } from './waits.ts';
 
 /** What a tablet's stream is read from; see {@link TabletSourceOptions}. */
 export type SourceRequest = Pick<
@@ -86,6 +89,14 @@ interface Shipping extends Shipped {
   readonly sinceMs: number;
 }
 
+const WAITS_FOR_STAND_IN = 'the sidecar that ships it in our place to finish its write';
+const WAITS_FOR_LEADER = "to know whether its leader's sidecar lives, in whose place it would be shipped from here";
+const WAITS_AFTER = {
+  fenced: 'its turn: another sidecar has opened it since, and may be shipping it',
+  'tablet-gone': 'its log, which has ended here, or its end to be kept',
+  broken: 'to be begun anew after an unexpected error, see the log of its sidecar',
+} as const satisfies Record<Exclude<Ending, 'stopped'>, string>;
+
 /** What begins a tablet's shipping, and what of it another beginning would make otherwise. */
 interface Wanted {
   readonly asked: string;
@@ -110,7 +121,9 @@ export class PeerManager {
   readonly #dropped: DroppedTablets;
   readonly #handOver: HandOver;
   readonly #views: PeerViews;
-  readonly #fenced = new Map<string, { times: number; notBeforeMs: number }>();
+  readonly #fenced = new Map<string, { times: number; notBeforeMs: number; why: string }>();
+  /** What tablets wait for that are ours to ship and not shipped. */
+  readonly #waits = new Waits();
   readonly #writeSlots = new Slots(MAX_WRITES_AT_A_TIME);
   #replicas: readonly LocalReplica[] = [];
   /** Null until they were listed once. */
@@ -142,6 +155,7 @@ export class PeerManager {
       streamed: () => this.#streamed,
       shipped: (key) => this.#shipping.get(key) ?? this.#stopping.get(key),
       allShipped: () => [...this.#shipping.values(), ...this.#stopping.values()],
+      waitOf: (key) => this.#waits.get(key),
       isClaimed: (stream, tabletId) => this.#handOver.hasClaim(stream, tabletId),
       startOf: (open, table, tabletId) => this.#startOf(open, table, tabletId),
     });
@@ -197,7 +211,7 @@ export class PeerManager {
   }
 
   /** The tablets that this sidecar ships, or would but for a pause; `sidecar` is filled in by who knows our address. */
-  views(): readonly TabletView[] {
+  views(): readonly ReasonedView[] {
     return this.#views.tablets(Date.now());
   }
 
@@ -298,11 +312,11 @@ export class PeerManager {
 
   async #pause(signal: AbortSignal): Promise<void> {
     if (this.#poked || signal.aborted) return;
-    const woken = new AbortController();
+    using woken = new LinkedAbort(signal);
     this.#wake = () => {
       woken.abort();
     };
-    await pause(TICK_MS, AbortSignal.any([signal, woken.signal]));
+    await pause(TICK_MS, woken.signal);
     this.#wake = () => undefined;
   }
 
@@ -427,12 +441,24 @@ export class PeerManager {
           this.#fenced.delete(key); // whoever fenced us was right; when our turn comes again it is a new one
           continue;
         }
-        if (paused || (this.#fenced.get(key)?.notBeforeMs ?? 0) > performance.now()) continue;
+        if (paused) continue;
+        const fenced = this.#fenced.get(key);
+        if (fenced && fenced.notBeforeMs > performance.now()) {
+          this.#waits.note(key, fenced.why);
+          continue;
+        }
         if (!this.#shipping.has(key)) {
           // Where a stream goes on is in the markers of our log: to be read first.
-          if (keepers.get(tabletId)?.caughtUp !== true) continue;
+          if (keepers.get(tabletId)?.caughtUp !== true) {
+            this.#waits.note(key, 'the log of its replica here, which is read for where it goes on');
+            continue;
+          }
           const { name } = open.stored.definition;
-          if (!dropped && !this.#handOver.claim(name, tabletId, replica?.isLeader === true)) continue;
+          const isLeader = replica?.isLeader === true;
+          if (!dropped && !this.#handOver.claim(name, tabletId, isLeader)) {
+            this.#waits.note(key, isLeader ? WAITS_FOR_STAND_IN : WAITS_FOR_LEADER);
+            continue;
+          }
         }
         const asked = askedOf(open, tabletId);
         const schemas = schemaRole(open, table, tabletId, dropped !== undefined);
@@ -442,6 +468,7 @@ export class PeerManager {
         wanted.set(key, { asked, schemas, start });
       }
     }
+    this.#waits.endRound();
     return wanted;
   }
 
@@ -493,10 +520,11 @@ export class PeerManager {
     });
     this.#shipping.set(key, { open, asked, schemas, replicator, sinceMs: performance.now() });
     metrics.leaderChange(replicator.labels);
-    void replicator.done.then((ending) => {
+    const ended = replicator.done.then((ending) => {
       keepers.get(tabletId)?.shippingEnded(generation);
       this.#ended(key, replicator, ending);
     });
+    this.#track(ended);
   }
 
   /** An idle tablet's log stands still, and what is resolved with it: where that is wanted, markers move it. */
@@ -532,7 +560,7 @@ export class PeerManager {
     const wasLong = performance.now() - sinceMs > FENCED_FORGET_MS;
     const times = (wasLong ? 0 : (this.#fenced.get(key)?.times ?? 0)) + 1;
     const waitMs = Math.min(FENCED_CAP_MS, FENCED_BASE_MS * 2 ** Math.min(times - 1, 10));
-    this.#fenced.set(key, { times, notBeforeMs: performance.now() + waitMs });
+    this.#fenced.set(key, { times, notBeforeMs: performance.now() + waitMs, why: WAITS_AFTER[ending] });
   }
 
   /** Where it fails the tablet is shipped once more, of which nothing is left. */
@@ -581,8 +609,13 @@ export class PeerManager {
     return [...this.#shipping.values()].map(({ replicator }) => replicator);
   }
 
+  /** What fails of it is told here: it is nobody else's concern, and the sidecar goes on. */
   #track(work: Promise<unknown>): void {
-    const tracked: Promise<unknown> = work.finally(() => this.#ending.delete(tracked));
+    const tracked: Promise<unknown> = work
+      .catch((error: unknown) => {
+        this.#logger.error({ err: error }, 'unexpected error');
+      })
+      .finally(() => this.#ending.delete(tracked));
     this.#ending.add(tracked);
   }
 

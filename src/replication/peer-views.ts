@@ -6,7 +6,8 @@ import type { LocalReplica } from './local-replica.ts';
 import { lostLogError, type LostRange, type ReplicaKeeper } from './replica-keeper.ts';
 import type { ReplicaKeepers } from './replica-keepers.ts';
 import { shippingKey, type OpenStream, type StreamedTablet } from './stream-members.ts';
-import type { HoldFigures, HoldView, TabletView } from './views.ts';
+import { waitingFor, type HoldFigures, type HoldView, type ReasonedView, type Standing } from './views.ts';
+import type { Wait } from './waits.ts';
 
 /** What a peer manager has at the moment. */
 export interface PeerState {
@@ -17,6 +18,8 @@ export interface PeerState {
   /** By {@link shippingKey}; also where it has yet to finish the write in hand. */
   readonly shipped: (key: string) => Shipped | undefined;
   readonly allShipped: () => readonly Shipped[];
+  /** Why a tablet that is ours to ship has not begun, by {@link shippingKey}; not there where it is not ours. */
+  readonly waitOf: (key: string) => Wait | undefined;
   /** Whether we are about to stand in for a tablet's own sidecar. */
   readonly isClaimed: (stream: string, tabletId: string) => boolean;
   /** Where a stream goes on here, as far as is known without its sink. */
@@ -32,7 +35,7 @@ export class PeerViews {
   }
 
   /** The tablets that are shipped from here, are about to be in another's place, or would be but for a pause. */
-  tablets(nowMs: number): readonly TabletView[] {
+  tablets(nowMs: number): readonly ReasonedView[] {
     const replicas = this.#state.replicas();
     const led = new Set(replicas.filter(({ isLeader }) => isLeader).map(({ tabletId }) => tabletId));
     const shipped = this.#state.allShipped().map(({ replicator }) => {
@@ -60,18 +63,19 @@ export class PeerViews {
     });
   }
 
-  /** Tablets that are not shipped: of paused streams, those whose log cannot be read, and those we are about to ship. */
-  #standing(led: ReadonlySet<string>, nowMs: number): TabletView[] {
-    const views: TabletView[] = [];
+  /** Tablets that are not shipped: of paused streams, those whose log cannot be read, and those that have yet to begin. */
+  #standing(led: ReadonlySet<string>, nowMs: number): ReasonedView[] {
+    const views: ReasonedView[] = [];
     for (const { tabletId, table, streams } of this.#state.streamed()) {
       const isLed = led.has(tabletId);
       for (const { open, paused } of streams) {
         const { name } = open.stored.definition;
         if (!isLed && !this.#state.isClaimed(name, tabletId)) continue;
-        if (this.#state.shipped(shippingKey(open.stored, tabletId))) continue;
+        const key = shippingKey(open.stored, tabletId);
+        if (this.#state.shipped(key)) continue;
         const applied = this.#state.startOf(open, table, tabletId).opId;
-        let standing: Pick<TabletView, 'state' | 'error'> | null = { state: 'starting' };
-        if (isLed) standing = paused ? this.#paused(tabletId, applied) : this.#unreadable(tabletId);
+        const isPaused = isLed && paused;
+        const standing = isPaused ? this.#paused(tabletId, applied) : this.#begins(key, tabletId, nowMs, isLed);
         if (standing === null) continue;
         views.push({
           stream: name,
@@ -91,16 +95,19 @@ export class PeerViews {
     return views;
   }
 
-  #paused(tabletId: string, applied: OpId): Pick<TabletView, 'state' | 'error'> {
+  #paused(tabletId: string, applied: OpId): Standing {
     const lost = this.#state.lostOf(tabletId);
     if (lost === undefined || lost.range.toIndex <= applied.index) return { state: 'paused' };
     const { message } = lostLogError(tabletId, lost.range, applied);
     return { state: 'gap', error: { code: 'SPOOR_WAL_GAP', message, since: lost.since } };
   }
 
-  #unreadable(tabletId: string): Pick<TabletView, 'state' | 'error'> | null {
+  /** Null where it is not known yet whether it is ours; what we claim is shown in any case: others go by it. */
+  #begins(key: string, tabletId: string, nowMs: number, isLed: boolean): Standing | null {
     const error = this.#state.keepers.get(tabletId)?.unreadable ?? null;
-    return error && { state: 'blocked', error };
+    if (error && isLed) return { state: 'blocked', error };
+    const wait = this.#state.waitOf(key) ?? (isLed ? null : { for: 'its turn', sinceMs: nowMs });
+    return wait && { state: 'starting', ...waitingFor(wait) };
   }
 
   /** What a crash may make at-least-once repeat: all that was sent since the last marker. */

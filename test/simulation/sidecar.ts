@@ -1,6 +1,6 @@
 import type { OpId } from '../../src/kudu/opid.ts';
 import { furthestStart } from '../../src/replication/replica-keeper.ts';
-import type { Ending } from '../../src/replication/replicator-core.ts';
+import type { Ending } from '../../src/replication/replicator-state.ts';
 import { shipsHere } from '../../src/replication/local-replica.ts';
 import type { SinkPosition } from '../../src/change/position.ts';
 import { Keeper } from './keeper.ts';
