@@ -19,6 +19,15 @@ export default tseslint.config(
       ],
       '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_' }],
       '@typescript-eslint/no-non-null-assertion': 'off',
+      'no-restricted-properties': [
+        'error',
+        {
+          object: 'AbortSignal',
+          property: 'any',
+          message:
+            'On Node 20 it leaks, and a time-out in it may never fire: use LinkedAbort or TimeLimit of src/util.',
+        },
+      ],
     },
   },
   {

@@ -31,18 +31,21 @@ import { compileJson } from './formats/json.ts';
 import { KuduClient } from './kudu/client.ts';
 import { createMetrics } from './metrics/metrics.ts';
 import { Catalog } from './replication/catalog.ts';
+import { longestLag } from './replication/longest-lag.ts';
 import type { HoldFigures } from './replication/views.ts';
 import type { StoredStream } from './replication/stored-stream.ts';
 import { PeerManager } from './replication/peer-manager.ts';
-import type { ReplicatorLimits } from './replication/replicator-core.ts';
+import type { ReplicatorLimits } from './replication/batch-policy.ts';
 import type { ReplicaKeepersOptions } from './replication/replica-keepers.ts';
 import { TabletChanges } from './replication/tablet-changes.ts';
 import { TabletSource } from './replication/tablet-source.ts';
 import { createKafkaSink } from './sinks/kafka/kafka-sink.ts';
 import { refusingSink } from './sinks/refusing-sink.ts';
 import type { Sink } from './sinks/sink.ts';
+import { setNice } from './util/cpu-priority.ts';
 import type { Logger } from './util/logger.ts';
 import { pause } from './util/pause.ts';
+import { StandBack } from './util/stand-back.ts';
 import { TimeLimit } from './util/time-limit.ts';
 import { SPOOR_VERSION } from './util/version.ts';
 
@@ -82,14 +85,9 @@ export async function runSidecar(
   deps: {
     readonly logger: Logger;
     readonly signal: AbortSignal;
-    /**
-     * The logs are held and Kudu knows us: until then there is nothing more urgent on this machine. A start that stood back
-     * would not come through Kudu's negotiation, which takes 3 s at most, where the CPU is short.
-     */
-    readonly onWorking: () => void;
   },
 ): Promise<void> {
-  const { logger, signal, onWorking } = deps;
+  const { logger, signal } = deps;
   const plane = new LateControlPlane();
   let holdFigures: () => readonly HoldFigures[] = () => [];
   let markerLabels: PeerManager['labelsOf'] = () => [];
@@ -219,9 +217,14 @@ export async function runSidecar(
       enabled: config.hold.server,
       logger,
     });
+    const { nice, niceMaxLagS: maxLagS } = config;
+    const lagSeconds = (): number => longestLag(peers.views());
+    const standBack = new StandBack({ nice, maxLagS, lagSeconds, setNice, logger });
     await registry.announce(signal);
-    onWorking();
     await Promise.all([
+      // Not before the logs are held and Kudu knows us: until then there is nothing more urgent on this machine. A start
+      // that stood back would not come through Kudu's negotiation, which takes 3 s at most, where the CPU is short.
+      standBack.run(signal),
       peers.run(signal, finishInTime(signal)),
       registry.run(signal),
       retention.run(signal),

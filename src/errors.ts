@@ -80,6 +80,12 @@ export const ERRORS = {
     remedy:
       'Kudu answered no, and will answer the same again: the message says which call, where and why. What to do depends on that.',
   },
+  SPOOR_INTERNAL: {
+    retry: 'auto',
+    httpStatus: 500,
+    remedy:
+      'Spoor itself failed at this tablet, and at no other. It tries again by itself; report it with the log line of that moment.',
+  },
   SPOOR_NOT_SUPPORTED: {
     retry: 'operator',
     httpStatus: 501,

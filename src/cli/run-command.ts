@@ -1,5 +1,4 @@
 import { loadConfig, secretsOf } from '../config/config.ts';
-import { standBack } from '../util/cpu-priority.ts';
 import type { CliContext } from './cli-context.ts';
 import { createLogger } from './logger.ts';
 import { StopSignals } from './stop-signals.ts';
@@ -41,10 +40,7 @@ export async function runCommand({ err: writeError, env, cwd }: CliContext): Pro
   });
   try {
     const { runSidecar } = await loadApp();
-    const onWorking = (): void => {
-      standBack(config.nice);
-    };
-    await runSidecar(config, { logger, signal: stop.signal, onWorking });
+    await runSidecar(config, { logger, signal: stop.signal });
     return 0;
   } catch (err) {
     logger.fatal({ err }, 'sidecar failed');

@@ -37,7 +37,7 @@ export function renderStream(stream: StreamView): string {
   return `${head}\n${tablets.length === 0 ? 'no tablets\n' : renderTablets(tablets)}`;
 }
 
-/** `spoor status`: one line a tablet, then what is wrong with any. */
+/** `spoor status`: one line a tablet, then what any waits for, and what is wrong with it. */
 export function renderTablets(tablets: readonly TabletView[]): string {
   if (tablets.length === 0) return 'no tablets\n';
   const rows = tablets.map((tablet) => [
@@ -72,7 +72,10 @@ export function renderTablets(tablets: readonly TabletView[]): string {
   const copies = tablets.flatMap(({ stream, tabletId, copy }) =>
     copy ? [`${stream} ${tabletId}: ${describeCopy(copy)}\n`] : [],
   );
-  const below = [...copies, ...errors];
+  const waits = tablets.flatMap(({ stream, tabletId, state, waiting }) =>
+    waiting ? [`${stream} ${tabletId}: ${state}, waits since ${waiting.since} for ${printable(waiting.for)}\n`] : [],
+  );
+  const below = [...copies, ...waits, ...errors];
   return renderTable(headings, rows, new Set([5, 6, 7, 8])) + (below.length === 0 ? '' : `\n${below.join('')}`);
 }
 

@@ -8,9 +8,10 @@ import type { SidecarWord } from '../replication/hand-over.ts';
 import { generationIn, isOfStream } from '../replication/membership.ts';
 import { isStreamable } from '../replication/stream-members.ts';
 import { matchTables } from '../replication/stream.ts';
-import type { SidecarView, StreamView, TabletStateName, TabletView } from '../replication/views.ts';
+import { TABLET_STATES, waitingFor } from '../replication/views.ts';
+import type { ReasonedView, SidecarView, Standing, StreamView } from '../replication/views.ts';
+import { AskedWaits } from '../replication/waits.ts';
 import { isAlive } from './living-sidecars.ts';
-import { TABLET_STATES } from '../replication/views.ts';
 
 const ASK_TIMEOUT_MS = 2000;
 const REFUSED = Symbol('refused');
@@ -19,7 +20,7 @@ const EXCEPTIONS = '/v1/local?only=exceptions';
 
 export interface ClusterViewOptions {
   readonly selfId: string;
-  readonly localTablets: () => readonly TabletView[];
+  readonly localTablets: () => readonly ReasonedView[];
   readonly holdHere: (tabletIds: readonly string[]) => void;
   readonly listSidecars: (signal: AbortSignal) => Promise<readonly SidecarView[]>;
   /** Uuids of the tablet servers of each tablet of a table, its leader's first. */
@@ -33,14 +34,15 @@ export interface ClusterViewOptions {
 }
 
 const opId = z.string().regex(/^\d{1,19}\.\d{1,19}$/);
-const tabletView: z.ZodType<TabletView> = z.object({
+const fault = z.object({ code: z.string(), message: z.string(), since: z.string() });
+const wait = z.object({ for: z.string(), since: z.string() });
+const facts = z.object({
   stream: z.string(),
   generation: z.string().exactOptional(),
   tabletId: z.string(),
   table: z.string(),
   sidecar: z.string().nullable(),
   role: z.enum(['leader', 'follower', 'learner', 'unknown']),
-  state: z.enum(TABLET_STATES),
   applyOpId: opId.nullable(),
   committedOpId: opId.nullable(),
   lagOps: z.number().nullable(),
@@ -58,13 +60,40 @@ const tabletView: z.ZodType<TabletView> = z.object({
     })
     .exactOptional(),
   corrected: z.string().exactOptional(),
-  error: z.object({ code: z.string(), message: z.string(), since: z.string() }).exactOptional(),
 });
+const reasonless = z.enum(['running', 'paused']);
+const faulty = z.enum(['blocked', 'gap']);
+/** What a sidecar of an older version says of a tablet has no such reason. */
+const untold = (): z.output<typeof wait> => ({
+  for: 'what its sidecar, which is of an older version, does not say',
+  since: new Date().toISOString(),
+});
+const tabletView: z.ZodType<ReasonedView> = z.discriminatedUnion('state', [
+  facts.extend({ state: reasonless }),
+  facts.extend({ state: faulty, error: fault }),
+  facts.extend({
+    state: z.enum(TABLET_STATES).exclude([...reasonless.options, ...faulty.options]),
+    waiting: wait.default(untold),
+  }),
+]);
 const localAnswer = z.array(z.unknown());
+
+interface Answers {
+  /** By `stream/tablet`. */
+  readonly views: ReadonlyMap<string, ReasonedView>;
+  /** Ids of the sidecars that live, as far as is known, and did not answer. */
+  readonly silent: ReadonlySet<string>;
+}
+
+/** What is known of the sidecars when nobody says anything of a tablet. */
+interface Known extends Pick<Answers, 'silent'> {
+  readonly sidecars: readonly SidecarView[];
+}
 
 /** Puts together what all sidecars say of their tablets, so that any of them can show the whole cluster. */
 export class ClusterView {
   readonly #options: ClusterViewOptions;
+  readonly #waits = new AskedWaits();
 
   constructor(options: ClusterViewOptions) {
     this.#options = options;
@@ -78,27 +107,27 @@ export class ClusterView {
     const { catalog, listSidecars } = this.#options;
     await catalog.fetchNow(signal);
     const sidecars = await listSidecars(signal);
-    const alive = sidecars.filter(isAlive);
-    const shipped = await this.#askAll(alive, signal);
+    const { views, silent } = await this.#askAll(sidecars.filter(isAlive), signal);
     return Promise.all(
       streams.map(async (stream) => ({
         ...stream.definition,
         createdAt: stream.createdAt,
-        tablets: await this.#tabletsOf(stream, shipped, alive, signal),
+        tablets: await this.#tabletsOf(stream, views, { sidecars, silent }, signal),
       })),
     );
   }
 
   /** A stream that was just made, by what its maker knows: nobody is asked for anything. */
   describeNew(stream: StoredStream, tables: readonly CatalogTable[]): StreamView {
+    const wait = { for: 'its sidecar to see the stream, which is new', sinceMs: Date.parse(stream.createdAt) };
     const tablets = tables.flatMap(({ name, tablets }) =>
-      tablets.map(({ tabletId }) => unknownTablet(stream, name, tabletId, 'starting')),
+      tablets.map(({ tabletId }) => unknownTablet(stream, name, tabletId, { state: 'starting', ...waitingFor(wait) })),
     );
     return { ...stream.definition, createdAt: stream.createdAt, tablets };
   }
 
   /** The tablets that the other sidecars show, of those that answer. */
-  async shownElsewhere(signal: AbortSignal): Promise<readonly TabletView[]> {
+  async shownElsewhere(signal: AbortSignal): Promise<readonly ReasonedView[]> {
     const others = await this.#others(signal);
     const answers = await Promise.all(others.map((sidecar) => this.#ask(sidecar, ALL, signal)));
     return answers.flatMap((views) => views ?? []);
@@ -135,25 +164,27 @@ export class ClusterView {
     return (await listSidecars(signal)).filter((sidecar) => isAlive(sidecar) && sidecar.id !== selfId);
   }
 
-  async #askAll(sidecars: readonly SidecarView[], signal: AbortSignal): Promise<Map<string, TabletView>> {
+  async #askAll(sidecars: readonly SidecarView[], signal: AbortSignal): Promise<Answers> {
+    const silent = new Set<string>();
     const answers = await Promise.all(
-      sidecars.map(async (sidecar) =>
-        sidecar.id === this.#options.selfId
-          ? this.#options.localTablets()
-          : ((await this.#ask(sidecar, ALL, signal)) ?? []),
-      ),
+      sidecars.map(async (sidecar) => {
+        if (sidecar.id === this.#options.selfId) return this.#options.localTablets();
+        const answer = await this.#ask(sidecar, ALL, signal);
+        if (answer === null) silent.add(sidecar.id);
+        return answer ?? [];
+      }),
     );
-    const views = new Map<string, TabletView>();
+    const views = new Map<string, ReasonedView>();
     for (const view of answers.flat()) {
       const key = `${view.stream}/${view.tabletId}`;
       const other = views.get(key);
       if (!other || countsMore(view, other)) views.set(key, view);
     }
-    return views;
+    return { views, silent };
   }
 
   /** What a sidecar of another version says is taken as far as it is understood. Null where one that may live is silent. */
-  async #ask(sidecar: SidecarView, path: string, signal: AbortSignal): Promise<readonly TabletView[] | null> {
+  async #ask(sidecar: SidecarView, path: string, signal: AbortSignal): Promise<readonly ReasonedView[] | null> {
     const answer = await this.#call(sidecar, path, signal);
     if (answer === null) return null;
     if (answer === REFUSED) return [];
@@ -206,19 +237,19 @@ export class ClusterView {
 
   async #tabletsOf(
     stream: StoredStream,
-    shipped: ReadonlyMap<string, TabletView>,
-    alive: readonly SidecarView[],
+    shipped: ReadonlyMap<string, ReasonedView>,
+    known: Known,
     signal: AbortSignal,
-  ): Promise<TabletView[]> {
+  ): Promise<ReasonedView[]> {
     const { catalog, systemTablePrefix, joinedTables, replicasOf } = this.#options;
     const { name } = stream.definition;
     const joined = await joinedTables(stream, signal);
-    const views: TabletView[] = [];
+    const views: ReasonedView[] = [];
     for (const table of catalog.tables()) {
       const member = joined.has(table.tableId) || matchTables(stream.definition.tables, table.name);
       if (!member || !isStreamable(table.name, systemTablePrefix)) continue;
       const generation = generationIn(stream, table.tableId);
-      const viewOf = (tabletId: string): TabletView | undefined => {
+      const viewOf = (tabletId: string): ReasonedView | undefined => {
         const view = shipped.get(`${name}/${tabletId}`);
         // What a sidecar still does for an earlier membership, or an earlier stream of that name, is not this one's state.
         return (view?.generation ?? generation) === generation ? view : undefined;
@@ -226,13 +257,9 @@ export class ClusterView {
       const missing = table.tablets.some(({ tabletId }) => viewOf(tabletId) === undefined);
       const replicas = missing ? await replicasOf(table.tableId, signal) : new Map<string, readonly string[]>();
       for (const { tabletId } of table.tablets) {
-        // The leader's own, or one that is about to stand in.
-        const [leaderUuid, ...others] = replicas.get(tabletId) ?? [];
-        const beside = (uuid: string | undefined) => alive.find(({ tserverUuid }) => tserverUuid === uuid);
-        const own = beside(leaderUuid);
-        const sidecar = own ?? others.map(beside).find((other) => other !== undefined);
-        const known = viewOf(tabletId);
-        views.push(known ?? unshipped(stream, table.name, tabletId, sidecar, own ? 'leader' : 'follower'));
+        const view = viewOf(tabletId);
+        if (view) this.#waits.end(`${name}/${tabletId}`);
+        views.push(view ?? this.#unshipped(stream, table.name, tabletId, replicas.get(tabletId) ?? [], known));
       }
     }
     // What is left of tablets that were dropped. One that is there is of a table that has left the stream.
@@ -242,11 +269,42 @@ export class ClusterView {
     }
     return views.map(withoutGeneration);
   }
+
+  /**
+   * A tablet that nobody ships: its stream is paused, or the sidecar of a replica has yet to begin, or there is none.
+   * @param replicas uuids of its tablet servers, the leader's first
+   */
+  #unshipped(
+    stream: StoredStream,
+    table: string,
+    tabletId: string,
+    replicas: readonly string[],
+    { sidecars, silent }: Known,
+  ): ReasonedView {
+    // The leader's own, or one that is about to stand in.
+    const beside = replicas.flatMap((uuid) => sidecars.find(({ tserverUuid }) => tserverUuid === uuid) ?? []);
+    const sidecar = beside.find(isAlive);
+    const wait = (what: string) =>
+      waitingFor(this.#waits.note(`${stream.definition.name}/${tabletId}`, what, Date.now()));
+    if (!sidecar) {
+      const { waiting } = wait('a sidecar beside one of its replicas');
+      const since =
+        beside
+          .map(({ lastSeen }) => lastSeen)
+          .sort()
+          .at(-1) ?? waiting.since;
+      return unknownTablet(stream, table, tabletId, { state: 'no-sidecar', waiting: { ...waiting, since } });
+    }
+    const what = silent.has(sidecar.id) ? `an answer of its sidecar at ${sidecar.http}` : 'its sidecar to begin';
+    const standing: Standing = stream.paused ? { state: 'paused' } : { state: 'starting', ...wait(what) };
+    const role = sidecar.tserverUuid === replicas[0] ? 'leader' : 'follower';
+    return { ...unknownTablet(stream, table, tabletId, standing), sidecar: sidecar.http, role };
+  }
 }
 
 /** Between sidecars alone. */
-function withoutGeneration(view: TabletView): TabletView {
-  const shown: { generation?: string } & TabletView = { ...view };
+function withoutGeneration(view: ReasonedView): ReasonedView {
+  const shown: { generation?: string } & ReasonedView = { ...view };
   delete shown.generation;
   return shown;
 }
@@ -265,38 +323,27 @@ function parseJson(text: string): unknown {
 }
 
 /** Whether the first of two views of one tablet is to be shown, and not the second. */
-function countsMore(view: TabletView, other: TabletView): boolean {
+function countsMore(view: ReasonedView, other: ReasonedView): boolean {
   if ((view.yields ?? false) !== (other.yields ?? false)) return other.yields === true;
+  // Who only waits for another to finish does not know as much as that one.
+  if ((view.state === 'starting') !== (other.state === 'starting')) return other.state === 'starting';
   if ((view.role === 'leader') !== (other.role === 'leader')) return view.role === 'leader';
   if (view.applyOpId === null || other.applyOpId === null) return view.applyOpId !== null && other.applyOpId === null;
   return compareOpIds(parseOpId(view.applyOpId), parseOpId(other.applyOpId)) > 0;
 }
 
-/** A tablet that nobody ships: its stream is paused, or the sidecar of a replica has yet to begin, or there is none. */
-function unshipped(
-  stream: StoredStream,
-  table: string,
-  tabletId: string,
-  sidecar: SidecarView | undefined,
-  role: 'leader' | 'follower',
-): TabletView {
-  const idle = stream.paused ? 'paused' : 'starting';
-  const unknown = unknownTablet(stream, table, tabletId, sidecar ? idle : 'no-sidecar');
-  return sidecar ? { ...unknown, sidecar: sidecar.http, role } : unknown;
-}
-
-function unknownTablet(stream: StoredStream, table: string, tabletId: string, state: TabletStateName): TabletView {
+function unknownTablet(stream: StoredStream, table: string, tabletId: string, standing: Standing): ReasonedView {
   return {
     stream: stream.definition.name,
     tabletId,
     table,
     sidecar: null,
     role: 'unknown',
-    state,
     applyOpId: null,
     committedOpId: null,
     lagOps: null,
     lagSeconds: null,
     hold: null,
+    ...standing,
   };
 }

@@ -20,7 +20,7 @@ import type {
   ResyncRequest,
   SidecarView,
   StreamView,
-  TabletView,
+  ReasonedView,
   UpdatedStream,
 } from '../replication/views.ts';
 import { StreamExistsError, UnknownMemberError } from '../replication/views.ts';
@@ -192,7 +192,7 @@ export class RunningControlPlane implements ControlPlane {
     return existed;
   }
 
-  localTablets(): readonly TabletView[] {
+  localTablets(): readonly ReasonedView[] {
     return this.#options.peers.views().map((view) => ({ ...view, sidecar: this.#options.advertise }));
   }
 

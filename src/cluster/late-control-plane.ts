@@ -7,7 +7,7 @@ import type {
   ResyncRequest,
   SidecarView,
   StreamView,
-  TabletView,
+  ReasonedView,
   UpdatedStream,
 } from '../replication/views.ts';
 
@@ -65,7 +65,7 @@ export class LateControlPlane implements ControlPlane {
     return this.#get().deleteStream(name);
   }
 
-  localTablets(): readonly TabletView[] {
+  localTablets(): readonly ReasonedView[] {
     return this.#plane?.localTablets() ?? [];
   }
 

@@ -2,6 +2,7 @@ import type { OpId } from '../kudu/opid.ts';
 import { formatOpId } from '../kudu/opid.ts';
 import type { Filling, GapFiller } from '../replication/other-replicas.ts';
 import type { SidecarView } from '../replication/views.ts';
+import { LinkedAbort } from '../util/linked-abort.ts';
 import type { Logger } from '../util/logger.ts';
 import { isAlive } from './living-sidecars.ts';
 import { decodeLog } from '../wal/log-transfer.ts';
@@ -174,24 +175,21 @@ class Watched implements AsyncIterable<Uint8Array> {
 
 /** A signal that aborts with another one, or when a wait under its watch takes too long. */
 class IdleLimit implements Disposable {
-  readonly #controller = new AbortController();
-  readonly #outer: AbortSignal;
+  readonly #linked: LinkedAbort;
   readonly #ms: number;
 
   constructor(outer: AbortSignal, ms: number) {
-    this.#outer = outer;
+    this.#linked = new LinkedAbort(outer);
     this.#ms = ms;
-    if (outer.aborted) this.#onOuterAbort();
-    else outer.addEventListener('abort', this.#onOuterAbort);
   }
 
   get signal(): AbortSignal {
-    return this.#controller.signal;
+    return this.#linked.signal;
   }
 
   async watch<T>(wait: () => Promise<T>): Promise<T> {
     const timer = setTimeout(() => {
-      this.#controller.abort(new DOMException(`nothing came for ${this.#ms / 1000} s`, 'TimeoutError'));
+      this.#linked.abort(new DOMException(`nothing came for ${this.#ms / 1000} s`, 'TimeoutError'));
     }, this.#ms);
     try {
       return await wait();
@@ -217,10 +215,6 @@ class IdleLimit implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#outer.removeEventListener('abort', this.#onOuterAbort);
+    this.#linked[Symbol.dispose]();
   }
-
-  readonly #onOuterAbort = (): void => {
-    this.#controller.abort(this.#outer.reason);
-  };
 }

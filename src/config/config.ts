@@ -22,6 +22,8 @@ export interface Config {
   readonly gapRepair: 'auto' | 'manual';
   /** 0 to 19. */
   readonly nice: number;
+  /** How late it may be and still stand back; 0 for however late. */
+  readonly niceMaxLagS: number;
   readonly logLevel: LogLevel;
 }
 
@@ -110,6 +112,7 @@ export function loadConfig(env: Environment, cwd: string, host: HostFacts = { us
       markerIntervalMs: values.SPOOR_MARKER_INTERVAL_MS,
       gapRepair: values.SPOOR_GAP_REPAIR,
       nice: values.SPOOR_NICE,
+      niceMaxLagS: values.SPOOR_NICE_MAX_LAG_S,
       logLevel: values.SPOOR_LOG_LEVEL,
     }),
   };

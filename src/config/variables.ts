@@ -248,6 +248,15 @@ export const VARIABLES = z.strictObject({
     },
     wholeNumber(0, 19),
   ),
+  SPOOR_NICE_MAX_LAG_S: defaulted(
+    {
+      default: '5',
+      allowed: 'a whole number of seconds, 0 for no limit',
+      describe:
+        'How late it may be and still stand back: beyond it the sidecar works at normal priority, where it may, until it has caught up. 0: it stands back however late it is.',
+    },
+    wholeNumber(0, Number.MAX_SAFE_INTEGER),
+  ),
   SPOOR_LOG_LEVEL: defaulted(
     {
       default: 'info',

@@ -58,7 +58,13 @@ export const tabletView = z.object({
   error: z
     .object({ code: z.string(), message: z.string(), since: z.iso.datetime() })
     .exactOptional()
-    .describe('What keeps it from running, and since when. Codes: docs/errors.md.'),
+    .describe('What keeps it from running, and since when. Codes: docs/errors.md. Of each that is `blocked` or `gap`.'),
+  waiting: z
+    .object({ for: z.string(), since: z.iso.datetime() })
+    .exactOptional()
+    .describe(
+      'What it waits for that is no error, in words, and since when. Of each that is neither `running`, `paused`, `blocked` nor `gap`.',
+    ),
 }) satisfies z.ZodType<TabletView>;
 
 export const streamView = z.object({

@@ -1,13 +1,15 @@
 import { MIN_OPID, type OpId } from '../kudu/opid.ts';
 import type { Sink } from '../sinks/sink.ts';
 import type { SinkPosition } from '../change/position.ts';
+import { LinkedAbort } from '../util/linked-abort.ts';
 import type { Logger } from '../util/logger.ts';
 import { pause } from '../util/pause.ts';
 import { Slots } from '../util/slots.ts';
 import { TimeLimit } from '../util/time-limit.ts';
 import { waitFor } from '../util/wait-for.ts';
 import type { Catalog, CatalogTable } from './catalog.ts';
-import type { Ending, ReplicatorLimits } from './replicator-core.ts';
+import type { ReplicatorLimits } from './batch-policy.ts';
+import type { Ending } from './replicator-state.ts';
 import { furthestStart } from './replica-keeper.ts';
 import { askedOf, generationsOf, keptOf, keptTablet } from './kept-tablet.ts';
 import type { ReplicaKeepers, Unwanted } from './replica-keepers.ts';
@@ -31,10 +33,10 @@ import { Placement } from './placement.ts';
 import { shipsDropped } from './placement-core.ts';
 import { SinkChecks } from './sink-checks.ts';
 import { schemaRole, without } from './stream-tablet.ts';
-import type { ChangeSource } from './tablet-replicator.ts';
+import type { ChangeSource } from './change-source.ts';
 import type { TabletSourceOptions } from './tablet-source.ts';
 import { TabletReplicator, type SchemaRole } from './tablet-replicator.ts';
-import type { HoldFigures, ReplicationMetrics, TabletLabels, TabletView } from './views.ts';
+import type { HoldFigures, ReasonedView, ReplicationMetrics, TabletLabels } from './views.ts';
 
 /** What a tablet's stream is read from; see {@link TabletSourceOptions}. */
 export type SourceRequest = Pick<
@@ -60,7 +62,7 @@ export interface PeerManagerOptions extends StreamMembersOptions, HandOverOption
   readonly keepers: ReplicaKeepers;
   readonly gaps: GapFiller;
   /** Every tablet that the other sidecars show. */
-  readonly shownElsewhere: (signal: AbortSignal) => Promise<readonly TabletView[]>;
+  readonly shownElsewhere: (signal: AbortSignal) => Promise<readonly ReasonedView[]>;
   readonly gapRepair: 'auto' | 'manual';
   readonly fates: TabletFates;
   readonly openSource: (request: SourceRequest, signal: AbortSignal) => ChangeSource;
@@ -150,6 +152,7 @@ export class PeerManager {
       streamed: () => this.#streamed,
       shipped: (key) => this.#shipping.get(key) ?? this.#stopping.get(key),
       allShipped: () => [...this.#shipping.values(), ...this.#stopping.values()],
+      waitOf: (key) => this.#placement.waitOf(key),
       isClaimed: (stream, tabletId) => this.#handOver.hasClaim(stream, tabletId),
       inabilityOf: (key) => this.#placement.inabilityOf(key),
       startOf: (open, table, tabletId) => this.#startOf(open, table, tabletId),
@@ -206,7 +209,7 @@ export class PeerManager {
   }
 
   /** The tablets that this sidecar ships, or would but for a pause; `sidecar` is filled in by who knows our address. */
-  views(): readonly TabletView[] {
+  views(): readonly ReasonedView[] {
     return this.#views.tablets(Date.now());
   }
 
@@ -316,11 +319,11 @@ export class PeerManager {
 
   async #pause(signal: AbortSignal): Promise<void> {
     if (this.#poked || signal.aborted) return;
-    const woken = new AbortController();
+    using woken = new LinkedAbort(signal);
     this.#wake = () => {
       woken.abort();
     };
-    await pause(TICK_MS, AbortSignal.any([signal, woken.signal]));
+    await pause(TICK_MS, woken.signal);
     this.#wake = () => undefined;
   }
 
@@ -448,6 +451,7 @@ export class PeerManager {
         wanted.set(key, { asked, schemas, start });
       }
     }
+    this.#placement.endRound();
     return wanted;
   }
 
@@ -524,10 +528,11 @@ export class PeerManager {
     });
     this.#shipping.set(key, { open, membership, asked, schemas, replicator, sinceMs: performance.now() });
     metrics.leaderChange(replicator.labels);
-    void replicator.done.then((ending) => {
+    const ended = replicator.done.then((ending) => {
       keepers.get(tabletId)?.shippingEnded(generation);
       this.#ended(key, replicator, ending);
     });
+    this.#track(ended);
   }
 
   /** An idle tablet's log stands still, and what is resolved with it: where that is wanted, markers move it. */
@@ -606,8 +611,13 @@ export class PeerManager {
     return [...this.#shipping.values()].map(({ replicator }) => replicator);
   }
 
+  /** What fails of it is told here: it is nobody else's concern, and the sidecar goes on. */
   #track(work: Promise<unknown>): void {
-    const tracked: Promise<unknown> = work.finally(() => this.#ending.delete(tracked));
+    const tracked: Promise<unknown> = work
+      .catch((error: unknown) => {
+        this.#logger.error({ err: error }, 'unexpected error');
+      })
+      .finally(() => this.#ending.delete(tracked));
     this.#ending.add(tracked);
   }
 

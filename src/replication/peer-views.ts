@@ -8,7 +8,8 @@ import { lostLogError, type LostRange, type ReplicaKeeper } from './replica-keep
 import type { ReplicaKeepers } from './replica-keepers.ts';
 import { keptOf } from './kept-tablet.ts';
 import { shippingKey, type OpenStream, type StreamedTablet } from './stream-members.ts';
-import type { HoldFigures, HoldView, TabletView } from './views.ts';
+import { waitingFor, type HoldFigures, type HoldView, type ReasonedView, type Standing } from './views.ts';
+import type { Wait } from './waits.ts';
 
 /** What a peer manager has at the moment. */
 export interface PeerState {
@@ -19,6 +20,8 @@ export interface PeerState {
   /** By {@link shippingKey}; also where it has yet to finish the write in hand. */
   readonly shipped: (key: string) => Shipped | undefined;
   readonly allShipped: () => readonly Shipped[];
+  /** Why a tablet that is ours to ship has not begun, by {@link shippingKey}; not there where it is not ours. */
+  readonly waitOf: (key: string) => Wait | undefined;
   /** Whether we are about to stand in for a tablet's own sidecar. */
   readonly isClaimed: (stream: string, tabletId: string) => boolean;
   /** By {@link shippingKey}: why we cannot ship what is ours to ship, or what nobody ships. */
@@ -36,7 +39,7 @@ export class PeerViews {
   }
 
   /** The tablets that are shipped from here, are about to be in another's place, or would be but for a pause. */
-  tablets(nowMs: number): readonly TabletView[] {
+  tablets(nowMs: number): readonly ReasonedView[] {
     const replicas = this.#state.replicas();
     const led = new Set(replicas.filter(({ isLeader }) => isLeader).map(({ tabletId }) => tabletId));
     const shipped = this.#state.allShipped().map(({ open, replicator }) => {
@@ -67,19 +70,21 @@ export class PeerViews {
     });
   }
 
-  /** Tablets that are not shipped from here: of paused streams, those that we cannot ship, and those we are about to. */
-  #standing(led: ReadonlySet<string>, nowMs: number): TabletView[] {
-    const views: TabletView[] = [];
+  /** Tablets that are not shipped: of paused streams, those that we cannot ship, and those that have yet to begin here. */
+  #standing(led: ReadonlySet<string>, nowMs: number): ReasonedView[] {
+    const views: ReasonedView[] = [];
     for (const { tabletId, table, streams } of this.#state.streamed()) {
       const isLed = led.has(tabletId);
       for (const { open, paused } of streams) {
         const { name } = open.stored.definition;
         const key = shippingKey(open.stored, tabletId);
-        const inability = this.#state.inabilityOf(key);
-        const isClaimed = this.#state.isClaimed(name, tabletId);
-        if (this.#state.shipped(key) || (inability === null && !isClaimed && !(isLed && paused))) continue;
+        const isStanding =
+          this.#state.inabilityOf(key) !== null ||
+          this.#state.isClaimed(name, tabletId) ||
+          (isLed && (paused || this.#state.waitOf(key) !== undefined));
+        if (this.#state.shipped(key) || !isStanding) continue;
         const applied = this.#state.startOf(open, table, tabletId).opId;
-        const standing = paused ? this.#paused(tabletId, applied) : standingView(inability);
+        const standing = paused ? this.#paused(tabletId, applied) : this.#begins(key, nowMs);
         views.push({
           stream: name,
           generation: keptOf(open, table.tableId, tabletId).generation,
@@ -99,11 +104,23 @@ export class PeerViews {
     return views;
   }
 
-  #paused(tabletId: string, applied: OpId): Pick<TabletView, 'state' | 'error'> {
+  #paused(tabletId: string, applied: OpId): Standing {
     const lost = this.#state.lostOf(tabletId);
     if (lost === undefined || lost.range.toIndex <= applied.index) return { state: 'paused' };
     const { message } = lostLogError(tabletId, lost.range, applied);
     return { state: 'gap', error: { code: 'SPOOR_WAL_GAP', message, since: lost.since } };
+  }
+
+  /** Why it has yet to begin; what we cannot ship another sidecar may. */
+  #begins(key: string, nowMs: number): Standing & Pick<ReasonedView, 'yields'> {
+    const inability = this.#state.inabilityOf(key);
+    const yields = inability === null ? {} : { yields: true };
+    if (inability !== null && inability.reason !== 'starting') {
+      const { code, message } = inability.reason;
+      return { state: 'blocked', error: { code, message, since: new Date(inability.sinceMs).toISOString() }, ...yields };
+    }
+    const wait = this.#state.waitOf(key) ?? { for: 'its turn', sinceMs: inability?.sinceMs ?? nowMs };
+    return { state: 'starting', ...waitingFor(wait), ...yields };
   }
 
   /** What a crash may make at-least-once repeat: all that was sent since the last marker. */
@@ -120,12 +137,4 @@ export class PeerViews {
     const { firstIndex, bytes, oldestAtMs } = hold;
     return { index: Number(firstIndex), bytes, ageSeconds: Math.max(0, nowMs - (oldestAtMs ?? nowMs)) / 1000 };
   }
-}
-
-function standingView(inability: Inability | null): Pick<TabletView, 'state' | 'yields' | 'error'> {
-  if (inability === null) return { state: 'starting' };
-  const { reason, sinceMs } = inability;
-  if (reason === 'starting') return { state: 'starting', yields: true };
-  const error = { code: reason.code, message: reason.message, since: new Date(sinceMs).toISOString() };
-  return { state: 'blocked', yields: true, error };
 }

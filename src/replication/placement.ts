@@ -14,8 +14,9 @@ import {
   type Sight,
   type Trial,
 } from './placement-core.ts';
-import type { Ending, Fault } from './replicator-core.ts';
+import type { Ending, Fault } from './replicator-state.ts';
 import type { SinkChecks } from './sink-checks.ts';
+import { Waits, type Wait } from './waits.ts';
 
 type Reason = Pick<Fault, 'code' | 'message'>;
 
@@ -54,9 +55,17 @@ interface Memory {
   inability: Inability | null;
   /** Of what we lead and do not ship, since we cannot: since when, and since when it is ours to begin all the same. */
   away: { readonly sinceMs: number; readonly back: { readonly can: boolean; readonly since: Since } | null } | null;
-  fenced: { readonly times: number; readonly notBeforeMs: number } | null;
+  fenced: { readonly times: number; readonly notBeforeMs: number; readonly why: string } | null;
 }
 
+const WAITS_FOR_LOG = 'the log of its replica here, which is read for where it goes on';
+const WAITS_FOR_STAND_IN = 'the sidecar that ships it in our place to finish its write';
+const WAITS_FOR_LEADER = "to know whether its leader's sidecar lives, in whose place it would be shipped from here";
+const WAITS_AFTER = {
+  fenced: 'its turn: another sidecar has opened it since, and may be shipping it',
+  'tablet-gone': 'its log, which has ended here, or its end to be kept',
+  broken: 'to be begun anew after an unexpected error, see the log of its sidecar',
+} as const satisfies Record<Exclude<Ending, 'stopped'>, string>;
 /** A tablet server that restarts is away for less; one that is silent for longer has leaders elsewhere. */
 const SILENT_AFTER_MS = 10_000;
 /** One that has shipped for so long was right to begin: being fenced then is no contest. */
@@ -74,6 +83,8 @@ export class Placement {
   readonly #checks: Pick<SinkChecks, 'works' | 'failure'>;
   readonly #now: () => number;
   readonly #memories = new Map<string, Memory>();
+  /** What tablets wait for that are ours to ship and not shipped. */
+  readonly #waits = new Waits();
   #seen = new Set<string>();
   #heardAtMs: number;
 
@@ -97,6 +108,16 @@ export class Placement {
   beginRound(): void {
     for (const key of this.#memories.keys()) if (!this.#seen.has(key)) this.#memories.delete(key);
     this.#seen = new Set();
+  }
+
+  /** All have been asked about. */
+  endRound(): void {
+    this.#waits.endRound();
+  }
+
+  /** Why a tablet that is ours to ship has not begun, where that is no inability; not there where it is not ours. */
+  waitOf(key: string): Wait | undefined {
+    return this.#waits.get(key);
   }
 
   /** Why we cannot ship what is ours to ship, or what nobody ships; null where we can, or need not know. */
@@ -131,15 +152,17 @@ export class Placement {
       return false;
     }
     if (isShipping) return true;
-    // Where a stream goes on is in the markers of our log: to be read first.
-    if (!placed.caughtUp || this.#isFenced(memory, nowMs)) return false;
-    if (!isLeader) return this.#handOver.mayStandIn(stream, tabletId);
-    return this.#handOver.mayLead(stream, tabletId, this.#backSince(memory, can, nowMs));
+    if (!this.#mayBegin(placed.key, memory, placed.caughtUp, nowMs)) return false;
+    const isFree = isLeader
+      ? this.#handOver.mayLead(stream, tabletId, this.#backSince(memory, can, nowMs))
+      : this.#handOver.mayStandIn(stream, tabletId);
+    if (!isFree) this.#waits.note(placed.key, isLeader ? WAITS_FOR_STAND_IN : WAITS_FOR_LEADER);
+    return isFree;
   }
 
   /** Of a tablet that is no more, and of which it is our turn to ship what is left. */
   shipsRest(key: string, caughtUp: boolean): boolean {
-    return caughtUp && !this.#isFenced(this.#memoryOf(key), this.#now());
+    return this.#mayBegin(key, this.#memoryOf(key), caughtUp, this.#now());
   }
 
   /** A replicator has ended by itself, after so long. */
@@ -151,7 +174,7 @@ export class Placement {
     }
     const times = (ranMs > FENCED_FORGET_MS ? 0 : (memory.fenced?.times ?? 0)) + 1;
     const waitMs = Math.min(FENCED_CAP_MS, FENCED_BASE_MS * 2 ** Math.min(times - 1, 10));
-    memory.fenced = { times, notBeforeMs: this.#now() + waitMs };
+    memory.fenced = { times, notBeforeMs: this.#now() + waitMs, why: WAITS_AFTER[ending] };
   }
 
   #memoryOf(key: string): Memory {
@@ -164,8 +187,11 @@ export class Placement {
     return memory;
   }
 
-  #isFenced({ fenced }: Memory, nowMs: number): boolean {
-    return (fenced?.notBeforeMs ?? 0) > nowMs;
+  /** Where a stream goes on is in the markers of our log: to be read first. */
+  #mayBegin(key: string, { fenced }: Memory, caughtUp: boolean, nowMs: number): boolean {
+    const why = !caughtUp ? WAITS_FOR_LOG : fenced && fenced.notBeforeMs > nowMs ? fenced.why : null;
+    if (why !== null) this.#waits.note(key, why);
+    return why === null;
   }
 
   #roleOf({ isLeader, leaderUuid, voterUuids }: LocalReplica): 'leader' | 'voter' | 'none' {

@@ -194,8 +194,13 @@ export class ReplicaKeepers {
     });
   }
 
+  /** What fails of it is told here: it is nobody else's concern, and the sidecar goes on. */
   #track(work: Promise<void>): void {
-    const tracked: Promise<void> = work.finally(() => this.#ending.delete(tracked));
+    const tracked: Promise<void> = work
+      .catch((error: unknown) => {
+        this.#options.logger.error({ err: error }, 'unexpected error');
+      })
+      .finally(() => this.#ending.delete(tracked));
     this.#ending.add(tracked);
   }
 }

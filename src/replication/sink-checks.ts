@@ -1,5 +1,5 @@
 import { SinkError, type Sink } from '../sinks/sink.ts';
-import type { Fault } from './replicator-core.ts';
+import type { Fault } from './replicator-state.ts';
 
 interface Check {
   readonly isUnderWay: boolean;

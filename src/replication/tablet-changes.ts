@@ -11,7 +11,7 @@ import type { LogChunk } from '../wal/log-reader.ts';
 import type { SegmentHeader } from '../wal/segment-format.ts';
 import { decodeMarker } from './apply-marker.ts';
 import { SchemaHistory, type SchemaVersion } from './schema-history.ts';
-import type { ChangeRead, ChangeSource } from './tablet-replicator.ts';
+import type { ChangeRead, ChangeSource } from './change-source.ts';
 
 /** What reads the log: a {@link TabletLogReader}, or anything that gives the same chunks. */
 export interface LogFeed extends AsyncDisposable {

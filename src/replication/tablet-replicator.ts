@@ -1,53 +1,20 @@
 import type { Change } from '../change/change.ts';
-import { sliceRows } from '../change/slice-rows.ts';
+import type { SinkPosition } from '../change/position.ts';
 import type { SinkRecord } from '../change/record.ts';
 import { ERRORS, SpoorError } from '../errors.ts';
-import type { HybridTime } from '../kudu/hybrid-time.ts';
-import { hybridTimeToMicros } from '../kudu/hybrid-time.ts';
-import { MIN_OPID, formatOpId } from '../kudu/opid.ts';
-import type { OpId } from '../kudu/opid.ts';
-import type { Sink, TabletWriter } from '../sinks/sink.ts';
-import { compareSinkIds, latestSinkId, parseSinkId } from '../sinks/sink-id.ts';
-import { isAhead, type CopyProgress, type SinkPosition } from '../change/position.ts';
-import { SinkError } from '../sinks/sink.ts';
+import { formatOpId, type OpId } from '../kudu/opid.ts';
+import { SinkError, type Sink, type TabletWriter } from '../sinks/sink.ts';
 import type { Logger } from '../util/logger.ts';
 import type { Slots } from '../util/slots.ts';
-import type { Ending, Fault, ReplicatorEffect, ReplicatorEvent, ReplicatorLimits } from './replicator-core.ts';
-import { initialState, step } from './replicator-core.ts';
-import type { ReplicationMetrics, TabletLabels, TabletView } from './views.ts';
-
-/** Some committed operations of a tablet in order, or some rows of a copy of it. */
-export interface ChangeRead {
-  readonly kind: 'changes';
-  /** What they changed; empty for a NO_OP or a write of which no row was applied. */
-  readonly changes: readonly Change[];
-  /** Where it ends: what a reader who starts behind it must know. */
-  readonly position: SinkPosition;
-  /** Of the last operation; of a copy, the time that it shows. */
-  readonly hybridTime: HybridTime;
-  /** Of the first operation, where that is another one: how long the oldest of them waits. */
-  readonly firstHybridTime?: HybridTime;
-  /** Rows that Kudu rejected or ignored. */
-  readonly rejectedRows: number;
-  /** Size in the log, or in the answer of the scan, and what it takes beside that. */
-  readonly bytes: number;
-  /** Whether there is nothing in it but writes without rows: apply markers, ours or another's. */
-  readonly onlyMarkers: boolean;
-  /** With it a copy is whole: that position is the first that owes none. */
-  readonly completes?: CopyProgress;
-  /** It ends at an operation that may be the cut of a copy. */
-  readonly cut?: { readonly opId: OpId; readonly time: HybridTime };
-}
-
-/** The changes of one tablet from a position on: its log, or a copy of its rows and then the log. */
-export interface ChangeSource extends AsyncDisposable {
-  /** The highest operation known to be committed, shipped or not. */
-  readonly committed: OpId;
-  /** How many rows a copy that is under way has in all; null while that is not known. */
-  readonly copyRows?: number | null;
-  /** Resolves as soon as there is something; rejects with {@link SpoorError} when it cannot go on. */
-  next(): Promise<ChangeRead | { readonly kind: 'gone' }>;
-}
+import type { ReplicatorLimits } from './batch-policy.ts';
+import type { ChangeRead, ChangeSource } from './change-source.ts';
+import { RecordSlices } from './record-slices.ts';
+import { step, type ReplicatorEffect, type ReplicatorEvent } from './replicator-core.ts';
+import { initialState, isAwaited, type Ending, type Fault, type ReplicatorState } from './replicator-state.ts';
+import { ReplicatorViewer, faultOf, isResync, secondsSince, type ReplicatorFacts } from './replicator-view.ts';
+import { SinkProgress, type OnAcked } from './sink-progress.ts';
+import type { ReplicationMetrics, Standing, TabletFacts, TabletLabels } from './views.ts';
+import type { Wait } from './waits.ts';
 
 /**
  * Who ships a table's schema changes: one of its tablets. `takes-over`: it does in the place of one that is no more, and
@@ -77,24 +44,15 @@ export interface TabletReplicatorOptions {
   readonly encode: (change: Change) => readonly SinkRecord[];
   readonly schemas: SchemaRole;
   readonly limits: ReplicatorLimits;
-  /**
-   * The sink has everything up to `position`, and would tell a successor so; the highest operation among it that is no
-   * apply marker is `worthIndex`, and `sink` says which sink that is.
-   */
-  readonly onAcked: (position: SinkPosition, worthIndex: bigint, sink: string) => void;
+  readonly onAcked: OnAcked;
   /** Bounds how many tablets write at a time, and so the memory of what is in flight. */
   readonly writeSlots: Slots;
   readonly metrics: ReplicationMetrics;
   readonly logger: Logger;
 }
 
-/** How many rows are encoded at a time: enough for a good batch, few enough to keep memory flat. */
-const ROWS_PER_SLICE = 2000;
 /** How often it looks whether its position has become old. */
 const REFRESH_CHECK_MS = 600_000;
-/** Running, and yet the position has not moved for so long while there is something to ship. */
-const STALLED_AFTER_MS = 30_000;
-
 /**
  * Ships one tablet of one stream until it is stopped, fenced, or the tablet is gone: carries out what
  * replicator-core.ts decides. Owns its log reader and its sink writer; nothing of it outlives `done`.
@@ -111,32 +69,23 @@ export class TabletReplicator {
   readonly #refresh: NodeJS.Timeout;
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #underWay = new Set<Promise<void>>();
-  #state;
+  readonly #progress: SinkProgress;
+  readonly #viewer = new ReplicatorViewer();
+  #state: ReplicatorState;
   #flush: { readonly timer: NodeJS.Timeout; readonly atMs: number } | null = null;
   #queue: ChangeRead[] = [];
   #log: ChangeSource | null = null;
   #writer: TabletWriter | null = null;
-  #noted: OpId = MIN_OPID;
-  /** What was written and is not yet reported as saved, each with the highest index in it that is no marker's. */
-  #written: { readonly position: SinkPosition; readonly worth: bigint }[] = [];
-  #reported: SinkPosition | null = null;
-  /** What is known of the sink that has all up to here, see sink-id.ts. */
-  #sinkId: string;
-  /** Since when there is something to ship, and the position has not moved; null while there is nothing. */
-  #standsSinceMs: number | null = null;
-  /** What the sink has for sure. */
-  #durable: SinkPosition;
+  /** What an opening of the sink, or a write that has not begun, waits for. */
+  #sinkWait: Wait | null = null;
   #labels: TabletLabels;
-  /** Of the copy that is under way: where it stood when this replicator came to it. */
-  #copyBegan: { readonly cut: bigint; readonly rows: number; readonly atMs: number } | null = null;
 
   constructor(options: TabletReplicatorOptions) {
     this.#options = options;
     this.#state = initialState(options.start);
-    this.#durable = options.start;
-    this.#sinkId = options.startSink;
     this.#labels = { stream: options.stream.name, table: options.start.tableName, tablet: options.tablet.tabletId };
     this.#logger = options.logger.child({ stream: options.stream.name, tabletId: options.tablet.tabletId });
+    this.#progress = new SinkProgress(options.start, options.startSink, options.onAcked, this.#logger);
     let finish!: (ending: Ending) => void;
     this.done = new Promise((resolve) => (finish = resolve));
     this.#finish = finish;
@@ -179,48 +128,17 @@ export class TabletReplicator {
 
   /** Whether there may be committed operations that it has not read yet, so that somebody else must say how many. */
   get isBehind(): boolean {
-    return this.#queue.length > 0 || this.#currentFault() !== null;
+    return this.#queue.length > 0 || faultOf(this.#state) !== null;
   }
 
   /** Tells it what the tablet server says is committed. */
   noteCommitted(opId: OpId): void {
-    this.#noted = opId;
-    this.#noteProgress(this.#state.acked);
-  }
-
-  /**
-   * What another sink has, or the topic that was here before, is not sent again: whoever wants it here makes a new stream,
-   * or a resync. To be called before what was just written counts as durable.
-   */
-  #noteSink({ sinkId = '' }: TabletWriter): void {
-    const marked = this.#sinkId;
-    this.#sinkId = latestSinkId(marked, sinkId);
-    const relation = compareSinkIds(marked, sinkId);
-    const fields = { marked, sink: sinkId, opId: formatOpId(this.#durable.opId) };
-    if (relation === 'other-store')
-      this.#logger.warn(fields, 'the stream was shipped to another sink so far, and goes on here behind that');
-    if (relation === 'topic-made-anew')
-      this.#logger.warn(
-        { ...fields, topic: parseSinkId(sinkId).topic?.name },
-        'the topic was made anew: what the old one had is not in it, and the stream goes on behind that; a resync puts the rows there',
-      );
+    this.#viewer.noteCommitted(opId, this.#facts(), Date.now());
   }
 
   /** Tells the keeper how far a successor would go on by the sink's own word; to be called now and then. */
   reportSaved(): void {
-    const writer = this.#writer;
-    if (!writer) return;
-    const saved = writer.saved === undefined ? this.#durable : writer.saved;
-    const known = saved && this.#written.findLast(({ position }) => !isAhead(position, saved));
-    if (!known) return;
-    this.#written = this.#written.filter(({ position }) => isAhead(position, saved));
-    this.#report(saved, known.worth);
-  }
-
-  #report(saved: SinkPosition, worth: bigint): void {
-    if (!isAhead(saved, this.#reported)) return;
-    this.#reported = saved;
-    this.#options.onAcked(saved, worth, this.#sinkId);
+    if (this.#writer) this.#progress.report(this.#writer);
   }
 
   /** Where its log ends in a gap, or null where it does not. */
@@ -250,12 +168,12 @@ export class TabletReplicator {
 
   /** What keeps it from it, where that is known. */
   get fault(): Fault | null {
-    return this.#currentFault()?.fault ?? null;
+    return faultOf(this.#state)?.fault ?? null;
   }
 
   /** The log from its place on was let go: what is queued still goes out, then it stays at the gap. */
   logLost(error: SpoorError): void {
-    this.#logFailed(error);
+    this.#post({ kind: 'log-lost', fault: this.#logFault(error) });
   }
 
   /** What was missing after a gap may be there now. */
@@ -285,99 +203,39 @@ export class TabletReplicator {
   }
 
   /** What it does now, but for what only the peer manager knows. */
-  view(nowMs: number): Omit<TabletView, 'sidecar' | 'role' | 'hold'> {
-    const { acked } = this.#state;
-    const committed = this.#committed();
-    const fault = this.#currentFault();
-    return {
-      stream: this.#options.stream.name,
-      generation: this.generation,
-      tabletId: this.#options.tablet.tabletId,
-      table: acked.tableName,
-      state: this.#stateName(nowMs),
-      applyOpId: formatOpId(acked.opId),
-      committedOpId: formatOpId(committed),
-      lagOps: Number(committed.index - acked.opId.index),
-      lagSeconds: this.#lagSeconds(nowMs),
-      ...this.#copyView(nowMs),
-      ...(acked.corrected !== undefined && { corrected: acked.corrected }),
-      ...(fault && {
-        error: { code: fault.fault.code, message: fault.fault.message, since: new Date(fault.sinceMs).toISOString() },
-      }),
-    };
+  view(nowMs: number): Omit<TabletFacts, 'sidecar' | 'role' | 'hold'> & Standing {
+    const { stream, tablet } = this.#options;
+    const of = { stream: stream.name, generation: this.generation, tabletId: tablet.tabletId };
+    return { ...of, ...this.#viewer.view(this.#facts(), nowMs) };
   }
 
-  /** The highest operation that is known to be committed, by the log or by the server. */
-  #committed(): OpId {
-    const { opId } = this.#state.read;
-    return highest([opId, this.#noted, this.#log?.committed ?? opId]);
-  }
-
-  /** Age of the oldest operation that is not shipped; where it was not read yet, of the last that is: no less. */
-  #lagSeconds(nowMs: number): number | null {
-    const { acked } = this.#state;
+  #facts(): ReplicatorFacts {
     const oldest = this.#queue[0];
-    if (oldest) return secondsSince(oldest.firstHybridTime ?? oldest.hybridTime, nowMs);
-    if (this.#committed().index <= acked.opId.index) return 0;
-    return acked.time === undefined ? null : secondsSince(acked.time, nowMs);
-  }
-
-  #copyView(nowMs: number): Pick<TabletView, 'copy'> {
-    const { copy } = this.#state.acked;
-    if (copy === undefined || copy === 'wanted') return {};
-    const { rows, at, since } = copy;
-    const total = this.#log?.copyRows ?? null;
-    const began = this.#copyBegan;
-    const perSecond = began && nowMs > began.atMs ? ((rows - began.rows) * 1000) / (nowMs - began.atMs) : 0;
+    const throttled = this.#writer?.waits ?? null;
     return {
-      copy: {
-        kind: since === undefined ? 'all' : 'changes',
-        hybridTime: at.toString(),
-        rows,
-        totalRows: total,
-        percent: total === null ? null : total === 0 ? 100 : Math.min(100, (100 * rows) / total),
-        secondsLeft: total === null || perSecond === 0 ? null : Math.max(0, (total - rows) / perSecond),
-      },
+      state: this.#state,
+      source: this.#log,
+      oldestTime: oldest ? (oldest.firstHybridTime ?? oldest.hybridTime) : null,
+      sinkWaits: this.#sinkWait ?? throttled,
     };
   }
 
-  #noteProgress(ackedBefore: SinkPosition): void {
-    const { acked } = this.#state;
-    const { copy } = acked;
-    if (copy !== undefined && copy !== 'wanted' && this.#copyBegan?.cut !== copy.cut)
-      this.#copyBegan = { cut: copy.cut, rows: copy.rows, atMs: Date.now() };
-    if (acked.opId.index >= this.#committed().index) this.#standsSinceMs = null;
-    else if (isAhead(acked, ackedBefore)) this.#standsSinceMs = Date.now();
-    else this.#standsSinceMs ??= Date.now();
-  }
-
-  #stateName(nowMs: number): TabletView['state'] {
-    const fault = this.#currentFault();
-    if (fault) return fault.fault.kind === 'gap' ? 'gap' : 'blocked';
-    const { sink, log, lastWriteAtMs, acked, read } = this.#state;
-    if (sink.kind === 'opening' || log.kind === 'unopened') return 'starting';
-    const isWriting = sink.kind === 'writing' && nowMs - lastWriteAtMs > STALLED_AFTER_MS;
-    const stands = this.#standsSinceMs !== null && nowMs - this.#standsSinceMs > STALLED_AFTER_MS;
-    if (isWriting || stands) return 'stalled';
-    const { copy, resync } = read.copy === undefined ? acked : read;
-    if (copy === undefined) return 'running';
-    return copy !== 'wanted' && isResync(copy, resync) ? 'resync' : 'base-copy';
-  }
-
-  #currentFault(): { fault: Fault; sinceMs: number } | null {
-    const { log, sinkFault } = this.#state;
-    if (log.kind === 'failed' || log.kind === 'waiting') return log;
-    return sinkFault;
-  }
-
+  /** What the core itself stumbles over leaves a state that nobody knows: this tablet ends, and is begun anew. */
   #post(event: ReplicatorEvent): void {
-    const before = this.#currentFault();
-    const { acked } = this.#state;
-    const { state, effects } = step(this.#state, event, Date.now(), this.#options.limits);
-    this.#state = state;
-    this.#noteProgress(acked);
-    this.#tell(before, this.#currentFault());
-    for (const effect of effects) this.#perform(effect);
+    try {
+      const before = faultOf(this.#state);
+      const { acked } = this.#state;
+      const { state, effects } = step(this.#state, event, Date.now(), this.#options.limits);
+      this.#state = state;
+      this.#viewer.noteStep(acked, this.#facts(), Date.now());
+      this.#tell(before, faultOf(state));
+      for (const effect of effects) this.#perform(effect);
+    } catch (error) {
+      this.#logger.error({ err: error }, 'unexpected error, shipping the tablet anew');
+      if (this.#state.ended) return;
+      this.#state = { ...this.#state, ending: 'broken', ended: true };
+      this.#end('broken');
+    }
   }
 
   /** A failure is logged once, when it begins or changes its nature; and its end too. */
@@ -395,19 +253,34 @@ export class TabletReplicator {
   #perform(effect: ReplicatorEffect): void {
     switch (effect.kind) {
       case 'open-sink':
-        this.#run(() => this.#openSink());
+        this.#run(
+          () => this.#openSink(effect.call),
+          (fault) => this.#sinkFailure(effect.call, fault),
+        );
         return;
       case 'open-log':
-        this.#run(() => this.#openSource(effect.after, effect.repairs));
+        this.#run(
+          () => this.#openSource(effect.call, effect.after, effect.repairs),
+          (fault) => ({ kind: 'log-failed', call: effect.call, fault }),
+        );
         return;
       case 'close-log':
-        this.#run(() => this.#closeLog());
+        this.#run(
+          () => this.#closeLog(),
+          (fault) => ({ kind: 'log-lost', fault }),
+        );
         return;
       case 'read-log':
-        this.#run(() => this.#readLog());
+        this.#run(
+          () => this.#readLog(effect.call),
+          (fault) => ({ kind: 'log-failed', call: effect.call, fault }),
+        );
         return;
       case 'write':
-        this.#run(() => this.#write(this.#queue.slice(0, effect.count)));
+        this.#run(
+          () => this.#write(effect.call, this.#queue.slice(0, effect.count)),
+          (fault) => this.#sinkFailure(effect.call, fault),
+        );
         return;
       case 'drop-queue':
         this.#queue = this.#queue.slice(effect.count);
@@ -422,12 +295,18 @@ export class TabletReplicator {
         this.#flushIn(effect.ms);
         return;
       case 'end':
-        void this.#end(effect.ending);
+        this.#end(effect.ending);
     }
   }
 
-  #run(work: () => Promise<void>): void {
-    const running: Promise<void> = work().finally(() => this.#underWay.delete(running));
+  /** What nobody expected to fail is a fault of this tablet like any other, and of no other tablet. */
+  #run(work: () => Promise<void>, asEvent: (fault: Fault) => ReplicatorEvent): void {
+    const running: Promise<void> = work()
+      .catch((error: unknown) => {
+        this.#logger.error({ err: error }, 'unexpected error');
+        this.#post(asEvent({ kind: 'retry', code: 'SPOOR_INTERNAL', message: messageOf(error) }));
+      })
+      .finally(() => this.#underWay.delete(running));
     this.#underWay.add(running);
   }
 
@@ -451,47 +330,57 @@ export class TabletReplicator {
     this.#flush = { timer, atMs };
   }
 
-  async #openSink(): Promise<void> {
+  async #openSink(call: number): Promise<void> {
     const { stream, tablet, sink } = this.#options;
+    let writer: TabletWriter;
     try {
-      await this.#writer?.[Symbol.asyncDispose]();
-      this.reportSaved();
-      this.#writer = null;
-      const writer = await sink.openTablet(
+      await this.#closeWriter();
+      writer = await sink.openTablet(
         {
           streamName: stream.name,
           streamGeneration: stream.generation,
           tabletId: tablet.tabletId,
-          tableName: this.#durable.tableName,
+          tableName: this.#progress.tableName,
+          onWait: (what) => {
+            this.#sinkWait = { for: what, sinceMs: Date.now() };
+          },
         },
         this.#abort.signal,
       );
-      this.#writer = writer;
-      if (writer.position && isAhead(writer.position, this.#durable)) this.#durable = writer.position;
-      this.#noteSink(writer);
-      // Found, and perhaps known to no marker: whoever shipped before may have died before it wrote one.
-      const found = writer.saved === undefined ? writer.position : writer.saved;
-      if (found) this.#report(found, found.opId.index);
-      this.#post({ kind: 'sink-opened', position: writer.position });
     } catch (error) {
-      this.#sinkFailed(error);
+      this.#sinkFailed(call, error);
+      return;
+    } finally {
+      this.#sinkWait = null;
     }
+    this.#writer = writer;
+    this.#progress.opened(writer);
+    this.#post({ kind: 'sink-opened', call, position: writer.position });
   }
 
-  async #openSource(after: SinkPosition, repairs: boolean): Promise<void> {
+  async #closeWriter(): Promise<void> {
+    const writer = this.#writer;
+    if (!writer) return;
+    await writer[Symbol.asyncDispose]();
+    this.#writer = null;
+    this.#progress.report(writer); // a last position may have been saved with that
+  }
+
+  /** One that ended meanwhile opens nothing: nobody would close it. */
+  async #openSource(call: number, after: SinkPosition, repairs: boolean): Promise<void> {
     try {
-      const old = this.#log;
-      this.#log = null; // what it still gives belongs to a queue that is no more
-      await old?.[Symbol.asyncDispose]();
+      await this.#closeLog(); // what it still gives belongs to a queue that is no more
+      if (!isAwaited(this.#state, call)) return;
       const { schemas, announcesSchemaAt, openSource } = this.#options;
       const isBegin = schemas === 'speaks' && after.opId.index === announcesSchemaAt.index;
       const announceSchema = isBegin || (schemas === 'takes-over' && !this.hasSpoken);
       this.#log = openSource(after, { announceSchema, repairs }, this.#abort.signal);
-      this.#logger.info({ after: formatOpId(after.opId), ...(repairs && { repairs }) }, 'reading the log');
-      this.#post({ kind: 'log-opened' });
     } catch (error) {
-      this.#logFailed(error);
+      this.#post({ kind: 'log-failed', call, fault: this.#logFault(error) });
+      return;
     }
+    this.#logger.info({ after: formatOpId(after.opId), ...(repairs && { repairs }) }, 'reading the log');
+    this.#post({ kind: 'log-opened', call });
   }
 
   async #closeLog(): Promise<void> {
@@ -500,163 +389,109 @@ export class TabletReplicator {
     await log?.[Symbol.asyncDispose]();
   }
 
-  async #readLog(): Promise<void> {
-    const log = this.#log;
-    if (!log) return;
+  async #readLog(call: number): Promise<void> {
+    let read: Awaited<ReturnType<ChangeSource['next']>>;
     try {
-      const read = await log.next();
-      // Opened anew meanwhile, or given up: the core does not count it, so it must not be queued either.
-      if (log !== this.#log || this.#state.log.kind !== 'open') return;
-      if (read.kind === 'gone') {
-        this.#post({ kind: 'log-gone' });
-        return;
-      }
-      if (read.rejectedRows > 0) this.#options.metrics.rowsRejected(this.#labels, read.rejectedRows);
-      this.#queue.push(read);
-      const { position: upTo, bytes, changes } = read;
-      this.#post({ kind: 'log-read', upTo, bytes, hasRecords: changes.length > 0 });
+      if (!this.#log) throw new TypeError('a read without a log');
+      read = await this.#log.next();
     } catch (error) {
-      if (log === this.#log) this.#logFailed(error);
+      this.#post({ kind: 'log-failed', call, fault: this.#logFault(error) });
+      return;
     }
+    // Opened anew meanwhile, or given up: the core does not count it, so it must not be queued either.
+    if (!isAwaited(this.#state, call)) return;
+    if (read.kind === 'gone') {
+      this.#post({ kind: 'log-gone', call });
+      return;
+    }
+    if (read.rejectedRows > 0) this.#options.metrics.rowsRejected(this.#labels, read.rejectedRows);
+    this.#queue.push(read);
+    const { position: upTo, bytes, changes } = read;
+    this.#post({ kind: 'log-read', call, upTo, bytes, hasRecords: changes.length > 0 });
   }
 
-  async #write(reads: readonly ChangeRead[]): Promise<void> {
+  async #write(call: number, reads: readonly ChangeRead[]): Promise<void> {
     const position = reads.at(-1)?.position ?? this.#state.acked;
     const writer = this.#writer;
     if (!writer) throw new TypeError('a write without a writer');
     const shipsSchema = this.#options.schemas !== 'none';
     const slices = new RecordSlices(reads, this.#options.encode, shipsSchema);
     try {
+      this.#sinkWait = { for: 'a place among the tablets that write at a time', sinceMs: Date.now() };
       const giveBack = await this.#options.writeSlots.acquire(this.#abort.signal);
+      this.#sinkWait = null;
       try {
         await writer.write(slices, position, this.#abort.signal);
       } finally {
         giveBack();
       }
     } catch (error) {
-      if (slices.failure) this.#logFailed(slices.failure);
-      this.#sinkFailed(error);
+      if (slices.failure) this.#post({ kind: 'log-lost', fault: this.#logFault(slices.failure) });
+      this.#sinkFailed(call, error);
       return;
+    } finally {
+      this.#sinkWait = null;
     }
-    const nowMs = Date.now();
-    this.#noteSink(writer);
-    this.#durable = position;
     this.hasSpoken ||= shipsSchema && reads.some(({ changes }) => changes.some(({ kind }) => kind === 'schema'));
     const news = reads.findLast(({ onlyMarkers }) => !onlyMarkers);
-    this.#written.push({ position, worth: news?.position.opId.index ?? this.#written.at(-1)?.worth ?? 0n });
-    this.reportSaved();
-    for (const {
-      completes,
-      position: { resync },
-    } of reads)
-      if (completes && isResync(completes, resync)) this.#options.metrics.resynced(this.#labels);
-    this.#labels = { ...this.#labels, table: position.tableName };
+    this.#progress.written(writer, position, news?.position.opId.index ?? null);
+    this.#count(reads, slices, position.tableName);
+    this.#post({ kind: 'written', call });
+  }
+
+  #count(reads: readonly ChangeRead[], { records, bytes }: RecordSlices, table: string): void {
+    const { metrics } = this.#options;
+    for (const { completes, position } of reads)
+      if (completes && isResync(completes, position.resync)) metrics.resynced(this.#labels);
+    this.#labels = { ...this.#labels, table };
+    if (records === 0) return;
+    const nowMs = Date.now();
     const latencies = reads
       .filter(({ changes }) => changes.some((change) => change.kind !== 'rows' || !change.isCopy))
       .map((read) => secondsSince(read.firstHybridTime ?? read.hybridTime, nowMs));
-    if (slices.records > 0) this.#options.metrics.shipped(this.#labels, slices.records, slices.bytes, latencies);
-    this.#post({ kind: 'written' });
+    metrics.shipped(this.#labels, records, bytes, latencies);
   }
 
-  #sinkFailed(error: unknown): void {
+  #sinkFailed(call: number, error: unknown): void {
     if (error instanceof SinkError && error.kind === 'fenced') {
       this.#logger.warn({ reason: error.message }, 'another sidecar ships this tablet now');
-      this.#post({ kind: 'sink-fenced' });
+      this.#post({ kind: 'sink-fenced', call });
       return;
     }
     if (!this.#abort.signal.aborted) this.#options.metrics.sinkError(this.#labels);
-    this.#post({ kind: 'sink-failed', fault: sinkFault(error) });
+    this.#post(this.#sinkFailure(call, sinkFault(error)));
   }
 
-  #logFailed(error: unknown): void {
+  #sinkFailure(call: number, fault: Fault): ReplicatorEvent {
+    return { kind: 'sink-failed', call, fault, takesTurn: this.#log?.takesTurn ?? false };
+  }
+
+  #logFault(error: unknown): Fault {
     const fault = logFault(error);
     const { time } = this.#state.read;
     const since =
       fault.kind === 'gap' && time !== undefined ? `; what is missing is later than hybrid time ${time}` : '';
-    this.#post({ kind: 'log-failed', fault: { ...fault, message: fault.message + since } });
+    return { ...fault, message: fault.message + since };
   }
 
-  async #end(ending: Ending): Promise<void> {
+  /** Whatever fails of it, everything else is released, and it is over. */
+  #end(ending: Ending): void {
     for (const timer of this.#timers) clearTimeout(timer);
     clearTimeout(this.#flush?.timer);
     clearInterval(this.#refresh);
     this.#abort.abort(new Error(`replicator ended: ${ending}`));
-    const log = this.#log;
-    this.#log = null;
-    await Promise.allSettled([log?.[Symbol.asyncDispose](), ...this.#underWay]);
-    await Promise.allSettled([this.#writer?.[Symbol.asyncDispose]()]);
-    this.reportSaved(); // a last position may have been saved with that
-    this.#logger.info({ ending, opId: formatOpId(this.#state.acked.opId) }, 'stopped shipping');
-    this.#finish(ending);
+    const release = async (): Promise<void> => {
+      const results = await Promise.allSettled([this.#closeLog(), ...this.#underWay]);
+      results.push(...(await Promise.allSettled([this.#closeLog(), this.#closeWriter()])));
+      for (const result of results)
+        if (result.status === 'rejected') this.#logger.error({ err: result.reason as unknown }, 'unexpected error');
+      this.#logger.info({ ending, opId: formatOpId(this.#state.acked.opId) }, 'stopped shipping');
+    };
+    const finish = (): void => {
+      this.#finish(ending);
+    };
+    release().then(finish, finish);
   }
-}
-
-/** Encodes what is queued slice by slice, as the sink takes them, and counts. */
-class RecordSlices implements Iterable<readonly SinkRecord[]> {
-  records = 0;
-  bytes = 0;
-  /** An encoder that cannot go on: the log's fault, not the sink's. */
-  failure: Error | null = null;
-  readonly #reads: readonly ChangeRead[];
-  readonly #encode: (change: Change) => readonly SinkRecord[];
-  readonly #shipsSchema: boolean;
-
-  constructor(reads: readonly ChangeRead[], encode: (change: Change) => readonly SinkRecord[], shipsSchema: boolean) {
-    this.#reads = reads;
-    this.#encode = encode;
-    this.#shipsSchema = shipsSchema;
-  }
-
-  *[Symbol.iterator](): Iterator<readonly SinkRecord[]> {
-    let slice: SinkRecord[] = [];
-    for (const { changes } of this.#reads)
-      for (const change of changes) {
-        if (change.kind === 'schema' && !this.#shipsSchema) continue;
-        for (const part of partsOf(change)) {
-          for (const record of this.#encodeOrFail(part)) slice.push(record);
-          if (slice.length < ROWS_PER_SLICE) continue;
-          yield this.#counted(slice);
-          slice = [];
-        }
-      }
-    if (slice.length > 0) yield this.#counted(slice);
-  }
-
-  #encodeOrFail(change: Change): readonly SinkRecord[] {
-    try {
-      return this.#encode(change);
-    } catch (error) {
-      this.failure = error instanceof Error ? error : new Error(String(error));
-      throw error;
-    }
-  }
-
-  #counted(slice: readonly SinkRecord[]): readonly SinkRecord[] {
-    this.records += slice.length;
-    for (const { key, value } of slice) this.bytes += key.length + (value?.length ?? 0);
-    return slice;
-  }
-}
-
-function* partsOf(change: Change): Iterable<Change> {
-  if (change.kind !== 'rows' || change.rowCount <= ROWS_PER_SLICE) yield change;
-  else
-    for (let from = 0; from < change.rowCount; from += ROWS_PER_SLICE)
-      yield sliceRows(change, from, from + ROWS_PER_SLICE);
-}
-
-/** Any copy but a tablet's first. */
-function isResync({ since }: CopyProgress, resync: string | undefined): boolean {
-  return since !== undefined || resync !== undefined;
-}
-
-/** Committed operations of one tablet are ordered by their index alone. */
-function highest(opIds: readonly OpId[]): OpId {
-  return opIds.reduce((max, opId) => (opId.index > max.index ? opId : max));
-}
-
-function secondsSince(time: HybridTime, nowMs: number): number {
-  return Math.max(0, nowMs / 1000 - Number(hybridTimeToMicros(time)) / 1e6);
 }
 
 /** Between half of `ms` and all of it, so that tablets which failed together do not come back together. */
@@ -665,8 +500,9 @@ function withJitter(ms: number): number {
 }
 
 function sinkFault(error: unknown): Fault {
-  const code = error instanceof SinkError && error.kind === 'refused' ? 'SPOOR_SINK_REFUSED' : 'SPOOR_SINK_UNAVAILABLE';
-  return { kind: 'retry', code, message: messageOf(error) };
+  if (error instanceof SinkError && error.kind === 'refused')
+    return { kind: 'operator', code: 'SPOOR_SINK_REFUSED', message: error.message };
+  return { kind: 'retry', code: 'SPOOR_SINK_UNAVAILABLE', message: messageOf(error) };
 }
 
 function logFault(error: unknown): Fault {

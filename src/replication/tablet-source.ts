@@ -15,7 +15,8 @@ import type { Filling } from './other-replicas.ts';
 import type { Correction } from './stored-stream.ts';
 import type { Cut, TableCopier } from './table-copier.ts';
 import type { TabletChanges, TabletChangesOptions } from './tablet-changes.ts';
-import type { ChangeRead, ChangeSource } from './tablet-replicator.ts';
+import type { Wait } from './waits.ts';
+import type { ChangeRead, ChangeSource } from './change-source.ts';
 
 type LogOptions = Pick<TabletChangesOptions, 'announceSchema' | 'endsAtCutsOf' | 'resolvedEveryMs'>;
 
@@ -44,7 +45,7 @@ export interface TabletSourceOptions {
   readonly whyGone: (signal: AbortSignal) => Promise<DropReason | null>;
   /** Takes in what other sidecars have of the tablet's log after an operation. */
   readonly fillRest: (after: OpId, signal: AbortSignal) => Promise<Filling>;
-  /** Bounds how many tablets of the stream are copied at a time: one that its sink refuses keeps its place. */
+  /** Bounds how many tablets of the stream are copied at a time. */
   readonly copySlots: Slots;
   /** Rows a second. */
   readonly pace: Pace;
@@ -74,10 +75,14 @@ const MAX_ROWS_PER_READ = 4096;
  */
 export class TabletSource implements ChangeSource {
   copyRows: number | null = null;
+  /** What it waits for that is not the log. */
+  waits: Wait | null = null;
   readonly #options: TabletSourceOptions;
   readonly #abort = new AbortController();
   readonly #reads: AsyncGenerator<ChangeRead | { readonly kind: 'gone' }, never, void>;
   #log: TabletChanges | null = null;
+  /** How many turns among the copies it has, or waits for. */
+  #turns = 0;
   #position: SinkPosition;
   #hasAnnounced = false;
   /** Of the last operation that was read. */
@@ -94,6 +99,10 @@ export class TabletSource implements ChangeSource {
 
   get committed(): OpId {
     return this.#log?.committed ?? this.#position.opId;
+  }
+
+  get takesTurn(): boolean {
+    return this.#turns > 0;
   }
 
   async next(): Promise<ChangeRead | { readonly kind: 'gone' }> {
@@ -151,6 +160,7 @@ export class TabletSource implements ChangeSource {
       }
       if (!(await this.#isDropped())) return;
       await this.#closeLog();
+      this.#waitsFor('what the other sidecars have of its log, since it was dropped');
       // Another replica's log may end later than ours.
       const filling = await this.#options.fillRest(this.#position.opId, this.#abort.signal);
       if (filling === 'nobody') return;
@@ -158,6 +168,7 @@ export class TabletSource implements ChangeSource {
       if (filling === 'filled') vain++;
       else if (performance.now() - sinceMs > SILENT_MS) return;
       else await pause(ASK_AGAIN_MS, this.#abort.signal);
+      this.waits = null;
       this.#abort.signal.throwIfAborted();
     }
   }
@@ -177,11 +188,11 @@ export class TabletSource implements ChangeSource {
    * tablet's operations, so that no older value comes behind a newer one.
    */
   async *#correct(): AsyncGenerator<ChangeRead, void, void> {
-    const { generation, correction, copySlots } = this.#options;
+    const { generation, correction } = this.#options;
     if (correction === null || this.#position.corrected === correction.id) return;
     const options = { announceSchema: this.#announces(), endsAtCutsOf: generation, ...this.#marks() };
     const log = await this.#openLog(this.#position, options);
-    using turn = new Turn(copySlots, this.#abort.signal, () => this.#cut());
+    using turn = this.#turn(() => this.#cut());
     const { read, cut } = yield* this.#logUpToCut(log, turn, {});
     const rows = await this.#rowsAt(cut, correction.keys);
     // Of other rows the sink has the last value already.
@@ -282,7 +293,7 @@ export class TabletSource implements ChangeSource {
     }
     await this.#closeLog();
     try {
-      using turn = new Turn(this.#options.copySlots, this.#abort.signal, () => Promise.resolve());
+      using turn = this.#turn(() => Promise.resolve());
       await turn.done;
       yield* this.#copyRows(from, copy, schema);
     } catch (error) {
@@ -298,7 +309,7 @@ export class TabletSource implements ChangeSource {
     from: SinkPosition,
     kind: Pick<CopyProgress, 'since' | 'replaces'>,
   ): AsyncGenerator<ChangeRead, void, void> {
-    using turn = new Turn(this.#options.copySlots, this.#abort.signal, () => this.#cut());
+    using turn = this.#turn(() => this.#cut());
     const cut = await turn.done;
     const { opId, tableName, schemaVersion, time } = cut;
     const copy = begin(cut, kind);
@@ -326,14 +337,14 @@ export class TabletSource implements ChangeSource {
 
   /** The log up to a cut, which is made as soon as it is our turn, and then a copy. */
   async *#copyBehindLog(from: SinkPosition): AsyncGenerator<ChangeRead, void, void> {
-    const { generation, resync, copySlots } = this.#options;
+    const { generation, resync } = this.#options;
     const owed = from.copy === undefined ? {} : { copy: from.copy };
     // The copy that this one takes the place of was to say what is gone: so is this one.
     const replaces =
       from.copy !== undefined && (this.#options.joinsAgain || (from.copy !== 'wanted' && from.copy.replaces));
     const marks = from.copy === undefined ? this.#marks() : {}; // rows that are owed are not there
     const log = await this.#openLog(from, { announceSchema: this.#announces(), endsAtCutsOf: generation, ...marks });
-    using turn = new Turn(copySlots, this.#abort.signal, () => this.#cut());
+    using turn = this.#turn(() => this.#cut());
     const { read, cut } = yield* this.#logUpToCut(log, turn, owed);
     const copy = begin(cut, replaces ? { replaces: true } : {});
     this.#position = { ...read.position, copy, ...(resync !== null && { resync }) };
@@ -362,7 +373,9 @@ export class TabletSource implements ChangeSource {
       const rowBytes = (block.rows.length + block.indirect.length) / Math.max(1, block.rowCount);
       for (let next = 0; next < batch.rowCount;) {
         const part = sliceRows(batch, next, next + Math.min(MAX_ROWS_PER_READ, pace.most));
+        this.#waitsFor('copyRowsPerSecond, which bounds how fast its rows are copied');
         await pace.take(part.rowCount, signal);
+        this.waits = null;
         next += part.rowCount;
         rows += part.rowCount;
         const last = encodedKey(schema, block, places, skip + next - 1);
@@ -406,9 +419,29 @@ export class TabletSource implements ChangeSource {
     await this.#closeLog();
   }
 
+  /** Waits for a turn among the copies; then `begin` is done. */
+  #turn<T>(begin: () => Promise<T>): Turn<T> {
+    this.#turns++;
+    this.#waitsFor('a turn among the tablets of the stream that are copied at a time');
+    const begun = async (): Promise<T> => {
+      this.waits = null;
+      return begin();
+    };
+    return new Turn(this.#options.copySlots, this.#abort.signal, begun, () => {
+      this.#turns--;
+      this.waits = null;
+    });
+  }
+
+  #waitsFor(what: string): void {
+    this.waits = { for: what, sinceMs: Date.now() };
+  }
+
   async #cut(): Promise<Cut> {
     const { copier, tablet, generation, logger } = this.#options;
+    this.#waitsFor("the cut of its copy, which its leader is to write into the tablet's log");
     const cut = await copier.makeCut(tablet, generation, this.#abort.signal);
+    this.waits = null;
     logger.info({ opId: formatOpId(cut.opId), hybridTime: cut.time.toString() }, 'copying the rows of this moment');
     return cut;
   }
@@ -487,9 +520,11 @@ class Turn<T> implements Disposable {
   /** Of who waits for something else meanwhile. */
   #reject: (reason: unknown) => void = () => undefined;
   #giveBack: (() => void) | null = null;
+  readonly #onOver: () => void;
   #isOver = false;
 
-  constructor(slots: Slots, signal: AbortSignal, begin: () => Promise<T>) {
+  constructor(slots: Slots, signal: AbortSignal, begin: () => Promise<T>, onOver: () => void) {
+    this.#onOver = onOver;
     this.done = slots.acquire(signal).then((giveBack) => {
       this.#giveBack = giveBack;
       if (this.#isOver) giveBack();
@@ -513,6 +548,7 @@ class Turn<T> implements Disposable {
 
   [Symbol.dispose](): void {
     this.#isOver = true;
+    this.#onOver();
     this.#giveBack?.();
   }
 }

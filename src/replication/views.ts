@@ -1,6 +1,7 @@
 import type { OpId } from '../kudu/opid.ts';
 import type { ResyncFrom } from './stored-stream.ts';
 import type { ParsedDefinition, StreamChange, StreamDefinition } from './stream.ts';
+import type { Wait } from './waits.ts';
 
 /** The states of a tablet in a stream, as the contract names them. */
 export const TABLET_STATES = [
@@ -16,8 +17,20 @@ export const TABLET_STATES = [
 ] as const;
 export type TabletStateName = (typeof TABLET_STATES)[number];
 
-/** A tablet in a stream, as the API, `spoor status` and the metrics show it. OpIds are printed `term.index`. */
-export interface TabletView {
+/**
+ * A tablet in a stream, as the API, `spoor status` and the metrics show it. OpIds are printed `term.index`. Who makes one
+ * makes a {@link ReasonedView}.
+ */
+export interface TabletView extends TabletFacts {
+  readonly state: TabletStateName;
+  readonly error?: FaultView;
+  readonly waiting?: WaitingView;
+}
+
+/** A view whose state cannot be without its reason. */
+export type ReasonedView = TabletFacts & Standing;
+
+export interface TabletFacts {
   readonly stream: string;
   /** Of which creation of the stream, and which membership of the table in it, this speaks: for other sidecars. */
   readonly generation?: string;
@@ -26,7 +39,6 @@ export interface TabletView {
   /** Advertised `host:port` of the sidecar that ships it, or null where none does. */
   readonly sidecar: string | null;
   readonly role: 'leader' | 'follower' | 'learner' | 'unknown';
-  readonly state: TabletStateName;
   readonly applyOpId: string | null;
   readonly committedOpId: string | null;
   readonly lagOps: number | null;
@@ -39,8 +51,33 @@ export interface TabletView {
   readonly copy?: CopyView;
   /** The last correction of rows that is in the sink, by its id. */
   readonly corrected?: string;
-  /** What keeps it from running, and since when (ISO 8601). */
-  readonly error?: { readonly code: string; readonly message: string; readonly since: string };
+}
+
+/** A tablet's state with the reason for it: only one that runs or is paused has none to give. */
+export type Standing =
+  | { readonly state: 'running' | 'paused'; readonly error?: never; readonly waiting?: never }
+  | { readonly state: 'blocked' | 'gap'; readonly error: FaultView; readonly waiting?: never }
+  | {
+      readonly state: Exclude<TabletStateName, 'running' | 'paused' | 'blocked' | 'gap'>;
+      readonly waiting: WaitingView;
+      readonly error?: never;
+    };
+
+/** What keeps a tablet from running, and since when (ISO 8601). */
+export interface FaultView {
+  readonly code: string;
+  readonly message: string;
+  readonly since: string;
+}
+
+/** What a tablet waits for that is no fault, in words, and since when (ISO 8601). */
+export interface WaitingView {
+  readonly for: string;
+  readonly since: string;
+}
+
+export function waitingFor({ for: what, sinceMs }: Wait): { readonly waiting: WaitingView } {
+  return { waiting: { for: what, since: new Date(sinceMs).toISOString() } };
 }
 
 /** Whether other sidecars must know of it: we stand in for theirs, or are about to, or cannot ship it. */
@@ -122,7 +159,7 @@ export interface ControlPlane {
   resumeStream(name: string): Promise<StreamView | null>;
   /** False when there is no such stream. */
   deleteStream(name: string): Promise<boolean>;
-  localTablets(): readonly TabletView[];
+  localTablets(): readonly ReasonedView[];
   /**
    * The held log of a replica beside this sidecar from the first operation after `after` on, as wal/log-transfer.ts
    * writes it; null where nothing of that tablet is held here. What cannot be read is thrown while it is iterated.

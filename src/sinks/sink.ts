@@ -9,6 +9,8 @@ export interface SinkTablet {
   readonly tabletId: string;
   /** Name of the table when the tablet's stream is opened; records name theirs themselves. */
   readonly tableName: string;
+  /** To be told what the opening waits for, in words for a person. */
+  readonly onWait?: (what: string) => void;
 }
 
 /**
@@ -40,6 +42,8 @@ export interface TabletWriter extends AsyncDisposable {
    * disposed. A sink that stores position and records together leaves it out.
    */
   readonly saved?: SinkPosition | null;
+  /** What a write waits for besides its answer, in words for a person, and since when: a quota, say. */
+  readonly waits?: { readonly for: string; readonly sinceMs: number } | null;
   /**
    * Writes records in order and, with them, the position. Resolves when both are durable; the core sends the next
    * call only then. The records come in slices of a few thousand, each encoded when it is taken, so that memory stays

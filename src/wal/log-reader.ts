@@ -1,4 +1,5 @@
 import { SpoorError } from '../errors.ts';
+import { LinkedAbort } from '../util/linked-abort.ts';
 import type { Logger } from '../util/logger.ts';
 import type { LogEntry } from './entry.ts';
 import { SegmentCursor, segmentFaultError, type SegmentStep } from './segment-cursor.ts';
@@ -46,8 +47,8 @@ export interface TabletLogReaderOptions {
  */
 export class TabletLogReader implements AsyncDisposable {
   readonly #source: SegmentSource;
-  readonly #stop = new AbortController();
-  readonly #signal: AbortSignal;
+  /** One of our own: hundreds of readers may share the caller's. */
+  readonly #stop: LinkedAbort;
   readonly #logger: Logger | undefined;
   #current: OpenSegment | null = null;
   /** Of the segment before, in this log; null at the log's start. */
@@ -61,8 +62,7 @@ export class TabletLogReader implements AsyncDisposable {
   /** Prefer {@link TabletLogReader.open}; the constructor takes any source of segments, and owns it. */
   constructor(source: SegmentSource, options: { readonly signal: AbortSignal; readonly logger?: Logger | undefined }) {
     this.#source = source;
-    // One of our own: hundreds of readers may share the caller's.
-    this.#signal = AbortSignal.any([options.signal, this.#stop.signal]);
+    this.#stop = new LinkedAbort(options.signal);
     this.#logger = options.logger;
   }
 
@@ -80,14 +80,14 @@ export class TabletLogReader implements AsyncDisposable {
    */
   async next(): Promise<LogChunk> {
     for (;;) {
-      this.#signal.throwIfAborted();
+      this.#stop.signal.throwIfAborted();
       const { version } = this.#source;
       if (version === this.#exhaustedAt) {
         if (!this.#saidIdle) {
           this.#saidIdle = true;
           return { kind: 'idle' };
         }
-        await this.#source.changed(version, this.#signal);
+        await this.#source.changed(version, this.#stop.signal);
         continue;
       }
       if (this.#failure !== null) throw this.#failure;

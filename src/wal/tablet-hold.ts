@@ -375,12 +375,11 @@ export class TabletHold {
       this.#scanning.add(segment);
       segment
         .scan()
-        .then(
-          () => this.release(this.#safe),
-          (error: unknown) => {
-            this.#logger?.warn({ tabletId: this.tabletId, path: segment.path, error }, 'held segment cannot be read');
-          },
-        )
+        .then(() => this.release(this.#safe))
+        .catch((error: unknown) => {
+          const fields = { tabletId: this.tabletId, path: segment.path, error };
+          this.#logger?.warn(fields, 'held segment cannot be read, or not be let go of');
+        })
         .finally(() => this.#scanning.delete(segment));
     }
     return range;

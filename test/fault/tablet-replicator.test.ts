@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Change } from '../../src/change/change.ts';
 import type { SinkRecord } from '../../src/change/record.ts';
 import { SpoorError } from '../../src/errors.ts';
 import { MIN_OPID } from '../../src/kudu/opid.ts';
-import type { ChangeRead, ChangeSource, TabletReplicatorOptions } from '../../src/replication/tablet-replicator.ts';
-import { TabletReplicator } from '../../src/replication/tablet-replicator.ts';
+import type { ChangeRead, ChangeSource } from '../../src/replication/change-source.ts';
+import { TabletReplicator, type TabletReplicatorOptions } from '../../src/replication/tablet-replicator.ts';
 import type { ReplicationMetrics } from '../../src/replication/views.ts';
 import type { Sink, TabletWriter } from '../../src/sinks/sink.ts';
 import type { SinkPosition } from '../../src/change/position.ts';
@@ -14,6 +15,7 @@ import { Slots } from '../../src/util/slots.ts';
 import { eventually } from '../support/eventually.ts';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
 import { MemorySink, MemoryStore } from '../support/memory-sink.ts';
+import { NO_METRICS } from '../support/no-metrics.ts';
 
 /** The replicator with its real core, over a log and a sink whose faults are scripted. */
 describe('tablet replicator under faults', () => {
@@ -55,6 +57,19 @@ describe('tablet replicator under faults', () => {
     await replicator.stop();
   });
 
+  it('does not take how long it was idle for its lag: what came later came after it was known to have all', async () => {
+    const store = new MemoryStore();
+    const hourAgo = BigInt(Date.now() - 3_600_000) * 1000n * 4096n;
+    const replicator = start({ store, time: hourAgo });
+    replicator.noteCommitted(MIN_OPID);
+    const nowMs = Date.now();
+    replicator.noteCommitted({ term: 1n, index: 5n });
+    const { lagOps, lagSeconds } = replicator.view(nowMs + 10_000);
+    assert.equal(lagOps, 5);
+    assert.ok(lagSeconds !== null && lagSeconds >= 10 && lagSeconds < 20, String(lagSeconds));
+    await replicator.stop();
+  });
+
   it('is blocked with the reason while the sink is away, says so once, and goes on by itself', async () => {
     const store = new MemoryStore();
     store.outage = new SinkError('refused', 'topic cdc.t is missing');
@@ -64,7 +79,7 @@ describe('tablet replicator under faults', () => {
       const view = replicator.view(Date.now());
       return view.state === 'blocked' ? view : null;
     });
-    assert.equal(blocked.error?.code, 'SPOOR_SINK_REFUSED');
+    assert.equal(blocked.error.code, 'SPOOR_SINK_REFUSED');
     assert.match(blocked.error.message, /cdc\.t is missing/);
     store.outage = null;
     await eventually('all is shipped', () => store.records.length === 3);
@@ -212,6 +227,168 @@ describe('tablet replicator under faults', () => {
     await replicator.stop();
   });
 
+  it('has one source at a time, and reads it, when its log is lost and repaired while another one is being opened', async () => {
+    const store = new MemoryStore();
+    const lines: LogLine[] = [];
+    const open = new Set<number>();
+    const beside: number[] = [];
+    let [made, opened, fails] = [0, 0, false];
+    const openSource = (after: SinkPosition, first: ScriptedLog): ChangeSource => {
+      const id = ++made;
+      beside.push(...open);
+      open.add(id);
+      const log = id === 1 ? first : new ScriptedLog(range(Number(after.opId.index) + 1, 9));
+      return {
+        committed: MIN_OPID,
+        next: async () => {
+          if (id === 2) await sleep(300); // still reading when the other is there
+          return log.next();
+        },
+        [Symbol.asyncDispose]: async () => {
+          await log[Symbol.asyncDispose]();
+          if (id === 1) await sleep(100); // a slow disk
+          open.delete(id);
+        },
+      };
+    };
+    const inner = new MemorySink(store);
+    const sink: Sink = {
+      openTablet: async (...args) => {
+        const writer = await inner.openTablet(...args);
+        const isAgain = opened++ > 0;
+        // Another sidecar has shipped meanwhile, and stopped between our reads.
+        return {
+          position: isAgain ? { ...writer.position!, opId: { term: 1n, index: 5n } } : writer.position,
+          write: (slices, position, signal) => {
+            if (!fails) return writer.write(slices, position, signal);
+            fails = false;
+            return Promise.reject(new SinkError('unavailable', 'broker away'));
+          },
+          [Symbol.asyncDispose]: () => writer[Symbol.asyncDispose](),
+        };
+      },
+      check: () => Promise.resolve(),
+      [Symbol.asyncDispose]: () => Promise.resolve(),
+    };
+    const first = new ScriptedLog(range(1, 3));
+    const replicator = start({ store, sink, openSource: (after) => openSource(after, first), lines });
+    await eventually('the first are shipped', () => store.records.length === 3);
+    fails = true;
+    first.add(4);
+    while (opened < 2) await sleep(1); // now the first source is being closed
+    await sleep(5);
+    replicator.logLost(new SpoorError('SPOOR_WAL_GAP', 'the hold was bounded'));
+    replicator.repair();
+    await eventually('the rest is shipped', () => positionsIn(store).at(-1) === 9, 5000);
+    assert.deepEqual([open.size, beside], [1, []]);
+    assert.equal(await replicator.stop(), 'stopped');
+    assert.deepEqual([...open], []);
+  });
+
+  it('takes whatever nobody expected to fail for a fault of its own, says so, and goes on', async () => {
+    const unhandled: unknown[] = [];
+    const onUnhandled = (error: unknown): void => void unhandled.push(error);
+    process.on('unhandledRejection', onUnhandled);
+    try {
+      for (const what of ['metrics', 'onAcked', 'dispose'] as const) {
+        const [store, lines] = [new MemoryStore(), [] as LogLine[]];
+        let fails = true;
+        const mayFail = (): void => {
+          if (fails) throw new Error(`${what} failed`);
+        };
+        const log = new ScriptedLog(range(1, 3), what === 'dispose' ? new SpoorError('SPOOR_WAL_GAP', 'gone') : null);
+        const replicator = start({
+          store,
+          lines,
+          openSource: (after) => {
+            if (after.opId.index > 0n) return new ScriptedLog(range(Number(after.opId.index) + 1, 5));
+            return {
+              committed: MIN_OPID,
+              next: () => log.next(),
+              [Symbol.asyncDispose]: () =>
+                what === 'dispose' && fails ? Promise.reject(new Error('dispose failed')) : log[Symbol.asyncDispose](),
+            };
+          },
+          ...(what === 'metrics' && { metrics: { ...NO_METRICS, shipped: mayFail } }),
+          ...(what === 'onAcked' && { onAcked: mayFail }),
+        });
+        await eventually(`${what}: it is told`, () => lines.some(({ message }) => message === 'unexpected error'));
+        if (what !== 'dispose') {
+          const blocked = lines.find(({ message }) => message === 'tablet is blocked');
+          const { code, reason } = blocked!.fields as { code?: string; reason?: string };
+          assert.deepEqual([code, reason], ['SPOOR_INTERNAL', `${what} failed`]);
+        }
+        fails = false;
+        if (what === 'dispose') replicator.logFilled();
+        else log.add(4);
+        await eventually(`${what}: it goes on`, () => store.records.length >= 4 && !replicator.view(Date.now()).error);
+        fails = true;
+        await Promise.race([replicator.stop(), sleep(5000).then(() => assert.fail('it has not stopped'))]);
+        const expected = what === 'dispose' ? range(1, 5) : range(1, 4);
+        assert.deepEqual(positionsIn(store), expected, what);
+      }
+      await sleep(10);
+      assert.deepEqual(unhandled, []);
+    } finally {
+      process.off('unhandledRejection', onUnhandled);
+    }
+  });
+
+  it('names the operation that no record can be made of', async () => {
+    const store = new MemoryStore();
+    const encode = (change: Change): SinkRecord[] => {
+      if (change.opId.index === 2n) throw new RangeError('Invalid string length');
+      return [recordOf(change)];
+    };
+    const replicator = start({ store, ops: 3, encode });
+    const { error } = await eventually('it is blocked', () => {
+      const view = replicator.view(Date.now());
+      return view.error?.code === 'SPOOR_WAL_UNREADABLE' && view;
+    });
+    assert.match(error!.message, /operation 1\.2 of t makes no record: Invalid string length/);
+    await replicator.stop();
+  });
+
+  it('says what it waits for while its sink is being opened, and while a write hangs', async () => {
+    const gate = { open: (): void => undefined, write: (): void => undefined };
+    const store = new MemoryStore();
+    const inner = new MemorySink(store);
+    const sink: Sink = {
+      openTablet: async (tablet, signal) => {
+        const isOpened = new Promise<void>((resolve) => (gate.open = resolve));
+        await sleep(20);
+        tablet.onWait?.('Kafka, which answers: COORDINATOR_NOT_AVAILABLE');
+        await isOpened;
+        const writer = await inner.openTablet(tablet, signal);
+        return {
+          position: null,
+          waits: { for: "Kafka's quota", sinceMs: 1_000_000 },
+          write: async (...args) => {
+            await new Promise<void>((resolve) => (gate.write = resolve));
+            await writer.write(...args);
+          },
+          [Symbol.asyncDispose]: () => writer[Symbol.asyncDispose](),
+        };
+      },
+      check: () => Promise.resolve(),
+      [Symbol.asyncDispose]: () => Promise.resolve(),
+    };
+    const replicator = start({ store, sink, ops: 1 });
+    const shown = (laterMs = 0): string => {
+      const { state, waiting } = replicator.view(Date.now() + laterMs);
+      return `${state}: ${waiting?.for ?? ''}`;
+    };
+    assert.equal(shown(), "starting: its sink's writer, which is being opened");
+    await eventually('the sink waits', () => shown() === 'starting: Kafka, which answers: COORDINATOR_NOT_AVAILABLE');
+    gate.open();
+    await eventually('it writes', () => shown() === 'running: ');
+    await eventually('the write hangs', () => shown(40_000) === "stalled: Kafka's quota");
+    assert.equal(replicator.view(Date.now() + 40_000).waiting?.since, new Date(1_000_000).toISOString());
+    gate.write();
+    await eventually('it is shipped', () => shown(40_000) === 'running: ');
+    await replicator.stop();
+  });
+
   it('ends when the tablet is gone, with all of it shipped', async () => {
     const store = new MemoryStore();
     const replicator = start({ store, log: new ScriptedLog(range(1, 5), 'gone') });
@@ -301,6 +478,8 @@ function start(options: {
   startSink?: string;
   onAcked?: TabletReplicatorOptions['onAcked'];
   time?: bigint;
+  metrics?: ReplicationMetrics;
+  encode?: TabletReplicatorOptions['encode'];
 }): TabletReplicator {
   const { store, ops = 0, log } = options;
   const all = (after: SinkPosition): ChangeSource => new ScriptedLog(range(Number(after.opId.index) + 1, ops));
@@ -318,7 +497,7 @@ function start(options: {
     onAcked: options.onAcked ?? (() => undefined),
     sink: options.sink ?? new MemorySink(store),
     openSource: options.openSource ?? ((after) => log ?? all(after)),
-    encode: (change) => [recordOf(change)],
+    encode: options.encode ?? ((change) => [recordOf(change)]),
     schemas: 'speaks',
     limits: {
       maxBatchBytes: 30,
@@ -331,18 +510,10 @@ function start(options: {
       retryCapMs: 5,
     },
     writeSlots: new Slots(1),
-    metrics: NO_METRICS,
+    metrics: options.metrics ?? NO_METRICS,
     logger: keepingLogger(options.lines),
   });
 }
-
-const NO_METRICS: ReplicationMetrics = {
-  shipped: () => undefined,
-  rowsRejected: () => undefined,
-  sinkError: () => undefined,
-  leaderChange: () => undefined,
-  resynced: () => undefined,
-};
 
 function readOf(index: number): ChangeRead {
   const opId = { term: 1n, index: BigInt(index) };

@@ -254,7 +254,9 @@ describe('the topics of a stream', () => {
       const large = recordAt(2, 2, { value: Buffer.alloc(30_000, 'x') });
       await assert.rejects(
         writer.write([[recordAt(1)], [large]], positionAt(2), never),
-        refused(/topic tight\.shop\.orders does not take the record .*3\.2\.0 of 30000 bytes/),
+        refused(
+          /topic tight\.shop\.orders does not take the record .*3\.2\.0 of 30000 bytes \(table shop\.orders, key /,
+        ),
       );
     }
     await using writer = await sink.openTablet(tabletOf('tight'), never);

@@ -53,6 +53,8 @@ export interface World {
   readonly markersUnderWay: MarkerUnderWay[];
   /** How often a record cannot be encoded, by probability. */
   readonly encodingFailures: number;
+  /** How often a hold lets go of a log while it is being opened, by probability. */
+  readonly lostLogs: number;
   /** What becomes of a request. */
   fate(): Fate;
   /** Between any two effects a process may be killed: then this throws {@link Killed}. */

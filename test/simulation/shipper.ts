@@ -1,13 +1,8 @@
 import type { OpId } from '../../src/kudu/opid.ts';
-import type {
-  Ending,
-  Fault,
-  ReplicatorEffect,
-  ReplicatorEvent,
-  ReplicatorLimits,
-  ReplicatorState,
-} from '../../src/replication/replicator-core.ts';
-import { initialState } from '../../src/replication/replicator-core.ts';
+import type { ReplicatorLimits } from '../../src/replication/batch-policy.ts';
+import type { ReplicatorEffect, ReplicatorEvent } from '../../src/replication/replicator-core.ts';
+import { initialState, isAwaited } from '../../src/replication/replicator-state.ts';
+import type { Ending, Fault, ReplicatorState } from '../../src/replication/replicator-state.ts';
 import type { SinkPosition } from '../../src/change/position.ts';
 import type { Process, SimStream, World } from './process.ts';
 import type { SinkAnswer } from './sink.ts';
@@ -43,6 +38,10 @@ interface Had {
 
 interface Writer {
   readonly epoch: number;
+  /** The write in hand. */
+  call: number;
+  /** Another writer came: the next write is told. */
+  isFenced: boolean;
   unsaid: Had | null;
   /** Whether the sink says any position. */
   hasPosition: boolean;
@@ -117,22 +116,23 @@ export class Shipper {
     const { process } = this.#options;
     switch (effect.kind) {
       case 'open-sink':
-        this.#openSink();
+        this.#openSink(effect.call);
         return;
       case 'open-log':
         this.#closeLog();
         this.#later('open-log', () => {
-          this.#openLog(Number(effect.after.opId.index));
+          this.#openLog(effect.call, Number(effect.after.opId.index));
         });
+        this.#mayLoseLog();
         return;
       case 'close-log':
         this.#closeLog();
         return;
       case 'read-log':
-        this.#readLog();
+        this.#readLog(effect.call);
         return;
       case 'write':
-        this.#write(this.#queue.slice(0, effect.count));
+        this.#write(effect.call, this.#queue.slice(0, effect.count));
         return;
       case 'drop-queue':
         this.#queue = this.#queue.slice(effect.count);
@@ -197,17 +197,17 @@ export class Shipper {
     );
   }
 
-  #openSink(): void {
+  #openSink(call: number): void {
     const { process, stream, lastAcked, world } = this.#options;
     this.#dispose(() => {
       process.call(`${this.#label} open-sink`, () => stream.sink.open(), {
         lost: () => {
-          this.#post({ kind: 'sink-failed', fault: AWAY });
+          this.#post({ kind: 'sink-failed', call, fault: AWAY, takesTurn: false });
         },
         answered: (opened) => {
           if (this.state.ended) return;
           if (opened === 'unavailable') {
-            this.#post({ kind: 'sink-failed', fault: AWAY });
+            this.#post({ kind: 'sink-failed', call, fault: AWAY, takesTurn: false });
             return;
           }
           const { epoch } = opened;
@@ -219,11 +219,12 @@ export class Shipper {
               unsaid = last.had;
               position = last.had.position;
             }
-          this.#writer = { epoch, unsaid, hasPosition: opened.position !== null, failed: false };
+          const more = { hasPosition: opened.position !== null, failed: false };
+          this.#writer = { epoch, call: 0, isFenced: false, unsaid, ...more };
           world.invariants.opened(stream.sink, epoch, Number(position?.opId.index ?? 0n));
           if (opened.position && world.rules.reportsFound)
             this.#report({ position: opened.position, worthIndex: opened.position.opId.index });
-          this.#post({ kind: 'sink-opened', position });
+          this.#post({ kind: 'sink-opened', call, position });
         },
       });
     });
@@ -259,16 +260,28 @@ export class Shipper {
     if (!this.#options.world.rules.readsClosingLogs) this.#log = null;
   }
 
-  #openLog(after: number): void {
+  #openLog(call: number, after: number): void {
     if (this.#options.world.fate() === 'lost') {
-      this.#post({ kind: 'log-failed', fault: UNREADABLE });
+      this.#post({ kind: 'log-failed', call, fault: UNREADABLE });
       return;
     }
     this.#log = { at: after };
-    this.#post({ kind: 'log-opened' });
+    this.#post({ kind: 'log-opened', call });
   }
 
-  #readLog(): void {
+  /** A bounded hold lets go at any moment, while the log is being opened too; soon the log is there again. */
+  #mayLoseLog(): void {
+    const { world } = this.#options;
+    if (!world.random.chance(world.lostLogs)) return;
+    this.#later('log-lost', () => {
+      this.#post({ kind: 'log-lost', fault: GAP });
+      this.#later('log-filled', () => {
+        this.#post({ kind: 'log-filled' });
+      });
+    });
+  }
+
+  #readLog(call: number): void {
     const { world, replica } = this.#options;
     const log = this.#log;
     if (!log) return;
@@ -277,8 +290,7 @@ export class Shipper {
       'read-log',
       () => {
         if (log !== this.#log) return; // opened anew meanwhile
-        const isAsked = this.state.log.kind === 'open';
-        if (!isAsked && !world.rules.readsClosingLogs) return;
+        if (!isAwaited(this.state, call) && !world.rules.readsClosingLogs) return;
         const ops: Entry[] = [];
         for (const most = world.random.between(1, MAX_OPS_PER_READ); ops.length < most;) {
           const next = this.#next(log.at + ops.length + 1);
@@ -291,9 +303,9 @@ export class Shipper {
           this.#queue.push({ ops, upTo: last.opId });
           const hasRecords = ops.some(({ rows }) => rows > 0);
           const upTo = { ...this.#options.start, opId: last.opId };
-          this.#post({ kind: 'log-read', upTo, bytes: ops.length * BYTES_PER_OP, hasRecords });
-        } else if (!replica.running) this.#post({ kind: 'log-gone' });
-        else this.#post({ kind: 'log-failed', fault: GAP });
+          this.#post({ kind: 'log-read', call, upTo, bytes: ops.length * BYTES_PER_OP, hasRecords });
+        } else if (!replica.running) this.#post({ kind: 'log-gone', call });
+        else this.#post({ kind: 'log-failed', call, fault: GAP });
       },
       { isReady },
     );
@@ -308,26 +320,33 @@ export class Shipper {
     return found.committed || world.rules.readsUncommitted ? found.entry : null;
   }
 
-  #write(reads: readonly Read[]): void {
+  #write(call: number, reads: readonly Read[]): void {
     const { stream, start, world } = this.#options;
     const writer = this.#writer;
     if (!writer) throw new TypeError('a write without a writer');
+    writer.call = call;
     const position: SinkPosition = { ...start, opId: reads.at(-1)?.upTo ?? this.state.acked.opId };
     const had = { position, worthIndex: this.#worthOf(reads) };
     if (world.rules.reportsWhenSent) this.#report(had);
     if (world.random.chance(world.encodingFailures)) {
-      this.#post({ kind: 'log-failed', fault: UNREADABLE });
-      this.#failed('unavailable');
+      this.#post({ kind: 'log-lost', fault: UNREADABLE });
+      this.#failed(writer, 'unavailable');
+      return;
+    }
+    if (writer.isFenced) {
+      this.#later('fenced', () => {
+        this.#failed(writer, 'fenced');
+      });
       return;
     }
     const withRows = reads.flatMap(({ ops }) => ops).filter(({ rows }) => rows > 0);
     if (stream.sink.delivery === 'exactly-once')
-      this.#append(writer.epoch, [withRows], () => {
-        this.#commit(writer.epoch, had);
+      this.#append(writer, [withRows], () => {
+        this.#commit(writer, had);
       });
     else
       this.#append(
-        writer.epoch,
+        writer,
         withRows.map((op) => [op]),
         () => {
           this.#appended(writer, had);
@@ -343,7 +362,7 @@ export class Shipper {
     const { process, stream, world } = this.#options;
     const isDone = (): void => {
       this.#options.lastAcked.last = { had, epoch: writer.epoch };
-      this.#written(had);
+      this.#written(writer, had);
     };
     if (stream.sink.delivery === 'at-least-once' && !writer.hasPosition && !world.rules.reportsUnsaved) {
       process.call(
@@ -351,11 +370,11 @@ export class Shipper {
         () => stream.sink.savePosition(writer.epoch, had.position),
         {
           lost: () => {
-            this.#failed('unavailable');
+            this.#failed(writer, 'unavailable');
           },
           answered: (answer) => {
             writer.hasPosition = answer === 'done';
-            if (answer !== 'done') this.#failed(answer);
+            if (answer !== 'done') this.#failed(writer, answer);
             else {
               this.#report(had);
               isDone();
@@ -371,8 +390,9 @@ export class Shipper {
   }
 
   /** Slice after slice, each when the one before is there. */
-  #append(epoch: number, slices: readonly (readonly Entry[])[], then: () => void): void {
+  #append(writer: Writer, slices: readonly (readonly Entry[])[], then: () => void): void {
     const { process, stream } = this.#options;
+    const { epoch } = writer;
     const [slice, ...rest] = slices;
     if (!slice) {
       this.#later('written', then);
@@ -383,27 +403,28 @@ export class Shipper {
       () => stream.sink.append(epoch, slice),
       {
         lost: () => {
-          this.#failed('unavailable');
+          this.#failed(writer, 'unavailable');
         },
         answered: (answer) => {
-          if (answer === 'done') this.#append(epoch, rest, then);
-          else this.#failed(answer);
+          if (answer === 'done') this.#append(writer, rest, then);
+          else this.#failed(writer, answer);
         },
       },
     );
   }
 
-  #commit(epoch: number, had: Had): void {
+  #commit(writer: Writer, had: Had): void {
     const { process, stream } = this.#options;
+    const { epoch } = writer;
     const { position } = had;
     stream.sink.askToCommit(epoch, position);
     process.call(`${this.#label} commit ${position.opId.index}`, () => stream.sink.commit(epoch, position), {
       lost: () => {
-        this.#failed('unavailable');
+        this.#failed(writer, 'unavailable');
       },
       answered: (answer) => {
-        if (answer === 'done') this.#written(had);
-        else this.#failed(answer);
+        if (answer === 'done') this.#written(writer, had);
+        else this.#failed(writer, answer);
       },
     });
   }
@@ -429,7 +450,7 @@ export class Shipper {
             lost: again,
             answered: (answer) => {
               if (answer === 'unavailable') again();
-              else if (answer === 'fenced') this.#failed('fenced');
+              else if (answer === 'fenced') writer.isFenced = true;
               else if (!world.rules.reportsUnsaved) this.#report(had);
             },
           },
@@ -439,12 +460,12 @@ export class Shipper {
     );
   }
 
-  #written(had: Had): void {
+  #written({ call }: Writer, had: Had): void {
     const { world, process, stream } = this.#options;
     this.#worthIndex = had.worthIndex;
     if (stream.sink.delivery !== 'at-least-once' || world.rules.reportsUnsaved) this.#report(had);
     world.mayBeKilled(process);
-    this.#post({ kind: 'written' });
+    this.#post({ kind: 'written', call });
   }
 
   #worthOf(reads: readonly Read[]): bigint {
@@ -457,8 +478,10 @@ export class Shipper {
     this.#options.onAcked(position, worthIndex);
   }
 
-  #failed(answer: Exclude<SinkAnswer, 'done'>): void {
-    if (this.#writer) this.#writer.failed = true;
-    this.#post(answer === 'fenced' ? { kind: 'sink-fenced' } : { kind: 'sink-failed', fault: AWAY });
+  #failed(writer: Writer, answer: Exclude<SinkAnswer, 'done'>): void {
+    const { call } = writer;
+    writer.failed = true;
+    if (answer === 'fenced') this.#post({ kind: 'sink-fenced', call });
+    else this.#post({ kind: 'sink-failed', call, fault: AWAY, takesTurn: false });
   }
 }

@@ -50,6 +50,7 @@ export class Simulation implements World {
   readonly network: Task[] = [];
   readonly markersUnderWay: MarkerUnderWay[] = [];
   encodingFailures: number;
+  lostLogs: number;
   readonly #seed: number;
   readonly #streams: SimStream[] = [];
   readonly #sidecars: (Sidecar | null)[] = [null, null, null];
@@ -70,6 +71,7 @@ export class Simulation implements World {
     this.random = new Random(seed);
     this.#trouble = { ...troubleOf(this.random), ...focus.trouble };
     this.encodingFailures = this.#trouble.requests / 10;
+    this.lostLogs = this.#trouble.requests / 2;
     this.tablet.elect(this.tablet.replicas[0]!);
     const delivery = (): Delivery => focus.delivery ?? this.random.pick<Delivery>(DELIVERIES);
     this.#addStream('a', delivery(), 0);
@@ -414,6 +416,7 @@ export class Simulation implements World {
   #heal(): void {
     this.#healing = true;
     this.encodingFailures = 0;
+    this.lostLogs = 0;
     this.trace('all is well again');
     for (const stream of this.#streams) {
       stream.paused = false;

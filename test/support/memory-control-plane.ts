@@ -4,12 +4,16 @@ import {
   StreamExistsError,
   UnknownMemberError,
   type ControlPlane,
+  type FaultView,
   type PartHealth,
+  type ReasonedView,
   type ResyncRequest,
   type SidecarView,
+  type Standing,
   type StreamView,
   type TabletView,
   type UpdatedStream,
+  type WaitingView,
 } from '../../src/replication/views.ts';
 
 /** A control plane that keeps its streams in memory, for tests of the API in front of it. */
@@ -22,7 +26,7 @@ export class MemoryControlPlane implements ControlPlane {
   };
   /** What every call throws from now on. */
   failure: Error | null = null;
-  tablets: TabletView[] = [tabletView()];
+  tablets: ReasonedView[] = [tabletView()];
   readonly resyncs: ResyncRequest[] = [];
   readonly heldForNow: string[] = [];
   heldLog: (tabletId: string, after: OpId) => AsyncIterable<Uint8Array> | null = () => null;
@@ -54,7 +58,7 @@ export class MemoryControlPlane implements ControlPlane {
     for (const [i, table] of (request.tables ?? []).entries())
       if (table === 'nope') throw new UnknownMemberError(`tables[${i}]`, `stream ${name} has no table ${table}`);
     this.resyncs.push(request);
-    return this.#change(name, () => this.tablets.map((tablet) => ({ ...tablet, state: 'resync' })));
+    return this.#change(name, () => this.tablets.map((tablet) => tabletView({ ...tablet, state: 'resync' })));
   }
 
   holdTablets(tabletIds: readonly string[]): Promise<void> {
@@ -70,7 +74,7 @@ export class MemoryControlPlane implements ControlPlane {
   }
 
   pauseStream(name: string): Promise<StreamView | null> {
-    return this.#change(name, () => this.tablets.map((tablet) => ({ ...tablet, state: 'paused' as const })));
+    return this.#change(name, () => this.tablets.map((tablet) => tabletView({ ...tablet, state: 'paused' })));
   }
 
   resumeStream(name: string): Promise<StreamView | null> {
@@ -81,7 +85,7 @@ export class MemoryControlPlane implements ControlPlane {
     return this.#answer(() => this.#streams.delete(name));
   }
 
-  localTablets(): readonly TabletView[] {
+  localTablets(): readonly ReasonedView[] {
     return this.tablets;
   }
 
@@ -106,7 +110,7 @@ export class MemoryControlPlane implements ControlPlane {
     return this.#answer(() => this.health);
   }
 
-  #change(name: string, tablets: () => readonly TabletView[]): Promise<StreamView | null> {
+  #change(name: string, tablets: () => readonly ReasonedView[]): Promise<StreamView | null> {
     return this.#answer(() => {
       const known = this.#streams.get(name);
       if (!known) return null;
@@ -124,20 +128,31 @@ export class MemoryControlPlane implements ControlPlane {
   }
 }
 
-/** A tablet that runs well, but for what `changed` says. */
-export function tabletView(changed: Partial<TabletView> = {}): TabletView {
+/** A tablet that runs well, but for what `changed` says; a state that needs a reason has one. */
+export function tabletView({ state = 'running', error, waiting, ...changed }: Partial<TabletView> = {}): ReasonedView {
   return {
     stream: 'orders',
     tabletId: '0123456789abcdef0123456789abcdef',
     table: 'shop.orders',
     sidecar: '127.0.0.1:8100',
     role: 'leader',
-    state: 'running',
     applyOpId: '7.1040',
     committedOpId: '7.1042',
     lagOps: 2,
     lagSeconds: 0.25,
     hold: { index: 1040, bytes: 8_388_608, ageSeconds: 12 },
     ...changed,
+    ...standingIn(state, error, waiting),
   };
+}
+
+const SINCE = '2026-01-01T00:00:00.000Z';
+
+function standingIn(
+  state: TabletView['state'],
+  error: FaultView = { code: 'SPOOR_SINK_UNAVAILABLE', message: 'no broker', since: SINCE },
+  waiting: WaitingView = { for: 'its turn', since: SINCE },
+): Standing {
+  if (state === 'running' || state === 'paused') return { state };
+  return state === 'blocked' || state === 'gap' ? { state, error } : { state, waiting };
 }

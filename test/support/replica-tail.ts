@@ -5,7 +5,7 @@ import type { SinkRecord } from '../../src/change/record.ts';
 import { compileJson } from '../../src/formats/json.ts';
 import { formatOpId, MIN_OPID, type OpId } from '../../src/kudu/opid.ts';
 import { TabletChanges } from '../../src/replication/tablet-changes.ts';
-import type { ChangeRead } from '../../src/replication/tablet-replicator.ts';
+import type { ChangeRead } from '../../src/replication/change-source.ts';
 import type { SinkPosition } from '../../src/change/position.ts';
 import { TabletLogReader } from '../../src/wal/log-reader.ts';
 import type { WalWatcher } from '../../src/wal/wal-watcher.ts';

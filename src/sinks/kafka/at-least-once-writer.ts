@@ -6,6 +6,7 @@ import { waitFor } from '../../util/wait-for.ts';
 import { InFlight } from './in-flight.ts';
 import { toSinkError } from './kafka-error.ts';
 import { encodePosition } from './position.ts';
+import type { Throttling } from './connections.ts';
 import type { StreamContext, TabletProducer } from './tablet-producer.ts';
 import { Transaction } from './transaction.ts';
 import type { ProducerIdentity } from './wire/apis.ts';
@@ -69,6 +70,10 @@ export class AtLeastOnceWriter implements TabletWriter {
 
   get saved(): SinkPosition | null {
     return this.#saved;
+  }
+
+  get waits(): Throttling | null {
+    return this.#producer.waits;
   }
 
   get sinkId(): string {

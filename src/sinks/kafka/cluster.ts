@@ -1,6 +1,6 @@
 import type { BrokerPatience } from './broker-patience.ts';
 import type { ConnectionOptions } from './connections.ts';
-import { formatAddress, KafkaConnections, type Address } from './connections.ts';
+import { formatAddress, KafkaConnections, type Address, type Throttling } from './connections.ts';
 import { whileSettling, type Patience } from './wait.ts';
 import {
   CREATE_TOPICS,
@@ -75,6 +75,11 @@ export class KafkaCluster implements AsyncDisposable {
   /** With the slowest node of all. */
   get longestPatienceMs(): number {
     return this.#connections.longestPatienceMs;
+  }
+
+  /** A quota that holds the requests of this lane back, or null. */
+  throttling(lane: number): Throttling | null {
+    return this.#connections.throttling(lane);
   }
 
   /** Sends to one node, see {@link KafkaConnections.send}. */

@@ -28,6 +28,12 @@ export interface Address {
   readonly port: number;
 }
 
+/** A quota of a broker's holds requests back: in words, and since when. */
+export interface Throttling {
+  readonly for: string;
+  readonly sinceMs: number;
+}
+
 /** For messages and as a key. */
 export function formatAddress({ host, port }: Address): string {
   return `${host}:${port}`;
@@ -77,6 +83,12 @@ export class KafkaConnections implements AsyncDisposable {
     }
   }
 
+  /** What holds the requests of this lane back, whatever the broker; null where nothing does. */
+  throttling(lane: number): Throttling | null {
+    for (const [key, open] of this.#lanes) if (key.endsWith(`/${lane}`) && open.throttling) return open.throttling;
+    return null;
+  }
+
   /** How long this broker is waited for, whatever the lane. */
   patienceWith(address: Address): BrokerPatience {
     const key = formatAddress(address);
@@ -108,9 +120,12 @@ export class KafkaConnections implements AsyncDisposable {
 }
 
 const CLOSE_WITHIN_MS = 1_000;
+/** A quota that let a request through and holds the next one back is one wait for whoever looks. */
+const THROTTLED_FOR_MS = 5_000;
 
 /** One socket to one broker. */
 class Lane implements AsyncDisposable {
+  readonly #address: Address;
   readonly #options: ConnectionOptions;
   readonly #patience: BrokerPatience;
   readonly #broker: Promise<Broker>;
@@ -125,8 +140,11 @@ class Lane implements AsyncDisposable {
   #underWay = 0;
   /** While a quota makes the broker want to hear nothing. */
   #throttled: Promise<void> | null = null;
+  /** When that began, and when it will have ended, one after the other counted as one. */
+  #throttledMs = { since: 0, until: Number.NEGATIVE_INFINITY };
 
   constructor(address: Address, options: ConnectionOptions, patience: BrokerPatience, logger: KafkajsLogger) {
+    this.#address = address;
     this.#options = options;
     this.#patience = patience;
     const pool = connectionPoolBuilder({
@@ -153,11 +171,20 @@ class Lane implements AsyncDisposable {
     });
   }
 
+  get throttling(): Throttling | null {
+    const { since, until } = this.#throttledMs;
+    if (Date.now() > until + THROTTLED_FOR_MS) return null;
+    return { for: `Kafka's quota: the broker at ${formatAddress(this.#address)} throttles`, sinceMs: since };
+  }
+
   async send<Q, S>(api: Api<Q, S>, request: Q): Promise<S> {
     const broker = await this.#ready();
     const spoken = versionFor(broker, api);
     while (this.#throttled) await this.#throttled;
     const onThrottle = (ms: number): void => {
+      const nowMs = Date.now();
+      const since = nowMs > this.#throttledMs.until + THROTTLED_FOR_MS ? nowMs : this.#throttledMs.since;
+      this.#throttledMs = { since, until: nowMs + ms };
       this.#throttled ??= sleep(ms, undefined, { ref: false }).then(() => void (this.#throttled = null));
     };
     return this.#watch(() => broker.connectionPool.send(exchange(spoken, request, onThrottle)));

@@ -2,6 +2,7 @@ import type { SinkRecord } from '../../change/record.ts';
 import type { SinkTablet, TabletWriter } from '../sink.ts';
 import type { SinkPosition } from '../../change/position.ts';
 import { encodePosition } from './position.ts';
+import type { Throttling } from './connections.ts';
 import type { StreamContext, TabletProducer } from './tablet-producer.ts';
 import { Transaction } from './transaction.ts';
 
@@ -26,6 +27,10 @@ export class ExactlyOnceWriter implements TabletWriter {
     this.#generation = tablet.streamGeneration;
     this.#tableName = position?.tableName ?? tablet.tableName;
     this.position = position;
+  }
+
+  get waits(): Throttling | null {
+    return this.#producer.waits;
   }
 
   get sinkId(): string {

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { LinkedAbort } from '../../util/linked-abort.ts';
 import type { Logger } from '../../util/logger.ts';
 import type { SinkReader, StoredRecord } from '../reader.ts';
 import { SinkError } from '../sink.ts';
@@ -82,10 +83,13 @@ class KafkaReader implements SinkReader {
   }
 
   read(topic: string, signal: AbortSignal): AsyncIterable<readonly StoredRecord[]> {
-    const either = AbortSignal.any([signal, this.#stop.signal]);
-    const read = new TopicRead(this.#cluster, topic, { patienceMs: this.#patienceMs, logger: this.#logger }, either);
+    const either = new LinkedAbort(signal, this.#stop.signal);
+    const options = { patienceMs: this.#patienceMs, logger: this.#logger };
+    const read = new TopicRead(this.#cluster, topic, options, either);
     const ranges = read.ranges(); // of this moment, however much later the first record is asked for
-    ranges.catch(() => undefined); // seen by whoever asks for it
+    ranges.catch(() => {
+      either[Symbol.dispose](); // the reason is seen by whoever asks for it
+    });
     return read.records(ranges);
   }
 
@@ -108,7 +112,7 @@ class TopicRead {
   readonly #cluster: KafkaCluster;
   readonly #name: string;
   readonly #options: { readonly patienceMs: number; readonly logger: Logger };
-  readonly #signal: AbortSignal;
+  readonly #either: LinkedAbort;
   /** Leaders as far as we know; null before the first look-up, and after an error, since they may have moved. */
   #topic: Topic | null = null;
 
@@ -116,12 +120,16 @@ class TopicRead {
     cluster: KafkaCluster,
     name: string,
     options: { readonly patienceMs: number; readonly logger: Logger },
-    signal: AbortSignal,
+    either: LinkedAbort,
   ) {
     this.#cluster = cluster;
     this.#name = name;
     this.#options = options;
-    this.#signal = signal;
+    this.#either = either;
+  }
+
+  get #signal(): AbortSignal {
+    return this.#either.signal;
   }
 
   /** By partition; none where there is no such topic. */
@@ -142,6 +150,8 @@ class TopicRead {
       for (const range of await ranges) yield* this.#recordsOf(range);
     } catch (error) {
       throw toSinkError(error);
+    } finally {
+      this.#either[Symbol.dispose]();
     }
   }
 

@@ -131,6 +131,7 @@ class KafkaSink implements Sink {
           topics: topicName === null ? [topics.schemaTopic] : [topicName, topics.schemaTopic],
           outcomes: this.#outcomes,
           logger: this.#stream.logger,
+          onWait: tablet.onWait,
         },
         signal,
       );

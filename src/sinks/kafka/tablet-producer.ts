@@ -1,8 +1,10 @@
 import type { SinkRecord } from '../../change/record.ts';
 import type { Logger } from '../../util/logger.ts';
+import { nameRow } from '../record-name.ts';
 import { SinkError } from '../sink.ts';
 import { planRequests, type PlannedBatch } from './batch-planner.ts';
 import type { KafkaCluster, Topic } from './cluster.ts';
+import type { Throttling } from './connections.ts';
 import type { TopicNamer } from './topic-template.ts';
 import type { StreamTopics } from './topics.ts';
 import type { TakenTablet } from './take-over.ts';
@@ -56,6 +58,11 @@ export class TabletProducer implements TransactionOwner {
     this.groupCoordinator = tablet.groupCoordinator;
     this.lane = tablet.lane;
     this.#transactional = options.transactional;
+  }
+
+  /** A quota that holds its requests back, or null. */
+  get waits(): Throttling | null {
+    return this.#stream.cluster.throttling(this.lane);
   }
 
   /** The topics whose offsets carry a position: the table's, and the schema topic, which outlives a deleted table topic. */
@@ -149,7 +156,7 @@ export class TabletProducer implements TransactionOwner {
     if (records.length === 1)
       throw new SinkError(
         'refused',
-        `topic ${topic.name} does not take the record ${record.position} of ${record.value?.length ?? 0} bytes: raise its max.message.bytes`,
+        `topic ${topic.name} does not take the record ${record.position} of ${record.value?.length ?? 0} bytes (${nameRow(record)}): raise its max.message.bytes`,
       );
     this.#stream.batchLimits.shrink(topic.name, bytes);
     throw new SinkError(

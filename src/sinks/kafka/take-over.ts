@@ -35,6 +35,8 @@ export interface TakeOverOptions {
    */
   readonly outcomes: Map<string, Outcome>;
   readonly logger: Logger;
+  /** To be told what is waited for. */
+  readonly onWait?: ((what: string) => void) | undefined;
 }
 
 /**
@@ -84,7 +86,7 @@ export async function takeOver(
 }
 
 async function fence(cluster: KafkaCluster, options: TakeOverOptions, signal: AbortSignal) {
-  const { id, lane, outcomes } = options;
+  const { id, lane, outcomes, onWait } = options;
   return whileSettling(
     async () => {
       const coordinator = await cluster.findCoordinator('transaction', id, signal);
@@ -97,6 +99,7 @@ async function fence(cluster: KafkaCluster, options: TakeOverOptions, signal: Ab
     },
     PREDECESSOR_SETTLES,
     signal,
+    onWait,
   );
 }
 
@@ -121,7 +124,7 @@ async function initProducer(
 /** @param wanted `any`: offsets that await the marker of their transaction come with an error code instead of a position */
 async function readOffsets(
   cluster: KafkaCluster,
-  { id, lane }: TakeOverOptions,
+  { id, lane, onWait }: TakeOverOptions,
   wanted: 'any' | 'stable',
   signal: AbortSignal,
 ) {
@@ -137,5 +140,6 @@ async function readOffsets(
     },
     PREDECESSOR_SETTLES,
     signal,
+    onWait,
   );
 }

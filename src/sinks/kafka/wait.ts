@@ -14,8 +14,13 @@ export interface Patience {
   readonly forMs: number;
 }
 
-/** Repeats `attempt` while a broker answers that it is about to be ready. */
-export async function whileSettling<T>(attempt: () => Promise<T>, patience: Patience, signal: AbortSignal): Promise<T> {
+/** Repeats `attempt` while a broker answers that it is about to be ready. @param onWait told what is waited for */
+export async function whileSettling<T>(
+  attempt: () => Promise<T>,
+  patience: Patience,
+  signal: AbortSignal,
+  onWait?: (what: string) => void,
+): Promise<T> {
   let sinceMs: number | null = null;
   for (let pauseMs = patience.pauseMs; ; pauseMs = Math.min(pauseMs * 2, patience.maxPauseMs)) {
     try {
@@ -23,6 +28,7 @@ export async function whileSettling<T>(attempt: () => Promise<T>, patience: Pati
     } catch (error) {
       if (!(error instanceof KafkaCodeError && patience.codes.has(error.code))) throw error;
       const nowMs = performance.now();
+      if (sinceMs === null) onWait?.(`Kafka, which answers: ${error.message}`);
       sinceMs ??= nowMs;
       if (nowMs - sinceMs + pauseMs > patience.forMs) throw error;
     }

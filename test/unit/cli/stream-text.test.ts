@@ -42,27 +42,31 @@ describe('renderStreams', () => {
 });
 
 describe('renderTablets', () => {
-  it('is a line a tablet, with a dash for what is not known, and the errors below', () => {
+  it('is a line a tablet, with a dash for what is not known, and below what each waits for and the errors', () => {
     const unknown = tabletView({
       tabletId: 'ffff',
       sidecar: null,
       role: 'unknown',
       state: 'no-sidecar',
+      waiting: { for: 'a sidecar beside\u001b one of its replicas', since: '2026-01-02T03:04:04.678Z' },
       applyOpId: null,
       committedOpId: null,
       lagOps: null,
       lagSeconds: null,
       hold: null,
-      error: { code: 'SPOOR_SINK_REFUSED', message: 'no topic\nhere', since: '2026-01-02T03:04:05.678Z' },
     });
+    const error = { code: 'SPOOR_SINK_REFUSED', message: 'no topic\nhere', since: '2026-01-02T03:04:05.678Z' };
+    const blocked = tabletView({ tabletId: 'eeee', state: 'blocked', error });
     assert.equal(
-      renderTablets([tabletView(), unknown]),
+      renderTablets([tabletView(), unknown, blocked]),
       [
         'STREAM  TABLE        TABLET                            ROLE     STATE        APPLY  COMMITTED  LAG OPS  LAG S  HOLD            SIDECAR',
         'orders  shop.orders  0123456789abcdef0123456789abcdef  leader   running     7.1040     7.1042        2    0.3  1040 (8.0 MiB)  127.0.0.1:8100',
         'orders  shop.orders  ffff                              unknown  no-sidecar       -          -        -      -  -               -',
+        'orders  shop.orders  eeee                              leader   blocked     7.1040     7.1042        2    0.3  1040 (8.0 MiB)  127.0.0.1:8100',
         '',
-        'orders ffff: SPOOR_SINK_REFUSED since 2026-01-02T03:04:05.678Z: no topic\\u000ahere',
+        'orders ffff: no-sidecar, waits since 2026-01-02T03:04:04.678Z for a sidecar beside\\u001b one of its replicas',
+        'orders eeee: SPOOR_SINK_REFUSED since 2026-01-02T03:04:05.678Z: no topic\\u000ahere',
         '',
       ].join('\n'),
     );
@@ -79,7 +83,7 @@ describe('renderTablets', () => {
     ];
     assert.match(
       renderTablets(views),
-      /\n\norders a: copied 300 of 1000 rows \(30\.0 %\), about 7 s left\norders b: copied 300 changed rows\n$/,
+      /\n\norders a: copied 300 of 1000 rows \(30\.0 %\), about 7 s left\norders b: copied 300 changed rows\norders a: base-copy, waits since/,
     );
   });
   it('does not let a name drive the terminal', () => {
@@ -115,7 +119,10 @@ describe('renderStream', () => {
         '',
       ].join('\n'),
     );
-    assert.match(renderStream(STREAM), /\n\nSTREAM {2}TABLE .*\norders .*\norders .*\n$/);
+    assert.match(
+      renderStream(STREAM),
+      /\n\nSTREAM {2}TABLE .*\norders .*\norders .*\n\norders ffff: SPOOR_SINK_UNAVAILABLE since/,
+    );
   });
 });
 

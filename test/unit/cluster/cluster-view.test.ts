@@ -4,7 +4,7 @@ import { ClusterView } from '../../../src/cluster/cluster-view.ts';
 import { Catalog } from '../../../src/replication/catalog.ts';
 import type { StoredStream } from '../../../src/replication/stored-stream.ts';
 import { parseStreamDefinition } from '../../../src/replication/stream.ts';
-import type { SidecarView, TabletView } from '../../../src/replication/views.ts';
+import type { ReasonedView, SidecarView, TabletView } from '../../../src/replication/views.ts';
 import { keepingLogger, type LogLine } from '../../support/loggers.ts';
 import { tabletView } from '../../support/memory-control-plane.ts';
 
@@ -34,7 +34,7 @@ const sidecar = (id: string): SidecarView => ({
 });
 
 describe('the view of the cluster', () => {
-  let local: TabletView[];
+  let local: ReasonedView[];
   let lines: LogLine[];
   let view: ClusterView;
 
@@ -178,6 +178,11 @@ describe('the view of the cluster', () => {
         why: 'the one of the later term',
         counts: { role: 'follower', applyOpId: '10.1' },
         not: { role: 'follower', applyOpId: '9.1' },
+      },
+      {
+        why: 'the one that ships, and not the leader that waits for it to finish',
+        counts: { role: 'follower', state: 'running', applyOpId: '7.10' },
+        not: { role: 'leader', state: 'starting', applyOpId: '7.9' },
       },
       { why: 'the one that is anywhere', counts: { applyOpId: '0.1' }, not: { applyOpId: null } },
     ];

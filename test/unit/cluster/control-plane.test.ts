@@ -12,7 +12,7 @@ import { toProblem } from '../../../src/control/problem.ts';
 import { Catalog, type CatalogTable } from '../../../src/replication/catalog.ts';
 import { keptOf } from '../../../src/replication/kept-tablet.ts';
 import { parseStreamDefinition, type StreamDefinition } from '../../../src/replication/stream.ts';
-import { StreamExistsError, type StreamView, type TabletView } from '../../../src/replication/views.ts';
+import { StreamExistsError, type ReasonedView, type StreamView } from '../../../src/replication/views.ts';
 import type { Sink } from '../../../src/sinks/sink.ts';
 import type { HeldGeneration } from '../../../src/wal/log-transfer.ts';
 import { keepingLogger, type LogLine } from '../../support/loggers.ts';
@@ -55,7 +55,7 @@ const statesOf = (view: StreamView | null): string => view!.tablets.map(({ state
 
 describe('the control plane', () => {
   let pokes: number;
-  let shipped: TabletView[];
+  let shipped: ReasonedView[];
   let held: Map<string, readonly HeldGeneration[]>;
   let plane: RunningControlPlane;
   let heldForNow: string[];

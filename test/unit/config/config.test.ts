@@ -70,6 +70,7 @@ describe('loadConfig', () => {
       markerIntervalMs: 1000,
       gapRepair: 'auto',
       nice: 10,
+      niceMaxLagS: 5,
       logLevel: 'info',
     });
   });
@@ -120,6 +121,7 @@ describe('loadConfig', () => {
       markerIntervalMs: 250,
       gapRepair: 'manual',
       nice: 0,
+      niceMaxLagS: 5,
       logLevel: 'debug',
     });
     assert.deepEqual(secretsOf(config), ['t0ken', 'p w', KEY, 'p']);

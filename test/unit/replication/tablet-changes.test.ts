@@ -7,7 +7,7 @@ import { DataType, type TableSchema } from '../../../src/kudu/schema.ts';
 import { encodeMarker } from '../../../src/replication/apply-marker.ts';
 import type { SchemaVersion } from '../../../src/replication/schema-history.ts';
 import { TabletChanges, type TabletChangesOptions } from '../../../src/replication/tablet-changes.ts';
-import type { ChangeRead } from '../../../src/replication/tablet-replicator.ts';
+import type { ChangeRead } from '../../../src/replication/change-source.ts';
 import { OpType, type LogEntry } from '../../../src/wal/entry.ts';
 import type { LogChunk } from '../../../src/wal/log-reader.ts';
 import {

@@ -4,142 +4,12 @@ import { CopyOp, RowOp, type Change } from '../../../src/change/change.ts';
 import { isAhead, positionJson, positionToJson, type SinkPosition } from '../../../src/change/position.ts';
 import { SpoorError } from '../../../src/errors.ts';
 import { compileJson } from '../../../src/formats/json.ts';
-import { encodeKey } from '../../../src/kudu/key-encoder.ts';
-import { MIN_OPID } from '../../../src/kudu/opid.ts';
-import { RowBlock } from '../../../src/kudu/row-block.ts';
-import { DataType, type TableSchema } from '../../../src/kudu/schema.ts';
-import { encodeMarker } from '../../../src/replication/apply-marker.ts';
-import type { CopyBlock, CopyScan, Cut, TableCopier } from '../../../src/replication/table-copier.ts';
-import { TabletChanges } from '../../../src/replication/tablet-changes.ts';
-import type { ChangeRead } from '../../../src/replication/tablet-replicator.ts';
-import { TabletSource, type TabletSourceOptions } from '../../../src/replication/tablet-source.ts';
-import { Pace } from '../../../src/util/pace.ts';
+import type { ChangeRead } from '../../../src/replication/change-source.ts';
+import type { TabletSource, TabletSourceOptions } from '../../../src/replication/tablet-source.ts';
 import { Slots } from '../../../src/util/slots.ts';
-import type { LogEntry } from '../../../src/wal/entry.ts';
-import type { LogChunk } from '../../../src/wal/log-reader.ts';
+import { START, MemoryCopier, insert, keyOf, marker, openCopied } from '../../support/copied-table.ts';
 import { eventually } from '../../support/eventually.ts';
-import { commit, commitWrite, opId, timeOf, write, writeExtension } from '../../support/log-entries.ts';
-import { keepingLogger } from '../../support/loggers.ts';
-import { column, int32, int64 } from '../../support/row-bytes.ts';
-
-const SCHEMA: TableSchema = {
-  columns: [
-    column('k', DataType.INT64, { isKey: true, id: 10 }),
-    column('a', DataType.INT32, { nullable: false, id: 11 }),
-  ],
-};
-const GENERATION = 'g';
-const START: SinkPosition = { opId: MIN_OPID, tableName: 't', schemaVersion: 0 };
-const keyOf = (k: number): Buffer => encodeKey([SCHEMA.columns[0]!], { k: BigInt(k) });
-
-const insert = (index: number): LogEntry[] => [
-  write(opId(1, index), SCHEMA, [{ op: RowOp.INSERT, cells: [int64(BigInt(index)), int32(0)] }]),
-  commitWrite(opId(1, index), ['applied']),
-];
-const marker = (index: number): LogEntry[] => [
-  writeExtension(opId(1, index), SCHEMA, encodeMarker({ sidecar: 's', streams: [], cut: GENERATION })),
-  commit(opId(1, index), { opType: 3, result: { ops: [] } }),
-];
-
-function blockOf(k: number): CopyBlock {
-  const block = new RowBlock(SCHEMA, 1, Buffer.concat([int64(BigInt(k)), int32(7)]), Buffer.alloc(0));
-  return { block, places: Int32Array.of(0, 1) };
-}
-
-/** A table of rows `k`, each with a = 7, cut where it is told. */
-class MemoryCopier implements TableCopier {
-  readonly keys: readonly number[];
-  readonly cutAt: number;
-  /** Index behind which what is stamped behind the cut begins. */
-  readonly replayAfter: number | null;
-  closed = 0;
-
-  constructor(keys: readonly number[], cutAt: number, replayAfter: number | null = null) {
-    this.keys = keys;
-    this.cutAt = cutAt;
-    this.replayAfter = replayAfter;
-  }
-
-  makeCut(): Promise<Cut> {
-    const at = opId(1, this.cutAt);
-    return Promise.resolve({
-      opId: at,
-      time: timeOf(at),
-      tableName: 't',
-      schemaVersion: 0,
-      schema: SCHEMA,
-      replayAfter: this.replayAfter === null ? null : opId(1, this.replayAfter),
-    });
-  }
-
-  async *scan(_: unknown, { after }: Pick<CopyScan, 'after'>) {
-    try {
-      for (const k of this.keys.filter((each) => after === undefined || Buffer.compare(keyOf(each), after) > 0)) {
-        await Promise.resolve();
-        yield blockOf(k);
-      }
-    } finally {
-      this.closed++;
-    }
-  }
-
-  async *rows(_: unknown, __: unknown, keys: readonly Buffer[]) {
-    for (const key of keys) {
-      await Promise.resolve();
-      const k = this.keys.find((each) => keyOf(each).equals(key));
-      yield { key, row: k === undefined ? null : blockOf(k) };
-    }
-  }
-
-  count(): Promise<number> {
-    return Promise.resolve(this.keys.length);
-  }
-}
-
-function open(log: readonly (LogEntry[] | Error)[], options: Partial<TabletSourceOptions>): TabletSource {
-  const openLog: TabletSourceOptions['openLog'] = (after, more) => {
-    const segment = {
-      kind: 'segment',
-      header: { tabletId: 't', sequenceNumber: 1n, schema: SCHEMA, schemaVersion: 0, codec: 'none', batchVersion: 2 },
-      restarted: false,
-    } as unknown as LogChunk;
-    const chunks: (LogChunk | Error)[] = [
-      segment,
-      ...log.map((part) => (part instanceof Error ? part : { kind: 'entries' as const, entries: part, bytes: 1 })),
-    ];
-    const next = async (): Promise<LogChunk> => {
-      const chunk = chunks.shift();
-      await new Promise((resolve) => setImmediate(resolve)); // a cut is made meanwhile
-      if (chunk instanceof Error) throw chunk;
-      return chunk ?? { kind: 'gone' };
-    };
-    return new TabletChanges({
-      ...more,
-      log: { next, [Symbol.asyncDispose]: () => Promise.resolve() },
-      tablet: { tableId: 'table', tabletId: 'tablet' },
-      after,
-    });
-  };
-  return new TabletSource({
-    tablet: { tableId: 'table', tabletId: 'tablet' },
-    generation: GENERATION,
-    joinsAgain: false,
-    from: START,
-    announceSchema: false,
-    repairs: false,
-    resync: null,
-    correction: null,
-    resolvedEveryMs: null,
-    openLog,
-    copier: new MemoryCopier([], 1),
-    whyGone: () => Promise.resolve(null),
-    fillRest: () => Promise.resolve('nobody' as const),
-    copySlots: new Slots(1),
-    pace: new Pace(() => 0),
-    logger: keepingLogger(),
-    ...options,
-  });
-}
+import { opId } from '../../support/log-entries.ts';
 
 async function readAll(source: TabletSource): Promise<ChangeRead[]> {
   const reads: ChangeRead[] = [];
@@ -172,7 +42,7 @@ describe('the source of a tablet', () => {
   it('gives its turn among the copies back when it is closed between two reads', async () => {
     const copySlots = new Slots(1);
     const copier = new MemoryCopier([1, 2, 3], 1);
-    const source = open([], { copySlots, copier, from: { ...START, copy: 'wanted' } });
+    const source = openCopied([], { copySlots, copier, from: { ...START, copy: 'wanted' } });
     await source.next(); // the schema
     await source.next(); // a row: its scan goes on
     await source[Symbol.asyncDispose]();
@@ -182,16 +52,41 @@ describe('the source of a tablet', () => {
     await eventually('the next tablet may be copied', () => isFree);
   });
 
+  it('says what it waits for: a turn, and then the cut', async () => {
+    const copySlots = new Slots(1);
+    const giveBack = await copySlots.acquire(new AbortController().signal);
+    const copier = new MemoryCopier([1], 1);
+    const cut = await copier.makeCut();
+    let make!: () => void;
+    copier.makeCut = () =>
+      new Promise((resolve) => {
+        make = () => {
+          resolve(cut);
+        };
+      });
+    const source = openCopied([], { copySlots, copier, from: { ...START, copy: 'wanted' } });
+    assert.deepEqual([source.takesTurn, source.waits], [false, null]);
+    const first = source.next();
+    await eventually('it waits for a turn', () => source.takesTurn && /a turn among/.test(source.waits?.for ?? ''));
+    giveBack();
+    await eventually('it waits for the cut', () => /the cut of its copy/.test(source.waits?.for ?? ''));
+    make();
+    await first;
+    assert.deepEqual([source.takesTurn, source.waits], [true, null], 'and then for nothing');
+    await readAll(source);
+    assert.equal(source.takesTurn, false);
+  });
+
   it('puts rows right at a cut, in their own place among the operations', async () => {
     const correction = { id: 'c1', keys: [keyOf(2), keyOf(9)] };
     const log = [insert(1), insert(2), marker(3), insert(4)];
-    const reads = await readAll(open(log, { correction, copier: new MemoryCopier([1, 2, 4], 3) }));
+    const reads = await readAll(openCopied(log, { correction, copier: new MemoryCopier([1, 2, 4], 3) }));
     assert.deepEqual(seen(reads), ['1 INSERT 1', '2 INSERT 2', '3 ROW 2', '3 DELETED 9', '4 INSERT 4']);
     assert.deepEqual(reads.map(({ position }) => [position.opId.index, position.corrected]).slice(-2), [
       [3n, 'c1'],
       [4n, 'c1'],
     ]);
-    const again = open(log, { correction, from: { ...START, corrected: 'c1' } });
+    const again = openCopied(log, { correction, from: { ...START, corrected: 'c1' } });
     assert.deepEqual(seen(await readAll(again)), ['1 INSERT 1', '2 INSERT 2', '4 INSERT 4'], 'it is done once');
   });
 
@@ -199,7 +94,7 @@ describe('the source of a tablet', () => {
     const log = [insert(1), insert(2), insert(3), marker(4), insert(5)];
     // Operation 2 waited for its time: it is before the cut in the log, and the rows as they were then lack it.
     const copier = new MemoryCopier([1, 3], 4, 1);
-    const reads = await readAll(open(log, { copier, from: { ...START, copy: 'wanted' } }));
+    const reads = await readAll(openCopied(log, { copier, from: { ...START, copy: 'wanted' } }));
     const rows = ['4 schema', '4 ROW 1', '4 ROW 3', '2 INSERT 2', '3 INSERT 3', '5 INSERT 5'];
     assert.deepEqual(seen(reads), rows);
     const done = reads.findIndex(({ completes }) => completes !== undefined);
@@ -209,7 +104,7 @@ describe('the source of a tablet', () => {
     // Whatever a crash leaves in the sink, what comes behind that is the rest.
     for (const [at, { position: from }] of reads.entries()) {
       const stored = positionJson.parse(JSON.parse(JSON.stringify(positionToJson(from))));
-      const rest = await readAll(open(log, { copier: new MemoryCopier([1, 3], 4, 1), from: stored }));
+      const rest = await readAll(openCopied(log, { copier: new MemoryCopier([1, 3], 4, 1), from: stored }));
       assert.deepEqual(
         seen(rest),
         rows.slice(seen(reads.slice(0, at + 1)).length),
@@ -223,7 +118,7 @@ describe('the source of a tablet', () => {
     const log = Array.from({ length: operations }, (_, i) => insert(i + 1));
     const all = [log.flat(), marker(operations + 1)];
     const copier = new MemoryCopier([1], operations + 1, 1);
-    const reads = await readAll(open(all, { copier, from: { ...START, copy: 'wanted' } }));
+    const reads = await readAll(openCopied(all, { copier, from: { ...START, copy: 'wanted' } }));
     assert.equal(seen(reads).length, operations + 1, 'a schema, a row, and all operations but the first');
     const largest = Math.max(...reads.map(({ changes }) => changes.length));
     assert.ok(largest < operations / 2, `${largest} operations in one read`);
@@ -234,7 +129,7 @@ describe('the source of a tablet', () => {
   it('ships again, behind rows that are put right, what is stamped behind the cut of these rows, and of no others', async () => {
     const correction = { id: 'c1', keys: [keyOf(3)] };
     const log = [insert(1), insert(2), insert(3), insert(4), marker(5), insert(6)];
-    const reads = await readAll(open(log, { correction, copier: new MemoryCopier([1], 5, 1) }));
+    const reads = await readAll(openCopied(log, { correction, copier: new MemoryCopier([1], 5, 1) }));
     const before = ['1 INSERT 1', '2 INSERT 2', '3 INSERT 3', '4 INSERT 4'];
     assert.deepEqual(seen(reads), [...before, '5 DELETED 3', '3 INSERT 3', '6 INSERT 6']);
   });
@@ -242,28 +137,28 @@ describe('the source of a tablet', () => {
   it('says behind the copy of a table that joins again which rows of before are gone, whoever goes on with it', async () => {
     const log = [insert(1), marker(5), insert(6)];
     const joinsAgain = { joinsAgain: true, from: { ...START, copy: 'wanted' as const } };
-    const reads = await readAll(open(log, { ...joinsAgain, copier: new MemoryCopier([1, 2], 5) }));
+    const reads = await readAll(openCopied(log, { ...joinsAgain, copier: new MemoryCopier([1, 2], 5) }));
     assert.deepEqual(seen(reads), ['5 schema', '5 ROW 1', '5 ROW 2', '5 recopied', '6 INSERT 6']);
     const from = reads[1]!.position;
-    const taken = await readAll(open(log, { joinsAgain: true, copier: new MemoryCopier([1, 2], 5), from }));
+    const taken = await readAll(openCopied(log, { joinsAgain: true, copier: new MemoryCopier([1, 2], 5), from }));
     assert.deepEqual(seen(taken).slice(-2), ['5 recopied', '6 INSERT 6']);
 
     // A copy that was given up behind its cut: another one takes its place, and says so all the same.
     const givenUp: SinkPosition = { ...from, opId: opId(1, 6) };
     const later = [insert(7), marker(8), insert(9)];
-    const anew = await readAll(open(later, { copier: new MemoryCopier([2], 8), from: givenUp }));
+    const anew = await readAll(openCopied(later, { copier: new MemoryCopier([2], 8), from: givenUp }));
     assert.deepEqual(seen(anew), ['7 INSERT 7', '8 ROW 2', '8 recopied', '9 INSERT 9']);
   });
 
   it('copies all rows when that was asked for, although the log cannot be read up to there', async () => {
     const fault = new SpoorError('SPOOR_WAL_CORRUPT', 'wal-000000001 byte 7: bad');
-    const source = open([insert(1), fault], { resync: 'r1', copier: new MemoryCopier([1, 2], 5) });
+    const source = openCopied([insert(1), fault], { resync: 'r1', copier: new MemoryCopier([1, 2], 5) });
     const reads: ChangeRead[] = [];
     while (reads.at(-1)?.completes === undefined) reads.push((await source.next()) as ChangeRead);
     assert.deepEqual(seen(reads), ['1 INSERT 1', '5 schema', '5 ROW 1', '5 ROW 2', '5 recopied']);
     await source[Symbol.asyncDispose]();
 
-    const unasked = open([insert(1), fault], {});
+    const unasked = openCopied([insert(1), fault], {});
     await unasked.next();
     await assert.rejects(unasked.next(), fault);
   });
@@ -276,13 +171,13 @@ describe('the source of a tablet', () => {
       const copier = new MemoryCopier([], 9);
       copier.makeCut = () => Promise.reject(new Error('no such tablet'));
       const owing: SinkPosition = { ...START, copy: 'wanted' };
-      const reads = await readAll(open([insert(1), insert(2)], { ...dropped, copier, from: owing }));
+      const reads = await readAll(openCopied([insert(1), insert(2)], { ...dropped, copier, from: owing }));
       assert.deepEqual(seen(reads), ['1 INSERT 1', '2 INSERT 2', '2 range-dropped']);
       assert.equal(reads.at(-1)!.position.ended, true);
     });
 
     it('takes no fault of the log for its end', async () => {
-      const source = open([insert(1), new Error('EIO')], dropped);
+      const source = openCopied([insert(1), new Error('EIO')], dropped);
       assert.deepEqual(seen([(await source.next()) as ChangeRead]), ['1 INSERT 1']);
       await assert.rejects(source.next(), /EIO/);
     });
@@ -295,13 +190,13 @@ describe('the source of a tablet', () => {
         if (index === 1n) log.push(insert(2));
         return Promise.resolve(index === 1n ? 'filled' : 'nobody');
       };
-      const reads = await readAll(open(log, { ...dropped, fillRest }));
+      const reads = await readAll(openCopied(log, { ...dropped, fillRest }));
       assert.deepEqual(seen(reads), ['1 INSERT 1', '2 INSERT 2', '2 range-dropped']);
       assert.deepEqual(asked, [1n, 2n]);
     });
 
     it('does not ask for ever where what is given brings nothing', async () => {
-      const reads = await readAll(open([insert(1)], { ...dropped, fillRest: () => Promise.resolve('filled') }));
+      const reads = await readAll(openCopied([insert(1)], { ...dropped, fillRest: () => Promise.resolve('filled') }));
       assert.deepEqual(seen(reads), ['1 INSERT 1', '1 range-dropped']);
     });
   });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { BatchLimits, nextSequence } from '../../../../src/sinks/kafka/tablet-producer.ts';
+import type { Topic } from '../../../../src/sinks/kafka/cluster.ts';
+import { BatchLimits, TabletProducer, nextSequence } from '../../../../src/sinks/kafka/tablet-producer.ts';
 
 describe('nextSequence', () => {
   const MAX = 2 ** 31 - 1;
@@ -23,5 +24,32 @@ describe('BatchLimits', () => {
     limits.shrink('a', 80_000); // an earlier batch, refused later
     assert.equal(limits.of('a'), 10_000);
     assert.ok(limits.of('b') > 100_000);
+  });
+});
+
+describe('a record that Kafka does not take', () => {
+  it('is named by its key, since all rows of a copy have one position', async () => {
+    const cluster = {
+      patienceWith: () => ({ ms: 1000, brokerMs: 1000 }),
+      send: () => Promise.resolve([{ topic: 'cdc.a', partition: 0, errorCode: 10, message: null }]),
+    };
+    const identity = { transactionalId: 'spoor.s.t', producerId: 1n, epoch: 0 };
+    const taken = { identity, coordinator: 1, groupCoordinator: 1, lane: 1, offsets: [] };
+    const stream = { cluster } as unknown as ConstructorParameters<typeof TabletProducer>[0];
+    const producer = new TabletProducer(stream, taken, { transactional: true });
+    const record = {
+      kind: 'row' as const,
+      table: 'shop.a',
+      key: Buffer.from('{"id":7}'),
+      value: Buffer.alloc(1_200_000),
+      position: 'tablet/base.123',
+      timestampMs: 0,
+    };
+    const topic = { name: 'cdc.a', leaders: [1] } as unknown as Topic;
+    const request = [{ topic, partition: 0, records: [record], bytes: 1_200_100 }];
+    await assert.rejects(
+      producer.send(request, new AbortController().signal),
+      /topic cdc\.a does not take the record tablet\/base\.123 of 1200000 bytes \(table shop\.a, key \{"id":7\}\): raise/,
+    );
   });
 });
