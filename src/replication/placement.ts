@@ -232,7 +232,8 @@ export class Placement {
 
 function sightOf(shipping: Shipping | null): Sight {
   if (shipping === null) return 'idle';
-  return shipping.works ? 'works' : 'troubled';
+  if (shipping.works) return 'works';
+  return shipping.fault === null ? 'slow' : 'troubled';
 }
 
 /** The sink neither takes anything nor says why. */

@@ -14,6 +14,7 @@ const { signal } = new AbortController();
 const TICK_MS = 1000;
 const BEAT_MS = 5000;
 const KEY = 'stream/g/tablet';
+const FAULT = { code: 'SPOOR_SINK_UNAVAILABLE', message: 'no' };
 /** Of a writer that has to be opened anew, since the sink cannot be reached. */
 const LOST = -1;
 
@@ -196,7 +197,7 @@ class Site {
       leaderUuid: leader,
       voterUuids: uuids,
     };
-    const shipping = this.epoch === null ? null : { works: this.#gets, fault: null };
+    const shipping = this.epoch === null ? null : { works: this.#gets, fault: this.#gets ? null : FAULT };
     const unreadable = this.isDamaged ? { code: 'SPOOR_WAL_CORRUPT', message: 'does not check' } : null;
     const placed = {
       key: KEY,
@@ -294,6 +295,18 @@ describe('a stand-in', () => {
     await world.until(only(world, 'b'), SIDECAR_ALIVE_MS + SLACK_MS);
     world.site('b').replicaRuns = false; // it stands back, and says nothing
     await world.until(only(world, 'c'), SLACK_MS);
+  });
+});
+
+describe("a new leader's sidecar", () => {
+  it('asks nobody and begins with its next look, and the one before ends with its own', async () => {
+    const world = await begun();
+    world.leader = 'b';
+    await world.tick(['b', 'c', 'a']);
+    assert.ok(world.site('b').works);
+    await world.tick();
+    assert.ok(only(world, 'b')());
+    assert.deepEqual(world.begins, ['b']);
   });
 });
 
