@@ -102,8 +102,8 @@ export function turnOf(
   return voters.filter((uuid) => uuid < self && uuid !== leader && lives(uuid)).length;
 }
 
-/** How shipping goes, seen now and then: `troubled` also while it has yet to begin to work. */
-export type Sight = 'idle' | 'works' | 'troubled';
+/** How shipping goes, seen now and then; `slow`: it does not work yet, and nothing has failed. */
+export type Sight = 'idle' | 'works' | 'slow' | 'troubled';
 
 /** What came of shipping a tablet from here: only that shows some of what one cannot. */
 export type Trial =
@@ -118,6 +118,8 @@ export const UNTRIED: Trial = { kind: 'untried', failures: 0 };
 
 /** What passes by itself has mostly passed by then: a broker's restart, a partition's new leader. */
 export const TROUBLE_MS = 10_000;
+/** On a machine that is short of CPU everything takes long, and a hand-over would take as long once more. */
+export const SLOW_MS = 45_000;
 /** One that has worked for so long begins with a clean slate. */
 export const WORKED_FOR_MS = 60_000;
 const HOPE_BASE_MS = 15_000;
@@ -131,10 +133,11 @@ export function stepTrial(trial: Trial, sight: Sight, nowMs: number): Trial {
     case 'works':
       if (trial.kind !== 'works') return { kind: 'works', failures, sinceMs: nowMs };
       return failures > 0 && nowMs - trial.sinceMs >= WORKED_FOR_MS ? { ...trial, failures: 0 } : trial;
+    case 'slow':
     case 'troubled':
       if (trial.kind === 'failed') return { ...trial, hopeAtMs: nowMs + hopeMs(failures) };
       if (trial.kind !== 'troubled') return { kind: 'troubled', failures, sinceMs: nowMs };
-      if (nowMs - trial.sinceMs < TROUBLE_MS) return trial;
+      if (nowMs - trial.sinceMs < (sight === 'slow' ? SLOW_MS : TROUBLE_MS)) return trial;
       return { kind: 'failed', failures: failures + 1, hopeAtMs: nowMs + hopeMs(failures + 1) };
     case 'idle':
       if (trial.kind === 'failed' && nowMs < trial.hopeAtMs) return trial;

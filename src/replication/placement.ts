@@ -235,9 +235,11 @@ export class Placement {
 
   /** Why we cannot ship it as far as we know; null also where that is still being found out. */
   #whyNot(placed: Placed, memory: Memory, health: ReplicaHealth): Inability['reason'] | null {
-    const { caughtUp, unreadable, shipping, sink } = placed;
+    const { caughtUp, unreadable, shipping, sink, replica } = placed;
     if (health === 'down') return unreadableLog('its replica here does not run');
     if (health === 'silent') return unreadableLog('the tablet server here does not answer');
+    // What it stands at may lie behind the damage, and only shipping shows that: but in its place another one is asked.
+    if (unreadable !== null && !replica.isLeader && shipping === null) return unreadable;
     if (!caughtUp) return unreadable ?? 'starting';
     if (memory.trial.kind === 'failed') return shipping?.fault ?? memory.inability?.reason ?? NO_BEGINNING;
     return this.#needsCheck(placed, memory) ? this.#checks.failure(sink) : null;
@@ -256,7 +258,8 @@ export class Placement {
 
 function sightOf(shipping: Shipping | null): Sight {
   if (shipping === null) return 'idle';
-  return shipping.works ? 'works' : 'troubled';
+  if (shipping.works) return 'works';
+  return shipping.fault === null ? 'slow' : 'troubled';
 }
 
 /** The sink neither takes anything nor says why. */

@@ -208,7 +208,7 @@ export class Sidecar {
       sink: SINK,
       caughtUp,
       unreadable: null,
-      shipping: shipping && { works: shipping.works, fault: null },
+      shipping: shipping && { works: shipping.works, fault: shipping.state.sinkFault?.fault ?? null },
     });
   }
 

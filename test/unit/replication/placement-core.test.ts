@@ -4,6 +4,7 @@ import {
   BACK_FOR_MS,
   HOPE_CAP_MS,
   PATIENCE_MS,
+  SLOW_MS,
   TROUBLE_MS,
   TURN_MS,
   UNTRIED,
@@ -174,6 +175,7 @@ describe('what came of shipping from here', () => {
     untried: {
       idle: [[untried, 5, untried]],
       works: [[untried, 5, { kind: 'works', failures: 0, sinceMs: 5 }]],
+      slow: [[untried, 5, { kind: 'troubled', failures: 0, sinceMs: 5 }]],
       troubled: [[untried, 5, { kind: 'troubled', failures: 0, sinceMs: 5 }]],
     },
     works: {
@@ -182,11 +184,16 @@ describe('what came of shipping from here', () => {
         [works, WORKED_FOR_MS - 1, works],
         [works, WORKED_FOR_MS, { ...works, failures: 0 }],
       ],
+      slow: [[works, 5, { kind: 'troubled', failures: 2, sinceMs: 5 }]],
       troubled: [[works, 5, { kind: 'troubled', failures: 2, sinceMs: 5 }]],
     },
     troubled: {
       idle: [[troubled, TROUBLE_MS, UNTRIED]],
       works: [[troubled, TROUBLE_MS, { kind: 'works', failures: 0, sinceMs: TROUBLE_MS }]],
+      slow: [
+        [troubled, SLOW_MS - 1, troubled],
+        [troubled, SLOW_MS, { kind: 'failed', failures: 1, hopeAtMs: SLOW_MS + 15_000 }],
+      ],
       troubled: [
         [troubled, TROUBLE_MS - 1, troubled],
         [troubled, TROUBLE_MS, { kind: 'failed', failures: 1, hopeAtMs: TROUBLE_MS + 15_000 }],
@@ -203,6 +210,7 @@ describe('what came of shipping from here', () => {
         [failed, 15_000, { kind: 'untried', failures: 1 }],
       ],
       works: [[failed, 5, { kind: 'works', failures: 1, sinceMs: 5 }]],
+      slow: [[failed, 20_000, { kind: 'failed', failures: 1, hopeAtMs: 35_000 }]],
       troubled: [[failed, 20_000, { kind: 'failed', failures: 1, hopeAtMs: 35_000 }]],
     },
   };

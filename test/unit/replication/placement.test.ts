@@ -14,6 +14,7 @@ const { signal } = new AbortController();
 const TICK_MS = 1000;
 const BEAT_MS = 5000;
 const KEY = 'stream/g/tablet';
+const FAULT = { code: 'SPOOR_SINK_UNAVAILABLE', message: 'no' };
 /** Of a writer that has to be opened anew, since the sink cannot be reached. */
 const LOST = -1;
 
@@ -95,6 +96,8 @@ class Site {
   accepts = true;
   epoch: number | null = null;
   beatMs = 0;
+  /** Its log was given up: where that matters shows when it is shipped. */
+  isDamaged = false;
   readonly isOld: boolean;
   readonly #world: World;
   readonly #uuid: string;
@@ -194,8 +197,8 @@ class Site {
       leaderUuid: leader,
       voterUuids: uuids,
     };
-    const shipping = this.epoch === null ? null : { works: this.#gets, fault: null };
-    const unreadable = null;
+    const shipping = this.epoch === null ? null : { works: this.#gets, fault: this.#gets ? null : FAULT };
+    const unreadable = this.isDamaged ? { code: 'SPOOR_WAL_CORRUPT', message: 'does not check' } : null;
     const placed = {
       key: KEY,
       stream: 'stream',
@@ -260,6 +263,7 @@ describe('a stand-in', () => {
     ['whose tablet server is down', (site: Site) => (site.serverRuns = false)],
     ['whose replica does not run', (site: Site) => (site.replicaRuns = false)],
     ['whose log was not read to its end', (site: Site) => (site.reads = false)],
+    ['whose log is damaged', (site: Site) => (site.isDamaged = true)],
     ['that cannot reach the sink', (site: Site) => (site.reaches = false)],
   ] as const)
     it(`is not the first that lives, ${what}, but the first that can`, async () => {
@@ -294,6 +298,18 @@ describe('a stand-in', () => {
   });
 });
 
+describe("a new leader's sidecar", () => {
+  it('asks nobody and begins with its next look, and the one before ends with its own', async () => {
+    const world = await begun();
+    world.leader = 'b';
+    await world.tick(['b', 'c', 'a']);
+    assert.ok(world.site('b').works);
+    await world.tick();
+    assert.ok(only(world, 'b')());
+    assert.deepEqual(world.begins, ['b']);
+  });
+});
+
 describe("a leader's living sidecar that cannot ship", () => {
   for (const [what, breakIt, mendIt] of [
     ['whose log cannot be read', (site: Site) => (site.reads = false), (site: Site) => (site.reads = true)],
@@ -306,12 +322,17 @@ describe("a leader's living sidecar that cannot ship", () => {
       await world.until(() => world.site('b').works, TROUBLE_MS + 2 * SLACK_MS);
       await world.until(only(world, 'b'), SLACK_MS);
       assert.ok(world.site('a').views()[0]?.yields, 'it says so');
-      if (what !== 'whom the sink refuses') await world.forMs(120_000, () => assert.ok(world.site('b').works));
+      if (what !== 'whom the sink refuses')
+        await world.forMs(120_000, () => {
+          assert.ok(world.site('b').works);
+        });
       const { fences } = world;
       mendIt(world.site('a'));
       await world.until(only(world, 'a'), 60_000);
       assert.equal(world.fences, fences, 'the stand-in finishes first');
-      await world.forMs(120_000, () => assert.ok(world.site('a').works));
+      await world.forMs(120_000, () => {
+        assert.ok(world.site('a').works);
+      });
     });
 
   it('that has it refused again and again comes back more and more seldom', async () => {
@@ -329,7 +350,9 @@ describe("a leader's living sidecar that cannot ship", () => {
     await world.until(only(world, 'b'), SIDECAR_ALIVE_MS + SLACK_MS);
     world.site('a').reads = false;
     world.site('a').start();
-    await world.forMs(60_000, () => assert.ok(world.site('b').works));
+    await world.forMs(60_000, () => {
+      assert.ok(world.site('b').works);
+    });
     world.site('a').reads = true;
     await world.until(only(world, 'a'), 2 * SLACK_MS);
     assert.equal(world.fences, 0);
@@ -338,7 +361,9 @@ describe("a leader's living sidecar that cannot ship", () => {
   it('of an older version does not say so, and is left alone', async () => {
     const world = await begun(['a', 'b', 'c'], ['a']);
     world.site('a').reaches = false;
-    await world.forMs(60_000, () => assert.deepEqual(world.effective, []));
+    await world.forMs(60_000, () => {
+      assert.deepEqual(world.effective, []);
+    });
     assert.deepEqual(world.begins, []);
   });
 });
@@ -363,7 +388,9 @@ describe('a sink that is away for everybody', () => {
     );
     for (const site of world.sites.values()) site.reaches = true;
     await world.until(only(world, 'a'), 1001);
-    await world.forMs(60_000, () => assert.ok(world.site('a').works));
+    await world.forMs(60_000, () => {
+      assert.ok(world.site('a').works);
+    });
     assert.deepEqual(world.begins, []);
   });
 
