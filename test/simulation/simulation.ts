@@ -270,7 +270,7 @@ export class Simulation implements World {
     const trouble = this.#trouble;
     const replica = random.pick(tablet.replicas);
     const sidecar = this.#sidecars[replica.id] ?? null;
-    switch (random.below(11)) {
+    switch (random.below(12)) {
       case 0:
         if (trouble.elections && tablet.elect(replica)) this.trace(`replica ${replica.id} leads term ${replica.term}`);
         return;
@@ -309,9 +309,21 @@ export class Simulation implements World {
       case 9:
         if (trouble.outages) this.#toggleOutage();
         return;
+      case 10:
+        if (trouble.damage) this.#damage(tablet.replicas[0]!);
+        return;
       default:
         if (trouble.pauses) this.#togglePause();
     }
+  }
+
+  #damage(replica: Replica): void {
+    const from = Math.max(1, replica.hold.first);
+    const to = replica.shown - 1;
+    if (to < from) return;
+    const index = this.random.between(from, to);
+    this.trace(`operation ${index} goes bad on the disk of replica ${replica.id}`);
+    replica.hold.damage(index);
   }
 
   #guard({ process }: Sidecar, work: () => void): void {
