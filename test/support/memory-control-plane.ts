@@ -4,6 +4,7 @@ import {
   StreamExistsError,
   UnknownMemberError,
   type ControlPlane,
+  type LogRequest,
   type PartHealth,
   type ResyncRequest,
   type SidecarView,
@@ -25,7 +26,7 @@ export class MemoryControlPlane implements ControlPlane {
   tablets: TabletView[] = [tabletView()];
   readonly resyncs: ResyncRequest[] = [];
   readonly heldForNow: string[] = [];
-  heldLog: (tabletId: string, after: OpId) => AsyncIterable<Uint8Array> | null = () => null;
+  heldLog: (tabletId: string, after: OpId, request: LogRequest) => AsyncIterable<Uint8Array> | null = () => null;
 
   createStream(definition: StreamDefinition): Promise<StreamView> {
     return this.#answer(() => {
@@ -85,8 +86,8 @@ export class MemoryControlPlane implements ControlPlane {
     return this.tablets;
   }
 
-  openHeldLog(tabletId: string, after: OpId): AsyncIterable<Uint8Array> | null {
-    return this.heldLog(tabletId, after);
+  openHeldLog(tabletId: string, after: OpId, request: LogRequest): AsyncIterable<Uint8Array> | null {
+    return this.heldLog(tabletId, after, request);
   }
 
   listSidecars(): Promise<readonly SidecarView[]> {
