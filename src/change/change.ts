@@ -96,6 +96,16 @@ export interface TabletEvent {
   readonly hybridTime: HybridTime;
   /** What of the table the tablet had, as JSON text; null where that is not known. */
   readonly partition: string | null;
+  /** What was lost with a tablet that was dropped before all of it was shipped; null: nothing that is known of. */
+  readonly missing: MissingChanges | null;
+}
+
+/** Changes of a tablet that will never come. */
+export interface MissingChanges {
+  /** The operations from the first to the last index, both included, as far as is known; null: none. */
+  readonly operations: { readonly fromIndex: bigint; readonly toIndex: bigint } | null;
+  /** A copy of the tablet's rows was owed, or not whole: rows of before the stream's first operation. */
+  readonly copy: boolean;
 }
 
 /**

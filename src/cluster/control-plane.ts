@@ -24,7 +24,7 @@ import type {
   UpdatedStream,
 } from '../replication/views.ts';
 import { StreamExistsError, UnknownMemberError } from '../replication/views.ts';
-import { encodeLog, type HeldGeneration } from '../wal/log-transfer.ts';
+import { encodeLog, type HeldGeneration, type LogRequest } from '../wal/log-transfer.ts';
 
 const CHECK_TIMEOUT_MS = 3000;
 /** Readiness is asked often; the sinks are not. */
@@ -196,9 +196,9 @@ export class RunningControlPlane implements ControlPlane {
     return this.#options.peers.views().map((view) => ({ ...view, sidecar: this.#options.advertise }));
   }
 
-  openHeldLog(tabletId: string, after: OpId): AsyncIterable<Uint8Array> | null {
+  openHeldLog(tabletId: string, after: OpId, request: LogRequest): AsyncIterable<Uint8Array> | null {
     const generations = this.#options.heldLog(tabletId);
-    return generations === null || generations.length === 0 ? null : encodeLog(generations, after);
+    return generations === null || generations.length === 0 ? null : encodeLog(generations, after, request);
   }
 
   async listSidecars(): Promise<readonly SidecarView[]> {

@@ -3,6 +3,7 @@ import type { OpId } from '../kudu/opid.ts';
 import type { StreamChange, StreamDefinition } from '../replication/stream.ts';
 import type {
   ControlPlane,
+  LogRequest,
   ResyncedStream,
   ResyncRequest,
   SidecarView,
@@ -69,8 +70,8 @@ export class LateControlPlane implements ControlPlane {
     return this.#plane?.localTablets() ?? [];
   }
 
-  openHeldLog(tabletId: string, after: OpId): AsyncIterable<Uint8Array> | null {
-    return this.#get().openHeldLog(tabletId, after);
+  openHeldLog(tabletId: string, after: OpId, request: LogRequest): AsyncIterable<Uint8Array> | null {
+    return this.#get().openHeldLog(tabletId, after, request);
   }
 
   async listSidecars(): Promise<readonly SidecarView[]> {

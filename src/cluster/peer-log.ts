@@ -2,26 +2,54 @@ import type { OpId } from '../kudu/opid.ts';
 import { formatOpId } from '../kudu/opid.ts';
 import type { Filling, GapFiller } from '../replication/other-replicas.ts';
 import type { SidecarView } from '../replication/views.ts';
-import { LinkedAbort } from '../util/linked-abort.ts';
 import type { Logger } from '../util/logger.ts';
-import { isAlive } from './living-sidecars.ts';
-import { decodeLog } from '../wal/log-transfer.ts';
+import { decodeLog, isHad, type HadSegments, type ReceivedSegment } from '../wal/log-transfer.ts';
 import type { TabletHold } from '../wal/tablet-hold.ts';
+import { IdleLimit } from './idle-limit.ts';
+import { isAlive } from './living-sidecars.ts';
 
 /** A sidecar that sends nothing for so long is asked no more. */
 const IDLE_TIMEOUT_MS = 10_000;
+/** A sidecar that had nothing new is asked again after so long, and then after twice as long each time, */
+const ASK_AGAIN_MS = 15_000;
+/** up to this: what is new with it is to be had soon. */
+const ASK_AGAIN_CAP_MS = 60_000;
+/** What a sidecar has for one position is worth so many tries: its newest segment may grow for ever. */
+const MAX_TIMES_TOLD = 3;
+/** In one question; what does not fit comes once more. */
+const MAX_HAD = 100;
+
+/** Where the log of a tablet is held here. */
+export type ReceivingHold = Pick<TabletHold, 'receive' | 'received' | 'damagedCount'>;
 
 export interface PeerLogOptions {
   readonly selfId: string;
   /** Those that are known, silent ones too. */
   readonly listSidecars: (signal: AbortSignal) => Promise<readonly SidecarView[]>;
-  /** Where the log of a tablet is held here. */
-  readonly holdOf: (tabletId: string) => Pick<TabletHold, 'receive'>;
+  readonly holdOf: (tabletId: string) => ReceivingHold;
   /** Bearer token of the cluster's sidecars, or null. */
   readonly token: string | null;
   readonly logger: Logger;
   /** Milliseconds without a byte after which a sidecar is given up. */
   readonly idleTimeoutMs?: number;
+}
+
+/** What somebody lacks of a tablet's log, and what came of asking for it. */
+interface Question {
+  readonly after: bigint;
+  /** Damage that was known here when this was last answered. */
+  damagedCount: number;
+  readonly sidecars: Map<string, Asked>;
+}
+
+/** What came of asking one sidecar one question. */
+interface Asked {
+  /** How often it was said that it had something; what was new with it before did not help. */
+  timesTold: number;
+  /** It had more than came whole. */
+  brokeOff: boolean;
+  timesInVain: number;
+  notBeforeMs: number;
 }
 
 /**
@@ -31,8 +59,8 @@ export interface PeerLogOptions {
 export class PeerLog implements GapFiller {
   readonly #options: PeerLogOptions;
   readonly #idleTimeoutMs: number;
-  /** By tablet: who gave a log for the position that was asked for last. */
-  readonly #gave = new Map<string, { readonly after: bigint; readonly sidecars: Set<string> }>();
+  /** The last of each asker about each tablet. */
+  readonly #questions = new Map<string, Question>();
 
   constructor(options: PeerLogOptions) {
     this.#options = options;
@@ -41,35 +69,46 @@ export class PeerLog implements GapFiller {
 
   /**
    * Asks the other sidecars, one after the other, for a tablet's log after a position, and puts it where the tablet's
-   * log is held. `filled`: a segment or more of one was taken in, and its first operation is `after`'s next or an earlier
-   * one; of a segment that did not come whole nothing stays. `nobody`: no sidecar has it. `silent`: none that answers has
-   * it, and one that does not may.
+   * log is held; what came before is not fetched again. `filled`: there is something held that the asker was not told of,
+   * and its first operation is `after`'s next or an earlier one, or damage was found, and what is held has another order
+   * by that; of a segment that did not come whole nothing stays. `nobody`: no sidecar has it. `silent`: none that answers
+   * has it, and one that does not may.
    *
    * @throws what {@link TabletHold.receive} does when the log cannot be kept here, and the signal's reason
    */
-  async fill(tabletId: string, after: OpId, signal: AbortSignal): Promise<Filling> {
-    const { listSidecars, selfId } = this.#options;
+  async fill(tabletId: string, after: OpId, signal: AbortSignal, asker = ''): Promise<Filling> {
+    const { listSidecars, selfId, holdOf } = this.#options;
     const logger = this.#options.logger.child({ tabletId, after: formatOpId(after) });
-    const gave = this.#gaveInVain(tabletId, after);
+    const question = this.#questionOf(`${tabletId}/${asker}`, after);
+    const { damagedCount } = holdOf(tabletId);
+    if (damagedCount > question.damagedCount) {
+      question.damagedCount = damagedCount;
+      return 'filled';
+    }
     const known = (await listSidecars(signal)).filter(({ id }) => id !== selfId);
     const others = known.filter(isAlive);
     let isSilent = others.length < known.length;
-    const came = { segments: 0 };
     let isNews = false;
-    for (const sidecar of others.sort((a, b) => Number(gave.has(a.id)) - Number(gave.has(b.id)))) {
+    const timesTold = ({ id }: SidecarView): number => question.sidecars.get(id)?.timesTold ?? 0;
+    for (const sidecar of others.sort((a, b) => timesTold(a) - timesTold(b))) {
       signal.throwIfAborted();
+      const asked = askedOf(question, sidecar.id);
+      if (asked.notBeforeMs > performance.now()) continue;
+      const came = { segments: 0 };
       try {
-        if (!(await this.#take(sidecar, tabletId, after, came, logger, signal))) continue;
-        if (gave.has(sidecar.id)) continue; // the same as before, which did not help
-        gave.add(sidecar.id);
-        return 'filled';
+        if (await this.#take(sidecar, { tabletId, after, asked, came, logger, signal })) {
+          Object.assign(asked, { timesTold: asked.timesTold + 1, brokeOff: false, timesInVain: 0 });
+          return 'filled';
+        }
+        asked.notBeforeMs = performance.now() + Math.min(ASK_AGAIN_CAP_MS, ASK_AGAIN_MS * 2 ** asked.timesInVain++);
       } catch (error) {
         if (error instanceof KeepError) throw error.cause;
         signal.throwIfAborted();
         isSilent = true;
-        if (came.segments > 0 && !gave.has(sidecar.id)) isNews = true;
-        if (came.segments > 0) gave.add(sidecar.id);
-        came.segments = 0;
+        if (came.segments > 0) {
+          isNews ||= asked.timesTold < MAX_TIMES_TOLD;
+          Object.assign(asked, { timesTold: asked.timesTold + 1, brokeOff: true });
+        }
         const reason = error instanceof Error ? error.message : String(error);
         logger.warn({ sidecar: sidecar.id, http: sidecar.http, reason }, 'log not received from a sidecar');
       }
@@ -78,45 +117,37 @@ export class PeerLog implements GapFiller {
     return isSilent ? 'silent' : 'nobody';
   }
 
-  /**
-   * The sidecars that gave their log for this very position before. It did not help: what comes next there is not
-   * whole (its COMMIT was lost), so the others are asked first.
-   */
-  #gaveInVain(tabletId: string, { index }: OpId): Set<string> {
-    const known = this.#gave.get(tabletId);
-    if (known?.after === index) return known.sidecars;
-    const sidecars = new Set<string>();
-    this.#gave.set(tabletId, { after: index, sidecars });
-    return sidecars;
+  #questionOf(key: string, { index }: OpId): Question {
+    const last = this.#questions.get(key);
+    if (last?.after === index) return last;
+    const question = { after: index, damagedCount: last?.damagedCount ?? 0, sidecars: new Map<string, Asked>() };
+    this.#questions.set(key, question);
+    return question;
   }
 
   /**
-   * False when the sidecar has nothing of it, or not what comes next.
-   * @param came counts the segments that came whole, whatever became of the others
-   * @throws when it does not give all it began
+   * Takes in what is new of a sidecar's log. False when the sidecar has nothing of it, or not what comes next, or all was
+   * told before: the headers of its log, which come first then, say whether it is worth more.
+   * @throws when it does not give all it began; `came` counts the segments that came whole then
    */
-  async #take(
-    sidecar: SidecarView,
-    tabletId: string,
-    after: OpId,
-    came: { segments: number },
-    logger: Logger,
-    signal: AbortSignal,
-  ): Promise<boolean> {
-    using idle = new IdleLimit(signal, this.#idleTimeoutMs);
-    const response = await idle.watch(() => this.#ask(sidecar, tabletId, after, idle.signal));
-    if (response === null) return false;
+  async #take(sidecar: SidecarView, request: TakeRequest): Promise<boolean> {
+    const { tabletId, after, asked, came, logger } = request;
     const hold = this.#options.holdOf(tabletId);
-    let segments = 0;
-    let bytes = 0;
-    for await (const segment of decodeLog(idle.chunksOf(response))) {
+    if (asked.timesTold > 0 && !(await this.#hasNews(sidecar, request, hadOf(hold, sidecar.id, true)))) return false;
+    let [had, bytes] = [0, 0];
+    const query = hadQuery(hadOf(hold, sidecar.id, asked.timesTold > 0));
+    for await (const segment of this.#ask(sidecar, request, query)) {
       const { sequenceNumber, generation, minIndex, lastAppendMs } = segment;
-      if (segments === 0 && (minIndex === null || minIndex > after.index + 1n)) {
+      if (had + came.segments === 0 && (minIndex === null || minIndex > after.index + 1n)) {
         logger.info(
           { sidecar: sidecar.id, firstIndex: String(minIndex) },
           "a sidecar's log does not reach back either",
         );
         return false;
+      }
+      if (!segment.isSent) {
+        had++;
+        continue;
       }
       const content = new Watched(segment.content);
       await hold
@@ -124,31 +155,92 @@ export class PeerLog implements GapFiller {
         .catch((error: unknown) => {
           throw content.hasFailed ? error : new KeepError('the log cannot be kept', { cause: error });
         });
-      segments++;
       came.segments++;
       bytes += segment.bytes;
     }
-    logger.info({ sidecar: sidecar.id, segments, bytes }, 'log received from a sidecar');
-    return segments > 0;
+    if (came.segments + had === 0) return false;
+    logger.info(
+      { sidecar: sidecar.id, segments: came.segments, bytes, ...(had > 0 && { had }) },
+      'log received from a sidecar',
+    );
+    return came.segments > 0 || (had > 0 && asked.timesTold === 0);
   }
 
-  /** The answer's body, or null where that sidecar holds nothing of the tablet. */
-  async #ask(
-    { http }: SidecarView,
-    tabletId: string,
-    after: OpId,
-    signal: AbortSignal,
-  ): Promise<AsyncIterable<Uint8Array> | null> {
-    const { token } = this.#options;
-    const response = await fetch(`http://${http}/v1/local/tablets/${tabletId}/log?after=${formatOpId(after)}`, {
-      headers: token === null ? {} : { authorization: `Bearer ${token}` },
-      signal,
-    });
-    if (response.ok && response.body !== null) return response.body;
-    await response.body?.cancel();
-    if (response.status === 404) return null;
-    throw new Error(`HTTP ${response.status}`);
+  /**
+   * Whether a sidecar that has given its log has more of it: what the transfer broke off before, or a segment that may have
+   * the operation in question. That segment may grow while the operation's COMMIT, which is what is missing, never comes.
+   */
+  async #hasNews(sidecar: SidecarView, request: TakeRequest, had: readonly HadSegments[]): Promise<boolean> {
+    const { after, asked } = request;
+    let isNews = false;
+    for await (const segment of this.#ask(sidecar, request, '&headers=only')) {
+      const { minIndex } = segment;
+      const mayHelp = asked.brokeOff || (minIndex !== null && minIndex <= after.index + 1n);
+      isNews ||= mayHelp && !isHad(segment, had);
+    }
+    return isNews && asked.timesTold < MAX_TIMES_TOLD;
   }
+
+  /** The segments of a sidecar's log; none where it holds nothing of the tablet. */
+  async *#ask(
+    { http }: SidecarView,
+    { tabletId, after, signal }: TakeRequest,
+    query: string,
+  ): AsyncGenerator<ReceivedSegment> {
+    const { token } = this.#options;
+    using idle = new IdleLimit(signal, this.#idleTimeoutMs);
+    const url = `http://${http}/v1/local/tablets/${tabletId}/log?after=${formatOpId(after)}${query}`;
+    const headers: Record<string, string> = token === null ? {} : { authorization: `Bearer ${token}` };
+    const response = await idle.watch(() => fetch(url, { headers, signal: idle.signal }));
+    if (response.ok && response.body !== null) {
+      yield* decodeLog(idle.chunksOf(response.body));
+      return;
+    }
+    await response.body?.cancel();
+    if (response.status !== 404) throw new Error(`HTTP ${response.status}`);
+  }
+}
+
+interface TakeRequest {
+  readonly tabletId: string;
+  readonly after: OpId;
+  readonly asked: Asked;
+  readonly came: { segments: number };
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+function askedOf({ sidecars }: Question, id: string): Asked {
+  const known = sidecars.get(id);
+  if (known !== undefined) return known;
+  const asked: Asked = { timesTold: 0, brokeOff: false, timesInVain: 0, notBeforeMs: Number.NEGATIVE_INFINITY };
+  sidecars.set(id, asked);
+  return asked;
+}
+
+/**
+ * What is held of a sidecar's log, in runs.
+ * @param evenDamaged what came once for a question and is damaged here is damaged there: before that it may be whole there
+ */
+function hadOf(hold: ReceivingHold, sidecarId: string, evenDamaged: boolean): readonly HadSegments[] {
+  const had: HadSegments[] = [];
+  for (const { name, segments } of hold.received(`${sidecarId}.`)) {
+    const generation = name.slice(sidecarId.length + 1);
+    for (const { sequenceNumber: to, size: lastBytes, isDamaged } of segments) {
+      if (isDamaged && !evenDamaged) continue;
+      const last = had.at(-1);
+      const goesOn = last?.generation === generation && last.to === to - 1;
+      if (goesOn) had.pop();
+      had.push({ generation, from: goesOn ? last.from : to, to, lastBytes });
+    }
+  }
+  return had;
+}
+
+function hadQuery(had: readonly HadSegments[]): string {
+  if (had.length === 0) return '';
+  const pieces = had.slice(-MAX_HAD);
+  return `&have=${pieces.map(({ generation, from, to, lastBytes }) => `${generation}:${from}-${to}:${lastBytes}`).join()}`;
 }
 
 /** What went wrong is on this side: the next sidecar's log could not be kept either. */
@@ -170,51 +262,5 @@ class Watched implements AsyncIterable<Uint8Array> {
       this.hasFailed = true;
       throw error;
     }
-  }
-}
-
-/** A signal that aborts with another one, or when a wait under its watch takes too long. */
-class IdleLimit implements Disposable {
-  readonly #linked: LinkedAbort;
-  readonly #ms: number;
-
-  constructor(outer: AbortSignal, ms: number) {
-    this.#linked = new LinkedAbort(outer);
-    this.#ms = ms;
-  }
-
-  get signal(): AbortSignal {
-    return this.#linked.signal;
-  }
-
-  async watch<T>(wait: () => Promise<T>): Promise<T> {
-    const timer = setTimeout(() => {
-      this.#linked.abort(new DOMException(`nothing came for ${this.#ms / 1000} s`, 'TimeoutError'));
-    }, this.#ms);
-    try {
-      return await wait();
-    } catch (error) {
-      throw this.signal.aborted ? this.signal.reason : error;
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
-  /** The chunks, each waited for under watch; what their taker takes his time with is not counted. */
-  async *chunksOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-    const iterator = chunks[Symbol.asyncIterator]();
-    try {
-      for (;;) {
-        const result = await this.watch(() => iterator.next());
-        if (result.done === true) return;
-        yield result.value;
-      }
-    } finally {
-      await iterator.return?.();
-    }
-  }
-
-  [Symbol.dispose](): void {
-    this.#linked[Symbol.dispose]();
   }
 }

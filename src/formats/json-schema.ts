@@ -33,9 +33,9 @@ export function encodeSchemaChange(change: SchemaChange): SinkRecord {
 
 /**
  * The record of what befell a tablet as a whole, beside the schemas of its table: key `{"table_id","tablet_id","event"}`,
- * value with the table's name and what the tablet had of it. Its position stands behind the last of the tablet's rows.
+ * value with the table's name, what the tablet had of it, and what of its changes never came. Its position stands behind the last of the tablet's rows.
  */
-export function encodeTabletEvent({ event, tablet, opId, hybridTime, partition }: TabletEvent): SinkRecord {
+export function encodeTabletEvent({ event, tablet, opId, hybridTime, partition, missing }: TabletEvent): SinkRecord {
   const { tableId, tabletId, tableName } = tablet;
   const key = { table_id: tableId, tablet_id: tabletId, event };
   const place = `"term":${opId.term},"index":${opId.index},"hybrid_time":"${hybridTime}"`;
@@ -45,10 +45,16 @@ export function encodeTabletEvent({ event, tablet, opId, hybridTime, partition }
     kind: 'schema',
     table: tableName,
     key: Buffer.from(JSON.stringify(key)),
-    value: Buffer.from(`${text},${place},"partition":${partition ?? 'null'}}`),
+    value: Buffer.from(`${text},${place},"partition":${partition ?? 'null'},"missing":${missingToJson(missing)}}`),
     position: `${tabletId}/${position}`,
     timestampMs: Math.floor(Number(hybridTimeToMicros(hybridTime)) / 1000),
   };
+}
+
+function missingToJson(missing: TabletEvent['missing']): string {
+  if (missing === null) return 'null';
+  const { fromIndex, toIndex } = missing.operations ?? { fromIndex: null, toIndex: null };
+  return `{"from_index":${fromIndex},"to_index":${toIndex},"copy":${missing.copy}}`;
 }
 
 function tableToJson(table: { readonly tableName: string; readonly schema: TableSchema }): string {

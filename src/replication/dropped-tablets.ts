@@ -1,4 +1,6 @@
 import * as z from 'zod';
+import type { MissingChanges } from '../change/change.ts';
+import type { Logger } from '../util/logger.ts';
 import type { LocalReplica } from './local-replica.ts';
 import type { ReplicaKeepers } from './replica-keepers.ts';
 
@@ -14,6 +16,13 @@ export interface TabletFates {
   ): Promise<DropKind | null>;
   /** By tablet: what it has of its table, as JSON text. */
   partitionsOf(tableId: string, signal: AbortSignal): Promise<ReadonlyMap<string, string>>;
+}
+
+/** Why a tablet has ended, what it had of its table, and up to which operation it had something to ship. */
+export interface TabletEnd {
+  readonly event: DropKind;
+  readonly partition: string | null;
+  readonly lastIndex: bigint;
 }
 
 /** A tablet that is no more, and whose log is still held. */
@@ -48,6 +57,11 @@ const noteJson = z.object({
   partition: z.string().nullable(),
   voterUuids: z.array(z.string()),
   generations: z.array(z.string()),
+  /** Up to which index a limit has let go of the log before all streams had it. */
+  lostTo: z
+    .string()
+    .regex(/^\d{1,19}$/)
+    .exactOptional(),
 });
 type Note = z.output<typeof noteJson>;
 
@@ -61,10 +75,14 @@ export class DroppedTablets {
   readonly #dropped = new Map<string, DroppedTablet>();
   /** Of tablets whose log is kept here, as the master told it. */
   readonly #partitions = new Map<string, string>();
+  /** Of which streams' tablets it was told what is missing. */
+  readonly #told = new Set<string>();
+  readonly #logger: Logger;
 
-  constructor(keepers: ReplicaKeepers, fates: TabletFates) {
+  constructor(keepers: ReplicaKeepers, fates: TabletFates, logger: Logger) {
     this.#keepers = keepers;
     this.#fates = fates;
+    this.#logger = logger;
   }
 
   get(tabletId: string): DroppedTablet | undefined {
@@ -76,14 +94,54 @@ export class DroppedTablets {
     return this.#note(tabletId)?.generations ?? [];
   }
 
-  /** Why a tablet's log has ended, and what it had of its table; null where it lives on elsewhere. */
+  /** Null where the tablet lives on elsewhere. */
   async whyGone(
     tablet: { readonly tableId: string; readonly tabletId: string },
     signal: AbortSignal,
-  ): Promise<{ readonly event: DropKind; readonly partition: string | null } | null> {
+  ): Promise<TabletEnd | null> {
     const { tabletId } = tablet;
     const event = this.#dropped.get(tabletId)?.kind ?? (await this.#fates.dropKind(tablet, signal));
-    return event && { event, partition: this.#note(tabletId)?.partition ?? this.#partitions.get(tabletId) ?? null };
+    if (event === null) return null;
+    const note = this.#note(tabletId);
+    const read = this.#keepers.get(tabletId)?.worthIndex ?? 0n;
+    const lost = BigInt(note?.lostTo ?? 0);
+    const partition = note?.partition ?? this.#partitions.get(tabletId) ?? null;
+    return { event, partition, lastIndex: read > lost ? read : lost };
+  }
+
+  /**
+   * Writes down that a limit has let go of a tablet's log up to an index. When the tablet is dropped nothing that is left
+   * of the log may tell that there was more.
+   */
+  noteLost(tabletId: string, toIndex: bigint): void {
+    const note = this.#note(tabletId);
+    if (note === null || BigInt(note.lostTo ?? 0) >= toIndex) return;
+    const now: Note = { ...note, lostTo: toIndex.toString() };
+    this.#keepers.get(tabletId)?.hold.describe(JSON.stringify(now));
+  }
+
+  /** An error for a person, once: nobody will ever ship these. */
+  tellMissing(
+    stream: { readonly name: string; readonly generation: string },
+    tabletId: string,
+    missing: MissingChanges,
+  ): void {
+    const key = `${stream.generation}/${tabletId}`;
+    if (this.#told.has(key)) return;
+    this.#told.add(key);
+    const { operations, copy } = missing;
+    this.#logger.error(
+      {
+        stream: stream.name,
+        tabletId,
+        ...(operations && {
+          fromIndex: operations.fromIndex.toString(),
+          toIndex: operations.toIndex.toString(),
+        }),
+        copy,
+      },
+      'the tablet was dropped before all of it was shipped: what is missing is lost to the stream, and its end says so',
+    );
   }
 
   /** Writes down what is known of streamed tablets that have a replica here. */
@@ -115,6 +173,7 @@ export class DroppedTablets {
       partition,
       voterUuids,
       generations: [...generations],
+      ...(before?.lostTo !== undefined && { lostTo: before.lostTo }),
     };
     keeper.hold.describe(JSON.stringify(note));
     return partition !== null;

@@ -19,8 +19,13 @@ export interface GapsOptions {
   readonly filler: GapFiller;
   /** `manual`: a gap stays until somebody asks for a resync. */
   readonly repair: 'auto' | 'manual';
-  /** A tablet that is no more has no table to ask: its end is all that is left to tell. */
-  readonly isDropped: (tabletId: string) => boolean;
+  /**
+   * Since when a tablet is known to be no more, by `performance.now()`; undefined while it is there. It has no table to
+   * ask: its end is all that is left to tell, and that what the log lacks is missing.
+   */
+  readonly droppedSinceMs: (tabletId: string) => number | undefined;
+  /** A limit has let go of a tablet's log up to an index before all streams had it. */
+  readonly onLost: (tabletId: string, toIndex: bigint) => void;
   readonly logger: Logger;
 }
 
@@ -64,6 +69,7 @@ export class Gaps {
       const goesOn = known !== undefined && Date.now() - known.atMs < GOES_ON_MS;
       const since = goesOn ? known.since : new Date().toISOString();
       this.#lost.set(tabletId, { range: lost, since, atMs: Date.now() });
+      this.#options.onLost(tabletId, toIndex);
       const fields = { tabletId, fromIndex: fromIndex.toString(), toIndex: toIndex.toString(), why };
       // A log that grows at its bound is let go of piece by piece.
       this.#options.logger[goesOn ? 'debug' : 'error'](fields, 'a held log was let go of that was not shipped');
@@ -90,6 +96,9 @@ export class Gaps {
     for (const [key, { open, replicator }] of shipped) {
       const { tabletId, gapAfter } = replicator;
       if (gapAfter === null) continue;
+      const isDropped = this.#options.droppedSinceMs(tabletId) !== undefined;
+      // The last chance: limits are the same everywhere, what fell under them need not be.
+      if (isDropped && this.#filling.verdict(tabletId) === 'lost') this.#filling.forget(tabletId);
       const marked = this.#options.keepers.get(tabletId)?.marked(replicator.generation)?.position.opId.index ?? 0n;
       if (marked > gapAfter.index) overtaken.push(key);
       else if (this.#mayRepair(open, replicator, gapAfter)) {
@@ -114,12 +123,15 @@ export class Gaps {
   #mayRepair(open: OpenStream, replicator: TabletReplicator, gapAfter: OpId): boolean {
     const verdict = this.#filling.verdict(replicator.tabletId);
     if (verdict === null || !replicator.sinkWorks) return false;
+    const sinceDropMs = this.#options.droppedSinceMs(replicator.tabletId);
+    // Since the drop, not since this sidecar's turn began: the turns go round, and there is to be an end to it.
+    if (sinceDropMs !== undefined)
+      return verdict !== 'silent' || performance.now() - sinceDropMs >= REPAIR_AFTER_MS.silent;
     // Nothing of it was shipped yet: it joins by a copy, since its log does not begin with its first operation.
     if (gapAfter.index === 0n) return true;
     const sinceMs = replicator.gapSinceMs ?? Number.POSITIVE_INFINITY;
     const { resync, gapRepair } = keptOf(open, replicator.tablet.tableId, replicator.tabletId);
     if ([resync, gapRepair].some((asked) => asked && Date.parse(asked.requestedAt) >= sinceMs)) return true;
-    const isAuto = this.#options.repair === 'auto' || this.#options.isDropped(replicator.tabletId);
-    return isAuto && Date.now() - sinceMs >= REPAIR_AFTER_MS[verdict];
+    return this.#options.repair === 'auto' && Date.now() - sinceMs >= REPAIR_AFTER_MS[verdict];
   }
 }

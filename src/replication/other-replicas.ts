@@ -13,7 +13,8 @@ export type Filling = 'filled' | 'nobody' | 'silent';
 
 /** Fetches what the held log lacks from the sidecars of the tablet's other replicas. */
 export interface GapFiller {
-  fill(tabletId: string, after: OpId, signal: AbortSignal): Promise<Filling>;
+  /** @param asker who reads the log there on: each is told once of what there is */
+  fill(tabletId: string, after: OpId, signal: AbortSignal, asker?: string): Promise<Filling>;
 }
 
 /** `lost`: nobody can have it, since a limit let go of it everywhere; else see {@link Filling}. */
@@ -28,8 +29,8 @@ const ORPHANED_FOR_MS = 15_000;
 export class GapFilling {
   readonly #gaps: GapFiller;
   readonly #logger: Logger;
-  /** Gaps that are being filled, or are not worth another question before then. */
-  readonly #notBeforeMs = new Map<string, number>();
+  /** What was last asked of a tablet: that is being answered, or is not worth another question before then. */
+  readonly #asked = new Map<string, { readonly after: bigint; readonly notBeforeMs: number }>();
   /** Tablets whose gap nobody could fill when they were asked last. */
   readonly #unfilled = new Map<string, Verdict>();
 
@@ -40,7 +41,6 @@ export class GapFilling {
 
   /** A bounded hold let go of it here: the others have the same limits. */
   neverAskFor(tabletId: string): void {
-    this.#notBeforeMs.set(tabletId, Number.POSITIVE_INFINITY);
     this.#unfilled.set(tabletId, 'lost');
   }
 
@@ -52,13 +52,17 @@ export class GapFilling {
   /** The gap is no more: another one is another question. */
   forget(tabletId: string): void {
     this.#unfilled.delete(tabletId);
-    this.#notBeforeMs.delete(tabletId);
+    this.#asked.delete(tabletId);
   }
 
   /** Asks for what a tablet's log lacks after `after`, unless that was done lately; null then. @returns whether it was filled */
   start(tabletId: string, after: OpId, signal: AbortSignal): Promise<boolean> | null {
-    if ((this.#notBeforeMs.get(tabletId) ?? 0) > performance.now()) return null;
-    this.#notBeforeMs.set(tabletId, Number.POSITIVE_INFINITY); // however long that takes
+    if (this.#unfilled.get(tabletId) === 'lost') return null;
+    const { after: last, notBeforeMs } = this.#asked.get(tabletId) ?? { after: null, notBeforeMs: 0 };
+    // What is lacking elsewhere, behind what came, is another question.
+    const isAsked = notBeforeMs === Number.POSITIVE_INFINITY || last === after.index;
+    if (isAsked && notBeforeMs > performance.now()) return null;
+    this.#asked.set(tabletId, { after: after.index, notBeforeMs: Number.POSITIVE_INFINITY }); // however long that takes
     return this.#fill(tabletId, after, signal);
   }
 
@@ -80,8 +84,7 @@ export class GapFilling {
         log.warn({ reason: error instanceof Error ? error.message : String(error) }, 'gap not filled');
       return false;
     } finally {
-      if (this.#unfilled.get(tabletId) !== 'lost')
-        this.#notBeforeMs.set(tabletId, performance.now() + ASK_OTHERS_EVERY_MS);
+      this.#asked.set(tabletId, { after: after.index, notBeforeMs: performance.now() + ASK_OTHERS_EVERY_MS });
     }
   }
 }
@@ -123,7 +126,7 @@ export class OrphanedLogs {
       const keeper = this.#keepers.get(tabletId);
       if (!keeper?.caughtUp) continue;
       const isDone = streams.every(
-        ({ open }) => (applied.get(`${open.stored.definition.name}/${tabletId}`) ?? -1n) >= keeper.lastIndex,
+        ({ open }) => (applied.get(`${open.stored.definition.name}/${tabletId}`) ?? -1n) >= keeper.committed.index,
       );
       if (!isDone) continue;
       this.#sinceMs.delete(tabletId);

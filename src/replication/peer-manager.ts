@@ -1,5 +1,6 @@
 import { MIN_OPID, type OpId } from '../kudu/opid.ts';
 import type { Sink } from '../sinks/sink.ts';
+import type { MissingChanges } from '../change/change.ts';
 import type { SinkPosition } from '../change/position.ts';
 import { LinkedAbort } from '../util/linked-abort.ts';
 import type { Logger } from '../util/logger.ts';
@@ -51,6 +52,7 @@ export type SourceRequest = Pick<
   | 'correction'
   | 'resolvedEveryMs'
   | 'whyGone'
+  | 'onMissing'
   | 'fillRest'
   | 'copySlots'
   | 'pace'
@@ -136,10 +138,18 @@ export class PeerManager {
     this.#logger = options.logger;
     this.#members = new StreamMembers(options);
     const { keepers, gaps: filler, gapRepair: repair, logger } = options;
-    const isDropped = (tabletId: string): boolean => this.#dropped.get(tabletId) !== undefined;
-    this.#gaps = new Gaps({ keepers, filler, repair, isDropped, logger });
+    this.#gaps = new Gaps({
+      keepers,
+      filler,
+      repair,
+      droppedSinceMs: (tabletId) => this.#dropped.get(tabletId)?.sinceMs,
+      onLost: (tabletId, toIndex) => {
+        this.#dropped.noteLost(tabletId, toIndex);
+      },
+      logger,
+    });
     this.#orphans = new OrphanedLogs(keepers, options.shownElsewhere);
-    this.#dropped = new DroppedTablets(options.keepers, options.fates);
+    this.#dropped = new DroppedTablets(options.keepers, options.fates, logger);
     this.#handOver = new HandOver(options);
     const checks = new SinkChecks(() => {
       this.poke();
@@ -506,7 +516,10 @@ export class PeerManager {
       resolvedEveryMs: definition.resolved?.intervalMs ?? null,
       copySlots: open.copySlots,
       whyGone: (signal: AbortSignal) => this.#dropped.whyGone(tablet, signal),
-      fillRest: (after: OpId, signal: AbortSignal) => this.#options.gaps.fill(tabletId, after, signal),
+      onMissing: (missing: MissingChanges) => {
+        this.#dropped.tellMissing({ name: definition.name, generation }, tabletId, missing);
+      },
+      fillRest: (after: OpId, signal: AbortSignal) => this.#options.gaps.fill(tabletId, after, signal, generation),
       pace: open.pace,
       logger: logger.child({ stream: definition.name, tabletId }),
     };

@@ -1,7 +1,7 @@
 import { ERRORS, SpoorError } from '../errors.ts';
 import type { HybridTime } from '../kudu/hybrid-time.ts';
 import type { OpId } from '../kudu/opid.ts';
-import { formatOpId } from '../kudu/opid.ts';
+import { formatOpId, MIN_OPID } from '../kudu/opid.ts';
 import { isAhead, type SinkPosition } from '../change/position.ts';
 import type { Logger } from '../util/logger.ts';
 import { pause } from '../util/pause.ts';
@@ -98,10 +98,9 @@ export class ReplicaKeeper implements AsyncDisposable {
   /** When it was last known for sure which streams have this tablet. */
   #sureAtMs = Number.NEGATIVE_INFINITY;
   #lastWorthIndex = 0n;
-  #committedIndex = 0n;
+  #committed: OpId = MIN_OPID;
   readonly #cuts = new CutFinder();
   #writing: Promise<void> = Promise.resolve();
-  #lastIndex = 0n;
   #unreadable: Unreadable | null = null;
   /** What may go and is held a while longer, oldest first. */
   readonly #releases: { index: bigint; dueAtMs: number }[] = [];
@@ -132,14 +131,17 @@ export class ReplicaKeeper implements AsyncDisposable {
     this.#pinnedUntilMs = performance.now() + ms;
   }
 
-  /** The highest index in the log that was read. */
-  get lastIndex(): bigint {
-    return this.#lastIndex;
+  /**
+   * The highest operation that is known to be committed, by the log that was read. What is only proposed may never be: a
+   * newer leader overwrites it, and where this replica is moved away nobody tells it so.
+   */
+  get committed(): OpId {
+    return this.#committed;
   }
 
-  /** The highest of them that is no marker's. */
-  get lastWorthIndex(): bigint {
-    return this.#lastWorthIndex;
+  /** The index up to which there is something that a stream may want: committed, and no marker. */
+  get worthIndex(): bigint {
+    return this.#lastWorthIndex < this.#committed.index ? this.#lastWorthIndex : this.#committed.index;
   }
 
   /** Where a stream goes on, as far as markers say. */
@@ -289,7 +291,7 @@ export class ReplicaKeeper implements AsyncDisposable {
         case 'entries':
           for (const entry of chunk.entries) {
             if (entry.kind === 'replicate') this.#readProposal(entry);
-            else if (entry.opId.index > this.#committedIndex) this.#committedIndex = entry.opId.index;
+            else if (entry.opId.index > this.#committed.index) this.#committed = entry.opId;
           }
           break;
         case 'missing':
@@ -300,7 +302,7 @@ export class ReplicaKeeper implements AsyncDisposable {
           if (chunk.kind === 'idle' && !hasBegun) break; // a replica that is being copied: its markers are still to come
           this.#unreadable = null;
           // What is committed is never another one later, and all before it was read.
-          this.#post({ kind: 'log-read', index: this.#committedIndex });
+          this.#post({ kind: 'log-read', index: this.#committed.index });
           this.#post({ kind: 'caught-up' });
       }
     }
@@ -308,7 +310,6 @@ export class ReplicaKeeper implements AsyncDisposable {
 
   #readProposal(entry: ReplicateEntry): void {
     const { opId } = entry;
-    if (opId.index > this.#lastIndex) this.#lastIndex = opId.index;
     if (entry.opType === OpType.ALTER_SCHEMA) this.#cuts.readAlter(entry.readAlter().schemaVersion);
     const extension = entry.readExtension();
     if (extension === null && opId.index > this.#lastWorthIndex) this.#lastWorthIndex = opId.index;

@@ -167,9 +167,9 @@ export class ReplicaKeepers {
   #tellUnshipped(tabletId: string): void {
     const keeper = this.#keepers.get(tabletId);
     const safe = keeper?.safeIndex ?? null;
-    if (!keeper || safe === null || safe >= keeper.lastWorthIndex) return;
+    if (!keeper || safe === null || safe >= keeper.worthIndex) return;
     this.#options.logger.error(
-      { tabletId, shippedTo: safe.toString(), lastIndex: keeper.lastWorthIndex.toString() },
+      { tabletId, shippedTo: safe.toString(), lastIndex: keeper.worthIndex.toString() },
       'the tablet was dropped before all of it was shipped: its last operations are lost to the streams',
     );
   }

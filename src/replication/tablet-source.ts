@@ -1,4 +1,4 @@
-import type { Change, TabletEvent, TabletRef } from '../change/change.ts';
+import type { Change, MissingChanges, TabletRef } from '../change/change.ts';
 import { copiedRows, deletedRow, encodedKey } from '../change/copied-rows.ts';
 import { rowsWithKeys } from '../change/row-key.ts';
 import { sliceRows } from '../change/slice-rows.ts';
@@ -11,6 +11,7 @@ import type { Logger } from '../util/logger.ts';
 import type { Pace } from '../util/pace.ts';
 import { pause } from '../util/pause.ts';
 import type { Slots } from '../util/slots.ts';
+import type { TabletEnd } from './dropped-tablets.ts';
 import type { Filling } from './other-replicas.ts';
 import type { Correction } from './stored-stream.ts';
 import type { Cut, TableCopier } from './table-copier.ts';
@@ -19,8 +20,6 @@ import type { Wait } from './waits.ts';
 import type { ChangeRead, ChangeSource } from './change-source.ts';
 
 type LogOptions = Pick<TabletChangesOptions, 'announceSchema' | 'endsAtCutsOf' | 'resolvedEveryMs'>;
-
-type DropReason = Pick<TabletEvent, 'event' | 'partition'>;
 
 export interface TabletSourceOptions {
   readonly tablet: { readonly tableId: string; readonly tabletId: string };
@@ -42,7 +41,9 @@ export interface TabletSourceOptions {
   readonly openLog: (after: SinkPosition, options: LogOptions, signal: AbortSignal) => TabletChanges;
   readonly copier: TableCopier;
   /** Why the tablet's log has ended here; null where the tablet lives on elsewhere. */
-  readonly whyGone: (signal: AbortSignal) => Promise<DropReason | null>;
+  readonly whyGone: (signal: AbortSignal) => Promise<TabletEnd | null>;
+  /** Of a tablet that was dropped this will never come. */
+  readonly onMissing: (missing: MissingChanges) => void;
   /** Takes in what other sidecars have of the tablet's log after an operation. */
   readonly fillRest: (after: OpId, signal: AbortSignal) => Promise<Filling>;
   /** Bounds how many tablets of the stream are copied at a time. */
@@ -85,6 +86,8 @@ export class TabletSource implements ChangeSource {
   #turns = 0;
   #position: SinkPosition;
   #hasAnnounced = false;
+  /** The tablet was dropped before its rows could be copied, or all of them. */
+  #lacksCopy = false;
   /** Of the last operation that was read. */
   #time: HybridTime | null = null;
   #working: Promise<unknown> = Promise.resolve();
@@ -134,18 +137,27 @@ export class TabletSource implements ChangeSource {
 
   /** Copies and corrections. @returns whether the log behind them is still to come */
   async *#owed(from: SinkPosition): AsyncGenerator<ChangeRead, boolean, void> {
+    const { repairs } = this.#options;
     try {
+      // There is no table that could make up for what the log lacks.
+      if (repairs && (await this.#isDropped())) return this.#giveUpCopy();
       yield* this.#copies(from);
       yield* this.#correct();
       return true;
     } catch (error) {
-      // Of a tablet that is no more nothing can be copied, and nobody will miss it; its held log is still there.
+      // Of a tablet that is no more nothing can be copied; its held log is still there.
       const isGap = error instanceof SpoorError && error.code === 'SPOOR_WAL_GAP';
       if (this.#abort.signal.aborted || isGap || !(await this.#isDropped())) throw error;
       this.#warn(this.#position, error, 'the tablet was dropped before its rows could be read');
-      this.#position = withoutCopy(this.#position);
-      return !this.#options.repairs; // what the log lacks is lost: nobody has it
+      return this.#giveUpCopy();
     }
+  }
+
+  /** @returns whether the log goes on; what it lacks, where it does not, is lost: nobody has it */
+  #giveUpCopy(): boolean {
+    this.#lacksCopy = this.#position.copy !== undefined;
+    this.#position = withoutCopy(this.#position);
+    return !this.#options.repairs;
   }
 
   /** The log until the tablet is gone; of one that was dropped all that any sidecar has of it. */
@@ -244,16 +256,17 @@ export class TabletSource implements ChangeSource {
   }
 
   /** A tablet that was dropped says so behind all that it had. */
-  #end(why: DropReason): ChangeRead {
+  #end({ event, partition, lastIndex }: TabletEnd): ChangeRead {
     const { opId, tableName, time } = this.#position;
     const tablet = { ...this.#options.tablet, tableName };
     const hybridTime = this.#time ?? time ?? 0n;
     this.#position = { ...withoutCopy(this.#position), ended: true };
-    this.#options.logger.info(
-      { opId: formatOpId(opId), event: why.event },
-      'the tablet was dropped, and all of it is read',
-    );
-    return readOf([{ kind: 'event', tablet, opId, hybridTime, ...why }], this.#position, hybridTime);
+    const operations = lastIndex > opId.index ? { fromIndex: opId.index + 1n, toIndex: lastIndex } : null;
+    const missing = operations || this.#lacksCopy ? { operations, copy: this.#lacksCopy } : null;
+    if (missing) this.#options.onMissing(missing);
+    else this.#options.logger.info({ opId: formatOpId(opId), event }, 'the tablet was dropped, and all of it is read');
+    const change: Change = { kind: 'event', event, tablet, opId, hybridTime, partition, missing };
+    return readOf([change], this.#position, hybridTime);
   }
 
   async #isDropped(): Promise<boolean> {
@@ -395,7 +408,7 @@ export class TabletSource implements ChangeSource {
     }
     const changes: Change[] = [...(last?.changes ?? [])];
     if (replaces)
-      changes.push({ kind: 'event', event: 'recopied', tablet: ref, opId: from.opId, hybridTime: at, partition: null });
+      changes.push({ kind: 'event', event: 'recopied', tablet: ref, opId: from.opId, hybridTime: at, ...NOTHING });
     this.#position = withoutCopy({ ...this.#position, time: at });
     this.#options.logger.info({ rows, opId: formatOpId(from.opId), hybridTime: at.toString() }, 'copy finished');
     yield { ...readOf(changes, this.#position, at, last?.bytes), completes: copy };
@@ -507,6 +520,8 @@ const BEHIND_A_COPY: ReadonlySet<string> = new Set([
   'SPOOR_WAL_DIVERGED',
   'SPOOR_TRANSACTION_UNSUPPORTED',
 ] satisfies ErrorCode[]);
+
+const NOTHING = { partition: null, missing: null };
 
 /** What {@link SinkPosition.resync} says of copies that nobody asked for. */
 const REPAIR = 'repair';

@@ -1,7 +1,10 @@
 import type { OpId } from '../kudu/opid.ts';
+import type { LogRequest } from '../wal/log-transfer.ts';
 import type { ResyncFrom } from './stored-stream.ts';
 import type { ParsedDefinition, StreamChange, StreamDefinition } from './stream.ts';
 import type { Wait } from './waits.ts';
+
+export type { LogRequest };
 
 /** The states of a tablet in a stream, as the contract names them. */
 export const TABLET_STATES = [
@@ -164,7 +167,7 @@ export interface ControlPlane {
    * The held log of a replica beside this sidecar from the first operation after `after` on, as wal/log-transfer.ts
    * writes it; null where nothing of that tablet is held here. What cannot be read is thrown while it is iterated.
    */
-  openHeldLog(tabletId: string, after: OpId): AsyncIterable<Uint8Array> | null;
+  openHeldLog(tabletId: string, after: OpId, request: LogRequest): AsyncIterable<Uint8Array> | null;
   listSidecars(): Promise<readonly SidecarView[]>;
   readiness(): Promise<{ readonly kudu: PartHealth; readonly kafka: PartHealth; readonly wal: PartHealth }>;
 }

@@ -1,11 +1,11 @@
 import type { HeldSegment } from './held-segment.ts';
-import type { LocalSegment } from './local-segment.ts';
+import { LocalSegment } from './local-segment.ts';
 import type { DirIdentity } from './log-folder.ts';
-import type { SegmentNews, SegmentSource } from './segment-source.ts';
+import type { SegmentFile, SegmentNews, SegmentSource } from './segment-source.ts';
 import type { HeldOrder } from './hold-order.ts';
 
 type Queued =
-  | { readonly kind: 'segment'; readonly file: LocalSegment }
+  | { readonly kind: 'segment'; readonly file: LocalSegment; readonly isDamaged?: boolean }
   | Exclude<SegmentNews, { kind: 'segment' }>
   /**
    * A link of ours, opened when its turn comes: whatever is held may be more than there are descriptors for.
@@ -16,6 +16,7 @@ type Queued =
 export interface FolderSourceOptions {
   /** @returns null when it cannot be had any more */
   readonly openHeld: (segment: HeldSegment, folder: DirIdentity | null) => LocalSegment | null;
+  readonly onDamage: (file: LocalSegment) => void;
   readonly onDispose: () => void;
 }
 
@@ -50,7 +51,7 @@ export class FolderSource implements SegmentSource {
         this.#queue.shift(); // let go of: the reader sees which number is missing
         continue;
       }
-      const news = { kind: 'segment', file } as const;
+      const news = { kind: 'segment', file, isDamaged: next.segment.isDamaged } as const;
       this.#queue[0] = news;
       return news;
     }
@@ -58,6 +59,10 @@ export class FolderSource implements SegmentSource {
 
   shift(): void {
     this.#queue.shift();
+  }
+
+  noteDamage(file: SegmentFile): void {
+    if (file instanceof LocalSegment) this.#options.onDamage(file);
   }
 
   changed(seen: number, signal: AbortSignal): Promise<void> {

@@ -9,6 +9,8 @@ export class HeldSegment {
   readonly path: string;
   readonly sequenceNumber: number;
   readonly inode: bigint;
+  /** A reader has met damage in it: what is behind that has to come from elsewhere. Every process finds out anew. */
+  isDamaged = false;
   #first: bigint | null = null;
   #isClosed: boolean | null = null;
   #range: IndexRange | null = null;
@@ -19,6 +21,11 @@ export class HeldSegment {
     this.path = path;
     this.sequenceNumber = sequenceNumber;
     this.inode = statSync(path, { bigint: true }).ino;
+  }
+
+  /** How many bytes the file has; 0 when it was let go of. */
+  get size(): number {
+    return statSync(this.path, { throwIfNoEntry: false })?.size ?? 0;
   }
 
   /**

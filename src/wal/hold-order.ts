@@ -52,20 +52,32 @@ function nameOf({ origin, number }: HoldGeneration): string {
 }
 
 /**
- * Where a number is missing; and, in a log that is finished, where the end of a segment is: lost with the machine, or on
- * the way from a sidecar. In one that is being written that would be damage, for the reader to see.
+ * Where a number is missing, and behind damage that a reader has met; and, in a log that is finished, where the end of a
+ * segment is: lost with the machine, or on the way from a sidecar. In one that is being written that would be damage,
+ * for the reader to see.
+ *
+ * What is damaged before its first operation has no place of its own: it stays beside what it was written next to, so that
+ * whoever reads there is told.
  */
 function split({ segments }: HoldGeneration, isCurrent: boolean): HeldSegment[][] {
   const pieces: HeldSegment[][] = [];
-  let last: HeldSegment | null = null;
+  let piece: HeldSegment[] = [];
   for (const segment of segments) {
+    const last = piece.at(-1);
     const goesOn =
-      last !== null && segment.sequenceNumber === last.sequenceNumber + 1 && (isCurrent || last.isClosed());
-    if (!goesOn) pieces.push([]);
-    pieces.at(-1)!.push(segment);
-    last = segment;
+      last !== undefined &&
+      segment.sequenceNumber === last.sequenceNumber + 1 &&
+      (isCurrent || last.isDamaged || last.isClosed()) &&
+      !isBehindDamage(piece, segment);
+    if (!goesOn) pieces.push((piece = []));
+    piece.push(segment);
   }
   return pieces;
+}
+
+function isBehindDamage(piece: readonly HeldSegment[], segment: HeldSegment): boolean {
+  if (!piece.some(({ isDamaged }) => isDamaged) || (segment.isDamaged && segment.firstIndex() === null)) return false;
+  return piece.some((each) => each.firstIndex() !== null);
 }
 
 function firstIndexOf({ segments }: HeldLog): bigint | null {

@@ -126,7 +126,7 @@ export class TabletLogReader implements AsyncDisposable {
         if (news.kind === 'over') this.#lastSequenceNumber = null;
         if (news.kind === 'gone') return { kind: 'gone' };
         if (news.kind !== 'segment') continue;
-        const missing = this.#begin(news.file);
+        const missing = this.#begin(news.file, news.isDamaged === true);
         if (missing !== null) return missing;
       } else {
         const chunk = await this.#readOrPass(this.#current, version);
@@ -138,9 +138,9 @@ export class TabletLogReader implements AsyncDisposable {
     }
   }
 
-  #begin(file: SegmentFile): LogChunk | null {
+  #begin(file: SegmentFile, isDamaged: boolean): LogChunk | null {
     const last = this.#lastSequenceNumber;
-    this.#current = { file, cursor: new SegmentCursor(file), restarted: last === null, standstills: 0 };
+    this.#current = { file, cursor: new SegmentCursor(file), restarted: last === null, isDamaged, standstills: 0 };
     this.#lastSequenceNumber = file.sequenceNumber;
     if (last === null || file.sequenceNumber === last + 1) return null;
     return { kind: 'missing', from: last + 1, until: file.sequenceNumber - 1 };
@@ -155,6 +155,7 @@ export class TabletLogReader implements AsyncDisposable {
       if (!isDamage || this.#source.peek() === null) throw error;
       const { path, sequenceNumber } = current.file;
       const tabletId = this.#source.tabletId;
+      this.#source.noteDamage(current.file);
       this.#logger?.warn({ tabletId, path, reason: error.message }, 'segment is damaged, reading on behind it');
       return { kind: 'missing', from: sequenceNumber, until: sequenceNumber, damage: error };
     }
@@ -174,7 +175,8 @@ export class TabletLogReader implements AsyncDisposable {
         this.#checkHeader(current, step.header);
         return { kind: 'segment', header: step.header, restarted: current.restarted };
       }
-      if (next?.kind === 'segment') throw this.#cannotGoOn(current, step, 'the log goes on in another segment');
+      if (next?.kind === 'segment' || (next !== null && current.isDamaged))
+        throw this.#cannotGoOn(current, step, 'the log goes on in another segment');
       if (next !== null && !isForAPerson(step)) return ENDED; // the writer died here
       if (this.#source.peek() !== next) continue;
       if (step.kind === 'fault') {
@@ -231,6 +233,8 @@ interface OpenSegment {
   readonly file: SegmentFile;
   readonly cursor: SegmentCursor;
   readonly restarted: boolean;
+  /** By what a reader before has found. */
+  readonly isDamaged: boolean;
   /** Wake-ups since it last gave something. */
   standstills: number;
 }

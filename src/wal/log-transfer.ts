@@ -12,7 +12,8 @@ import { readFooterAtEnd } from './segment-format.ts';
 //   u32 header length   header, JSON   the bytes that the header announces
 //
 // A header is that of a segment, see SegmentFrame, or {"end": true}, after which nothing follows. All numbers are
-// little-endian. docs/wal-format.md, The log over HTTP.
+// little-endian. Of a segment that the asker has, or that it did not ask for, there is the header alone.
+// docs/wal-format.md, The log over HTTP.
 
 /** A segment file of a hold. */
 export interface HeldSegment {
@@ -36,11 +37,29 @@ export interface SegmentFrame {
   readonly minIndex: bigint | null;
   /** When it was last written to, by the sender's clock, in milliseconds since 1970. */
   readonly lastAppendMs: number;
+  /** Whether its bytes follow. */
+  readonly isSent: boolean;
+}
+
+/** Segments `from` to `to` of a sender's generation that an asker has, the last of them up to so many bytes. */
+export interface HadSegments {
+  readonly generation: string;
+  readonly from: number;
+  readonly to: number;
+  readonly lastBytes: number;
+}
+
+/** What of a log is asked for. */
+export interface LogRequest {
+  /** The asker has these: they are not sent once more. */
+  readonly had?: readonly HadSegments[];
+  /** Nothing is sent but what there is. */
+  readonly headersOnly?: boolean;
 }
 
 /** One segment as it comes in. */
 export interface ReceivedSegment extends SegmentFrame {
-  /** Its bytes, exactly as many. What is left of them is passed over when the next segment is asked for. */
+  /** Its bytes, exactly as many, or none where it is not sent. What is left of them is passed over when the next segment is asked for. */
   readonly content: AsyncIterable<Uint8Array>;
 }
 
@@ -50,7 +69,7 @@ export class LogTransferError extends Error {
 }
 
 const LENGTH_BYTES = 4;
-/** A header has five short fields. */
+/** A header has six short fields. */
 const MAX_HEADER_BYTES = 1024;
 const CHUNK_BYTES = 256 * 1024;
 const GENERATION_DIGITS = 16;
@@ -66,6 +85,7 @@ const segmentHeader = z.strictObject({
     .transform(BigInt)
     .nullable(),
   lastAppendMs: count,
+  sent: z.literal(false).exactOptional(),
 });
 const frameHeader = z.union([segmentHeader, z.strictObject({ end: z.literal(true) })]);
 
@@ -78,7 +98,11 @@ const frameHeader = z.union([segmentHeader, z.strictObject({ end: z.literal(true
  * Errors: SPOOR_WAL_* where a segment cannot be read; ENOENT where one was let go of after others had been sent.
  *         Nothing is sent of a segment before it was looked through, and no end is sent after an error.
  */
-export async function* encodeLog(generations: readonly HeldGeneration[], after: OpId): AsyncGenerator<Uint8Array> {
+export async function* encodeLog(
+  generations: readonly HeldGeneration[],
+  after: OpId,
+  { had = [], headersOnly = false }: LogRequest = {},
+): AsyncGenerator<Uint8Array> {
   let hasSent = false;
   for (const { segments } of generations) {
     let isFront = true;
@@ -93,8 +117,10 @@ export async function* encodeLog(generations: readonly HeldGeneration[], after: 
         if (bytes === 0 || (isFront && (maxIndex === null || maxIndex <= after.index))) continue;
         isFront = false;
         hasSent = true;
-        yield encodeHeader({ sequenceNumber, bytes, generation: generationOf(path), minIndex, lastAppendMs });
-        yield* readBytes(file, bytes);
+        const segment = { sequenceNumber, bytes, generation: generationOf(path), minIndex, lastAppendMs };
+        const isSent = !headersOnly && !isHad(segment, had);
+        yield encodeHeader({ ...segment, isSent });
+        if (isSent) yield* readBytes(file, bytes);
       } finally {
         file.release();
       }
@@ -116,10 +142,25 @@ export async function* decodeLog(chunks: AsyncIterable<Uint8Array>): AsyncGenera
       if (await input.hasMore()) throw new LogTransferError('bytes follow the end of the log');
       return;
     }
-    const content = input.take(header.bytes);
-    yield { ...header, content };
+    const { sent, ...segment } = header;
+    const isSent = sent !== false;
+    const content = input.take(isSent ? header.bytes : 0);
+    yield { ...segment, isSent, content };
     await input.skip(content);
   }
+}
+
+/** Whether all of a segment that there is now is among these. */
+export function isHad(
+  { generation, sequenceNumber, bytes }: Pick<SegmentFrame, 'generation' | 'sequenceNumber' | 'bytes'>,
+  had: readonly HadSegments[],
+): boolean {
+  return had.some(
+    (each) =>
+      each.generation === generation &&
+      sequenceNumber >= each.from &&
+      (sequenceNumber < each.to || (sequenceNumber === each.to && bytes === each.lastBytes)),
+  );
 }
 
 /** How much of a segment there is, and the lowest and the highest index that are proposed in it (null for none). */
@@ -201,8 +242,13 @@ function lastAppendOf(path: string): number {
 }
 
 function encodeHeader(header: SegmentFrame | { readonly end: true }): Uint8Array {
+  let said: object = header;
+  if ('isSent' in header) {
+    const { isSent, ...segment } = header;
+    said = { ...segment, ...(!isSent && { sent: false }) };
+  }
   const json = Buffer.from(
-    JSON.stringify(header, (_, value: unknown) => (typeof value === 'bigint' ? `${value}` : value)),
+    JSON.stringify(said, (_, value: unknown) => (typeof value === 'bigint' ? `${value}` : value)),
   );
   const frame = Buffer.alloc(LENGTH_BYTES + json.length);
   frame.writeUInt32LE(json.length);
@@ -210,7 +256,7 @@ function encodeHeader(header: SegmentFrame | { readonly end: true }): Uint8Array
   return frame;
 }
 
-async function readHeader(input: ChunkReader): Promise<SegmentFrame | { readonly end: true }> {
+async function readHeader(input: ChunkReader): Promise<z.output<typeof frameHeader>> {
   const length = (await input.gather(LENGTH_BYTES)).readUInt32LE();
   if (length === 0 || length > MAX_HEADER_BYTES) throw new LogTransferError(`a header claims ${length} bytes`);
   const json = (await input.gather(length)).toString();

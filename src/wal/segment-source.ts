@@ -16,8 +16,11 @@ export interface SegmentFile {
 }
 
 export type SegmentNews =
-  /** The next segment of the log. Its writer has finished with the one before. */
-  | { readonly kind: 'segment'; readonly file: SegmentFile }
+  /**
+   * The next segment of the log. Its writer has finished with the one before. `isDamaged`: a reader has met damage in it,
+   * so that where it cannot be read on is not where its writer stopped.
+   */
+  | { readonly kind: 'segment'; readonly file: SegmentFile; readonly isDamaged?: boolean }
   /** Nothing more is written to the segments so far: the log begins anew in other files, or is gone. */
   | { readonly kind: 'over' }
   /** The tablet has no log here any more. */
@@ -33,6 +36,8 @@ export interface SegmentSource extends Disposable {
   peek(): SegmentNews | null;
   /** Takes what {@link peek} showed. A segment taken is its taker's to release. */
   shift(): void;
+  /** Tells that a segment which was taken, and which the log has left behind, cannot be read to its end. */
+  noteDamage(file: SegmentFile): void;
   /** Rises whenever there may be news, or more bytes in a segment. */
   readonly version: number;
   /** Resolves when `version` is not `seen` any more. Rejects when the signal aborts or what stands behind it fails. */

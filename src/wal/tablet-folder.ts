@@ -49,6 +49,7 @@ export class TabletFolder {
   follow(): SegmentSource {
     const source = new FolderSource(this.tabletId, {
       openHeld: (segment, identity) => this.#openHeld(segment, identity),
+      onDamage: ({ inode }) => this.#hold?.noteDamage(inode),
       onDispose: () => {
         this.#sources.delete(source);
         if (this.#sources.size > 0) return;

@@ -48,6 +48,7 @@ export class TabletHold {
   readonly #scanning = new Set<HeldSegment>();
   #unreadable: HeldSegment | null = null;
   #noteFailed = false;
+  #damagedCount = 0;
 
   /** Prefer `HoldStore.enable`. @param found what is in `dir` already */
   constructor(
@@ -138,6 +139,22 @@ export class TabletHold {
   /** What is held of the log in the folder as it is now, ascending; none when that is another folder. */
   segmentsOf(identity: DirIdentity): readonly HeldSegment[] {
     return this.#newestOf(identity)?.segments ?? [];
+  }
+
+  /** A reader of the log cannot read this file, held here under whatever number, to its end. */
+  noteDamage(inode: bigint): void {
+    const segment = this.#all.flatMap(({ segments }) => segments).find((each) => each.inode === inode);
+    if (segment === undefined || segment.isDamaged) return;
+    segment.isDamaged = true;
+    this.#damagedCount++;
+  }
+
+  /**
+   * How often damage was found that was not known. With each what is held may have got another order, in which it gives
+   * more than it did to those who began to read before.
+   */
+  get damagedCount(): number {
+    return this.#damagedCount;
   }
 
   /**
@@ -280,6 +297,13 @@ export class TabletHold {
     }
     arriving.keep();
     await syncDir(peer.dir);
+  }
+
+  /** What {@link receive} has stored under names that begin with `prefix`, and is held still. */
+  received(prefix: string): readonly { readonly name: string; readonly segments: readonly HeldSegment[] }[] {
+    return this.#peers.flatMap(({ origin, segments }) =>
+      origin.kind === 'peer' && origin.name.startsWith(prefix) ? [{ name: origin.name, segments }] : [],
+    );
   }
 
   /** What the held segments take on disk, each file once, shared with the tablet server or not. */

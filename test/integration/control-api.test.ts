@@ -13,7 +13,7 @@ import {
 import { SpoorError } from '../../src/errors.ts';
 import { KuduError } from '../../src/kudu/errors.ts';
 import { formatOpId } from '../../src/kudu/opid.ts';
-import type { SidecarView, StreamView, TabletView } from '../../src/replication/views.ts';
+import type { LogRequest, SidecarView, StreamView, TabletView } from '../../src/replication/views.ts';
 import type * as z from 'zod';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
 import { MemoryControlPlane, tabletView } from '../support/memory-control-plane.ts';
@@ -240,13 +240,21 @@ describe('the held log of a tablet', () => {
 
   it('is streamed from where it is asked for', async () => {
     const asked: string[] = [];
-    plane.heldLog = (tabletId, after) => {
+    const requests: LogRequest[] = [];
+    plane.heldLog = (tabletId, after, request) => {
       asked.push(`${tabletId} ${formatOpId(after)}`);
+      requests.push(request);
       return chunksOf([Buffer.from('one'), Buffer.alloc(0), Buffer.from(' two')]);
     };
     const answer = await call('GET', `${PATH}?after=7.1042`);
     assert.deepEqual([answer.status, answer.type, answer.body], [200, 'application/octet-stream', 'one two']);
     assert.deepEqual(asked, [`${ID} 7.1042`]);
+    await call('GET', `${PATH}?after=7.1042&have=0a1b:3-5:1000,0a1c:1-1:7&headers=only`);
+    const had = [
+      { generation: '0a1b', from: 3, to: 5, lastBytes: 1000 },
+      { generation: '0a1c', from: 1, to: 1, lastBytes: 7 },
+    ];
+    assert.deepEqual(requests, [{}, { had, headersOnly: true }]);
   });
 
   it('is 404 where nothing of it is held', async () => {
@@ -262,6 +270,8 @@ describe('the held log of a tablet', () => {
       [`${PATH}?after=1.2.3`, 'after: got "1.2.3"; allowed'],
       [`${PATH}?after=1.2&after=1.3`, 'after: got ["1.2","1.3"]; allowed'],
       [`${PATH}?after=1.99999999999999999999`, 'after: got "1.9'],
+      [`${PATH}?after=1.2&have=a`, 'have: got "a"; allowed: up to 100 of <generation>:<from>-<to>:'],
+      [`${PATH}?after=1.2&headers=all`, 'headers: got "all"; allowed: only'],
       ['/v1/local/tablets/0123/log?after=1.2', `id: got "0123"; allowed: a tablet's id: 32 hexadecimal digits`],
       ['/v1/local/tablets/..%2f..%2fwals/log?after=1.2', 'id: got "../../wals"; allowed'],
       [`/v1/local/tablets/${ID.toUpperCase()}/log?after=1.2`, 'id: got "0123456789ABCDEF'],
@@ -690,6 +700,8 @@ describe('openapi.json', () => {
     assert.deepEqual(parameters?.map((parameter) => `${parameter.in} ${parameter.name} ${parameter.required}`).sort(), [
       'path id true',
       'query after true',
+      'query have false',
+      'query headers false',
     ]);
     assert.deepEqual(Object.keys(responses['200']!.content!), ['application/octet-stream']);
   });

@@ -20,7 +20,7 @@ import { startControlServer, type ControlServer } from '../../src/control/server
 import { parseOpId, type OpId } from '../../src/kudu/opid.ts';
 import type { SidecarView } from '../../src/replication/views.ts';
 import { HoldStore } from '../../src/wal/hold-store.ts';
-import { encodeLog, type HeldGeneration } from '../../src/wal/log-transfer.ts';
+import { encodeLog, type HeldGeneration, type LogRequest } from '../../src/wal/log-transfer.ts';
 import type { TabletHold } from '../../src/wal/tablet-hold.ts';
 import { goldenWal } from '../support/golden-wal.ts';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
@@ -87,6 +87,8 @@ describe("the log of the tablet's other replicas", () => {
   let lines: LogLine[];
   let more: SidecarView[];
   let ids: string[];
+  /** Longer than a busy machine needs, but where it is what is looked at. */
+  let idleTimeoutMs: number;
 
   before(async () => {
     peers = await Promise.all([startPeer(), startPeer(), startPeer()]);
@@ -100,6 +102,7 @@ describe("the log of the tablet's other replicas", () => {
     lines = [];
     more = [];
     ids = ['a', 'b', 'c'];
+    idleTimeoutMs = 10_000;
     for (const peer of peers) peer.asked.length = 0;
     for (const { plane } of peers) plane.heldLog = () => null;
   });
@@ -118,15 +121,15 @@ describe("the log of the tablet's other replicas", () => {
       holdOf: (tabletId) => store.enable(tabletId),
       token: TOKEN,
       logger: keepingLogger(lines),
-      idleTimeoutMs: IDLE_MS,
+      idleTimeoutMs,
       ...options,
     });
   const fill = (after = '1.0', signal = AbortSignal.timeout(60_000)): Promise<Filling> =>
     peerLog().fill(TABLET, parseOpId(after), signal);
-  const has = (i: number, log: (after: OpId) => AsyncIterable<Uint8Array>): void => {
-    peers[i]!.plane.heldLog = (tabletId, after) => {
+  const has = (i: number, log: (after: OpId, request: LogRequest) => AsyncIterable<Uint8Array>): void => {
+    peers[i]!.plane.heldLog = (tabletId, after, request) => {
       peers[i]!.asked.push(`${tabletId} ${after.term}.${after.index}`);
-      return log(after);
+      return log(after, request);
     };
   };
   /** What of a log comes before the connection breaks. */
@@ -197,6 +200,67 @@ describe("the log of the tablet's other replicas", () => {
     assert.equal(await fill(), 'filled');
     assert.equal(await fill(), 'filled');
     assert.deepEqual(heldSegments(), [LOG]);
+  });
+
+  it('is not sent once more for the same position: only what there is, and that ever more seldom', async (t) => {
+    let nowMs = 1_000_000;
+    t.mock.method(performance, 'now', () => nowMs);
+    const bytes: number[] = [];
+    let log = generations;
+    has(0, async function* (after, request) {
+      let sum = 0;
+      for await (const chunk of encodeLog(log, after, request)) {
+        sum += chunk.length;
+        yield chunk;
+      }
+      bytes.push(sum);
+    });
+    const asking = peerLog();
+    const ask = (asker?: string): Promise<Filling> =>
+      asking.fill(TABLET, parseOpId('1.0'), AbortSignal.timeout(60_000), asker);
+    assert.equal(await ask(), 'filled');
+    const segmentsBytes = FIRST.length + SECOND.length + THIRD.length;
+    const headersBytes = bytes[0]! - segmentsBytes;
+    const held = heldPaths()
+      .flat()
+      .map((path) => statSync(path).ino);
+    const spared = '"sent":false,'.length;
+    assert.equal(await ask(), 'nobody', 'it did not help');
+    assert.deepEqual(bytes.slice(1), [headersBytes + 3 * spared]);
+    for (let s = 0; s < 600; s += 15, nowMs += 15_000) await ask();
+    assert.ok(bytes.length > 8 && bytes.length < 14, `asked ${bytes.length} times in ten minutes`);
+    assert.equal(await ask('another'), 'filled', 'who was not told yet is told');
+    assert.equal(bytes.at(-1), headersBytes + 3 * spared, 'and nothing comes twice for that');
+    assert.deepEqual(
+      heldPaths()
+        .flat()
+        .map((path) => statSync(path).ino),
+      held,
+      'nor is anything written twice',
+    );
+
+    const fresh = generation(segmentBytes(['R1.1 C1.1 R1.2 C1.2'], CLOSED));
+    log = [...generations, fresh];
+    nowMs += 60_000;
+    assert.equal(await ask(), 'filled', 'what may help is had within a minute');
+    assert.deepEqual(heldSegments(), [LOG, [readFileSync(fresh.segments[0]!.path)]]);
+    const size = statSync(fresh.segments[0]!.path).size;
+    assert.ok(bytes.at(-1)! < size + 800, 'and comes alone');
+  });
+
+  it('is read in its new order first where damage was found, and what is damaged is asked for once more', async () => {
+    has(0, (after, request) => encodeLog(generations, after, request));
+    assert.equal(await fill(), 'filled');
+    const inode = statSync(heldPaths()[0]![1]!, { bigint: true }).ino;
+    hold.noteDamage(inode);
+    const asking = peerLog();
+    const ask = (): Promise<Filling> => asking.fill(TABLET, parseOpId('1.0'), AbortSignal.timeout(60_000));
+    assert.equal(await ask(), 'filled');
+    assert.equal(peers[0]!.asked.length, 1, 'nobody was asked');
+    assert.equal(await ask(), 'filled');
+    const [first, second, third] = heldPaths()[0]!.map((path) => statSync(path, { bigint: true }).ino);
+    assert.ok(first !== undefined && third !== undefined && second !== inode);
+    assert.equal(await ask(), 'nobody');
   });
 
   it('of two incarnations is kept apart', async () => {
@@ -285,6 +349,7 @@ describe("the log of the tablet's other replicas", () => {
   });
 
   it('is given up where nothing comes for too long, before the first byte or after it', async () => {
+    idleTimeoutMs = IDLE_MS;
     has(0, async function* () {
       await sleep(4 * IDLE_MS);
       yield Buffer.alloc(0);
@@ -306,6 +371,7 @@ describe("the log of the tablet's other replicas", () => {
   });
 
   it('may take as long as it likes while something comes', async () => {
+    idleTimeoutMs = IDLE_MS;
     has(0, async function* (after) {
       for await (const chunk of encodeLog(generations, after))
         for (let at = 0; at < chunk.length; at += 200) {
@@ -345,7 +411,7 @@ describe("the log of the tablet's other replicas", () => {
       selfId: 'self',
       listSidecars: () =>
         Promise.resolve(peers.map(({ server }, i) => viewOf(ids[i]!, `127.0.0.1:${server.address.port}`))),
-      holdOf: () => ({ receive: () => Promise.reject(full) }),
+      holdOf: () => ({ receive: () => Promise.reject(full), received: () => [], damagedCount: 0 }),
       token: TOKEN,
       logger: keepingLogger(lines),
     });

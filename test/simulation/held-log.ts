@@ -19,6 +19,8 @@ export class HeldLog {
   #held: (Held | undefined)[] = [];
   /** Linked and committed, with nothing missing: not to be looked at again. */
   #done = { from: 1, to: 0 };
+  /** Cannot be read, neither in the links nor in the tablet server's own log, which are the same files. */
+  readonly #damaged = new Set<number>();
 
   /** Links what the tablet server has now. */
   mirror(replica: Replica): void {
@@ -44,11 +46,21 @@ export class HeldLog {
 
   /** What is at an index, in the links and in the tablet server's own log read as one. */
   find(index: number, replica: Replica): Found {
+    if (this.#damaged.has(index)) return 'missing';
     const held = index >= this.first ? this.#held[index] : undefined;
     if (held?.committed) return held;
     const entry = index >= replica.first ? replica.log[index - 1] : undefined;
     if (entry) return { entry, committed: index <= replica.shown };
     return index > replica.log.length ? 'ahead' : 'missing';
+  }
+
+  /** An operation goes bad on the disk; there is more behind it, or the log would seem to end there. */
+  damage(index: number): void {
+    this.#damaged.add(index);
+  }
+
+  isDamaged(index: number): boolean {
+    return this.#damaged.has(index);
   }
 
   /** Takes operations from another sidecar's log, from `index` on up to where ours goes on. False: neither has the first. */
@@ -58,6 +70,7 @@ export class HeldLog {
       const found = other.hold.find(at, other);
       if (typeof found === 'string' || !found.committed) break;
       this.first = Math.min(this.first, at);
+      this.#damaged.delete(at);
       this.#held[at] = found;
     }
     return at > index || this.find(index, replica) !== 'missing';

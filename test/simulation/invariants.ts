@@ -61,7 +61,8 @@ export type Sight =
   | 'a write was committed though nobody heard of it'
   | 'an operation came again'
   | 'a marker was overwritten'
-  | 'a replica was copied anew';
+  | 'a replica was copied anew'
+  | 'damage in a held log was filled from another sidecar';
 
 /** All that must be true, in one place. Operations count here by index alone: of what is committed there is one of each. */
 export class Invariants {

@@ -28,6 +28,7 @@ const SIGHTS: Readonly<Record<Sight, number>> = {
   'an operation came again': 20,
   'a marker was overwritten': 0.5,
   'a replica was copied anew': 15,
+  'damage in a held log was filled from another sidecar': 1,
 };
 
 function explain({ seed, broken, trace }: Outcome): string {

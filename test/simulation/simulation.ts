@@ -282,7 +282,7 @@ export class Simulation implements World {
     const trouble = this.#trouble;
     const replica = random.pick(tablet.replicas);
     const sidecar = this.#sidecars[replica.id] ?? null;
-    switch (random.below(13)) {
+    switch (random.below(14)) {
       case 0:
         if (trouble.elections && tablet.elect(replica)) this.trace(`replica ${replica.id} leads term ${replica.term}`);
         return;
@@ -322,6 +322,9 @@ export class Simulation implements World {
         if (trouble.outages) this.#toggleOutage();
         return;
       case 10:
+        if (trouble.damage) this.#damage(tablet.replicas[0]!);
+        return;
+      case 13:
         if (trouble.pauses) this.#togglePause();
         return;
       case 11:
@@ -351,6 +354,15 @@ export class Simulation implements World {
     this.trace(`sidecar ${replica.id} reaches ${isCutOff ? 'the sinks again' : 'no sink'}`);
     if (isCutOff) this.#cutOff.delete(replica);
     else this.#cutOff.add(replica);
+  }
+
+  #damage(replica: Replica): void {
+    const from = Math.max(1, replica.hold.first);
+    const to = replica.shown - 1;
+    if (to < from) return;
+    const index = this.random.between(from, to);
+    this.trace(`operation ${index} goes bad on the disk of replica ${replica.id}`);
+    replica.hold.damage(index);
   }
 
   #guard({ process }: Sidecar, work: () => void): void {

@@ -10,6 +10,8 @@ export interface Trouble {
   readonly restarts: boolean;
   readonly copies: boolean;
   readonly gc: boolean;
+  /** Of a disk: one replica's in a seed, or what is committed might be nowhere. */
+  readonly damage: boolean;
   readonly outages: boolean;
   readonly stops: boolean;
   readonly pauses: boolean;
@@ -43,5 +45,6 @@ export function troubleOf(random: Random): Trouble {
     pauses: some(),
     servers: some(),
     cutOffs: some(),
+    damage: some(),
   };
 }

@@ -147,6 +147,7 @@ export function openCopied(
     openLog,
     copier: new MemoryCopier([], 1),
     whyGone: () => Promise.resolve(null),
+    onMissing: () => undefined,
     fillRest: () => Promise.resolve('nobody' as const),
     copySlots: new Slots(1),
     pace: new Pace(() => 0),

@@ -5,6 +5,7 @@ import {
   UnknownMemberError,
   type ControlPlane,
   type FaultView,
+  type LogRequest,
   type PartHealth,
   type ReasonedView,
   type ResyncRequest,
@@ -29,7 +30,7 @@ export class MemoryControlPlane implements ControlPlane {
   tablets: ReasonedView[] = [tabletView()];
   readonly resyncs: ResyncRequest[] = [];
   readonly heldForNow: string[] = [];
-  heldLog: (tabletId: string, after: OpId) => AsyncIterable<Uint8Array> | null = () => null;
+  heldLog: (tabletId: string, after: OpId, request: LogRequest) => AsyncIterable<Uint8Array> | null = () => null;
 
   createStream(definition: StreamDefinition): Promise<StreamView> {
     return this.#answer(() => {
@@ -89,8 +90,8 @@ export class MemoryControlPlane implements ControlPlane {
     return this.tablets;
   }
 
-  openHeldLog(tabletId: string, after: OpId): AsyncIterable<Uint8Array> | null {
-    return this.heldLog(tabletId, after);
+  openHeldLog(tabletId: string, after: OpId, request: LogRequest): AsyncIterable<Uint8Array> | null {
+    return this.heldLog(tabletId, after, request);
   }
 
   listSidecars(): Promise<readonly SidecarView[]> {

@@ -104,7 +104,15 @@ export class RecordHistory {
     return {
       announced: this.#format.encode(this.#schemaChange(tabletId, id, null)),
       rows: block.rowCount === 0 ? [] : this.#format.encode(batch),
-      event: this.#format.encode({ kind: 'event', event: 'recopied', tablet, opId: id, hybridTime, partition: null }),
+      event: this.#format.encode({
+        kind: 'event',
+        event: 'recopied',
+        tablet,
+        opId: id,
+        hybridTime,
+        partition: null,
+        missing: null,
+      }),
     };
   }
 

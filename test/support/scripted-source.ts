@@ -1,4 +1,4 @@
-import type { SegmentNews, SegmentSource } from '../../src/wal/segment-source.ts';
+import type { SegmentFile, SegmentNews, SegmentSource } from '../../src/wal/segment-source.ts';
 import { TEST_TABLET } from './segment-bytes.ts';
 
 /** A source of segments that says what a test tells it. */
@@ -6,6 +6,8 @@ export class ScriptedSource implements SegmentSource {
   readonly tabletId = TEST_TABLET;
   version = 0;
   disposed = false;
+  /** What a reader has told of. */
+  readonly damaged: string[] = [];
   readonly #queue: SegmentNews[] = [];
   #wake: () => void = () => undefined;
 
@@ -22,6 +24,10 @@ export class ScriptedSource implements SegmentSource {
 
   shift(): void {
     this.#queue.shift();
+  }
+
+  noteDamage({ path }: SegmentFile): void {
+    this.damaged.push(path);
   }
 
   changed(seen: number, signal: AbortSignal): Promise<void> {

@@ -308,9 +308,9 @@ describe('the control plane', () => {
 
   it('has a log to show where one is held', async () => {
     held.set('t2', []);
-    for (const tabletId of ['t1', 't2']) assert.equal(plane.openHeldLog(tabletId, { term: 0n, index: 0n }), null);
+    for (const tabletId of ['t1', 't2']) assert.equal(plane.openHeldLog(tabletId, { term: 0n, index: 0n }, {}), null);
     held.set('t1', [{ segments: [] }]);
-    const log = plane.openHeldLog('t1', { term: 0n, index: 0n });
+    const log = plane.openHeldLog('t1', { term: 0n, index: 0n }, {});
     assert.ok(log);
     const chunks = [];
     for await (const chunk of log) chunks.push(chunk);
@@ -322,7 +322,7 @@ describe('the control plane', () => {
     late.waitingFor('no master answers');
     await assert.rejects(late.pauseStream('orders'), /no master answers/);
     await assert.rejects(late.resumeStream('orders'), /no master answers/);
-    assert.throws(() => late.openHeldLog('t1', { term: 0n, index: 0n }), /no master answers/);
+    assert.throws(() => late.openHeldLog('t1', { term: 0n, index: 0n }, {}), /no master answers/);
     late.becomes(plane);
     await plane.createStream(definition());
     assert.equal(statesOf(await late.pauseStream('orders')), 'running paused no-sidecar');

@@ -3,13 +3,18 @@ import { describe, it, type TestContext } from 'node:test';
 import { formatOpId } from '../../../src/kudu/opid.ts';
 import { Gaps, type Shipped } from '../../../src/replication/gaps.ts';
 import type { Filling } from '../../../src/replication/other-replicas.ts';
+import type { LostRange } from '../../../src/replication/replica-keeper.ts';
 import { opId } from '../../support/log-entries.ts';
 import { keepingLogger } from '../../support/loggers.ts';
 
 const TICK_MS = 1000;
 
 /** A tablet that meets a gap at once, other sidecars that answer alike each time, and a clock to be moved by hand. */
-function setUp(t: TestContext, answer: Filling, options: { repair?: 'auto' | 'manual' } = {}) {
+function setUp(
+  t: TestContext,
+  answer: Filling,
+  options: { repair?: 'auto' | 'manual'; droppedSinceMs?: number; after?: number } = {},
+) {
   t.mock.timers.enable({ apis: ['Date'], now: 1_000_000 });
   let now = 0;
   t.mock.method(performance, 'now', () => now);
@@ -19,7 +24,9 @@ function setUp(t: TestContext, answer: Filling, options: { repair?: 'auto' | 'ma
     tabletId: 'tablet',
     tablet: { tableId: 'table', tabletId: 'tablet' },
     generation: 'one',
-    gapAfter: opId(1, 7),
+    gapAfter: opId(1, options.after ?? 7),
+    read: opId(1, options.after ?? 7),
+    logLost: () => undefined,
     gapSinceMs: Date.now(),
     sinkWorks: true,
     repair: () => (repairedAtMs ??= now),
@@ -33,8 +40,10 @@ function setUp(t: TestContext, answer: Filling, options: { repair?: 'auto' | 'ma
     ended: new Set(),
   };
   const open = { stored: { generation: 'one', memberships: new Map() }, details: none };
+  const lostTo: string[] = [];
+  let limited = new Map<string, LostRange>();
   const gaps = new Gaps({
-    keepers: { get: () => undefined } as never,
+    keepers: { get: () => undefined, enforceLimits: () => limited } as never,
     filler: {
       fill: (tabletId, after) => {
         asked.push(`${tabletId} ${formatOpId(after)}`);
@@ -42,13 +51,20 @@ function setUp(t: TestContext, answer: Filling, options: { repair?: 'auto' | 'ma
       },
     },
     repair: options.repair ?? 'auto',
-    isDropped: () => false,
+    droppedSinceMs: () => options.droppedSinceMs,
+    onLost: (tabletId, toIndex) => lostTo.push(`${tabletId} ${toIndex}`),
     logger: keepingLogger(),
   });
   const shipped = new Map([['one/tablet', { open, replicator } as unknown as Shipped]]);
   return {
     asked,
+    lostTo,
     replicator,
+    /** A limit lets go of so much. */
+    limit: (toIndex: bigint): void => {
+      limited = new Map([['tablet', { fromIndex: 1n, toIndex, why: 'too much' }]]);
+      gaps.boundHolds(shipped.values());
+    },
     /** Looks once a second for so long. @returns when it was to be repaired, in milliseconds since the gap was met */
     pass: async (ms: number): Promise<number | null> => {
       for (const end = now + ms; now < end; now += TICK_MS) {
@@ -84,5 +100,35 @@ describe('a gap that no sidecar fills', () => {
     t.mock.reset();
     t.mock.timers.reset();
     assert.equal(await setUp(t, 'nobody', { repair: 'manual' }).pass(900_000), null);
+  });
+
+  it('is asked for at once where it has moved: what is lacking there is another question', async (t) => {
+    const { pass, asked, replicator } = setUp(t, 'filled');
+    await pass(2_000);
+    assert.deepEqual(asked, ['tablet 1.7']);
+    replicator.gapAfter = opId(1, 12);
+    await pass(3_000);
+    assert.deepEqual(asked, ['tablet 1.7', 'tablet 1.12']);
+  });
+});
+
+describe('a gap in the log of a tablet that was dropped', () => {
+  it('is its end as soon as all have said that they have not what is missing, whoever is to ask for repairs', async (t) => {
+    const { pass } = setUp(t, 'nobody', { repair: 'manual', droppedSinceMs: 0 });
+    assert.equal(await pass(3_000), 1000);
+  });
+
+  it('waits for one that is silent as long as any, counted from the drop: turns go round, and each begins anew', async (t) => {
+    const { pass } = setUp(t, 'silent', { droppedSinceMs: -400_000, after: 0 });
+    assert.equal(await pass(199_000), null);
+    assert.equal(await pass(3_000), 200_000);
+  });
+
+  it('is asked for once more elsewhere where a limit made it, which is written down', async (t) => {
+    const { pass, limit, asked, lostTo } = setUp(t, 'nobody', { droppedSinceMs: 0 });
+    limit(30n);
+    assert.equal(await pass(3_000), 1000);
+    assert.ok(asked.length > 0);
+    assert.deepEqual(lostTo, ['tablet 30']);
   });
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { CopyOp, RowOp, type Change } from '../../../src/change/change.ts';
+import { CopyOp, RowOp, type Change, type MissingChanges } from '../../../src/change/change.ts';
 import { isAhead, positionJson, positionToJson, type SinkPosition } from '../../../src/change/position.ts';
 import { SpoorError } from '../../../src/errors.ts';
 import { compileJson } from '../../../src/formats/json.ts';
@@ -164,8 +164,18 @@ describe('the source of a tablet', () => {
   });
 
   describe('of a tablet that was dropped', () => {
-    const DROPPED = { event: 'range-dropped' as const, partition: null };
+    const DROPPED = { event: 'range-dropped' as const, partition: null, lastIndex: 1n };
     const dropped = { whyGone: () => Promise.resolve(DROPPED) };
+    const upTo = (lastIndex: bigint) => ({ whyGone: () => Promise.resolve({ ...DROPPED, lastIndex }) });
+    /** What its end says, and what was told once of it. */
+    async function missingOf(log: Parameters<typeof openCopied>[0], options: Parameters<typeof openCopied>[1]) {
+      const told: MissingChanges[] = [];
+      const reads = await readAll(openCopied(log, { ...options, onMissing: (missing) => told.push(missing) }));
+      const [end] = reads.at(-1)!.changes;
+      assert.ok(end?.kind === 'event' && reads.at(-1)!.position.ended);
+      assert.deepEqual(told, end.missing === null ? [] : [end.missing]);
+      return { seen: seen(reads), missing: end.missing };
+    }
 
     it('gives all of its log and then its end, although the copy that it owes cannot be had any more', async () => {
       const copier = new MemoryCopier([], 9);
@@ -193,6 +203,37 @@ describe('the source of a tablet', () => {
       const reads = await readAll(openCopied(log, { ...dropped, fillRest }));
       assert.deepEqual(seen(reads), ['1 INSERT 1', '2 INSERT 2', '2 range-dropped']);
       assert.deepEqual(asked, [1n, 2n]);
+    });
+
+    it('says in its end what is missing, where its log ends before what was known to be in it', async () => {
+      assert.deepEqual(await missingOf([insert(1), insert(2)], upTo(2n)), {
+        seen: ['1 INSERT 1', '2 INSERT 2', '2 range-dropped'],
+        missing: null,
+      });
+      assert.deepEqual(await missingOf([insert(1)], upTo(7n)), {
+        seen: ['1 INSERT 1', '1 range-dropped'],
+        missing: { operations: { fromIndex: 2n, toIndex: 7n }, copy: false },
+      });
+    });
+
+    it('ends at a gap that nobody fills, without a try to copy what is not there', async () => {
+      const copier = new MemoryCopier([], 9);
+      copier.makeCut = () => new Promise(() => undefined);
+      const from: SinkPosition = { ...START, opId: opId(1, 4) };
+      assert.deepEqual(await missingOf([insert(9)], { ...upTo(9n), copier, from, repairs: true }), {
+        seen: ['4 range-dropped'],
+        missing: { operations: { fromIndex: 5n, toIndex: 9n }, copy: false },
+      });
+    });
+
+    it('says that rows are missing whose copy was not whole', async () => {
+      const copier = new MemoryCopier([], 9);
+      copier.makeCut = () => Promise.reject(new Error('no such tablet'));
+      const from: SinkPosition = { ...START, copy: 'wanted' };
+      assert.deepEqual((await missingOf([insert(1)], { ...upTo(1n), copier, from })).missing, {
+        operations: null,
+        copy: true,
+      });
     });
 
     it('does not ask for ever where what is given brings nothing', async () => {

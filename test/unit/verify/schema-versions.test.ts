@@ -136,7 +136,9 @@ describe('TableVersions', () => {
     const tablet = { tableId: 'table', tabletId: 't', tableName: 'x' };
     const opId = { term: 1n, index: 7n };
     for (const event of ['recopied', 'range-dropped'] as const)
-      schemas.add(encodeTabletEvent({ kind: 'event', event, tablet, opId, hybridTime: 5n, partition: null }).value);
+      schemas.add(
+        encodeTabletEvent({ kind: 'event', event, tablet, opId, hybridTime: 5n, partition: null, missing: null }).value,
+      );
     schemas.add(null);
     schemas.add(change(9, [KEY], { tableId: 'other' }));
     assert.deepEqual(schemas.recopied, [{ tabletId: 't', index: 7, time: 5n }]);

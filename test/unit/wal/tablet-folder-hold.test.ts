@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import fs, { readdirSync, readlinkSync } from 'node:fs';
+import fs, { closeSync, openSync, readdirSync, readlinkSync, statSync, writeSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { after, before, describe, it, mock } from 'node:test';
@@ -14,7 +14,9 @@ import { TabletFolder } from '../../../src/wal/tablet-folder.ts';
 import { WalWatcher } from '../../../src/wal/wal-watcher.ts';
 import { FakeTablet, filesBelow, segmentOf } from '../../support/fake-tablet.ts';
 import { opId } from '../../support/log-entries.ts';
-import { TEST_TABLET } from '../../support/segment-bytes.ts';
+import { headerBytes, TEST_TABLET } from '../../support/segment-bytes.ts';
+
+const HEADER_BYTES = headerBytes({ sequenceNumber: 1n }).length;
 
 /** Called before every call of those that a look makes to the file system. */
 let beforeCall: ((name: string) => void) | null = null;
@@ -83,6 +85,24 @@ class World implements Disposable {
     beforeCall = null;
     if (left > 0) action();
     this.look(); // the system told of it
+  }
+
+  /**
+   * Some bytes of a held segment go bad, behind its header (which has no checksum) or its first: `at` between 0 and 1 of it.
+   * Never of the one that is being written.
+   */
+  damage(which: number, at: number): void {
+    const live = this.tablet.exists
+      ? statSync(this.tablet.path(this.tablet.numbers.at(-1)!), { bigint: true }).ino
+      : -1n;
+    const files = filesBelow(this.holdDir).filter(({ path, inode }) => path.includes('/wal-') && inode !== live);
+    if (files.length === 0) return;
+    const { path } = files[which % files.length]!;
+    const fd = openSync(path, 'r+');
+    const bytes = Buffer.from('damaged!');
+    const room = Math.max(0, statSync(path).size - bytes.length - HEADER_BYTES);
+    writeSync(fd, bytes, 0, bytes.length, at === 0 ? 0 : HEADER_BYTES + Math.floor(at * room));
+    closeSync(fd);
   }
 
   /** All operations that somebody gets who begins to read now, and how that ended. */
@@ -230,6 +250,51 @@ describe('a held tablet folder', () => {
       { numRuns: 100 },
     );
     assert.ok(ends.whole > 100 && ends.gap > 5, JSON.stringify(ends));
+  });
+
+  it('gives all that is whole anywhere in it, whatever goes bad, and all once another sidecar has filled the rest', async () => {
+    const ends = { whole: 0, reordered: 0, filled: 0 };
+    const bad = fc.array(fc.record({ which: fc.nat({ max: 20 }), tenths: fc.nat({ max: 10 }) }), { maxLength: 3 });
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.tuple(step, bad), { minLength: 3, maxLength: 20 }), async (rounds) => {
+        using world = new World();
+        const { tablet } = world;
+        let sent = 0;
+        for (const [{ sidecar, server, at, n }, damages] of rounds) {
+          world.lookWhile(at, () => {
+            act(tablet, server, n);
+          });
+          if (sidecar === 'releases') {
+            world.safe = Math.min(tablet.lastIndex, world.safe + n);
+            world.hold.release(BigInt(world.safe));
+          } else if (sidecar === 'restarts') world.startSidecar();
+          for (const { which, tenths } of damages) world.damage(which, tenths / 10);
+          // It gets further by what is held, in another order, or by what comes, or it is through.
+          for (let known = 0; ; known = world.hold.damagedCount) {
+            const read = await world.read();
+            const last = read.indexes.at(-1) ?? world.safe;
+            assert.deepEqual(read.indexes, range(world.safe + 1, last), 'nothing is skipped');
+            if (read.error === null && last === tablet.lastIndex) break;
+            if (read.error !== null) assert.ok(read.error instanceof SpoorError && read.error.code === 'SPOOR_WAL_GAP');
+            if (world.hold.damagedCount > known) {
+              ends.reordered++;
+              continue;
+            }
+            const middle = last + 1 + Math.floor((tablet.lastIndex - last) / 2);
+            await receive(world, `peer-${++sent}`, 7, range(last + 1, middle));
+            await receive(world, `peer-${sent}`, 8, range(middle + 1, tablet.lastIndex));
+            ends.filled++;
+            const filled = await world.read();
+            assert.equal(filled.error, null);
+            assert.deepEqual(filled.indexes, range(world.safe + 1, tablet.lastIndex), 'what came is read');
+          }
+          ends.whole++;
+        }
+        assertSound(world);
+      }),
+      { numRuns: 60 },
+    );
+    assert.ok(ends.filled > 10 && ends.reordered > 10, JSON.stringify(ends));
   });
 
   it('gives a follower what was linked just before the folder went, and was not told of by then', async () => {
