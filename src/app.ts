@@ -1,3 +1,4 @@
+import { getPriority } from 'node:os';
 import { join } from 'node:path';
 import type { Config } from './config/config.ts';
 import { advertisedAddress } from './config/config.ts';
@@ -219,7 +220,7 @@ export async function runSidecar(
     });
     const { nice, niceMaxLagS: maxLagS } = config;
     const lagSeconds = (): number => longestLag(peers.views());
-    const standBack = new StandBack({ nice, maxLagS, lagSeconds, setNice, logger });
+    const standBack = new StandBack({ nice, ownNice: getPriority(), maxLagS, lagSeconds, setNice, logger });
     await registry.announce(signal);
     await Promise.all([
       // Not before the logs are held and Kudu knows us: until then there is nothing more urgent on this machine. A start

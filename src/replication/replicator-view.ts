@@ -7,7 +7,7 @@ import { waitingFor, type Standing, type TabletView } from './views.ts';
 import type { Wait } from './waits.ts';
 
 /** Running, and yet the position has not moved for so long while there is something to ship. */
-export const STALLED_AFTER_MS = 30_000;
+const STALLED_AFTER_MS = 30_000;
 
 /** What a view of a replicator is made of, besides its past. */
 export interface ReplicatorFacts {

@@ -24,6 +24,8 @@ export function nextStance(stance: Stance, lagS: number, nowMs: number, maxLagS:
 export interface StandBackOptions {
   /** How far it stands back: a nice value; 0 is not at all. */
   readonly nice: number;
+  /** What whoever started it gave it, which is its normal priority. */
+  readonly ownNice: number;
   readonly maxLagS: number;
   /** How late the work is at this moment, as far as more CPU could help. */
   readonly lagSeconds: () => number;
@@ -46,7 +48,7 @@ export class StandBack {
 
   /** Looks until `signal` aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    if (this.#options.nice === 0) return;
+    if (this.#options.nice <= this.#options.ownNice) return;
     while (!signal.aborted) {
       this.look(performance.now());
       await pause(this.#options.lookEveryMs ?? LOOK_EVERY_MS, signal);
@@ -54,10 +56,10 @@ export class StandBack {
   }
 
   look(nowMs: number): void {
-    const { nice, maxLagS, lagSeconds, setNice, logger } = this.#options;
+    const { nice, ownNice, maxLagS, lagSeconds, setNice, logger } = this.#options;
     const lagS = lagSeconds();
     this.#stance = nextStance(this.#stance, lagS, nowMs, maxLagS);
-    const wanted = this.#stance.kind === 'back' ? nice : 0;
+    const wanted = this.#stance.kind === 'back' ? nice : ownNice;
     if (wanted === this.#asked) return;
     const result = setNice(wanted);
     if (result === 'again') return;
@@ -72,7 +74,7 @@ export class StandBack {
       this.#hasComplained = true;
       return;
     }
-    if (wanted === 0) logger.info({ lagSeconds: lagS }, 'is late, and works at normal priority until it is not');
+    if (wanted === ownNice) logger.info({ lagSeconds: lagS }, 'is late, and works at normal priority until it is not');
     else if (!isFirst) logger.info({ nice, lagSeconds: lagS }, 'stands back again');
   }
 }

@@ -23,10 +23,10 @@ describe('a copy that its sink refuses', () => {
       () => [c, d].every((r) => r!.view(Date.now()).state === 'running'),
       15_000,
     );
-    for (const sick of [a, b]) {
-      const { state, error } = sick!.view(Date.now());
+    for (const sick of [a!, b!]) {
+      const { state, error } = sick.view(Date.now());
       assert.equal(state, 'blocked');
-      assert.match(error?.message ?? '', /key \{"k":2\}/);
+      assert.match(error.message, /key \{"k":2\}/);
     }
     poisoned.clear();
     await eventually(
@@ -49,7 +49,7 @@ describe('a copy that its sink refuses', () => {
     await eventually('it waits', () => replicator.view(Date.now()).waiting?.for.startsWith('a turn among'));
     const { state, waiting } = replicator.view(Date.now() + 60_000);
     assert.equal(state, 'base-copy');
-    assert.ok(Date.parse(waiting?.since ?? '') <= Date.now());
+    assert.ok(Date.parse(waiting.since) <= Date.now());
     giveBack();
     await eventually('it is copied', () => replicator.view(Date.now()).applyOpId === '1.7');
     await replicator.stop();

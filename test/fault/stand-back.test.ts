@@ -28,15 +28,16 @@ describe('a sidecar on a machine that is short of CPU', { skip: process.platform
     });
     let said = '';
     sidecar.stdout.on('data', (text: Buffer) => (said += text.toString()));
+    const own = getPriority(); // perhaps the tests run at a lower one
     try {
       await eventually('it has tried to hold the logs', () => said.includes('cannot work yet'));
-      assert.equal(getPriority(sidecar.pid), 0);
+      assert.equal(getPriority(sidecar.pid), own);
       await mkdir(join(walDir, 'wals'), { recursive: true });
       await eventually(
         'it holds the logs',
         async () => (await stat(join(dir.path, 'hold')).catch(() => null)) !== null,
       );
-      assert.equal(getPriority(sidecar.pid), 0, 'Kudu does not answer yet');
+      assert.equal(getPriority(sidecar.pid), own, 'Kudu does not answer yet');
     } finally {
       sidecar.kill('SIGKILL');
     }

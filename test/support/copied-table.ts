@@ -23,7 +23,7 @@ const SCHEMA: TableSchema = {
     column('a', DataType.INT32, { nullable: false, id: 11 }),
   ],
 };
-export const GENERATION = 'g';
+const GENERATION = 'g';
 export const START: SinkPosition = { opId: MIN_OPID, tableName: 't', schemaVersion: 0 };
 export const keyOf = (k: number): Buffer => encodeKey([SCHEMA.columns[0]!], { k: BigInt(k) });
 

@@ -77,10 +77,7 @@ class Player {
   }
 }
 function withoutCall(effect: ReplicatorEffect): Said<ReplicatorEffect> {
-  if (!('call' in effect)) return effect;
-  const rest: { call?: number } = { ...effect };
-  delete rest.call;
-  return rest as Said<ReplicatorEffect>;
+  return Object.fromEntries(Object.entries(effect).filter(([key]) => key !== 'call')) as Said<ReplicatorEffect>;
 }
 const read = (index: number, more: { bytes?: number; hasRecords?: boolean } = {}): Said => ({
   kind: 'log-read',

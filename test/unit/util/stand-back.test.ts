@@ -35,7 +35,7 @@ describe('standing back', () => {
     );
   });
 
-  function standing(results: Partial<Record<number, NiceResult[]>> = {}, nice = 10) {
+  function standing(results: Partial<Record<number, NiceResult[]>> = {}, nice = 10, ownNice = 0) {
     const [asked, lines] = [[] as number[], [] as LogLine[]];
     const state = { lag: 0 };
     const setNice = (value: number): NiceResult => {
@@ -43,7 +43,7 @@ describe('standing back', () => {
       return results[value]?.shift() ?? 'done';
     };
     const logger = keepingLogger(lines);
-    const standBack = new StandBack({ nice, maxLagS: 5, lagSeconds: () => state.lag, setNice, logger });
+    const standBack = new StandBack({ nice, ownNice, maxLagS: 5, lagSeconds: () => state.lag, setNice, logger });
     let second = 0;
     const look = (lag: number, times = 1): void => {
       state.lag = lag;
@@ -78,8 +78,20 @@ describe('standing back', () => {
   });
 
   it('does nothing at all where it is not to stand back', async () => {
-    const { asked, standBack } = standing({}, 0);
-    await standBack.run(new AbortController().signal);
-    assert.deepEqual(asked, []);
+    for (const [nice, ownNice] of [
+      [0, 0],
+      [5, 7],
+    ] as const) {
+      const { asked, standBack } = standing({}, nice, ownNice);
+      await standBack.run(new AbortController().signal);
+      assert.deepEqual(asked, []);
+    }
+  });
+
+  it('comes back to the priority that it was started with', () => {
+    const { asked, look } = standing({}, 10, 5);
+    look(0);
+    look(9);
+    assert.deepEqual(asked, [10, 5]);
   });
 });
