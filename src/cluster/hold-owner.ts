@@ -115,9 +115,23 @@ export class HoldOwnership implements Disposable {
     };
     const locks: FileLock[] = [];
     try {
-      locks.push(lock(join(walDir, LOCK_FILE), self, `the tablet server of SPOOR_WAL_DIR ${walDir} has a sidecar`));
+      locks.push(
+        lock(
+          join(walDir, LOCK_FILE),
+          self,
+          `the tablet server of SPOOR_WAL_DIR ${walDir} has a sidecar`,
+          'A tablet server has one: stop that one first',
+        ),
+      );
       makePrivateDir(holdDir);
-      locks.push(lock(join(holdDir, LOCK_FILE), self, `SPOOR_HOLD_DIR ${holdDir} is used by another sidecar`));
+      locks.push(
+        lock(
+          join(holdDir, LOCK_FILE),
+          self,
+          `SPOOR_HOLD_DIR ${holdDir} is used by another sidecar`,
+          'Give each a SPOOR_HOLD_DIR of its own',
+        ),
+      );
       const ownership = new HoldOwnership(options, locks, readOwner(holdDir));
       ownership.#claim({ tserverUuid, tserver, systemTablePrefix });
       return ownership;
@@ -158,12 +172,10 @@ export class HoldOwnership implements Disposable {
   }
 }
 
-function lock(path: string, self: LockNote, what: string): FileLock {
+function lock(path: string, self: LockNote, what: string, remedy: string): FileLock {
   const taken = FileLock.take(path, `${JSON.stringify(self)}\n`);
   if (taken !== null) return taken;
-  throw new HoldTakenError(
-    `${what}: ${describeOwner(FileLock.noteOf(path))}. Stop that one, or give this one folders of its own`,
-  );
+  throw new HoldTakenError(`${what}: ${describeOwner(FileLock.noteOf(path))}. ${remedy}`);
 }
 
 function describeOwner(note: string): string {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdir, stat } from 'node:fs/promises';
+import { mkdir, stat, writeFile } from 'node:fs/promises';
 import { getPriority } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -33,6 +33,7 @@ describe('a sidecar on a machine that is short of CPU', { skip: process.platform
       await eventually('it has tried to hold the logs', () => said.includes('cannot work yet'));
       assert.equal(getPriority(sidecar.pid), own);
       await mkdir(join(walDir, 'wals'), { recursive: true });
+      await writeFile(join(walDir, 'instance'), `\n ${'a'.repeat(32)}`); // the tablet server has started once
       await eventually(
         'it holds the logs',
         async () => (await stat(join(dir.path, 'hold')).catch(() => null)) !== null,
