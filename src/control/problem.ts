@@ -38,9 +38,8 @@ export class ProblemError extends Error {
 
 /** What fastify itself refuses before a route sees it, by its error code. */
 const FASTIFY_DETAILS: Readonly<Record<string, string>> = {
-  FST_ERR_CTP_EMPTY_JSON_BODY: 'The body is empty; it must be JSON.',
-  FST_ERR_CTP_INVALID_JSON_BODY: 'The body is not valid JSON.',
   FST_ERR_CTP_INVALID_MEDIA_TYPE: 'The body must be JSON, with content-type: application/json.',
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'The body has another length than content-length says.',
   FST_ERR_CTP_BODY_TOO_LARGE: 'The body is too large.',
 };
 
@@ -60,8 +59,7 @@ function problemOf(error: unknown): Problem {
   const status = statusOfFastifyError(error);
   if (status !== null && error instanceof Error) {
     const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
-    const reason = code === 'FST_ERR_CTP_INVALID_JSON_BODY' ? `: ${error.message}` : '';
-    return { title: titleOf(status), status, detail: FASTIFY_DETAILS[code] ?? error.message + reason };
+    return { title: titleOf(status), status, detail: FASTIFY_DETAILS[code] ?? error.message };
   }
   return {
     title: titleOf(500),

@@ -36,6 +36,8 @@ interface NameParam {
 
 /** Kudu is needed for the answer, and refuses or is away. */
 const OF_KUDU = [502, 503] as const;
+/** A body that cannot be read, also where none is asked for. */
+const OF_BODY = [400, 413, 415] as const;
 
 /** Adds the routes of contract 4. What a definition asks of later versions answers 501. */
 export function addRoutes(app: FastifyInstance, parts: RouteParts): void {
@@ -56,7 +58,9 @@ function addStreamRoutes(app: FastifyInstance, plane: ControlPlane): void {
   app.post('/v1/streams', { schema: create }, async (request, reply) => {
     const parsed = parseStreamDefinition(request.body);
     if (parsed.kind === 'invalid')
-      throw new ProblemError(400, "The stream's definition is wrong.", { errors: parsed.faults });
+      throw new ProblemError(400, `${emptyOf(request.body)}The stream's definition is wrong.`, {
+        errors: parsed.faults,
+      });
     if (parsed.kind === 'unsupported')
       throw notSupported('The definition asks for what this version cannot do yet.', { errors: parsed.faults });
     const stream = await plane.createStream(parsed.definition);
@@ -89,7 +93,7 @@ function addStreamRoutes(app: FastifyInstance, plane: ControlPlane): void {
   ] as const;
   for (const [verb, summary, change] of changes) {
     const answer = [200, 'The stream.', streamView] as const;
-    const schema = routeSchema({ tag: 'streams', summary, answer, problems: [403, 404, 501, ...OF_KUDU] });
+    const schema = routeSchema({ tag: 'streams', summary, answer, problems: [...OF_BODY, 403, 404, 501, ...OF_KUDU] });
     app.post<NameParam>(`/v1/streams/:name/${verb}`, { schema }, async ({ params }) => {
       const stream = await change(params.name);
       if (stream === null) throw noSuchStream(params.name);
@@ -132,7 +136,7 @@ function addStreamRoutes(app: FastifyInstance, plane: ControlPlane): void {
     tag: 'streams',
     summary: 'Delete a stream',
     answer: [204, 'The stream is gone.', null],
-    problems: [403, 404, ...OF_KUDU],
+    problems: [...OF_BODY, 403, 404, ...OF_KUDU],
   });
   app.delete<NameParam>('/v1/streams/:name', { schema: remove }, async ({ params }, reply) => {
     if (!(await plane.deleteStream(params.name))) throw noSuchStream(params.name);
@@ -219,6 +223,10 @@ function parseBody<Shape extends z.ZodRawShape>(schema: z.ZodObject<Shape>, body
   throw new ProblemError(400, 'The body is wrong.', {
     errors: parsed.error.issues.flatMap((issue) => faultsOf(issue, known)),
   });
+}
+
+function emptyOf(body: unknown): string {
+  return body === undefined ? 'The body is empty. ' : '';
 }
 
 function noSuchStream(name: string): ProblemError {

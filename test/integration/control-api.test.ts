@@ -175,7 +175,7 @@ describe('streams', () => {
     const { errors } = assertProblem(await call('POST', '/v1/streams'), 400, /definition/);
     assert.deepEqual(errors, [{ path: '', message: 'is required' }]);
     const headers = { 'content-type': 'application/json' };
-    assertProblem(await call('POST', '/v1/streams', { headers, body: '' }), 400, /empty/);
+    assertProblem(await call('POST', '/v1/streams', { headers, body: '' }), 400, /empty.*definition/);
   });
 
   it('in malformed JSON are answered 400, also where it would poison prototypes', async () => {
@@ -491,7 +491,7 @@ describe('errors', () => {
     });
 
   it('say 404 where nothing is', async () => {
-    for (const path of ['/', '/v1', '/v2/streams', '/v1/streams/a/b/c', '/healthz/x', '/v1//streams'])
+    for (const path of ['/', '/v1', '/v2/streams', '/v1/streams/a/b/c', '/healthz/x'])
       assertProblem(await call('GET', path), 404, /nothing at/);
   });
 
