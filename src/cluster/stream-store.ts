@@ -229,9 +229,9 @@ export class StreamStore implements StreamSource {
   }
 
   async joinTable(stream: StoredStream, table: CatalogTable, signal: AbortSignal): Promise<JoinedTable> {
-    const joined: JoinedTable = { speakerTabletId: firstTabletId(table) ?? '' };
+    const joined: JoinedTable = { name: table.name, speakerTabletId: firstTabletId(table) ?? '' };
     const item = `table/${stream.generation}/${table.tableId}`;
-    const row = { stream: stream.definition.name, item, body: JSON.stringify({ name: table.name, ...joined }) };
+    const row = { stream: stream.definition.name, item, body: JSON.stringify(joined) };
     if (await this.#table.insert(row, signal)) return joined;
     return (await this.joinedTables(stream, signal)).get(table.tableId) ?? joined;
   }
@@ -417,6 +417,5 @@ function faultsOf(error: unknown): string {
 }
 
 function parseJoined(body: string): JoinedTable {
-  const { speakerTabletId } = joinedBody.parse(JSON.parse(body));
-  return { speakerTabletId };
+  return joinedBody.parse(JSON.parse(body));
 }

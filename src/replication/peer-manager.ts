@@ -447,7 +447,8 @@ export class PeerManager {
 
   /** Where the stream goes on here as far as its start and our log's markers tell; the sink may know better. */
   #startOf(open: OpenStream, table: CatalogTable, tabletId: string): SinkPosition {
-    const firstOperation: SinkPosition = { opId: MIN_OPID, tableName: table.name, schemaVersion: 0 };
+    const tableName = open.joined.get(table.tableId)?.name ?? table.name;
+    const firstOperation: SinkPosition = { opId: MIN_OPID, tableName, schemaVersion: 0 };
     const start = open.starts.get(tabletId) ?? firstOperation;
     return furthestStart(start, this.#options.keepers.get(tabletId)?.marked(open.stored.generation)?.position ?? null);
   }
@@ -513,9 +514,10 @@ export class PeerManager {
     for (const { open, schemas, replicator } of this.#shipping.values()) {
       const { tableId, tabletId } = replicator.tablet;
       if (schemas !== 'takes-over' || !replicator.hasSpoken) continue;
-      if (open.joined.get(tableId)?.speakerTabletId === tabletId) continue;
+      const joined = open.joined.get(tableId);
+      if (!joined || joined.speakerTabletId === tabletId) continue;
       await this.#options.streams.setSpeaker(open.stored, tableId, tabletId, signal);
-      open.joined.set(tableId, { speakerTabletId: tabletId });
+      open.joined.set(tableId, { ...joined, speakerTabletId: tabletId });
     }
   }
 

@@ -15,6 +15,8 @@ export interface StoredStream {
 
 /** A table in a stream. */
 export interface JoinedTable {
+  /** What it was called then: see NameHistory. */
+  readonly name: string;
   /**
    * The tablet that ships the table's schema changes. It stays the same while it lives, since a tablet that joins later
    * begins its log with a schema of its own reckoning.

@@ -41,7 +41,7 @@ describe('the stream store', () => {
     assert.equal(await store.get('order', signal), null);
     assert.deepEqual(await store.details(made, signal), {
       starts: new Map([['t1', START]]),
-      joined: new Map([['aa', { speakerTabletId: 't1' }]]),
+      joined: new Map([['aa', { name: 'shop.orders', speakerTabletId: 't1' }]]),
       resyncs: new Map(),
       corrections: new Map(),
       ended: new Set(),
@@ -162,7 +162,10 @@ describe('the stream store', () => {
       const made = await create();
       const item = `resync/${made.generation}/t1`;
       await table.insert({ stream: 'orders', item, body: '{"from":"yesterday"}' });
-      assert.deepEqual(await store.joinedTables(made, signal), new Map([['aa', { speakerTabletId: 't1' }]]));
+      assert.deepEqual(
+        await store.joinedTables(made, signal),
+        new Map([['aa', { name: 'shop.orders', speakerTabletId: 't1' }]]),
+      );
       await assert.rejects(store.details(made, signal));
     });
   });

@@ -51,9 +51,9 @@ class Source implements StreamSource {
   endTablet(): Promise<void> {
     return Promise.resolve();
   }
-  joinTable(_: StoredStream, { tableId }: CatalogTable, signal: AbortSignal): Promise<JoinedTable> {
+  joinTable(_: StoredStream, { tableId, name }: CatalogTable, signal: AbortSignal): Promise<JoinedTable> {
     return this.#answer(() => {
-      const joined = { speakerTabletId: tableId };
+      const joined = { name, speakerTabletId: tableId };
       this.#joined.set(tableId, joined);
       return joined;
     }, signal);
