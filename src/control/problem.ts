@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 import { ERRORS, SpoorError } from '../errors.ts';
 import { KuduError } from '../kudu/errors.ts';
-import { StreamExistsError, UnknownMemberError } from '../replication/views.ts';
+import { RefusedDefinitionError, StreamExistsError, UnknownMemberError } from '../replication/views.ts';
 import type { BodyFault } from '../util/zod-faults.ts';
 
 export const PROBLEM_TYPE = 'application/problem+json';
@@ -51,6 +51,10 @@ export function toProblem(error: unknown): { problem: Problem; headers: Readonly
 
 function problemOf(error: unknown): Problem {
   if (error instanceof StreamExistsError) return { title: titleOf(409), status: 409, detail: error.message };
+  if (error instanceof RefusedDefinitionError) {
+    const errors = error.faults.map((message) => ({ path: error.path, message }));
+    return { title: titleOf(400), status: 400, detail: error.message, errors };
+  }
   if (error instanceof UnknownMemberError) return unknownMembers(error.message, [error]);
   if (error instanceof AggregateError && isUnknownMembers(error.errors))
     return unknownMembers(error.message, error.errors);

@@ -7,6 +7,7 @@ import { addLogRoute } from './log-route.ts';
 import { ProblemError, PROBLEM_TYPE, type Problem } from './problem.ts';
 import { routeSchema } from './route-schema.ts';
 import {
+  createQuery,
   holdsRequest,
   notReady,
   readiness,
@@ -14,6 +15,7 @@ import {
   resyncRequest,
   sidecarView,
   streamChange,
+  streamPlan,
   streamView,
   tabletView,
 } from './schemas.ts';
@@ -52,7 +54,9 @@ function addStreamRoutes(app: FastifyInstance, plane: ControlPlane): void {
     tag: 'streams',
     summary: 'Create a stream',
     body: streamDefinition,
+    query: createQuery,
     answer: [201, 'The stream.', streamView],
+    dryAnswer: [200, 'With dryRun: what would become of it.', streamPlan],
     problems: [400, 403, 409, 413, 415, 501, ...OF_KUDU],
   });
   app.post('/v1/streams', { schema: create }, async (request, reply) => {
@@ -63,6 +67,7 @@ function addStreamRoutes(app: FastifyInstance, plane: ControlPlane): void {
       });
     if (parsed.kind === 'unsupported')
       throw notSupported('The definition asks for what this version cannot do yet.', { errors: parsed.faults });
+    if (isDryRun(request.query)) return plane.planStream(parsed.definition);
     const stream = await plane.createStream(parsed.definition);
     return reply.code(201).header('location', `/v1/streams/${stream.name}`).send(stream);
   });
@@ -223,6 +228,14 @@ function parseBody<Shape extends z.ZodRawShape>(schema: z.ZodObject<Shape>, body
   throw new ProblemError(400, 'The body is wrong.', {
     errors: parsed.error.issues.flatMap((issue) => faultsOf(issue, known)),
   });
+}
+
+/** @throws {ProblemError} for another word: whoever means a dry run must not make a stream by a slip */
+function isDryRun(query: unknown): boolean {
+  const parsed = createQuery.safeParse(query);
+  if (parsed.success) return parsed.data.dryRun === 'true';
+  const errors = [{ path: 'dryRun', message: 'must be true or false' }];
+  throw new ProblemError(400, 'The query is wrong: dryRun is true or false.', { errors });
 }
 
 function emptyOf(body: unknown): string {

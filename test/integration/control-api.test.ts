@@ -7,13 +7,19 @@ import {
   notReady,
   problem,
   sidecarView,
+  streamPlan,
   streamView,
   tabletView as tabletViewSchema,
 } from '../../src/control/schemas.ts';
 import { SpoorError } from '../../src/errors.ts';
 import { KuduError } from '../../src/kudu/errors.ts';
 import { formatOpId } from '../../src/kudu/opid.ts';
-import type { SidecarView, StreamView, TabletView } from '../../src/replication/views.ts';
+import {
+  RefusedDefinitionError,
+  type SidecarView,
+  type StreamView,
+  type TabletView,
+} from '../../src/replication/views.ts';
 import type * as z from 'zod';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
 import { MemoryControlPlane, tabletView } from '../support/memory-control-plane.ts';
@@ -142,6 +148,25 @@ describe('streams', () => {
       assert.equal(code, 'SPOOR_KUDU_UNAVAILABLE');
     }
     plane.failure = null;
+  });
+
+  it('are planned by a dry run, and not made', async () => {
+    const headers = { 'content-type': 'application/json' };
+    const ask = (query: string) => call('POST', `/v1/streams?${query}`, { headers, body: JSON.stringify(ORDERS) });
+    const { status, body } = await ask('dryRun=true');
+    assert.equal(status, 200);
+    assert.equal(streamPlan.parse(body).definition.name, 'orders');
+    assert.deepEqual(await plane.listStreams(), []);
+    assertProblem(await ask('dryRun=yes'), 400, /dryRun is true or false/);
+    assert.deepEqual(await plane.listStreams(), []);
+    assert.equal((await ask('dryRun=false')).status, 201);
+    assertProblem(await ask('dryRun=true'), 409, /already/);
+  });
+
+  it('that their tables do not fit are answered 400 with each fault', async () => {
+    plane.failure = new RefusedDefinitionError('tables', ['"a" and "b" clash']);
+    const { errors } = assertProblem(await post('/v1/streams', ORDERS), 400, /cannot be as it is defined/);
+    assert.deepEqual(errors, [{ path: 'tables', message: '"a" and "b" clash' }]);
   });
 
   it('have names of their own: 409', async () => {
