@@ -11,6 +11,7 @@ import {
   fetchCatalog,
   fetchEnds,
   fetchReplicas,
+  lookUpName,
   lookUpSchema,
   tabletFates,
   tabletsOfKeys,
@@ -35,6 +36,9 @@ import { Catalog } from './replication/catalog.ts';
 import { longestLag } from './replication/longest-lag.ts';
 import type { HoldFigures } from './replication/views.ts';
 import type { StoredStream } from './replication/stored-stream.ts';
+import { matchTables, type StreamDefinition } from './replication/stream.ts';
+import { isStreamable } from './replication/stream-members.ts';
+import { planTopics } from './sinks/kafka/topic-plan.ts';
 import { PeerManager } from './replication/peer-manager.ts';
 import type { ReplicatorLimits } from './replication/batch-policy.ts';
 import type { ReplicaKeepersOptions } from './replication/replica-keepers.ts';
@@ -126,6 +130,11 @@ export async function runSidecar(
     const newCatalog = (): Catalog => new Catalog((s) => fetchCatalog(client, s), CATALOG_MAX_AGE_MS);
     // The API has a catalog of its own: a question from outside never changes what the peer manager works with.
     const catalog = newCatalog();
+    const known = newCatalog();
+    const tablesOf = ({ tables }: StreamDefinition): string[] =>
+      [...known.tables()]
+        .map(({ name }) => name)
+        .filter((name) => isStreamable(name, prefix) && matchTables(tables, name));
     const cluster = new ClusterView({
       selfId: kudu.tserverUuid,
       localTablets: () => plane.localTablets(),
@@ -158,8 +167,8 @@ export async function runSidecar(
         logger,
       }),
       streams: store,
-      catalog: newCatalog(),
-      sinkFor: (stream) => kafkaSinkFor(stream, config, logger),
+      catalog: known,
+      sinkFor: (stream) => kafkaSinkFor(stream, config, tablesOf, logger),
       encoderFor: ({ definition }) => {
         const { name, tombstones } = definition;
         const format = compileJson({ streamName: name, version: SPOOR_VERSION, tombstones });
@@ -178,6 +187,7 @@ export async function runSidecar(
               tablet: request.tablet,
               log: logs.read(request.tablet.tabletId, signal),
               lookUpSchema: () => lookUpSchema(client, config.tserver, request.tablet.tabletId, s),
+              lookUpName: () => lookUpName(client, config.tserver, request.tablet, s),
             }),
         }),
       limitsFor,
@@ -199,6 +209,7 @@ export async function runSidecar(
         peers,
         endsOf: (tables, s) => fetchEnds(client, tables, s),
         tabletsOfKeys: (tableId, keys, s) => tabletsOfKeys(client, tableId, keys, s),
+        planSink: ({ name, sink }, tables) => planTopics({ ...sink, streamName: name }, tables),
         heldLog: (tabletId) => holds.get(tabletId)?.generations() ?? null,
         checkWal: async () => {
           await checkWalDir(config.walDir, config.tserver, kudu.tserverUuid);
@@ -302,14 +313,21 @@ async function tryConnect(config: Config, signal: AbortSignal): Promise<KuduPart
   }
 }
 
-function kafkaSinkFor({ definition }: StoredStream, config: Config, logger: Logger): Sink {
+function kafkaSinkFor(
+  { definition }: StoredStream,
+  config: Config,
+  tablesOf: (definition: StreamDefinition) => readonly string[],
+  logger: Logger,
+): Sink {
   const kafka = kafkaClientOf(config);
   if (!kafka) return refusingSink('SPOOR_KAFKA_BROKERS is not given to this sidecar, so it cannot ship to Kafka');
-  const { topic, schemaTopic, delivery, partitions, replicationFactor, createTopics } = definition.sink;
+  const { topic, topics, schemaTopic, delivery, partitions, replicationFactor, createTopics } = definition.sink;
   return createKafkaSink({
     streamName: definition.name,
     ...kafka,
     topic,
+    ...(topics && { topics }),
+    tables: () => tablesOf(definition),
     schemaTopic,
     delivery,
     partitions,

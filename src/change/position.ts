@@ -12,6 +12,8 @@ export interface SinkPosition {
   /** What the log alone cannot tell a reader who starts at `opId`: the table's name and schema version there. */
   readonly tableName: string;
   readonly schemaVersion: number;
+  /** ALTERs up to this schema version do not change the name: it is newer than they are. Absent: all behind `opId` do. */
+  readonly named?: number;
   /** No operation after `opId` has this time or a lower one; absent where none was read yet. */
   readonly time?: HybridTime;
   /** A copy of the tablet's rows that the stream owes: `wanted`, not begun; absent, none. */
@@ -91,6 +93,7 @@ export const positionJson = z
     op: opId,
     table: z.string(),
     schema: count,
+    named: count.exactOptional(),
     time: time.exactOptional(),
     copy: z
       .union([
@@ -120,11 +123,12 @@ export type PositionJson = z.input<typeof positionJson>;
 
 /** What {@link positionJson} reads. */
 export function positionToJson(position: SinkPosition): PositionJson {
-  const { opId: op, tableName, schemaVersion, copy, resync, corrected, ended } = position;
+  const { opId: op, tableName, schemaVersion, named, copy, resync, corrected, ended } = position;
   return {
     op: formatOpId(op),
     table: tableName,
     schema: schemaVersion,
+    ...(named !== undefined && { named }),
     ...(position.time !== undefined && { time: position.time.toString() }),
     ...(copy !== undefined && { copy: copy === 'wanted' ? copy : copyToJson(copy) }),
     ...(resync !== undefined && { resync }),

@@ -140,6 +140,7 @@ function openReader(definition: StreamView, { kafka, secrets }: ServersConfig, c
     ...(ssl && { ssl: ssl === true ? ssl : { ...ssl } }),
     ...(sasl && { sasl }),
     topic: sink.topic,
+    ...(sink.topics && { topics: sink.topics }),
     schemaTopic: sink.schemaTopic,
     logger,
   });

@@ -18,7 +18,8 @@ export function renderStreams(streams: readonly StreamView[]): string {
 
 /** `spoor streams show`: the definition, then its tablets. */
 export function renderStream(stream: StreamView): string {
-  const { name, tables, start, sink, format, images, tombstones, copyRowsPerSecond, createdAt, tablets } = stream;
+  const { name, tables, start, sink, format, images, tombstones, copyRowsPerSecond, createdAt, tablets, warnings } =
+    stream;
   const { type, ...sinkOptions } = sink;
   const facts: [string, string][] = [
     ['name', name],
@@ -26,10 +27,14 @@ export function renderStream(stream: StreamView): string {
     ['tables', tables.join(', ')],
     ['start', start],
     ['sink', type],
-    ...Object.entries(sinkOptions).map(([key, value]): [string, string] => [`  ${key}`, String(value)]),
+    ...Object.entries(sinkOptions).map(([key, value]): [string, string] => [
+      `  ${key}`,
+      typeof value === 'object' ? JSON.stringify(value) : String(value),
+    ]),
     ['format', format.type],
     ['images', images],
     ['tombstones', String(tombstones)],
+    ...(warnings ?? []).map((warning): [string, string] => ['warning', warning]),
     ...(copyRowsPerSecond === undefined ? [] : [['copy rows/s', String(copyRowsPerSecond)] as [string, string]]),
   ];
   const width = Math.max(...facts.map(([key]) => key.length));

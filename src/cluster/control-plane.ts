@@ -12,6 +12,7 @@ import { isStreamable } from '../replication/stream-members.ts';
 import type { SidecarRegistry } from './sidecar-registry.ts';
 import type { ParsedDefinition, StreamDefinition } from '../replication/stream.ts';
 import { changeDefinition, matchTables, type StreamChange } from '../replication/stream.ts';
+import { planStream, refuseNewFaults, withWarnings, type SinkPlanner } from './stream-plan.ts';
 import type { StreamEdit, StreamStore } from './stream-store.ts';
 import type {
   ControlPlane,
@@ -19,6 +20,7 @@ import type {
   ResyncedStream,
   ResyncRequest,
   SidecarView,
+  StreamPlan,
   StreamView,
   ReasonedView,
   UpdatedStream,
@@ -49,6 +51,7 @@ export interface RunningControlPlaneOptions {
     keys: readonly Buffer[],
     signal: AbortSignal,
   ) => Promise<readonly (string | null)[]>;
+  readonly planSink: SinkPlanner;
   /** Rejects with the reason when the log of the tablet server beside us cannot be read or held. */
   readonly checkWal: (signal: AbortSignal) => Promise<void>;
   /** What is held of the log of a replica beside us, oldest incarnation first; null where nothing is. */
@@ -74,12 +77,13 @@ export class RunningControlPlane implements ControlPlane {
    * sidecars hold the logs before, so that log GC takes nothing.
    */
   async createStream(definition: StreamDefinition): Promise<StreamView> {
-    const { store, catalog, cluster, endsOf, peers } = this.#options;
+    const { store, catalog, cluster, endsOf, peers, planSink } = this.#options;
     return askKudu(async (signal) => {
       if (await store.has(definition.name, signal))
         throw new StreamExistsError(`there is a stream ${JSON.stringify(definition.name)} already`);
       await catalog.fetchNow(signal);
       const matching = this.#matching(definition);
+      planStream(definition, matching, planSink);
       await cluster.holdEverywhere(tabletIdsOf(matching), signal);
       const isNow = definition.start === 'now';
       const starts = isNow ? await endsOf(matching, signal) : copiesOf(matching);
@@ -90,12 +94,22 @@ export class RunningControlPlane implements ControlPlane {
     });
   }
 
+  planStream(definition: StreamDefinition): Promise<StreamPlan> {
+    const { store, catalog, planSink } = this.#options;
+    return askKudu(async (signal) => {
+      if (await store.has(definition.name, signal))
+        throw new StreamExistsError(`there is a stream ${JSON.stringify(definition.name)} already`);
+      await catalog.fetchNow(signal);
+      return planStream(definition, this.#matching(definition), planSink);
+    });
+  }
+
   /**
    * Tables that are new in it are copied first, whatever the stream began with: they may hold rows. So are those that it
    * had once: what is known of then is of an earlier membership.
    */
   async updateStream(name: string, change: StreamChange): Promise<UpdatedStream> {
-    const { store, catalog, cluster, peers } = this.#options;
+    const { store, catalog, cluster, peers, planSink } = this.#options;
     return askKudu(async (signal) => {
       const outcome: { refused: Exclude<ParsedDefinition, { readonly kind: 'ok' }> | null } = { refused: null };
       const edit = async (stored: StoredStream): Promise<StreamEdit | null> => {
@@ -110,6 +124,11 @@ export class RunningControlPlane implements ControlPlane {
           definition.tables,
           joined,
           this.#streamable(),
+        );
+        refuseNewFaults(
+          [stored.definition, this.#matching(stored.definition)],
+          [definition, this.#matching(definition)],
+          planSink,
         );
         await cluster.holdEverywhere(tabletIdsOf(joins), signal);
         return { definition, joins, leaves, starts: copiesOf(joins) };
@@ -168,7 +187,10 @@ export class RunningControlPlane implements ControlPlane {
   }
 
   async listStreams(): Promise<readonly StreamView[]> {
-    return askKudu(async (signal) => this.#options.cluster.describe(await this.#options.store.list(signal), signal));
+    return askKudu(async (signal) => {
+      const views = await this.#options.cluster.describe(await this.#options.store.list(signal), signal);
+      return views.map((view) => withWarnings(view, this.#options.planSink));
+    });
   }
 
   async getStream(name: string): Promise<StreamView | null> {
@@ -227,7 +249,7 @@ export class RunningControlPlane implements ControlPlane {
   async #describe(stored: StoredStream, signal: AbortSignal): Promise<StreamView> {
     const [view] = await this.#options.cluster.describe([stored], signal);
     if (!view) throw new TypeError('a stream without a view');
-    return view;
+    return withWarnings(view, this.#options.planSink);
   }
 
   /** It is stored: whoever made it must not be told that it is not, for then the name is taken at the next try. */

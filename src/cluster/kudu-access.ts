@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TabletLocation } from '../kudu/catalog.ts';
@@ -18,6 +19,7 @@ import { Slots } from '../util/slots.ts';
 import type { CatalogTable } from '../replication/catalog.ts';
 import type { TabletFates } from '../replication/dropped-tablets.ts';
 import type { LocalReplica, LocalTserver } from '../replication/local-replica.ts';
+import type { NamedVersion } from '../replication/name-history.ts';
 
 /** How long to wait before a tablet without a leader is asked after again. */
 const ELECTION_POLL_MS = 300;
@@ -161,10 +163,11 @@ export function tabletFates(client: KuduClient): TabletFates {
     },
     async partitionsOf(tableId, signal) {
       try {
-        const [table, tablets] = await Promise.all([
-          client.getTable({ tableId }, { signal }),
-          client.getTableLocations({ tableId }, { signal }),
-        ]);
+        const before = await client.getTable({ tableId }, { signal });
+        const tablets = await client.getTableLocations({ tableId }, { signal });
+        const table = await client.getTable({ tableId }, { signal });
+        // A range that came or went between the answers would be taken for one that is hashed as the table is.
+        if (!isDeepStrictEqual(before.partitionSchema, table.partitionSchema)) return new Map(); // asked again soon
         return new Map(
           tablets.map(({ tabletId, partition }) => [tabletId, boundsToJson(partitionBounds(table, partition))]),
         );
@@ -223,6 +226,33 @@ export async function lookUpSchema(
   const tablet = tablets.find((known) => known.tabletId === tabletId);
   if (!tablet?.schema || tablet.schemaVersion === null) throw new Error(`${address} has no running tablet ${tabletId}`);
   return { version: tablet.schemaVersion, schema: tablet.schema };
+}
+
+/** An ALTER reaches the tablets a moment after the master has it; one without a leader waits for it. */
+const NAME_PATIENCE_MS = 10_000;
+const NAME_POLL_MS = 250;
+
+/**
+ * What a replica calls its table, and the schema version that it has with that name: as soon as the master calls it the
+ * same, for a replica may not have taken yet what made the table join. Null where there is no such replica.
+ */
+export async function lookUpName(
+  client: KuduClient,
+  address: string,
+  { tableId, tabletId }: { readonly tableId: string; readonly tabletId: string },
+  signal: AbortSignal,
+): Promise<NamedVersion | null> {
+  for (const sinceMs = performance.now(); ;) {
+    const table = await client.findTable({ tableId }, { signal });
+    const tablets = await client.tabletServer(address).listTablets({ signal });
+    const tablet = tablets.find((known) => known.tabletId === tabletId);
+    if (!tablet || tablet.schemaVersion === null) return null;
+    const { tableName, schemaVersion } = tablet;
+    if (!table || table.name === tableName || performance.now() - sinceMs > NAME_PATIENCE_MS)
+      return { tableName, schemaVersion };
+    await pause(NAME_POLL_MS, signal);
+    signal.throwIfAborted();
+  }
 }
 
 /** The tablet server beside us, over RPC. */

@@ -74,7 +74,9 @@ export class KuduCopier implements TableCopier {
       const before = await this.#leadersSchema(tablet.tabletId, limit.signal);
       const { time, found } = await keeper.makeCut(generation, limit.signal);
       const after = await this.#leadersSchema(tablet.tabletId, limit.signal);
-      const isSame = before.uuid === after.uuid && before.version === after.version;
+      // A replica takes an ALTER's version first and the name after it.
+      const isSame =
+        before.uuid === after.uuid && before.version === after.version && before.tableName === after.tableName;
       if (found !== 'log-too-young' && isSame && found.schemaVersion <= after.version) {
         const { tableName, version, schema } = after;
         return { opId: found.opId, time, tableName, schemaVersion: version, schema, replayAfter: found.replayAfter };

@@ -7,6 +7,7 @@ import type {
   ResyncedStream,
   ResyncRequest,
   SidecarView,
+  StreamPlan,
   StreamView,
   ReasonedView,
   UpdatedStream,
@@ -32,6 +33,10 @@ export class LateControlPlane implements ControlPlane {
   // async, so that what #get throws is a rejection like any other
   async createStream(definition: StreamDefinition): Promise<StreamView> {
     return this.#get().createStream(definition);
+  }
+
+  async planStream(definition: StreamDefinition): Promise<StreamPlan> {
+    return this.#get().planStream(definition);
   }
 
   async listStreams(): Promise<readonly StreamView[]> {

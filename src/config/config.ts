@@ -1,6 +1,6 @@
 import { hostname, userInfo } from 'node:os';
 import { resolve } from 'node:path';
-import { formatHostPort, isLoopbackHost, isWildcardHost, type HostPort } from '../util/host-port.ts';
+import { formatHostPort, isLoopbackHost, isWildcardHost, parseHostPort, type HostPort } from '../util/host-port.ts';
 import { readEnvironment, valueFault, type Environment, type GivenVariables } from './environment.ts';
 import { VARIABLES, VARIABLE_NAMES, variableInfo, type VariableName, type Variables } from './variables.ts';
 
@@ -184,7 +184,11 @@ function relationFaults(values: Variables, given: GivenVariables): string[] {
   faults.push(...missingOf(['SPOOR_TSERVER', 'SPOOR_WAL_DIR'], given, 'required in leader mode'));
 
   faults.push(...kafkaFaults(values, given));
-  const { SPOOR_HTTP_LISTEN: listen } = values;
+  const { SPOOR_HTTP_LISTEN: listen, SPOOR_HTTP_ADVERTISE: advertise } = values;
+  if (advertise !== undefined && isWildcardHost(parseHostPort(advertise)!.host))
+    faults.push(
+      valueFault('SPOOR_HTTP_ADVERTISE', given, 'an address that the other sidecars can call, not a wildcard'),
+    );
   if (!isGiven('SPOOR_HTTP_TOKEN') && !isLoopbackHost(listen.host))
     faults.push(
       valueFault(

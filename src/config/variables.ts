@@ -37,11 +37,14 @@ function defaulted<Output>(info: VariableInfo & { default: string }, schema: z.Z
 
 const text = z.string();
 const isHostPort = (value: string, lowestPort: number) => (parseHostPort(value)?.port ?? -1) >= lowestPort;
-const hostPort = text.refine((value) => isHostPort(value, 1));
+const hostPort = text.transform((value) => value.trim()).refine((value) => isHostPort(value, 1));
 const hostPorts = text
-  .transform((value) => value.split(',').map((part) => part.trim()))
+  .transform((value) => [...new Set(value.split(',').map((part) => part.trim()))])
   .refine((parts) => parts.every((part) => isHostPort(part, 1)));
-const listenAddress = text.refine((value) => isHostPort(value, 0)).transform((value) => parseHostPort(value)!);
+const listenAddress = text
+  .transform((value) => value.trim())
+  .refine((value) => isHostPort(value, 0))
+  .transform((value) => parseHostPort(value)!);
 const oneOf = <const Choice extends string>(...choices: [Choice, ...Choice[]]) =>
   z.enum(choices) as z.ZodType<Choice, string>;
 const wholeNumber = (min: number, max: number) =>

@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 import { ERRORS, SpoorError } from '../errors.ts';
 import { KuduError } from '../kudu/errors.ts';
-import { StreamExistsError, UnknownMemberError } from '../replication/views.ts';
+import { RefusedDefinitionError, StreamExistsError, UnknownMemberError } from '../replication/views.ts';
 import type { BodyFault } from '../util/zod-faults.ts';
 
 export const PROBLEM_TYPE = 'application/problem+json';
@@ -38,9 +38,8 @@ export class ProblemError extends Error {
 
 /** What fastify itself refuses before a route sees it, by its error code. */
 const FASTIFY_DETAILS: Readonly<Record<string, string>> = {
-  FST_ERR_CTP_EMPTY_JSON_BODY: 'The body is empty; it must be JSON.',
-  FST_ERR_CTP_INVALID_JSON_BODY: 'The body is not valid JSON.',
   FST_ERR_CTP_INVALID_MEDIA_TYPE: 'The body must be JSON, with content-type: application/json.',
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'The body has another length than content-length says.',
   FST_ERR_CTP_BODY_TOO_LARGE: 'The body is too large.',
 };
 
@@ -52,6 +51,10 @@ export function toProblem(error: unknown): { problem: Problem; headers: Readonly
 
 function problemOf(error: unknown): Problem {
   if (error instanceof StreamExistsError) return { title: titleOf(409), status: 409, detail: error.message };
+  if (error instanceof RefusedDefinitionError) {
+    const errors = error.faults.map((message) => ({ path: error.path, message }));
+    return { title: titleOf(400), status: 400, detail: error.message, errors };
+  }
   if (error instanceof UnknownMemberError) return unknownMembers(error.message, [error]);
   if (error instanceof AggregateError && isUnknownMembers(error.errors))
     return unknownMembers(error.message, error.errors);
@@ -60,8 +63,7 @@ function problemOf(error: unknown): Problem {
   const status = statusOfFastifyError(error);
   if (status !== null && error instanceof Error) {
     const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
-    const reason = code === 'FST_ERR_CTP_INVALID_JSON_BODY' ? `: ${error.message}` : '';
-    return { title: titleOf(status), status, detail: FASTIFY_DETAILS[code] ?? error.message + reason };
+    return { title: titleOf(status), status, detail: FASTIFY_DETAILS[code] ?? error.message };
   }
   return {
     title: titleOf(500),

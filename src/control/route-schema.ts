@@ -13,6 +13,8 @@ export interface RouteDoc {
   readonly query?: z.ZodType;
   /** The answer when all goes well: status, what it is, and its shape (or media type where it is not JSON, or null for no body). */
   readonly answer?: readonly [status: number, description: string, shape: z.ZodType | string | null];
+  /** The answer where nothing was to be done but to say what would be. */
+  readonly dryAnswer?: readonly [status: number, description: string, shape: z.ZodType];
   /** Status codes that come as problem+json, or one with the shape of what stands there besides. 401 and 500 go without saying. */
   readonly problems?: readonly (number | readonly [status: number, shape: z.ZodType])[];
   /** Answered without a token, whatever is configured. */
@@ -22,10 +24,11 @@ export interface RouteDoc {
 /** The same as fastify's route schema, which `@fastify/swagger` reads. Nothing is validated by it. */
 export function routeSchema(doc: RouteDoc): FastifySchema {
   const response: Record<string, unknown> = {};
-  if (doc.answer) {
-    const [status, description, shape] = doc.answer;
-    response[status] = { description, ...answerContent(shape) };
-  }
+  for (const answer of [doc.answer, doc.dryAnswer])
+    if (answer) {
+      const [status, description, shape] = answer;
+      response[status] = { description, ...answerContent(shape) };
+    }
   for (const each of [...(doc.problems ?? []), ...(doc.open === true ? [] : [401]), 500]) {
     const [status, shape] = typeof each === 'number' ? [each, problem] : each;
     response[status] = {

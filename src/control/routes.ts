@@ -7,6 +7,7 @@ import { addLogRoute } from './log-route.ts';
 import { ProblemError, PROBLEM_TYPE, type Problem } from './problem.ts';
 import { routeSchema } from './route-schema.ts';
 import {
+  createQuery,
   holdsRequest,
   localQuery,
   notReady,
@@ -15,6 +16,7 @@ import {
   resyncRequest,
   sidecarView,
   streamChange,
+  streamPlan,
   streamView,
   tabletView,
 } from './schemas.ts';
@@ -37,6 +39,8 @@ interface NameParam {
 
 /** Kudu is needed for the answer, and refuses or is away. */
 const OF_KUDU = [502, 503] as const;
+/** A body that cannot be read, also where none is asked for. */
+const OF_BODY = [400, 413, 415] as const;
 
 /** Adds the routes of contract 4. What a definition asks of later versions answers 501. */
 export function addRoutes(app: FastifyInstance, parts: RouteParts): void {
@@ -51,15 +55,20 @@ function addStreamRoutes(app: FastifyInstance, plane: ControlPlane): void {
     tag: 'streams',
     summary: 'Create a stream',
     body: streamDefinition,
+    query: createQuery,
     answer: [201, 'The stream.', streamView],
+    dryAnswer: [200, 'With dryRun: what would become of it.', streamPlan],
     problems: [400, 403, 409, 413, 415, 501, ...OF_KUDU],
   });
   app.post('/v1/streams', { schema: create }, async (request, reply) => {
     const parsed = parseStreamDefinition(request.body);
     if (parsed.kind === 'invalid')
-      throw new ProblemError(400, "The stream's definition is wrong.", { errors: parsed.faults });
+      throw new ProblemError(400, `${emptyOf(request.body)}The stream's definition is wrong.`, {
+        errors: parsed.faults,
+      });
     if (parsed.kind === 'unsupported')
       throw notSupported('The definition asks for what this version cannot do yet.', { errors: parsed.faults });
+    if (isDryRun(request.query)) return plane.planStream(parsed.definition);
     const stream = await plane.createStream(parsed.definition);
     return reply.code(201).header('location', `/v1/streams/${stream.name}`).send(stream);
   });
@@ -90,7 +99,7 @@ function addStreamRoutes(app: FastifyInstance, plane: ControlPlane): void {
   ] as const;
   for (const [verb, summary, change] of changes) {
     const answer = [200, 'The stream.', streamView] as const;
-    const schema = routeSchema({ tag: 'streams', summary, answer, problems: [403, 404, 501, ...OF_KUDU] });
+    const schema = routeSchema({ tag: 'streams', summary, answer, problems: [...OF_BODY, 403, 404, 501, ...OF_KUDU] });
     app.post<NameParam>(`/v1/streams/:name/${verb}`, { schema }, async ({ params }) => {
       const stream = await change(params.name);
       if (stream === null) throw noSuchStream(params.name);
@@ -133,7 +142,7 @@ function addStreamRoutes(app: FastifyInstance, plane: ControlPlane): void {
     tag: 'streams',
     summary: 'Delete a stream',
     answer: [204, 'The stream is gone.', null],
-    problems: [403, 404, ...OF_KUDU],
+    problems: [...OF_BODY, 403, 404, ...OF_KUDU],
   });
   app.delete<NameParam>('/v1/streams/:name', { schema: remove }, async ({ params }, reply) => {
     if (!(await plane.deleteStream(params.name))) throw noSuchStream(params.name);
@@ -226,6 +235,18 @@ function parseInput<Shape extends z.ZodRawShape>(what: 'body' | 'query', schema:
   throw new ProblemError(400, `The ${what} is wrong.`, {
     errors: parsed.error.issues.flatMap((issue) => faultsOf(issue, known)),
   });
+}
+
+/** @throws {ProblemError} for another word: whoever means a dry run must not make a stream by a slip */
+function isDryRun(query: unknown): boolean {
+  const parsed = createQuery.safeParse(query);
+  if (parsed.success) return parsed.data.dryRun === 'true';
+  const errors = [{ path: 'dryRun', message: 'must be true or false' }];
+  throw new ProblemError(400, 'The query is wrong: dryRun is true or false.', { errors });
+}
+
+function emptyOf(body: unknown): string {
+  return body === undefined ? 'The body is empty. ' : '';
 }
 
 function noSuchStream(name: string): ProblemError {

@@ -4,6 +4,7 @@ import {
   TABLET_STATES,
   type ResyncedStream,
   type SidecarView,
+  type StreamPlan,
   type StreamView,
   type TabletView,
 } from '../replication/views.ts';
@@ -71,7 +72,32 @@ export const streamView = z.object({
   ...streamDefinition.shape,
   createdAt: z.iso.datetime(),
   tablets: z.array(tabletView),
+  warnings: z
+    .array(z.string())
+    .exactOptional()
+    .describe('What may not be meant, or cannot work, by the names that its tables have now.'),
 }) satisfies z.ZodType<StreamView>;
+
+export const streamPlan = z.object({
+  definition: streamDefinition,
+  tables: z.array(
+    z.object({
+      name: z.string(),
+      tablets: z.int(),
+      topic: z.string().nullable(),
+      begins: z
+        .enum(['copy', 'now'])
+        .describe('copy: with a copy of its rows. now: with what is written from then on.'),
+    }),
+  ),
+  warnings: z.array(z.string()),
+}) satisfies z.ZodType<StreamPlan>;
+export const createQuery = z.object({
+  dryRun: z
+    .enum(['true', 'false'])
+    .default('false')
+    .describe('true: the answer is 200 and what would become of it, or why not; nothing is made.'),
+});
 
 export const sidecarView = z.object({
   id: z.string(),

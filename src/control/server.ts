@@ -7,7 +7,9 @@ import { formatHostPort, type HostPort } from '../util/host-port.ts';
 import type { Logger } from '../util/logger.ts';
 import { ProblemError, PROBLEM_TYPE, toProblem } from './problem.ts';
 import { watchQuietConnections } from './quiet-connections.ts';
+import { addBodyParser } from './request-body.ts';
 import { addRoutes, type MetricsPage } from './routes.ts';
+import { answerUnreadable, refuseExpectation } from './unreadable-requests.ts';
 
 export interface ControlServerOptions {
   /** Port 0 takes a free one. */
@@ -47,23 +49,17 @@ export async function startControlServer(options: ControlServerOptions): Promise
     logger: false,
     bodyLimit: MAX_BODY_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
-    routerOptions: { ignoreTrailingSlash: true },
+    routerOptions: { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true },
     // Before routing there are no hooks, and so no token was asked for: say nothing but that the URL is bad.
     frameworkErrors: (error: FastifyError, _request: FastifyRequest, reply: FastifyReply) => {
-      void sendProblem(reply, new ProblemError(error.statusCode ?? 400, 'The URL cannot be read.'));
+      const reason = error.statusCode === 414 ? 'it has a name longer than any' : 'its escapes are no UTF-8';
+      void sendProblem(reply, new ProblemError(error.statusCode ?? 400, `The URL cannot be read: ${reason}.`));
     },
-    clientErrorHandler: (_error, socket) => {
-      if (!socket.writable) return;
-      const body = JSON.stringify(toProblem(new ProblemError(400, 'The request is not HTTP.')).problem);
-      socket.end(
-        `HTTP/1.1 400 Bad Request\r\nContent-Type: ${PROBLEM_TYPE}\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-      );
-    },
+    clientErrorHandler: answerUnreadable,
   });
   // Route schemas are there for openapi.json alone: bodies are checked by zod, which names every fault.
   app.setValidatorCompiler(() => () => true);
   app.setSerializerCompiler(() => (data) => JSON.stringify(data));
-  app.removeContentTypeParser('text/plain');
 
   app.addHook('onRequest', ({ method, headers }, _reply, done) => {
     done(SAFE_METHODS.has(method) ? undefined : originFault(headers.origin, headers.host));
@@ -74,6 +70,8 @@ export async function startControlServer(options: ControlServerOptions): Promise
       done(OPEN_PATHS.has(routeOptions.url ?? '') ? undefined : refusal(headers.authorization));
     });
   }
+  addBodyParser(app, MAX_BODY_BYTES);
+  app.server.on('checkExpectation', refuseExpectation);
   app.addHook('onResponse', (request, reply, done) => {
     const { method, url } = request;
     logger.debug({ method, url, status: reply.statusCode, ms: Math.round(reply.elapsedTime) }, 'answered an API call');
@@ -159,7 +157,10 @@ function watchRoutes(app: FastifyInstance): (path: string) => string[] {
     routes.push({ parts: url.split('/'), methods: [method].flat() });
   });
   return (path) => {
-    const given = path.replace(/(?<=.)\/$/, '').split('/');
+    const given = path
+      .replace(/\/{2,}/g, '/')
+      .replace(/(?<=.)\/$/, '')
+      .split('/'); // as the router reads it
     const matches = (parts: readonly string[]) =>
       parts.length === given.length &&
       parts.every((part, i) => part === given[i] || (part.startsWith(':') && given[i] !== ''));

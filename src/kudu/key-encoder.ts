@@ -1,5 +1,6 @@
 import { cellBytes, decodeCell, encodeCell, isVarLength, type CellValue } from './cell-codec.ts';
 import { KuduError } from './errors.ts';
+import { cellOf, rowOf } from './named-cells.ts';
 import type { RowInput } from './row-operations.ts';
 import { DataType, type ColumnSchema } from './schema.ts';
 
@@ -28,7 +29,7 @@ export function encodeKey(columns: readonly ColumnSchema[], row: RowInput): Buff
 export function encodeKeyPrefix(columns: readonly ColumnSchema[], row: RowInput): Buffer {
   const cells: Buffer[] = [];
   for (const column of columns) {
-    const value = row[column.name];
+    const value = cellOf(row, column.name);
     if (value === undefined || value === null) break;
     cells.push(encodeCell(column, value));
   }
@@ -48,7 +49,7 @@ export function encodeKeyCells(columns: readonly ColumnSchema[], cells: readonly
 }
 
 function isSet(column: ColumnSchema, row: RowInput): boolean {
-  const value = row[column.name];
+  const value = cellOf(row, column.name);
   return value !== undefined && value !== null;
 }
 
@@ -72,13 +73,13 @@ function escapeZeros(bytes: Buffer): Buffer {
 
 /** The reverse of {@link encodeKey}; a bound of only some columns has the least values of the others. @throws {KuduError} `protocol` */
 export function decodeKey(columns: readonly ColumnSchema[], key: Buffer): Record<string, CellValue> {
-  const row: Record<string, CellValue> = {};
+  const cells: [string, CellValue][] = [];
   let at = 0;
   for (const [i, column] of columns.entries()) {
     if (at >= key.length && !(isVarLength(column.type) && i === columns.length - 1)) break;
     if (isVarLength(column.type)) {
       const [bytes, next] = i === columns.length - 1 ? [key.subarray(at), key.length] : unescapeZeros(key, at);
-      row[column.name] = decodeCell(column, bytes);
+      cells.push([column.name, decodeCell(column, bytes)]);
       at = next;
       continue;
     }
@@ -86,10 +87,10 @@ export function decodeKey(columns: readonly ColumnSchema[], key: Buffer): Record
     if (at + size > key.length) throw new KuduError('protocol', 'an encoded key ends within a column');
     const bytes = Buffer.from(key.subarray(at, at + size));
     if (!UNSIGNED.has(column.type)) bytes[0]! ^= 0x80;
-    row[column.name] = decodeCell(column, bytes.reverse());
+    cells.push([column.name, decodeCell(column, bytes.reverse())]);
     at += size;
   }
-  return row;
+  return rowOf(cells);
 }
 
 /** A string that others follow: 00 stands as 00 01, the end as 00 00. */

@@ -1,6 +1,7 @@
 import { cellBytes, decodeBytes, decodeFixed, isVarLength, type CellValue } from './cell-codec.ts';
 import { KuduError } from './errors.ts';
 import type { RowwiseRowBlockPB } from './proto/common_pb.ts';
+import { rowOf } from './named-cells.ts';
 import { hasBit, indirectBytes, type Row } from './row-operations.ts';
 import { DataType, type TableSchema } from './schema.ts';
 
@@ -77,10 +78,10 @@ export class RowBlock {
 
   /** One row by column names; the marker of a diff scan is not among them. */
   row(row: number): Row {
-    const values: Row = {};
+    const cells: [string, CellValue][] = [];
     for (const [i, column] of this.schema.columns.entries())
-      if (column.type !== DataType.IS_DELETED) values[column.name] = this.value(row, i);
-    return values;
+      if (column.type !== DataType.IS_DELETED) cells.push([column.name, this.value(row, i)]);
+    return rowOf(cells);
   }
 
   *[Symbol.iterator](): Generator<Row> {

@@ -8,6 +8,7 @@ import {
   type CellValue,
 } from './cell-codec.ts';
 import { KuduError } from './errors.ts';
+import { cellOf, rowOf } from './named-cells.ts';
 import type { ColumnSchema, TableSchema } from './schema.ts';
 
 /** Source: kudu/common/row_operations.proto RowOperationsPB.Type. */
@@ -82,7 +83,7 @@ export class RowOperationsEncoder {
     const varying: Buffer[] = [];
     let varyingBytes = this.#indirectBytes;
     this.#schema.columns.forEach((column, i) => {
-      const value = row[column.name];
+      const value = cellOf(row, column.name);
       if (value === undefined) return;
       setBit(isSet, i);
       if (value === null) {
@@ -134,20 +135,21 @@ export function decodeRowOperations(schema: TableSchema, encoded: EncodedRows): 
     const isSet = slice(rows, at + 1, bitmapBytes);
     const isNull = slice(rows, at + 1 + bitmapBytes, nullBytes);
     at += 1 + bitmapBytes + nullBytes;
-    const row: Row = {};
+    const cells: [string, CellValue][] = [];
     for (const [i, column] of schema.columns.entries()) {
       if (!hasBit(isSet, i)) continue;
       if (column.nullable && hasBit(isNull, i)) {
-        row[column.name] = null;
+        cells.push([column.name, null]);
         continue;
       }
       const cell = slice(rows, at, cellBytes(column.type));
       at += cell.length;
-      row[column.name] = isVarLength(column.type)
+      const value = isVarLength(column.type)
         ? decodeBytes(column, indirectBytes(cell, 0, indirect))
         : decodeFixed(column, cell, 0);
+      cells.push([column.name, value]);
     }
-    operations.push({ type, row });
+    operations.push({ type, row: rowOf(cells) });
   }
   return operations;
 }

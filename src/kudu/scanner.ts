@@ -1,6 +1,6 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import type { CellInput } from './cell-codec.ts';
 import { KuduError } from './errors.ts';
+import { rowOf } from './named-cells.ts';
 import type { HybridTime } from './hybrid-time.ts';
 import { predicateToPb, type Predicate } from './predicate.ts';
 import type { ColumnPredicatePB, ColumnSchemaPB } from './proto/common_pb.ts';
@@ -264,7 +264,7 @@ function isDeletedColumn(columns: readonly ColumnSchema[]): ColumnSchema {
 }
 
 function equalities(predicates: readonly Predicate[]): RowInput {
-  const row: Record<string, CellInput> = {};
-  for (const predicate of predicates) if (predicate.is === '=') row[predicate.column] = predicate.value;
-  return row;
+  return rowOf(
+    predicates.flatMap((predicate) => (predicate.is === '=' ? [[predicate.column, predicate.value] as const] : [])),
+  );
 }

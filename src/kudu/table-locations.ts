@@ -1,12 +1,8 @@
 import type { TableDescription, TableRef, TabletLocation } from './catalog.ts';
-import { KuduError } from './errors.ts';
-import { encodeKey, encodeKeyPrefix } from './key-encoder.ts';
-import { murmur2Hash64 } from './murmur2.ts';
-import type { HashDimension, PartitionSchema } from './partition.ts';
+import { Partitioning, rangeOf } from './partitioning.ts';
 import type { CallOptions, Deadline } from './rpc/deadline.ts';
 import type { ReplicaLocator } from './tablet-caller.ts';
-import { decodeRowOperations, RowOpType, type RowInput } from './row-operations.ts';
-import type { ColumnSchema, TableSchema } from './schema.ts';
+import type { RowInput } from './row-operations.ts';
 
 /** The catalog calls that locations need; {@link KuduClient} has them. */
 export interface LocationSource {
@@ -23,8 +19,6 @@ interface LocatedTablet {
   readonly rangeStart: Buffer;
   readonly rangeEnd: Buffer | null;
 }
-
-const BUCKET_BYTES = 4;
 
 /** Which of a table's tablets a row belongs to, and where their replicas are; asked of the master when first needed. */
 export class TableLocations implements ReplicaLocator {
@@ -52,12 +46,11 @@ export class TableLocations implements ReplicaLocator {
 
   /** The tablets that can have rows with these values in the given columns: those whose hash buckets fit. */
   async matching(equal: RowInput, deadline: Deadline): Promise<readonly TabletLocation[]> {
-    const buckets = this.#partitioning.knownBuckets(equal);
     const tablets = await this.all(deadline);
-    if (!buckets) return tablets;
-    return tablets.filter(({ partition }) =>
-      buckets.every((bucket, i) => bucket === null || bucket === partition.hashBuckets[i]),
-    );
+    return tablets.filter(({ partition }) => {
+      const buckets = this.#partitioning.knownBuckets(equal, partition);
+      return buckets.every((bucket, i) => bucket === null || bucket === partition.hashBuckets[i]);
+    });
   }
 
   /**
@@ -121,81 +114,13 @@ export class TableLocations implements ReplicaLocator {
   }
 }
 
-/** Computes a row's hash buckets and range key (kudu/common/partition.cc). */
-export class Partitioning {
-  readonly #rangeColumns: readonly ColumnSchema[];
-  readonly #hash: readonly CompiledDimension[];
-  readonly #customRanges: readonly {
-    readonly start: Buffer;
-    readonly end: Buffer | null;
-    readonly hash: readonly CompiledDimension[];
-  }[];
-
-  constructor(schema: TableSchema, partitionSchema: PartitionSchema) {
-    const byId = new Map(schema.columns.map((column) => [column.id, column]));
-    const columns = (ids: readonly number[]): ColumnSchema[] =>
-      ids.map((id) => {
-        const column = byId.get(id);
-        if (!column) throw new KuduError('protocol', `the table is partitioned by column id ${id}, which it has not`);
-        return column;
-      });
-    const compile = ({ columnIds, buckets, seed }: HashDimension): CompiledDimension => {
-      return { columns: columns(columnIds), buckets: BigInt(buckets), seed };
-    };
-    this.#rangeColumns = columns(partitionSchema.rangeColumnIds);
-    this.#hash = partitionSchema.hash.map(compile);
-    this.#customRanges = partitionSchema.customHashRanges.map(({ bounds, hash }) => {
-      const [lower, upper] = decodeRowOperations(schema, bounds);
-      if (lower?.type !== RowOpType.RANGE_LOWER_BOUND || upper?.type !== RowOpType.RANGE_UPPER_BOUND)
-        throw new KuduError('protocol', 'a range with its own hash schema has bounds of an unknown form');
-      return {
-        start: encodeKeyPrefix(this.#rangeColumns, lower.row),
-        end: Object.keys(upper.row).length === 0 ? null : encodeKeyPrefix(this.#rangeColumns, upper.row),
-        hash: hash.map(compile),
-      };
-    });
-  }
-
-  keyOf(row: RowInput): { readonly buckets: readonly number[]; readonly rangeKey: Buffer } {
-    const rangeKey = encodeKey(this.#rangeColumns, row);
-    const custom = this.#customRanges.find(
-      ({ start, end }) => start.compare(rangeKey) <= 0 && (end === null || rangeKey.compare(end) < 0),
-    );
-    const buckets = (custom?.hash ?? this.#hash).map((dimension) => bucketOf(dimension, row));
-    return { buckets, rangeKey };
-  }
-
-  /** The bucket of each dimension whose columns all have a value; null where ranges are hashed each its own way. */
-  knownBuckets(row: RowInput): readonly (number | null)[] | null {
-    if (this.#customRanges.length > 0) return null;
-    return this.#hash.map((dimension) => {
-      const isKnown = dimension.columns.every(({ name }) => row[name] !== undefined && row[name] !== null);
-      return isKnown ? bucketOf(dimension, row) : null;
-    });
-  }
-}
-
-interface CompiledDimension {
-  readonly columns: readonly ColumnSchema[];
-  readonly buckets: bigint;
-  readonly seed: number;
-}
-
-function bucketOf({ columns, buckets, seed }: CompiledDimension, row: RowInput): number {
-  return Number(murmur2Hash64(encodeKey(columns, row), seed) % buckets);
-}
-
 function byBuckets(locations: readonly TabletLocation[]): Map<string, LocatedTablet[]> {
   const tablets = new Map<string, LocatedTablet[]>();
   for (const location of locations) {
-    const { hashBuckets, start, end } = location.partition;
-    // A partition key is one u32 a hash dimension, then the range key. An end whose buckets differ from the
-    // start's says: to the end of the range.
-    const prefix = hashBuckets.length * BUCKET_BYTES;
-    const bounded = end.length > prefix && end.subarray(0, prefix).equals(start.subarray(0, prefix));
-    const key = hashBuckets.join();
+    const { start, end } = rangeOf(location.partition);
+    const key = location.partition.hashBuckets.join();
     const sharing = tablets.get(key) ?? [];
-    sharing.push({ location, rangeStart: start.subarray(prefix), rangeEnd: bounded ? end.subarray(prefix) : null });
+    sharing.push({ location, rangeStart: start, rangeEnd: end });
     tablets.set(key, sharing);
   }
   return tablets;

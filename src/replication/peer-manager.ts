@@ -490,7 +490,8 @@ export class PeerManager {
 
   /** Where the stream goes on here as far as its start and our log's markers tell; the sink may know better. */
   #startOf(open: OpenStream, table: CatalogTable, tabletId: string): SinkPosition {
-    const firstOperation: SinkPosition = { opId: MIN_OPID, tableName: table.name, schemaVersion: 0 };
+    const tableName = open.joined.get(table.tableId)?.name ?? table.name;
+    const firstOperation: SinkPosition = { opId: MIN_OPID, tableName, schemaVersion: 0 };
     const { start = firstOperation, generation } = keptOf(open, table.tableId, tabletId);
     return furthestStart(start, this.#options.keepers.get(tabletId)?.marked(generation)?.position ?? null);
   }

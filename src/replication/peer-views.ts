@@ -117,7 +117,11 @@ export class PeerViews {
     const yields = inability === null ? {} : { yields: true };
     if (inability !== null && inability.reason !== 'starting') {
       const { code, message } = inability.reason;
-      return { state: 'blocked', error: { code, message, since: new Date(inability.sinceMs).toISOString() }, ...yields };
+      return {
+        state: 'blocked',
+        error: { code, message, since: new Date(inability.sinceMs).toISOString() },
+        ...yields,
+      };
     }
     const wait = this.#state.waitOf(key) ?? { for: 'its turn', sinceMs: inability?.sinceMs ?? nowMs };
     return { state: 'starting', ...waitingFor(wait), ...yields };

@@ -14,10 +14,14 @@ const streamName = z
   .max(64, 'must have at most 64 characters')
   .regex(/^[a-z0-9][a-z0-9._-]*$/, 'must be made of a-z, 0-9, ".", "_" and "-", and begin with a letter or a digit');
 
+/** What takes tables out again that other patterns take in. */
+const EXCEPT = '!';
+
 const tablePattern = z
   .string()
   .min(1, 'must not be empty')
-  .max(MAX_TABLE_NAME_LENGTH, `must have at most ${MAX_TABLE_NAME_LENGTH} characters`);
+  .max(MAX_TABLE_NAME_LENGTH, `must have at most ${MAX_TABLE_NAME_LENGTH} characters`)
+  .refine((pattern) => pattern !== EXCEPT, 'must name a table or pattern behind "!"');
 
 const tables = z
   .array(tablePattern)
@@ -27,6 +31,11 @@ const tables = z
     for (const [i, pattern] of patterns.entries())
       if (patterns.indexOf(pattern) < i)
         ctx.addIssue({ code: 'custom', path: [i], message: `names ${JSON.stringify(pattern)} a second time` });
+    if (patterns.length > 0 && patterns.every((pattern) => pattern.startsWith(EXCEPT)))
+      ctx.addIssue({
+        code: 'custom',
+        message: 'must have a pattern without "!": one takes tables out that others take in',
+      });
   });
 
 const topicTemplate = z.string().superRefine((template, ctx) => {
@@ -37,6 +46,14 @@ const topicTemplate = z.string().superRefine((template, ctx) => {
 const topicName = z.string().superRefine((topic, ctx) => {
   const fault = topicNameFault(topic);
   if (fault !== null) ctx.addIssue({ code: 'custom', message: fault });
+});
+
+const topicsOfTables = z.record(z.string(), topicName).superRefine((topics, ctx) => {
+  const names = Object.keys(topics);
+  if (names.length > 1000) ctx.addIssue({ code: 'custom', message: 'must have at most 1000 entries' });
+  for (const name of names)
+    if (name === '' || name.length > MAX_TABLE_NAME_LENGTH || name.startsWith(EXCEPT) || name.includes('*'))
+      ctx.addIssue({ code: 'custom', path: [name], message: 'must be of one table, by its name, without "*" and "!"' });
 });
 
 /** As Kafka Connect has it: a count, or -1 for what the broker is configured to. */
@@ -84,6 +101,9 @@ const kafkaSink = z.strictObject({
   topic: topicTemplate.describe(
     'Topic of the records: a name or a template that knows {table}, {stream} and {database} (what stands before the first dot of the table).',
   ),
+  topics: topicsOfTables
+    .exactOptional()
+    .describe('Topics of single tables, by their names; all others go where `topic` says.'),
   delivery: z
     .enum(['exactly-once', 'at-least-once'])
     .default('exactly-once')
@@ -111,7 +131,9 @@ const jsonFormat = z.strictObject({ type: z.literal('json') });
  */
 export const streamDefinition = z.strictObject({
   name: streamName.describe('Name of the stream: up to 64 of a-z, 0-9, ".", "_", "-".'),
-  tables: tables.describe('Exact table names, or patterns in which * stands for any characters.'),
+  tables: tables.describe(
+    'Exact table names, or patterns in which * stands for any characters; with ! in front they take tables out again.',
+  ),
   // The default is the one that loses no row; a table's rows from before the stream are never left out silently.
   start: z
     .enum(['snapshot', 'now'])
@@ -177,7 +199,14 @@ export type StreamChange = Readonly<Record<string, unknown>>;
 
 /** What a change may name; of the sink, these options. */
 const CHANGEABLE = ['tables', 'copyRowsPerSecond', 'tombstones', 'resolved', 'sink'] as const;
-const CHANGEABLE_OF_SINK = ['delivery', 'partitions', 'replicationFactor', 'createTopics', 'schemaTopic'] as const;
+const CHANGEABLE_OF_SINK = [
+  'topics',
+  'delivery',
+  'partitions',
+  'replicationFactor',
+  'createTopics',
+  'schemaTopic',
+] as const;
 
 /** The definition with the change in it, or every fault of the change. Naming what stays as it is is no fault. */
 export function changeDefinition(definition: StreamDefinition, asked: unknown): ParsedDefinition {
@@ -226,9 +255,16 @@ function isSame(a: unknown, b: unknown): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
 }
 
-/** Whether a table of that name belongs to a stream with these patterns: exact, or with `*` for any characters. */
+/**
+ * Whether a table of that name belongs to a stream with these patterns: exact, or with `*` for any characters. What one with
+ * `!` in front names is out, wherever that stands.
+ */
 export function matchTables(patterns: readonly string[], tableName: string): boolean {
-  return patterns.some((pattern) => matchesGlob(pattern, tableName));
+  const [out, taken] = [true, false].map((isOut) => patterns.filter((pattern) => pattern.startsWith(EXCEPT) === isOut));
+  return (
+    taken!.some((pattern) => matchesGlob(pattern, tableName)) &&
+    !out!.some((pattern) => matchesGlob(pattern.slice(EXCEPT.length), tableName))
+  );
 }
 
 /** Greedy and without backtracking over more than the last star, so that no pattern takes more than n x m steps. */

@@ -10,6 +10,7 @@ import { OpType, type LogEntry } from '../wal/entry.ts';
 import type { LogChunk } from '../wal/log-reader.ts';
 import type { SegmentHeader } from '../wal/segment-format.ts';
 import { decodeMarker } from './apply-marker.ts';
+import { NameHistory, type NameLookUp } from './name-history.ts';
 import { SchemaHistory, type SchemaVersion } from './schema-history.ts';
 import type { ChangeRead, ChangeSource } from './change-source.ts';
 
@@ -33,6 +34,8 @@ export interface TabletChangesOptions {
    * (the ALTER was in a segment that is gone, and the next one's header is older; kudu-facts 5.3).
    */
   readonly lookUpSchema?: () => Promise<SchemaVersion>;
+  /** What the table is called now: asked where the log is read from its first operation on, see {@link NameHistory}. */
+  readonly lookUpName?: NameLookUp;
   /** Generation of a stream: a read ends at each cut for its copies, whatever follows. */
   readonly endsAtCutsOf?: string;
   /** Begins each such interval of the tablet's own time with a {@link ResolvedMark}; without it there are none. */
@@ -58,6 +61,7 @@ export class TabletChanges implements ChangeSource {
   #ready: CommittedOp[] = [];
   #readyAt = 0;
   #history: SchemaHistory | null = null;
+  readonly #name: NameHistory;
   #tablet: TabletRef;
   #announced: boolean;
   /** Whether the schema in force at `after` is known for sure. */
@@ -74,6 +78,7 @@ export class TabletChanges implements ChangeSource {
   constructor(options: TabletChangesOptions) {
     this.#options = options;
     this.#order = new CommitOrder(options.after.opId);
+    this.#name = new NameHistory(options.after);
     this.#tablet = { ...options.tablet, tableName: options.after.tableName };
     this.#announced = !options.announceSchema;
     this.#time = options.after.time;
@@ -212,10 +217,11 @@ export class TabletChanges implements ChangeSource {
 
   #positionAt(opId: OpId): SinkPosition {
     const { resync, corrected } = this.#options.after;
+    const { version } = this.#schema().current;
     return {
       opId,
-      tableName: this.#tablet.tableName,
-      schemaVersion: this.#schema().current.version,
+      ...this.#name.at(version),
+      schemaVersion: version,
       ...(this.#time !== undefined && { time: this.#time }),
       ...(resync !== undefined && { resync }),
       ...(corrected !== undefined && { corrected }),
@@ -289,7 +295,7 @@ export class TabletChanges implements ChangeSource {
     const { schema, schemaVersion, newTableName } = replicate.readAlter();
     const before = { tableName: this.#tablet.tableName, schema: this.#schema().current.schema };
     if (!this.#schema().advance({ version: schemaVersion, schema }) || !isNews) return;
-    const after = { tableName: newTableName ?? before.tableName, schema };
+    const after = { tableName: this.#name.alter(schemaVersion, newTableName), schema };
     if (after.tableName !== before.tableName) this.#tablet = { ...this.#tablet, tableName: after.tableName };
     changes.push({
       kind: 'schema',
@@ -317,6 +323,8 @@ export class TabletChanges implements ChangeSource {
         );
       this.#schema().advance(found);
     }
+    await this.#name.settle(this.#schema().current.version, this.#options.lookUpName);
+    this.#tablet = { ...this.#tablet, tableName: this.#name.current };
     this.#settled = true;
   }
 

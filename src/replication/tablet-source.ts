@@ -421,7 +421,8 @@ export class TabletSource implements ChangeSource {
    */
   async *#replay(from: SinkPosition, after: OpId, cutTime: HybridTime): AsyncGenerator<ChangeRead, void, void> {
     const { generation } = this.#options;
-    const position: SinkPosition = { opId: after, tableName: from.tableName, schemaVersion: 0 };
+    const { tableName, schemaVersion: named } = from;
+    const position: SinkPosition = { opId: after, tableName, schemaVersion: 0, named };
     const log = await this.#openLog(position, { announceSchema: false, endsAtCutsOf: generation });
     for (;;) {
       const read = await log.next();

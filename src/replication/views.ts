@@ -123,6 +123,21 @@ export interface HoldFigures extends TabletLabels {
 export interface StreamView extends StreamDefinition {
   readonly createdAt: string;
   readonly tablets: readonly TabletView[];
+  /** What may not be meant, or cannot work, by the names that its tables have now. */
+  readonly warnings?: readonly string[];
+}
+
+/** What would become of a stream: nothing of it was made. */
+export interface StreamPlan {
+  readonly definition: StreamDefinition;
+  readonly tables: readonly {
+    readonly name: string;
+    readonly tablets: number;
+    readonly topic: string | null;
+    /** `copy`: with a copy of its rows; `now`: with what is written from then on. */
+    readonly begins: 'copy' | 'now';
+  }[];
+  readonly warnings: readonly string[];
 }
 
 export interface SidecarView {
@@ -143,8 +158,13 @@ export interface PartHealth {
 
 /** What the HTTP API asks of the running sidecar. */
 export interface ControlPlane {
-  /** @throws {StreamExistsError} when the name is taken; {@link SpoorError} when Kudu cannot answer */
+  /**
+   * @throws {StreamExistsError} when the name is taken; {@link RefusedDefinitionError} when the sink cannot take its tables;
+   *   {@link SpoorError} when Kudu cannot answer
+   */
   createStream(definition: StreamDefinition): Promise<StreamView>;
+  /** What {@link createStream} would do; nothing is made. It throws what that would throw. */
+  planStream(definition: StreamDefinition): Promise<StreamPlan>;
   listStreams(): Promise<readonly StreamView[]>;
   getStream(name: string): Promise<StreamView | null>;
   /** Changes what can change while the stream goes on. */
@@ -197,6 +217,19 @@ export class UnknownMemberError extends Error {
   constructor(path: string, message: string) {
     super(message);
     this.path = path;
+  }
+}
+
+/** A definition that is right by itself, and does not fit the tables that are there. */
+export class RefusedDefinitionError extends Error {
+  override readonly name = 'RefusedDefinitionError';
+  readonly path: string;
+  readonly faults: readonly string[];
+
+  constructor(path: string, faults: readonly string[]) {
+    super('The stream cannot be as it is defined.');
+    this.path = path;
+    this.faults = faults;
   }
 }
 

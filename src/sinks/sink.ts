@@ -28,6 +28,16 @@ export interface Sink extends AsyncDisposable {
   check(signal: AbortSignal): Promise<void>;
 }
 
+/** Where a sink would put the tables of a stream, and what comes in the way, as far as their names tell. */
+export interface SinkPlan {
+  /** By table; one that has no place is not there. */
+  readonly places: ReadonlyMap<string, string>;
+  /** What the sink will refuse, each with a way out. */
+  readonly faults: readonly string[];
+  /** What it will do, and somebody may not have meant. */
+  readonly warnings: readonly string[];
+}
+
 export interface TabletWriter extends AsyncDisposable {
   /** The position that is durable in the sink itself, or null where there is none (first start, or a sink that keeps none). */
   readonly position: SinkPosition | null;

@@ -59,6 +59,8 @@ function contextOf(cluster: KafkaCluster): StreamContext {
     batchLimits: new BatchLimits(),
     logger: keepingLogger(),
     sinkId: () => '',
+    clashOf: () => null,
+    warnOfSharedTopics: () => undefined,
     warnOfMissingSchemaTopic: () => undefined,
     failure: toSinkError,
   };

@@ -7,13 +7,20 @@ import {
   notReady,
   problem,
   sidecarView,
+  streamPlan,
   streamView,
   tabletView as tabletViewSchema,
 } from '../../src/control/schemas.ts';
 import { SpoorError } from '../../src/errors.ts';
 import { KuduError } from '../../src/kudu/errors.ts';
 import { formatOpId } from '../../src/kudu/opid.ts';
-import type { LogRequest, SidecarView, StreamView, TabletView } from '../../src/replication/views.ts';
+import {
+  RefusedDefinitionError,
+  type LogRequest,
+  type SidecarView,
+  type StreamView,
+  type TabletView,
+} from '../../src/replication/views.ts';
 import type * as z from 'zod';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
 import { MemoryControlPlane, tabletView } from '../support/memory-control-plane.ts';
@@ -144,6 +151,25 @@ describe('streams', () => {
     plane.failure = null;
   });
 
+  it('are planned by a dry run, and not made', async () => {
+    const headers = { 'content-type': 'application/json' };
+    const ask = (query: string) => call('POST', `/v1/streams?${query}`, { headers, body: JSON.stringify(ORDERS) });
+    const { status, body } = await ask('dryRun=true');
+    assert.equal(status, 200);
+    assert.equal(streamPlan.parse(body).definition.name, 'orders');
+    assert.deepEqual(await plane.listStreams(), []);
+    assertProblem(await ask('dryRun=yes'), 400, /dryRun is true or false/);
+    assert.deepEqual(await plane.listStreams(), []);
+    assert.equal((await ask('dryRun=false')).status, 201);
+    assertProblem(await ask('dryRun=true'), 409, /already/);
+  });
+
+  it('that their tables do not fit are answered 400 with each fault', async () => {
+    plane.failure = new RefusedDefinitionError('tables', ['"a" and "b" clash']);
+    const { errors } = assertProblem(await post('/v1/streams', ORDERS), 400, /cannot be as it is defined/);
+    assert.deepEqual(errors, [{ path: 'tables', message: '"a" and "b" clash' }]);
+  });
+
   it('have names of their own: 409', async () => {
     await post('/v1/streams', ORDERS);
     const { title } = assertProblem(await post('/v1/streams', ORDERS), 409, /"orders" already/);
@@ -175,7 +201,7 @@ describe('streams', () => {
     const { errors } = assertProblem(await call('POST', '/v1/streams'), 400, /definition/);
     assert.deepEqual(errors, [{ path: '', message: 'is required' }]);
     const headers = { 'content-type': 'application/json' };
-    assertProblem(await call('POST', '/v1/streams', { headers, body: '' }), 400, /empty/);
+    assertProblem(await call('POST', '/v1/streams', { headers, body: '' }), 400, /empty.*definition/);
   });
 
   it('in malformed JSON are answered 400, also where it would poison prototypes', async () => {
@@ -511,7 +537,7 @@ describe('errors', () => {
     });
 
   it('say 404 where nothing is', async () => {
-    for (const path of ['/', '/v1', '/v2/streams', '/v1/streams/a/b/c', '/healthz/x', '/v1//streams'])
+    for (const path of ['/', '/v1', '/v2/streams', '/v1/streams/a/b/c', '/healthz/x'])
       assertProblem(await call('GET', path), 404, /nothing at/);
   });
 

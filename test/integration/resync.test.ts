@@ -138,6 +138,8 @@ describe('joining and resync', { skip: await serversMissing(), timeout: 900_000 
       const tablets = await watch.tabletIds('elsewhere');
       return (await Promise.all(tablets.map((id) => watch.firstSegment(0, id)))).every((first) => first > 1);
     }).catch(() => undefined);
+    await client.alterTable({ name: 'elsewhere' }, { steps: [{ changeDefault: 'note', value: 'none' }] });
+    await insert('elsewhere', 900_000, 100);
     await client.alterTable({ name: 'elsewhere' }, { renameTo: 'join.renamed' });
     await insert('join.renamed', 1_000_000, 500);
     await load.stop();
@@ -146,6 +148,9 @@ describe('joining and resync', { skip: await serversMissing(), timeout: 900_000 
     assert.ok((await foldOf('join', 'join.rows')).baseRows > 2000, 'a copy');
     assert.equal((await foldOf('join', 'join.later')).baseRows, 0, 'no copy');
     await foldOf('join', 'join.renamed');
+    const told = await cluster.schemaRecords('join');
+    const names = told.flatMap(({ before, after }) => [before?.table, after?.table]);
+    assert.ok(!names.includes('elsewhere'), 'what it was called before it joined is not told');
 
     const left = await patch({ tables: ['join.first', 'join.later'] });
     assert.equal(left.tablets.length, 8, 'those that leave are not in the answer any more');

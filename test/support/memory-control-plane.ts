@@ -11,6 +11,7 @@ import {
   type ResyncRequest,
   type SidecarView,
   type Standing,
+  type StreamPlan,
   type StreamView,
   type TabletView,
   type UpdatedStream,
@@ -39,6 +40,14 @@ export class MemoryControlPlane implements ControlPlane {
       const stream = { ...definition, createdAt: '2026-01-02T03:04:05.678Z', tablets: this.tablets };
       this.#streams.set(definition.name, stream);
       return stream;
+    });
+  }
+
+  planStream(definition: StreamDefinition): Promise<StreamPlan> {
+    return this.#answer(() => {
+      if (this.#streams.has(definition.name))
+        throw new StreamExistsError(`There is a stream named "${definition.name}" already.`);
+      return { definition, tables: [{ name: 'shop.orders', tablets: 2, topic: null, begins: 'now' }], warnings: [] };
     });
   }
 

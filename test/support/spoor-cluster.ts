@@ -21,8 +21,8 @@ export interface ApiAnswer<T> {
 export interface SchemaRecord {
   readonly event?: string;
   readonly tablet_id: string;
-  readonly before: object | null;
-  readonly after: { readonly columns: readonly { readonly name: string }[] } | null;
+  readonly before: { readonly table: string } | null;
+  readonly after: { readonly table: string; readonly columns: readonly { readonly name: string }[] } | null;
 }
 
 export interface FoldOptions {

@@ -60,7 +60,7 @@ class KafkaReader implements SinkReader {
   constructor(options: KafkaReaderOptions) {
     const { streamName, brokers, ssl, sasl, socketFactory, logger } = options;
     this.schemaTopic = options.schemaTopic;
-    this.#nameTopic = compileTopicTemplate(options.topic, streamName);
+    this.#nameTopic = compileTopicTemplate(options, streamName);
     this.#patienceMs = options.patienceMs ?? PATIENCE_MS;
     this.#logger = logger;
     this.#cluster = new KafkaCluster(brokers, {

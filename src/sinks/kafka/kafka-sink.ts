@@ -10,10 +10,11 @@ import { toSinkError } from './kafka-error.ts';
 import { decodePosition, positionGroup } from './position.ts';
 import { BatchLimits, TabletProducer, type StreamContext } from './tablet-producer.ts';
 import { takeOver, type TakeOverOptions, type TakenTablet } from './take-over.ts';
-import { compileTopicTemplate } from './topic-template.ts';
+import { clashOf, planTopics, type TopicPlanOptions } from './topic-plan.ts';
+import { compileTopicTemplate, type TopicNaming } from './topic-template.ts';
 import { StreamTopics } from './topics.ts';
 
-export interface KafkaSinkOptions {
+export interface KafkaSinkOptions extends TopicNaming {
   readonly streamName: string;
   /** `host:port` each; any one that answers is enough. */
   readonly brokers: readonly string[];
@@ -22,14 +23,14 @@ export interface KafkaSinkOptions {
   readonly sasl?: KafkaConfig['sasl'];
   /** As in kafkajs: for a proxy, or to see what happens when a connection breaks. */
   readonly socketFactory?: ISocketFactory;
-  /** Knows `{table}`, `{stream}`, `{database}`. */
-  readonly topic: string;
   readonly schemaTopic?: string;
   readonly delivery: 'exactly-once' | 'at-least-once';
   /** Of topics that are created; existing ones are taken as they are. */
   readonly partitions: number;
   readonly replicationFactor: number;
   readonly createTopics: boolean;
+  /** The names of the stream's tables at present, to say which of them come in each other's way. */
+  readonly tables?: () => readonly string[];
   readonly logger: Logger;
   /** A broker that does not answer a request for so long counts as unavailable; one that is slow gets longer by and by. */
   readonly requestTimeoutMs?: number;
@@ -94,15 +95,25 @@ class KafkaSink implements Sink {
       logger,
       this.#stop.signal,
     );
+    const naming: TopicPlanOptions = { ...options, schemaTopic };
+    const tables = options.tables ?? (() => []);
+    const told = new Set<string>();
     let warned = false;
     this.#delivery = options.delivery;
     this.#stream = {
       cluster,
       topics,
       logger,
-      nameTopic: compileTopicTemplate(options.topic, streamName),
+      nameTopic: compileTopicTemplate(options, streamName),
       batchLimits: new BatchLimits(),
       sinkId: (tableName) => this.#sinkIdOf(tableName),
+      clashOf: (tableName) => clashOf(naming, tableName, tables()),
+      warnOfSharedTopics: () => {
+        for (const warning of planTopics(naming, tables()).warnings) {
+          if (!told.has(warning)) logger.warn({ stream: streamName, reason: warning }, 'tables share a topic');
+          told.add(warning);
+        }
+      },
       warnOfMissingSchemaTopic: () => {
         if (!warned)
           logger.warn({ topic: schemaTopic }, 'topic for schema changes is missing, first schemas are not written');
@@ -121,6 +132,7 @@ class KafkaSink implements Sink {
       const id = positionGroup(tablet.streamName, tablet.tabletId);
       const lane = 1 + (this.#opened++ % LANES);
       const { topics } = this.#stream;
+      this.#stream.warnOfSharedTopics();
       const topicName = this.#topicOf(tablet.tableName);
       const taken = await takeOver(
         this.#stream.cluster,

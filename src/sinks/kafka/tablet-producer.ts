@@ -22,6 +22,10 @@ export interface StreamContext {
   readonly logger: Logger;
   /** Where the records of a table go, see sink-id.ts: as far as Kafka has told when it was last asked. */
   sinkId(tableName: string): string;
+  /** Which other tables of the stream have a topic that Kafka does not take beside this one's, and what to do; or null. */
+  clashOf(tableName: string): string | null;
+  /** Tables that meet in one topic, which their names do not tell: said once. */
+  warnOfSharedTopics(): void;
   /** First schemas cannot be written, see {@link TabletProducer.plan}: said once a stream. */
   warnOfMissingSchemaTopic(): void;
   /** What to throw after any failure: what was known of topics and their leaders may be over. */
@@ -69,7 +73,7 @@ export class TabletProducer implements TransactionOwner {
   async positionTopics(tableName: string, signal: AbortSignal): Promise<string[]> {
     const { topics } = this.#stream;
     const [own, schema] = await Promise.all([
-      topics.require(this.#nameTopic(tableName), signal),
+      this.#requireTopic(tableName, signal),
       topics.find(topics.schemaTopic, signal),
     ]);
     return schema === null || schema.name === own.name ? [own.name] : [own.name, schema.name];
@@ -80,13 +84,12 @@ export class TabletProducer implements TransactionOwner {
    * out, with one warning, where the schema topic is missing and may not be made: it says nothing that changed.
    */
   async plan(records: readonly SinkRecord[], signal: AbortSignal): Promise<PlannedBatch[][]> {
-    const { topics, batchLimits } = this.#stream;
+    const { batchLimits } = this.#stream;
     const ofTable = new Map<string, Topic>();
     let schemaTopic: Topic | null = null;
     for (const record of records) {
       if (record.kind === 'schema') schemaTopic ??= await this.#findSchemaTopic(record, signal);
-      else if (!ofTable.has(record.table))
-        ofTable.set(record.table, await topics.require(this.#nameTopic(record.table), signal));
+      else if (!ofTable.has(record.table)) ofTable.set(record.table, await this.#requireTopic(record.table, signal));
     }
     let last: { readonly table: string; readonly topic: Topic } | null = null;
     const topicOf = (record: SinkRecord): Topic | null => {
@@ -171,6 +174,19 @@ export class TabletProducer implements TransactionOwner {
     const topic = await topics.find(topics.schemaTopic, signal);
     if (topic === null) this.#stream.warnOfMissingSchemaTopic();
     return topic;
+  }
+
+  /** Kafka names topics that collide, and not whose they are. */
+  async #requireTopic(tableName: string, signal: AbortSignal): Promise<Topic> {
+    const name = this.#nameTopic(tableName);
+    try {
+      return await this.#stream.topics.require(name, signal);
+    } catch (error) {
+      const isRefused = error instanceof KafkaCodeError ? error.kind === 'refused' : error instanceof SinkError;
+      const clash = isRefused ? this.#stream.clashOf(tableName) : null;
+      if (clash === null) throw error;
+      throw new SinkError('refused', clash, error);
+    }
   }
 
   #nameTopic(tableName: string): string {

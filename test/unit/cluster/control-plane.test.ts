@@ -11,8 +11,14 @@ import { KuduError } from '../../../src/kudu/errors.ts';
 import { toProblem } from '../../../src/control/problem.ts';
 import { Catalog, type CatalogTable } from '../../../src/replication/catalog.ts';
 import { keptOf } from '../../../src/replication/kept-tablet.ts';
+import { planTopics } from '../../../src/sinks/kafka/topic-plan.ts';
 import { parseStreamDefinition, type StreamDefinition } from '../../../src/replication/stream.ts';
-import { StreamExistsError, type ReasonedView, type StreamView } from '../../../src/replication/views.ts';
+import {
+  RefusedDefinitionError,
+  StreamExistsError,
+  type ReasonedView,
+  type StreamView,
+} from '../../../src/replication/views.ts';
 import type { Sink } from '../../../src/sinks/sink.ts';
 import type { HeldGeneration } from '../../../src/wal/log-transfer.ts';
 import { keepingLogger, type LogLine } from '../../support/loggers.ts';
@@ -114,6 +120,7 @@ describe('the control plane', () => {
         kuduTrouble: null,
         holdForNow: (tabletIds) => heldForNow.push(...tabletIds),
       },
+      planSink: ({ name, sink }, tables) => planTopics({ ...sink, streamName: name }, tables),
       tabletsOfKeys: (_, keys) => Promise.resolve(keys.map((key) => (key.length > 0 ? key.toString() : null))),
       endsOf: () => endsOf(),
       configuredSink: brokers,
@@ -122,6 +129,42 @@ describe('the control plane', () => {
       advertise: '127.0.0.1:8100',
       systemTablePrefix: 'spoor.',
       logger: keepingLogger(lines),
+    });
+  });
+
+  describe('of tables that cannot all have a topic', () => {
+    const named = (...names: readonly string[]): CatalogTable[] =>
+      names.map((name) => ({ ...TABLE, tableId: name, name, tablets: [] }));
+    const clashing = (error: unknown): boolean =>
+      error instanceof RefusedDefinitionError && /"shop\.a_b" and "shop_a\.b" .*"!shop_a\.b"/.test(error.faults[0]!);
+
+    it('says so when the stream is made, and makes nothing', async () => {
+      catalogTables = () => Promise.resolve(named('shop.a_b', 'shop_a.b'));
+      const made = parseStreamDefinition({ ...definition(), tables: ['shop*'] });
+      assert.ok(made.kind === 'ok');
+      await assert.rejects(plane.planStream(made.definition), clashing);
+      await assert.rejects(plane.createStream(made.definition), clashing);
+      assert.deepEqual([await plane.listStreams(), heldForNow], [[], []]);
+      const apart = { ...made.definition, sink: { ...made.definition.sink, topics: { 'shop_a.b': 'cdc.other' } } };
+      const plan = await plane.planStream(apart);
+      assert.deepEqual(
+        plan.tables.map(({ name, topic, begins }) => `${name} ${topic} ${begins}`),
+        ['shop.a_b cdc.shop.a_b now', 'shop_a.b cdc.other now'],
+      );
+      assert.deepEqual(await plane.listStreams(), [], 'nothing was made');
+    });
+
+    it('of one that comes later the way out is a change, which what clashes does not hinder', async () => {
+      catalogTables = () => Promise.resolve(named('shop.a_b'));
+      const made = parseStreamDefinition({ ...definition(), tables: ['shop*', 'elsewhere'] });
+      assert.ok(made.kind === 'ok');
+      await plane.createStream(made.definition);
+      catalogTables = () => Promise.resolve(named('shop.a_b', 'shop_a.b'));
+      const slower = await plane.updateStream('orders', { copyRowsPerSecond: 10 });
+      assert.equal(slower.kind, 'ok');
+      const out = await plane.updateStream('orders', { tables: ['shop*', '!shop_a.b'] });
+      assert.equal(out.kind, 'ok');
+      await assert.rejects(plane.updateStream('orders', { tables: ['shop*'] }), clashing);
     });
   });
 

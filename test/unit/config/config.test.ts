@@ -279,7 +279,22 @@ describe('loadConfig', () => {
         configOf({ SPOOR_HTTP_LISTEN: listen, SPOOR_HTTP_TOKEN_FILE: write('token', 't') });
       });
 
-    for (const listen of ['127.0.0.1:1', '127.1.2.3:1', 'localhost:1', '[::1]:1'])
+    for (const advertise of ['0.0.0.0:8100', '[::]:8100', '[0:0::0]:8100'])
+      it(`refuses to be called at ${advertise}`, () => {
+        assert.deepEqual(faultsOf({ SPOOR_HTTP_ADVERTISE: advertise }), [
+          `SPOOR_HTTP_ADVERTISE: got "${advertise}"; allowed: an address that the other sidecars can call, not a wildcard`,
+        ]);
+      });
+
+    it('takes addresses with blanks around them, and each master once', () => {
+      const { kudu, tserver } = configOf({
+        SPOOR_KUDU_MASTERS: ' m1:7051, m2:7051,m1:7051 ',
+        SPOOR_TSERVER: ' [::1]:7050 ',
+      });
+      assert.deepEqual([kudu.masters, tserver], [['m1:7051', 'm2:7051'], '[::1]:7050']);
+    });
+
+    for (const listen of ['127.0.0.1:1', '127.1.2.3:1', 'localhost:1', 'LOCALHOST.:1', '[::1]:1', '[0:0::1]:1'])
       it(`listens on ${listen} without a token`, () => {
         configOf({ SPOOR_HTTP_LISTEN: listen });
       });

@@ -42,7 +42,26 @@ const source = (row: number, op: string): string =>
   `"snapshot":false,"table":"shop.orders","table_id":"table1","tablet_id":"tablet1","term":7,"index":12345,"row":${row},` +
   `"hybrid_time":"7353716506897408000","kudu_op":"${op}"}`;
 
+/** Odd in JSON, JavaScript, Kafka or Prometheus; Kudu takes any UTF-8 without NUL. */
+const ODD = ['__proto__', 'constructor', 'op', 'before', '"', '\\', 'a\nb', '\u2028', '😀', ' x ', 'é'.repeat(120)];
+
 describe('json records', () => {
+  it('name tables and columns as they are, whatever JSON or JavaScript means by the name', () => {
+    const columns = ODD.map((name, id) => column(name, T.INT32, { isKey: id === 0, id, writeDefault: int32(id) }));
+    for (const tableName of ODD) {
+      const batch = batchOf([{ op: RowOp.INSERT, cells: [int32(7)] }], {}, { columns });
+      const [record] = format.encode({ ...batch, tablet: { ...TABLET, tableName } });
+      const value = JSON.parse(text(record)) as { after: object; source: { table: string } };
+      assert.deepEqual(
+        Object.entries(value.after),
+        ODD.map((name, id) => [name, id === 0 ? 7 : id]),
+      );
+      assert.equal(value.source.table, tableName);
+      assert.deepEqual(Object.entries(JSON.parse(String(record!.key)) as object), [['__proto__', 7]]);
+      assert.equal(record!.table, tableName);
+    }
+  });
+
   it('writes an INSERT with all columns: nulls and defaults too', () => {
     const [record] = format.encode(batchOf([{ op: RowOp.INSERT, cells: KEY }]));
     assert.equal(

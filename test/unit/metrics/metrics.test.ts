@@ -52,6 +52,26 @@ describe('the metrics page', () => {
     assert.ok(types.has('process_cpu_seconds_total') && types.has('nodejs_heap_size_used_bytes'));
   });
 
+  it('writes names of tables as Prometheus reads them back, however odd', async () => {
+    const odd = ['a"b', 'a\\b', 'a\nb', 'a,tablet="x"', '{}', '__proto__', '😀', ' x '];
+    const labels = odd.map((table, i) => ({ stream: 'orders', table, tablet: `t${i}` }));
+    const metrics = createMetrics(() => labels.map((of) => view(of)));
+    for (const [i, of] of labels.entries()) metrics.shipped(of, i + 1, 1, []);
+    const page = await metrics.text();
+    const lines = page.split('\n').filter((line) => line.startsWith('spoor_records_shipped_total{'));
+    const read = lines.map((line) =>
+      /^[a-z_]+\{stream="orders",table="((?:[^"\\\n]|\\.)*)",tablet="t\d"\} (\d+)$/.exec(line)!,
+    );
+    const unescaped = read.map(([, table]) =>
+      table!.replace(/\\(.)/g, (_, char) => (char === 'n' ? '\n' : String(char))),
+    );
+    assert.deepEqual(unescaped, odd);
+    assert.deepEqual(
+      read.map(([, , count]) => Number(count)),
+      odd.map((_, i) => i + 1),
+    );
+  });
+
   it('shows what is held of every replica here, shipped from here or not', async () => {
     const hold = { index: 7, bytes: 4096, ageSeconds: 1.5 };
     const figures = [

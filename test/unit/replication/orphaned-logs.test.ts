@@ -47,7 +47,7 @@ describe('the log of a replica that was moved away', () => {
         [Symbol.asyncDispose]: () => Promise.resolve(),
       }),
       freeSpace: { look: () => null },
-    markers: { write: () => Promise.reject(new Error('no tablet')) },
+      markers: { write: () => Promise.reject(new Error('no tablet')) },
       sidecarId: 'us',
       limits: { markerIntervalMs: 1000, retryBaseMs: 1000, retryCapMs: 1000 },
       releaseDelayMs: 0,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { matchTables, parseStreamDefinition } from '../../../src/replication/stream.ts';
+import { changeDefinition, matchTables, parseStreamDefinition } from '../../../src/replication/stream.ts';
 
 const MINIMAL = {
   name: 'orders',
@@ -275,6 +275,39 @@ describe('parseStreamDefinition', () => {
   });
 });
 
+describe('tables and topics of a definition', () => {
+  const body = (tables: unknown, topics?: unknown) => ({
+    name: 's',
+    tables,
+    sink: { type: 'kafka', topic: 'cdc.{table}', ...(topics !== undefined && { topics }) },
+  });
+
+  it('may take tables out and give some a topic of their own', () => {
+    const topics = { 'shop.a_b': 'cdc.other', '..': 'dots', constructor: 'made' };
+    assert.equal(parseStreamDefinition(body(['shop.*', '!shop.tmp*'], topics)).kind, 'ok');
+  });
+
+  it('are refused with what is wrong', () => {
+    assert.deepEqual(faultsOf(body(['!a'])).faults, [
+      ['tables', 'must have a pattern without "!": one takes tables out that others take in'],
+    ]);
+    assert.deepEqual(faultsOf(body(['a', '!'])).faults, [['tables[1]', 'must name a table or pattern behind "!"']]);
+    assert.match(faultsOf(body(['a'], { a: 'x y' })).faults[0]!.join(': '), /^sink\.topics\.a: must be made of/);
+    assert.match(faultsOf(body(['a'], { 'a*': 'x' })).faults[0]!.join(': '), /sink\.topics.*: .*one table/);
+    assert.match(faultsOf(body(['a'], ['x'])).faults[0]!.join(': '), /sink\.topics: must be/);
+  });
+
+  it('may change while the stream goes on', () => {
+    const made = parseStreamDefinition(body(['a']));
+    assert.ok(made.kind === 'ok');
+    const changed = changeDefinition(made.definition, { sink: { topics: { b: 'other' } } });
+    assert.deepEqual(changed.kind === 'ok' && changed.definition.sink.topics, { b: 'other' });
+    assert.ok(changed.kind === 'ok');
+    const back = changeDefinition(changed.definition, { sink: { topics: { b: null } } });
+    assert.deepEqual(back.kind === 'ok' && back.definition.sink.topics, {});
+  });
+});
+
 describe('matchTables', () => {
   const CASES: [pattern: string, name: string, matches: boolean][] = [
     ['shop.orders', 'shop.orders', true],
@@ -310,6 +343,19 @@ describe('matchTables', () => {
         assert.equal(matchTables([pattern], name), new RegExp(`^${source.join('.*')}$`).test(name));
       }),
     );
+  });
+
+  it('takes out what a pattern with ! names, wherever that stands', () => {
+    for (const patterns of [
+      ['shop.*', '!shop.tmp*'],
+      ['!shop.tmp*', 'shop.*', 'shop.tmp1'],
+    ]) {
+      assert.equal(matchTables(patterns, 'shop.orders'), true);
+      assert.equal(matchTables(patterns, 'shop.tmp1'), false);
+      assert.equal(matchTables(patterns, '!shop.tmp1'), false);
+    }
+    assert.equal(matchTables(['!a'], 'b'), false, 'what is taken out takes nothing in');
+    assert.equal(matchTables(['*', '!*'], 'a'), false);
   });
 
   it('takes no exponential time', () => {

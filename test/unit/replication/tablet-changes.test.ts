@@ -4,6 +4,7 @@ import { RowOp, type Change } from '../../../src/change/change.ts';
 import { SpoorError, type ErrorCode } from '../../../src/errors.ts';
 import { formatOpId, MIN_OPID } from '../../../src/kudu/opid.ts';
 import { DataType, type TableSchema } from '../../../src/kudu/schema.ts';
+import { positionJson, positionToJson } from '../../../src/change/position.ts';
 import { encodeMarker } from '../../../src/replication/apply-marker.ts';
 import type { SchemaVersion } from '../../../src/replication/schema-history.ts';
 import { TabletChanges, type TabletChangesOptions } from '../../../src/replication/tablet-changes.ts';
@@ -224,6 +225,123 @@ describe('TabletChanges', () => {
     ]);
     const { tableName, schemaVersion } = reads.at(-1)!.position;
     assert.deepEqual([tableName, schemaVersion], ['shop.new', 2]);
+  });
+
+  describe('go by the name of their own moment, or the one that their table joined by', () => {
+    // Made as `orders_new`, altered, renamed to `orders`, by which it joined; then renamed once more.
+    const swap = [
+      segment(),
+      entries(
+        ...insert(1, 1),
+        ...altered(2, V1, 1, 'orders_new'),
+        ...insert(1, 3, V1),
+        ...altered(4, V1, 2, 'orders'),
+        ...insert(1, 5, V1),
+        ...altered(6, V2, 3, 'orders_old'),
+        ...insert(1, 7, V2),
+      ),
+    ];
+    const joined = { opId: MIN_OPID, tableName: 'orders', schemaVersion: 0 };
+    const namesOf = (reads: readonly ChangeRead[]): string[] =>
+      reads.flatMap(({ changes }) =>
+        changes.map((change) =>
+          change.kind === 'schema' ? describeChange(change) : `${formatOpId(change.opId)} ${change.tablet.tableName}`,
+        ),
+      );
+    const WHOLE = [
+      '1.1 orders',
+      '1.2 schema v1 orders > orders',
+      '1.3 orders',
+      '1.4 schema v2 orders > orders',
+      '1.5 orders',
+      '1.6 schema v3 orders > orders_old',
+      '1.7 orders_old',
+    ];
+
+    it('names of before it joined are history, later ones are followed', async () => {
+      for (const now of [
+        { tableName: 'orders', schemaVersion: 2 },
+        { tableName: 'orders_old', schemaVersion: 3 }, // renamed between joining and being read
+      ]) {
+        const changes = open(swap, { after: joined, lookUpName: () => Promise.resolve(now) });
+        assert.deepEqual(namesOf(await readAll(changes)), WHOLE);
+      }
+    });
+
+    it('whoever goes on from a position, once or often, goes by the same names and asks no more', async () => {
+      const first = open(swap, {
+        after: joined,
+        lookUpName: () => Promise.resolve({ tableName: 'orders', schemaVersion: 2 }),
+      });
+      const [{ position: end } = { position: joined }] = await readAll(first);
+      assert.deepEqual(end, { opId: opId(1, 7), tableName: 'orders_old', schemaVersion: 3, time: timeOf(opId(1, 7)) });
+      for (let stop = 1; stop < 7; stop++) {
+        const part = open([segment(), entries(...logUpTo(stop))], {
+          after: joined,
+          lookUpName: () => Promise.resolve({ tableName: 'orders', schemaVersion: 2 }),
+        });
+        const [read] = await readAll(part);
+        const stored = positionJson.parse(JSON.parse(JSON.stringify(positionToJson(read!.position))));
+        assert.equal(stored.named, stop < 4 ? 2 : undefined);
+        const rest = open(swap, {
+          after: stored,
+          lookUpName: () => assert.fail('the position knows'),
+        });
+        assert.deepEqual([...namesOf([read!]), ...namesOf(await readAll(rest))], WHOLE, `stopped at ${stop}`);
+      }
+    });
+
+    it('what was born after a rename never had the other name', async () => {
+      const changes = open([segment(V2, 3), entries(...insert(1, 1, V2))], {
+        after: joined,
+        lookUpName: () => Promise.resolve({ tableName: 'orders_old', schemaVersion: 3 }),
+      });
+      assert.deepEqual(namesOf(await readAll(changes)), ['1.1 orders_old']);
+    });
+
+    it('a rename is followed at its own operation, whatever ALTERs come behind it', async () => {
+      const more = [...swap, entries(...altered(8, V2, 4, 'orders_old'), ...altered(9, V2, 5, 'orders_older'))];
+      const changes = open(more, {
+        after: joined,
+        lookUpName: () => Promise.resolve({ tableName: 'orders_older', schemaVersion: 5 }),
+      });
+      const told = namesOf(await readAll(changes));
+      assert.deepEqual(told.slice(0, 7), WHOLE);
+      assert.deepEqual(told.slice(7), [
+        '1.8 schema v4 orders_old > orders_old',
+        '1.9 schema v5 orders_old > orders_older',
+      ]);
+    });
+
+    it('what was dropped before it was read goes by its last name', async () => {
+      const after = { ...joined, tableName: 'orders_old' };
+      const reads = await readAll(open(swap, { after, lookUpName: () => Promise.resolve(null) }));
+      assert.deepEqual(
+        [...new Set(reads.flatMap(({ changes }) => changes.map(({ tablet }) => tablet.tableName)))],
+        ['orders_old'],
+      );
+    });
+
+    it('and so do the announced schema and marks', async () => {
+      const changes = open(swap, {
+        after: joined,
+        announceSchema: true,
+        resolvedEveryMs: 0.001,
+        lookUpName: () => Promise.resolve({ tableName: 'orders', schemaVersion: 2 }),
+      });
+      const [read] = await readAll(changes);
+      const marks = read!.changes.filter(({ kind }) => kind === 'resolved');
+      assert.deepEqual(
+        marks.map(({ tablet }) => tablet.tableName),
+        [...Array<string>(6).fill('orders'), 'orders_old'],
+      );
+      assert.equal(describeChange(read!.changes.find(({ kind }) => kind === 'schema')!), '0.0 schema v0 - > orders');
+    });
+
+    function logUpTo(last: number): LogEntry[] {
+      const all = (swap[1] as { entries: readonly LogEntry[] }).entries;
+      return all.slice(0, last * 2);
+    }
   });
 
   it('takes only ALTERs that succeeded and whose version rises (kudu-facts 5.3)', async () => {

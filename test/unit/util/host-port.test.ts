@@ -33,6 +33,11 @@ describe('parseHostPort', () => {
     '-a:1',
     'a/b:1',
     'a:1 ',
+    '999.1.1.1:1',
+    '1.2.3.4.5:1',
+    '127.1:1',
+    'ünï.example:1',
+    'a:1;b:2',
   ];
   for (const text of BAD)
     it(`refuses ${JSON.stringify(text)}`, () => {
@@ -41,12 +46,23 @@ describe('parseHostPort', () => {
 });
 
 it('isLoopbackHost knows what no other machine can reach', () => {
-  for (const host of ['localhost', '127.0.0.1', '127.9.9.9', '::1']) assert.equal(isLoopbackHost(host), true, host);
-  for (const host of ['0.0.0.0', '::', '192.0.2.1', '127.evil.example', 'localhost.example'])
+  const spellings = ['LOCALHOST', 'localhost.', '0:0:0:0:0:0:0:1', '::ffff:127.0.0.1', '0000::0001'];
+  for (const host of ['localhost', '127.0.0.1', '127.9.9.9', '::1', ...spellings])
+    assert.equal(isLoopbackHost(host), true, host);
+  for (const host of [
+    '0.0.0.0',
+    '::',
+    '192.0.2.1',
+    '127.evil.example',
+    'localhost.example',
+    '::ffff:192.0.2.1',
+    '1::1',
+  ])
     assert.equal(isLoopbackHost(host), false, host);
 });
 
 it('isWildcardHost knows every interface', () => {
-  for (const host of ['0.0.0.0', '::', '0:0:0:0:0:0:0:0']) assert.equal(isWildcardHost(host), true, host);
+  for (const host of ['0.0.0.0', '::', '0:0:0:0:0:0:0:0', '0000::', '::ffff:0.0.0.0'])
+    assert.equal(isWildcardHost(host), true, host);
   for (const host of ['127.0.0.1', '::1', 'a']) assert.equal(isWildcardHost(host), false, host);
 });

@@ -15,16 +15,16 @@ describe('compileTopicTemplate', () => {
   ];
   for (const [template, table, topic, why] of CASES)
     it(`makes ${topic} of ${template} and ${table}: ${why}`, () => {
-      assert.equal(compileTopicTemplate(template, 's1')(table), topic);
+      assert.equal(compileTopicTemplate({ topic: template }, 's1')(table), topic);
     });
 
   for (const template of ['{tabel}', 'cdc.{}', 'cdc.{table', '{Table}', '{ table }'])
     it(`refuses the template ${template}`, () => {
-      assert.throws(() => compileTopicTemplate(template, 's1'), RangeError);
+      assert.throws(() => compileTopicTemplate({ topic: template }, 's1'), RangeError);
     });
 
   for (const table of ['', '.', '..', 'x'.repeat(250)])
     it(`refuses a topic named ${JSON.stringify(table.slice(0, 5))} of ${table.length} characters`, () => {
-      assert.throws(() => compileTopicTemplate('{table}', 's1')(table), /table .* makes the topic name/);
+      assert.throws(() => compileTopicTemplate({ topic: '{table}' }, 's1')(table), /table .* makes the topic name/);
     });
 });
