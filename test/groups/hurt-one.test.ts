@@ -1,4 +1,3 @@
 // One cluster for all of these, one after the other: each hurts it and heals it (support/leased-cluster.ts).
-import '../integration/failover.test.ts';
 import '../integration/damaged-log.test.ts';
 import '../integration/verify.test.ts';
