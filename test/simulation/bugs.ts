@@ -226,10 +226,10 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     rules: { asksForMarks: false },
     focus: {
       delivery: 'no-position',
-      trouble: { gc: true, kills: 0.02, outages: true, stops: true, servers: false, cutOffs: false },
+      trouble: { gc: true, kills: 0.02, outages: true, stops: true, servers: false, cutOffs: false, damage: false },
     },
     breaks: ['no gap while a sidecar has the log', 'markers catch up in the end', 'holds shrink in the end'],
-    withinSeeds: 4000,
+    withinSeeds: 12000,
   },
   {
     name: 'the stand-in is the first sidecar that lives, whether it can ship or not',
