@@ -10,6 +10,7 @@ import { toSinkError } from './kafka-error.ts';
 import { decodePosition, positionGroup } from './position.ts';
 import { BatchLimits, TabletProducer, type StreamContext } from './tablet-producer.ts';
 import { takeOver, type TakeOverOptions, type TakenTablet } from './take-over.ts';
+import { TransactionTimes } from './transaction-time.ts';
 import { compileTopicTemplate } from './topic-template.ts';
 import { StreamTopics } from './topics.ts';
 
@@ -102,6 +103,7 @@ class KafkaSink implements Sink {
       logger,
       nameTopic: compileTopicTemplate(options.topic, streamName),
       batchLimits: new BatchLimits(),
+      transactionTimes: new TransactionTimes(),
       sinkId: (tableName) => this.#sinkIdOf(tableName),
       warnOfMissingSchemaTopic: () => {
         if (!warned)
@@ -128,6 +130,7 @@ class KafkaSink implements Sink {
           id,
           lane,
           transactionTimeoutMs: TRANSACTION_TIMEOUT_MS,
+          transactionTimes: this.#stream.transactionTimes,
           topics: topicName === null ? [topics.schemaTopic] : [topicName, topics.schemaTopic],
           outcomes: this.#outcomes,
           logger: this.#stream.logger,
