@@ -8,6 +8,8 @@ import { repair, WrongRows, type RepairOutcome } from '../verify/repair.ts';
 import {
   differenceToJson,
   differenceToText,
+  repeatedToJson,
+  repeatedToText,
   skippedToJson,
   skippedToText,
   summaryToJson,
@@ -34,6 +36,8 @@ export interface VerifyRequest {
   readonly maxRows: number;
   readonly timeoutMs: number;
   readonly repairs: boolean;
+  /** Null: as the stream's delivery says. */
+  readonly allowsRepeats: boolean | null;
   readonly json: boolean;
 }
 
@@ -76,6 +80,7 @@ async function run(request: VerifyRequest, { client, servers, context, signal }:
     const wrong = new WrongRows();
     let rows = 0;
     let unreadable = 0;
+    let repeated = 0;
     const options = {
       stream,
       reader: new KuduTableReader(kudu),
@@ -84,6 +89,7 @@ async function run(request: VerifyRequest, { client, servers, context, signal }:
       tableNames: request.tableNames,
       systemTablePrefix: servers.systemTablePrefix,
       timeoutMs: request.timeoutMs,
+      allowsRepeats: request.allowsRepeats,
       progress: progress.show,
     };
     const result = await verify(
@@ -92,6 +98,9 @@ async function run(request: VerifyRequest, { client, servers, context, signal }:
         report: (difference) => {
           if (request.repairs) wrong.add(difference);
           if (isShown(++rows)) print((request.json ? differenceToJson : differenceToText)(difference));
+        },
+        reportRepeated: (row) => {
+          if (isShown(++repeated)) print((request.json ? repeatedToJson : repeatedToText)(row));
         },
         reportUnreadable: (record) => {
           if (isShown(++unreadable)) print((request.json ? unreadableToJson : unreadableToText)(record));

@@ -17,6 +17,7 @@ interface VerifyFlags extends ApiOptions {
   readonly maxRows?: string;
   readonly timeout?: string;
   readonly repair?: boolean;
+  readonly allowRepeats?: boolean;
 }
 
 /** `spoor verify <stream>`. */
@@ -32,6 +33,7 @@ export function addVerifyCommand(program: Command, context: CliContext, done: (e
     .option('--max-rows <n>', 'how many wrong rows are printed; 0 is all', String(DEFAULT_MAX_ROWS))
     .option('--timeout <seconds>', 'how long each wait for the stream may take', String(DEFAULT_TIMEOUT_S))
     .option('--repair', 'have the wrong rows shipped again as they are, and compare once more')
+    .option('--allow-repeats', 'records that came more than once are no fault (as in at-least-once streams)')
     .action(async (name: string, flags: VerifyFlags) => {
       const request: VerifyRequest = {
         name,
@@ -40,6 +42,7 @@ export function addVerifyCommand(program: Command, context: CliContext, done: (e
         maxRows: wholeNumber('--max-rows', flags.maxRows, 0),
         timeoutMs: wholeNumber('--timeout', flags.timeout, 1) * 1000,
         repairs: flags.repair ?? false,
+        allowsRepeats: flags.allowRepeats ?? null,
         json: flags.json ?? false,
       };
       const servers = loadServersConfig(context.env, context.cwd);

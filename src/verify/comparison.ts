@@ -27,6 +27,12 @@ export interface Difference {
   readonly records: readonly RecordPlace[];
 }
 
+/** A row of which a record came more than once. */
+export type RepeatedRow = Pick<Difference, 'table' | 'key' | 'tabletId' | 'records'> & {
+  /** How many came again. */
+  readonly repeats: number;
+};
+
 /** A table that was scanned. */
 export interface ComparedTable {
   readonly name: string;
@@ -47,6 +53,8 @@ export interface ComparisonOptions {
   readonly records: SortedRuns;
   readonly topicRecords: TopicRecords;
   readonly report: (difference: Difference) => void;
+  /** A row of which records came again; as it is, where it is none of the others. */
+  readonly reportRepeated: (row: RepeatedRow) => void;
   /** Of a row at most the last few. */
   readonly reportUnreadable: (record: UnreadableRecord) => void;
 }
@@ -202,8 +210,10 @@ class Pass {
       if (row) this.#endUnseen(row.tabletId);
       return;
     }
-    this.counts.repeats += this.#fold.repeats;
+    const { repeats } = this.#fold;
+    this.counts.repeats += repeats;
     const { state, mayBeGone } = this.#fold.end();
+    if (repeats > 0) this.#options.reportRepeated({ ...this.#place(state), repeats });
     if (this.#unreadable > 0) this.#countUnreadable(this.#fold.unreadable, state);
     if (row) {
       if (state.kind !== 'row') {
@@ -251,13 +261,15 @@ class Pass {
   }
 
   #report(kind: Difference['kind'], state: FoldState, columns: Difference['columns']): void {
-    const { topicRecords, report } = this.#options;
     this.counts[kind]++;
-    const records = this.#last.map((entry) => topicRecords.placeOf(entry));
-    const tabletId = this.#row?.tabletId ?? this.#lastTablet();
-    const { name: table } = this.#table;
     const encodedKey = Buffer.from(this.key.subarray(2));
-    report({ kind, table, key: this.#keyValues(state), encodedKey, tabletId, columns, records });
+    this.#options.report({ kind, ...this.#place(state), encodedKey, columns });
+  }
+
+  #place(state: FoldState): Pick<Difference, 'table' | 'key' | 'tabletId' | 'records'> {
+    const records = this.#last.map((entry) => this.#options.topicRecords.placeOf(entry));
+    const tabletId = this.#row?.tabletId ?? this.#lastTablet();
+    return { table: this.#table.name, key: this.#keyValues(state), tabletId, records };
   }
 
   #lastTablet(): string | null {

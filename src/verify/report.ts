@@ -1,6 +1,6 @@
 import { hybridTimeToMicros } from '../kudu/hybrid-time.ts';
 import { canonicalToJson } from './canonical.ts';
-import type { Difference, NamedValue } from './comparison.ts';
+import type { Difference, NamedValue, RepeatedRow } from './comparison.ts';
 import type { SkippedRow } from './repair.ts';
 import type { RecordPlace, UnreadableRecord } from './topic-records.ts';
 import type { VerifyResult } from './verify.ts';
@@ -14,6 +14,11 @@ export function differenceToText({ kind, table, key, columns, records }: Differe
   const parts = [kind.padEnd(9), table, objectOf(key), ...(changes.length > 0 ? [changes.join('; ')] : [])];
   const places = records.map(placeToText).join(', ');
   return [...parts, records.length > 0 ? `records: ${places}` : 'no record'].join('  ');
+}
+
+export function repeatedToText({ table, key, repeats, records }: RepeatedRow): string {
+  const places = records.map(placeToText).join(', ');
+  return ['repeated'.padEnd(9), table, objectOf(key), `${repeats} times again`, `records: ${places}`].join('  ');
 }
 
 export function unreadableToText(record: UnreadableRecord): string {
@@ -55,6 +60,11 @@ export function summaryToText(result: VerifyResult, { shown, repair }: SummaryNo
     `different   ${different}`,
     ...(unreadable > 0 ? [`unreadable  ${unreadable}`] : []),
     ...(shown < wrong ? [`shown       the first ${shown} of ${wrong} rows (--max-rows)`] : []),
+    ...(repeats > 0 && !result.allowsRepeats
+      ? [
+          `repeated    ${repeats}: an exactly-once stream has none, but for what docs/operations.md names (--allow-repeats)`,
+        ]
+      : []),
   ];
   return lines.join('\n');
 }
@@ -71,6 +81,12 @@ export function differenceToJson({ kind, table, key, tabletId, columns, records 
   return `{${head},"key":${objectOf(key)},"columns":[${changes.join()}],"records":[${places.join()}]}`;
 }
 
+export function repeatedToJson({ table, key, tabletId, repeats, records }: RepeatedRow): string {
+  const head = `"kind":"repeated","table":${JSON.stringify(table)},"tablet_id":${JSON.stringify(tabletId)}`;
+  const places = records.map((record) => JSON.stringify(placeToJson(record)));
+  return `{${head},"key":${objectOf(key)},"repeats":${repeats},"records":[${places.join()}]}`;
+}
+
 export function unreadableToJson(record: UnreadableRecord): string {
   return JSON.stringify({ kind: 'unreadable', record: placeToJson(record), reason: record.reason });
 }
@@ -81,7 +97,7 @@ export function skippedToJson({ table, key, tabletId, reason }: SkippedRow): str
 }
 
 export function summaryToJson(result: VerifyResult, { shown, repair }: SummaryNotes): string {
-  const { at, tables, later, leftOut, ...counts } = result;
+  const { at, tables, later, leftOut, allowsRepeats, ...counts } = result;
   return JSON.stringify({
     kind: 'summary',
     hybrid_time: at.toString(),
@@ -90,6 +106,7 @@ export function summaryToJson(result: VerifyResult, { shown, repair }: SummaryNo
     ...counts,
     later,
     left_out: leftOut,
+    repeats_allowed: allowsRepeats,
     shown,
     ...repair,
   });

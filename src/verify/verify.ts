@@ -3,7 +3,7 @@ import type { OpId } from '../kudu/opid.ts';
 import type { SinkReader } from '../sinks/reader.ts';
 import { pause } from '../util/pause.ts';
 import type { ComparedColumn } from './cells.ts';
-import { compare, type Counts, type Difference } from './comparison.ts';
+import { compare, type Counts, type Difference, type RepeatedRow } from './comparison.ts';
 import type { FoldCut } from './record-fold.ts';
 import { SchemaVersions, type PresentSchema } from './schema-versions.ts';
 import { SortedRuns, SortFolder } from './sorted-runs.ts';
@@ -20,6 +20,10 @@ export interface VerifyOptions extends StreamProgressOptions {
   readonly tableNames: readonly string[] | null;
   readonly report: (difference: Difference) => void;
   readonly reportUnreadable: (record: UnreadableRecord) => void;
+  /** Where repeats are a fault; not called where they are none. */
+  readonly reportRepeated: (row: RepeatedRow) => void;
+  /** Whether records may come again; null: as the stream's delivery says. */
+  readonly allowsRepeats: boolean | null;
   /** Where what does not fit into memory goes. Default: the system's folder for temporary files. */
   readonly tempDir?: string;
   /** Of each of two sorts; default: 64 MiB. */
@@ -35,6 +39,8 @@ export interface VerifyResult extends Readonly<Counts> {
   readonly records: number;
   /** Records of operations at the time or after it. */
   readonly later: number;
+  /** Whether repeats are none of its faults. */
+  readonly allowsRepeats: boolean;
 }
 
 /** How often another time is chosen, where the rows are copied again just then. */
@@ -163,7 +169,8 @@ class VerifyRun implements AsyncDisposable {
     at: HybridTime,
     reports: boolean,
   ): Promise<RunResult> {
-    const { sink, reader, report, reportUnreadable, bufferBytes, progress } = this.#options;
+    const { sink, reader, report, reportUnreadable, reportRepeated, bufferBytes, progress } = this.#options;
+    const allowsRepeats = this.#options.allowsRepeats ?? view.sink.delivery === 'at-least-once';
     const signal = this.#signal;
     const schemas = new SchemaVersions(tables.map(({ tableId }) => tableId));
     for await (const records of sink.read(sink.schemaTopic, signal))
@@ -215,19 +222,21 @@ class VerifyRun implements AsyncDisposable {
       topicRecords,
       report: reports ? report : () => undefined,
       reportUnreadable: reports ? reportUnreadable : () => undefined,
+      reportRepeated: reports && !allowsRepeats ? reportRepeated : () => undefined,
     });
     if (reports) for (const record of topicRecords.unreadableRecords) reportUnreadable(record);
     const { folded: records, later } = topicRecords;
     const leftOut = counts.leftOut + topicRecords.leftOut;
     const unreadable = counts.unreadable + topicRecords.unreadable;
-    const result = { ...counts, at, tables: tables.map(({ name }) => name), records, later, leftOut, unreadable };
+    const names = tables.map(({ name }) => name);
+    const result = { ...counts, at, tables: names, records, later, leftOut, unreadable, allowsRepeats };
     return { kind: 'done', result };
   }
 }
 
-/** Whether the records are the tables. */
-export function isSound({ missing, extra, different, unreadable }: VerifyResult): boolean {
-  return missing + extra + different + unreadable === 0;
+/** Whether the records are the tables, and each came once where that was promised. */
+export function isSound({ missing, extra, different, unreadable, repeats, allowsRepeats }: VerifyResult): boolean {
+  return missing + extra + different + unreadable + (allowsRepeats ? 0 : repeats) === 0;
 }
 
 /** The schema topic may have records of other streams, in forms of their own. */

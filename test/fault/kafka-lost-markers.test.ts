@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { KafkaCluster } from '../../src/sinks/kafka/cluster.ts';
-import { takeOver, type TakeOverOptions } from '../../src/sinks/kafka/take-over.ts';
+import { takeOver, type TakenTablet, type TakeOverOptions } from '../../src/sinks/kafka/take-over.ts';
+import { TransactionTimes } from '../../src/sinks/kafka/transaction-time.ts';
 import { SinkError } from '../../src/sinks/sink.ts';
 import {
   ADD_OFFSETS_TO_TXN,
@@ -44,7 +45,7 @@ interface Script {
 }
 
 /** What was done to the broker: each end of a transaction with what had joined it. */
-async function takeOverAt(script: Script, tries = 1) {
+async function takeOverAt(script: Script, tries = 1, transactionTimes = new TransactionTimes()) {
   const ends: { commit: boolean; partitions: string[]; offsets: boolean }[] = [];
   let joined: string[] = [];
   let offsets = false;
@@ -189,6 +190,7 @@ async function takeOverAt(script: Script, tries = 1) {
     id: ID,
     lane: 1,
     transactionTimeoutMs: TRANSACTION_TIMEOUT_MS,
+    transactionTimes,
     topics: ['cdc.t'],
     outcomes: new Map(),
     logger: keepingLogger(lines),
@@ -255,9 +257,23 @@ describe('the time of a transaction', () => {
     assert.deepEqual(timeoutsMs, [6 * REQUEST_TIMEOUT_MS]);
   });
 
-  it('is the usual one where brokers do not allow more', async () => {
-    const { timeoutsMs, taken } = await takeOverAt({ ...script, longestTransactionMs: 5_000 });
-    assert.ok(!(taken instanceof Error), String(taken));
-    assert.deepEqual(timeoutsMs, [6 * REQUEST_TIMEOUT_MS, TRANSACTION_TIMEOUT_MS]);
+  it('is what brokers allow where that is less, however little', async () => {
+    for (const [longestTransactionMs, asked] of [
+      [5_000, [6_000, 3_000]],
+      [1_499, [6_000, 3_000, 1_500]],
+    ] as const) {
+      const { timeoutsMs, taken } = await takeOverAt({ ...script, longestTransactionMs });
+      assert.deepEqual(timeoutsMs, asked);
+      if (longestTransactionMs === 5_000)
+        assert.deepEqual((taken as TakenTablet).transactionTime, { ms: 3_000, wantedMs: 6_000 });
+      else assert.match(String(taken), /transactions of 1500 ms \(transaction\.max\.timeout\.ms\)/);
+    }
+  });
+
+  it('is more for one whose last was not enough', async () => {
+    const times = new TransactionTimes();
+    assert.equal(times.ranOut(ID, { ms: 6_000, wantedMs: 6_000 }), 24_000);
+    const { timeoutsMs } = await takeOverAt(script, 1, times);
+    assert.deepEqual(timeoutsMs, [24_000]);
   });
 });

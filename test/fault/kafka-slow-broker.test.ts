@@ -6,6 +6,7 @@ import { KafkaCluster } from '../../src/sinks/kafka/cluster.ts';
 import { toSinkError } from '../../src/sinks/kafka/kafka-error.ts';
 import { BatchLimits, TabletProducer, type StreamContext } from '../../src/sinks/kafka/tablet-producer.ts';
 import type { TakenTablet } from '../../src/sinks/kafka/take-over.ts';
+import { TransactionTimes } from '../../src/sinks/kafka/transaction-time.ts';
 import { StreamTopics } from '../../src/sinks/kafka/topics.ts';
 import {
   ADD_OFFSETS_TO_TXN,
@@ -57,6 +58,7 @@ function contextOf(cluster: KafkaCluster): StreamContext {
     topics: new StreamTopics(cluster, options, keepingLogger(), never),
     nameTopic: () => TOPIC,
     batchLimits: new BatchLimits(),
+    transactionTimes: new TransactionTimes(),
     logger: keepingLogger(),
     sinkId: () => '',
     clashOf: () => null,
@@ -71,6 +73,7 @@ const TAKEN: TakenTablet = {
   coordinator: 1,
   groupCoordinator: 1,
   lane: 1,
+  transactionTime: { ms: 60_000, wantedMs: 60_000 },
   offsets: [],
 };
 

@@ -299,7 +299,7 @@ describe('the topics of a stream', () => {
     await using sink = sinkOf('odd');
     await using writer = await sink.openTablet(tabletOf('odd'), never);
     const record = recordAt(1, 1, { table: 'x'.repeat(256) });
-    await assert.rejects(writer.write([[record]], positionAt(1), never), refused(/table x+ makes the topic name/));
+    await assert.rejects(writer.write([[record]], positionAt(1), never), refused(/table "x+" makes the topic name/));
   });
 });
 

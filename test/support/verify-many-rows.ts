@@ -130,6 +130,8 @@ const result = await verify(
     tableNames: null,
     report: ({ kind, key }) => kinds.push(`${kind} ${key[0]!.value}`),
     reportUnreadable: ({ reason }) => kinds.push(reason),
+    reportRepeated: () => kinds.push('repeated'),
+    allowsRepeats: null,
     readAgainMs: 1,
   },
   AbortSignal.timeout(600_000),

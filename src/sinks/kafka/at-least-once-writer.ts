@@ -9,6 +9,7 @@ import { encodePosition } from './position.ts';
 import type { Throttling } from './connections.ts';
 import type { StreamContext, TabletProducer } from './tablet-producer.ts';
 import { Transaction } from './transaction.ts';
+import { OverdueError } from './transaction-time.ts';
 import type { ProducerIdentity } from './wire/apis.ts';
 
 /** The position in Kafka follows the records by at most this: what a crash may make them repeat. */
@@ -130,21 +131,27 @@ export class AtLeastOnceWriter implements TabletWriter {
     return (this.#saving = this.#saving.then(() => this.#savePosition()));
   }
 
-  /** Failing costs repeats and nothing else, and is tried again; but fenced is fenced. */
+  /**
+   * Failing costs repeats and nothing else, and is tried again; but fenced is fenced. The next try may commit while a lost
+   * request of this one is still to arrive: an older position then, which costs repeats as well.
+   */
   async #savePosition(): Promise<void> {
     const position = this.#unsaid;
     if (position === null || this.#failure !== null) return;
     this.#unsaid = null;
+    let transaction: Transaction | null = null;
     try {
       const { signal } = this.#hurry;
       const topics = await this.#producer.positionTopics(position.tableName, signal);
       const offsets = encodePosition(position, this.#generation, topics);
-      await new Transaction(this.#stream.cluster, this.#producer, offsets).commit(signal);
+      transaction = new Transaction(this.#stream.cluster, this.#producer, offsets);
+      await transaction.commit(signal);
       this.#saved = position;
-    } catch (error) {
+    } catch (caught) {
+      const error = transaction?.explain(caught, this.#stream.transactionTimes) ?? caught;
       this.#unsaid ??= position;
       const failure = toSinkError(error);
-      if (failure.kind === 'fenced') this.#failure = failure;
+      if (failure.kind === 'fenced' || failure instanceof OverdueError) this.#failure = failure;
       this.#stream.logger.debug(
         { err: error, producer: this.#producer.identity.transactionalId },
         'position not saved',

@@ -87,6 +87,23 @@ export class KafkaCluster implements AsyncDisposable {
     return this.#connections.send(this.#addressOf(nodeId), lane, api, request, signal);
   }
 
+  /** As {@link send}, and goes on when `signal` aborts, see {@link KafkaConnections.request}. */
+  async request<Q, S>(
+    nodeId: number,
+    lane: number,
+    api: Api<Q, S>,
+    request: Q,
+    signal: AbortSignal,
+    onSent?: () => void,
+  ): Promise<S> {
+    return this.#connections.request(this.#addressOf(nodeId), lane, api, request, signal, onSent);
+  }
+
+  /** The last wait that a quota asked for, see {@link QuotaWaits.since}. */
+  throttledSince(sinceMs: number): number | null {
+    return this.#connections.quotaWaits.since(sinceMs);
+  }
+
   /**
    * Looks topics up. The answer leaves out what does not exist.
    * @throws {KafkaCodeError} a topic may not be described, is no topic name, or has a partition without a leader

@@ -9,6 +9,7 @@ import type { Logger } from '../../util/logger.ts';
 import { SinkError } from '../sink.ts';
 import { waitFor } from '../../util/wait-for.ts';
 import { BrokerPatience } from './broker-patience.ts';
+import { QuotaWaits } from './quota-waits.ts';
 import type { Api } from './wire/apis.ts';
 
 export interface ConnectionOptions {
@@ -53,9 +54,11 @@ export class KafkaConnections implements AsyncDisposable {
   /** By address: a lane that ends leaves to the next what it has learned. */
   readonly #patience = new Map<string, BrokerPatience>();
   readonly #closing = new Set<Promise<void>>();
+  readonly quotaWaits: QuotaWaits;
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
+    this.quotaWaits = new QuotaWaits(options.logger);
     // Whatever kafkajs complains of also comes back to us as a rejection, which is logged where it is handled.
     const logCreator = () => (entry: { log: { message: string } }) => {
       options.logger.debug({ kafkajs: entry.log.message }, 'kafka client');
@@ -68,17 +71,32 @@ export class KafkaConnections implements AsyncDisposable {
    * broker, in the order of the calls. After a time-out or a lost connection the socket is not used again.
    */
   async send<Q, S>(address: Address, lane: number, api: Api<Q, S>, request: Q, signal: AbortSignal): Promise<S> {
+    return waitFor(this.request(address, lane, api, request, signal), signal);
+  }
+
+  /**
+   * As {@link send}, and what is on the wire is not given up when `signal` aborts: it settles when the broker has answered,
+   * or the socket is gone, which says nothing of what the broker has taken, or will. One that was not sent by then never is.
+   * @param onSent called when the broker may have the request from now on
+   */
+  async request<Q, S>(
+    address: Address,
+    lane: number,
+    api: Api<Q, S>,
+    request: Q,
+    signal: AbortSignal,
+    onSent: () => void = () => undefined,
+  ): Promise<S> {
     signal.throwIfAborted();
     const key = `${formatAddress(address)}/${lane}`;
     let open = this.#lanes.get(key);
-    if (open === undefined)
-      this.#lanes.set(key, (open = new Lane(address, this.#options, this.patienceWith(address), this.#logger)));
+    if (open === undefined) this.#lanes.set(key, (open = this.#newLane(address)));
     try {
-      return await waitFor(open.send(api, request), signal);
+      return await open.send(api, request, signal, onSent);
     } catch (error) {
       // Before anything is sent it is known that a broker does not speak an API: nothing is wrong with the socket.
-      const isUnsent = error instanceof UnknownApiError;
-      if (!isUnsent && !signal.aborted && this.#lanes.get(key) === open) this.#drop(key, open);
+      const isUnsent = error instanceof UnknownApiError || error instanceof NotSentError;
+      if (!isUnsent && this.#lanes.get(key) === open) this.#drop(key, open);
       throw error;
     }
   }
@@ -107,6 +125,13 @@ export class KafkaConnections implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const [key, lane] of this.#lanes) this.#drop(key, lane);
     await Promise.all(this.#closing);
+  }
+
+  #newLane(address: Address): Lane {
+    const onThrottle = (ms: number): void => {
+      this.quotaWaits.note(formatAddress(address), ms, performance.now());
+    };
+    return new Lane(address, this.#options, this.patienceWith(address), this.#logger, onThrottle);
   }
 
   #drop(key: string, lane: Lane): void {
@@ -143,7 +168,18 @@ class Lane implements AsyncDisposable {
   /** When that began, and when it will have ended, one after the other counted as one. */
   #throttledMs = { since: 0, until: Number.NEGATIVE_INFINITY };
 
-  constructor(address: Address, options: ConnectionOptions, patience: BrokerPatience, logger: KafkajsLogger) {
+  /** The same of the end, as timers count. */
+  #throttledUntilMs = 0;
+  readonly #noteThrottle: (ms: number) => void;
+
+  constructor(
+    address: Address,
+    options: ConnectionOptions,
+    patience: BrokerPatience,
+    logger: KafkajsLogger,
+    noteThrottle: (ms: number) => void,
+  ) {
+    this.#noteThrottle = noteThrottle;
     this.#address = address;
     this.#options = options;
     this.#patience = patience;
@@ -177,17 +213,13 @@ class Lane implements AsyncDisposable {
     return { for: `Kafka's quota: the broker at ${formatAddress(this.#address)} throttles`, sinceMs: since };
   }
 
-  async send<Q, S>(api: Api<Q, S>, request: Q): Promise<S> {
+  async send<Q, S>(api: Api<Q, S>, request: Q, signal: AbortSignal, onSent: () => void): Promise<S> {
     const broker = await this.#ready();
     const spoken = versionFor(broker, api);
     while (this.#throttled) await this.#throttled;
-    const onThrottle = (ms: number): void => {
-      const nowMs = Date.now();
-      const since = nowMs > this.#throttledMs.until + THROTTLED_FOR_MS ? nowMs : this.#throttledMs.since;
-      this.#throttledMs = { since, until: nowMs + ms };
-      this.#throttled ??= sleep(ms, undefined, { ref: false }).then(() => void (this.#throttled = null));
-    };
-    return this.#watch(() => broker.connectionPool.send(exchange(spoken, request, onThrottle)));
+    if (signal.aborted) throw new NotSentError(signal.reason);
+    onSent();
+    return this.#watch(() => broker.connectionPool.send(exchange(spoken, request, this.#onThrottle)));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -230,6 +262,15 @@ class Lane implements AsyncDisposable {
     }
   }
 
+  readonly #onThrottle = (ms: number): void => {
+    this.#noteThrottle(ms);
+    this.#throttledUntilMs = Math.max(this.#throttledUntilMs, performance.now() + ms);
+    const nowMs = Date.now();
+    const since = nowMs > this.#throttledMs.until + THROTTLED_FOR_MS ? nowMs : this.#throttledMs.since;
+    this.#throttledMs = { since, until: nowMs + ms };
+    this.#throttled ??= sleep(ms, undefined, { ref: false }).then(() => void (this.#throttled = null));
+  };
+
   #heard(): void {
     this.#heardAtMs = performance.now();
     this.#allowedMs = this.#patience.ms;
@@ -245,7 +286,8 @@ class Lane implements AsyncDisposable {
         this.#silence = null;
         if (this.#underWay === 0) return;
         const nowMs = performance.now();
-        const leftMs = this.#heardAtMs + this.#allowedMs - nowMs;
+        // A broker does not read what was sent before it asked us to wait until the wait is over.
+        const leftMs = Math.max(this.#heardAtMs, this.#throttledUntilMs) + this.#allowedMs - nowMs;
         if (leftMs > 0) {
           this.#lookForSilenceIn(leftMs);
           return;
@@ -307,6 +349,15 @@ function exchange<Q, S>(api: Api<Q, S>, request: Q, onThrottle: (ms: number) => 
     },
     logResponseError: false,
   };
+}
+
+/** Whoever wanted it sent did not want it any more when its turn came. */
+class NotSentError extends Error {
+  override readonly name = 'AbortError';
+
+  constructor(reason: unknown) {
+    super(reason instanceof Error ? reason.message : String(reason), { cause: reason });
+  }
 }
 
 /** A request that this broker does not know. */

@@ -51,19 +51,22 @@ export class ExactlyOnceWriter implements TabletWriter {
       this.#open = null;
       this.#tableName = position.tableName;
     } catch (error) {
-      throw this.#stream.failure(error);
+      throw this.#stream.failure(this.#open?.explain(error, this.#stream.transactionTimes) ?? error);
     }
   }
 
-  /** Ends what a failed or interrupted write left open, as well as that goes; the successor's opening does it in any case. */
+  /** Ends what a failed or interrupted write left open where that is safe; the successor's opening does it in any case. */
   async [Symbol.asyncDispose](): Promise<void> {
     const transaction = this.#open;
     this.#open = null;
-    await transaction?.abort(AbortSignal.timeout(ABORT_WITHIN_MS)).catch((error: unknown) => {
-      this.#stream.logger.debug(
-        { err: error, producer: this.#producer.identity.transactionalId },
-        'transaction not aborted, it will time out',
-      );
-    });
+    if (transaction === null) return;
+    const producer = this.#producer.identity.transactionalId;
+    const { logger } = this.#stream;
+    try {
+      const isEnded = await transaction.abort(AbortSignal.timeout(ABORT_WITHIN_MS));
+      if (!isEnded) logger.debug({ producer }, 'requests were lost: the transaction is left to the next fence');
+    } catch (error) {
+      logger.debug({ err: error, producer }, 'transaction not aborted: it is left to the next fence');
+    }
   }
 }

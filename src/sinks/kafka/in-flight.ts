@@ -19,10 +19,4 @@ export class InFlight {
   async drain(): Promise<void> {
     while (this.#pending.length > 0) await this.#pending.shift();
   }
-
-  /** Resolves when nothing runs any more, failed or not. */
-  async settle(): Promise<void> {
-    await Promise.allSettled(this.#pending);
-    this.#pending.length = 0;
-  }
 }

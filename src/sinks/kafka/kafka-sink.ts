@@ -11,6 +11,7 @@ import { decodePosition, positionGroup } from './position.ts';
 import { BatchLimits, TabletProducer, type StreamContext } from './tablet-producer.ts';
 import { takeOver, type TakeOverOptions, type TakenTablet } from './take-over.ts';
 import { clashOf, planTopics, type TopicPlanOptions } from './topic-plan.ts';
+import { TransactionTimes } from './transaction-time.ts';
 import { compileTopicTemplate, type TopicNaming } from './topic-template.ts';
 import { StreamTopics } from './topics.ts';
 
@@ -106,6 +107,7 @@ class KafkaSink implements Sink {
       logger,
       nameTopic: compileTopicTemplate(options, streamName),
       batchLimits: new BatchLimits(),
+      transactionTimes: new TransactionTimes(),
       sinkId: (tableName) => this.#sinkIdOf(tableName),
       clashOf: (tableName) => clashOf(naming, tableName, tables()),
       warnOfSharedTopics: () => {
@@ -140,6 +142,7 @@ class KafkaSink implements Sink {
           id,
           lane,
           transactionTimeoutMs: TRANSACTION_TIMEOUT_MS,
+          transactionTimes: this.#stream.transactionTimes,
           topics: topicName === null ? [topics.schemaTopic] : [topicName, topics.schemaTopic],
           outcomes: this.#outcomes,
           logger: this.#stream.logger,

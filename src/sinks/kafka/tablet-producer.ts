@@ -5,10 +5,12 @@ import { SinkError } from '../sink.ts';
 import { planRequests, type PlannedBatch } from './batch-planner.ts';
 import type { KafkaCluster, Topic } from './cluster.ts';
 import type { Throttling } from './connections.ts';
+import type { RequestSender } from './on-the-wire.ts';
 import type { TopicNamer } from './topic-template.ts';
 import type { StreamTopics } from './topics.ts';
 import type { TakenTablet } from './take-over.ts';
 import type { TransactionOwner } from './transaction-steps.ts';
+import type { GrantedTime, TransactionTimes } from './transaction-time.ts';
 import { PRODUCE, type ProducerIdentity } from './wire/apis.ts';
 import { KafkaCodeError, MESSAGE_TOO_LARGE, NO_ERROR, REQUEST_TIMED_OUT } from './wire/error-codes.ts';
 import { encodeProduceRequest, type PartitionBatch } from './wire/record-batch.ts';
@@ -19,6 +21,7 @@ export interface StreamContext {
   readonly topics: StreamTopics;
   readonly nameTopic: TopicNamer;
   readonly batchLimits: BatchLimits;
+  readonly transactionTimes: TransactionTimes;
   readonly logger: Logger;
   /** Where the records of a table go, see sink-id.ts: as far as Kafka has told when it was last asked. */
   sinkId(tableName: string): string;
@@ -50,6 +53,7 @@ export class TabletProducer implements TransactionOwner {
   readonly coordinator: number;
   readonly groupCoordinator: number;
   readonly lane: number;
+  readonly transactionTime: GrantedTime;
   readonly #stream: StreamContext;
   readonly #transactional: boolean;
   readonly #nextSequence = new Map<string, number[]>();
@@ -61,6 +65,7 @@ export class TabletProducer implements TransactionOwner {
     this.coordinator = tablet.coordinator;
     this.groupCoordinator = tablet.groupCoordinator;
     this.lane = tablet.lane;
+    this.transactionTime = tablet.transactionTime;
     this.#transactional = options.transactional;
   }
 
@@ -100,8 +105,15 @@ export class TabletProducer implements TransactionOwner {
     return planRequests(records, topicOf, (topic) => batchLimits.of(topic.name));
   }
 
-  /** Appends the batches of one request; resolves once every in-sync replica has them. */
-  async send(request: readonly PlannedBatch[], signal: AbortSignal): Promise<void> {
+  /**
+   * Appends the batches of one request; resolves once every in-sync replica has them.
+   * @param sender of a transaction, which keeps account of them; else the cluster itself
+   */
+  async send(
+    request: readonly PlannedBatch[],
+    signal: AbortSignal,
+    sender: RequestSender = this.#stream.cluster,
+  ): Promise<void> {
     const byLeader = new Map<number, PartitionBatch[]>();
     for (const { topic, partition, records } of request) {
       const batch = {
@@ -116,7 +128,7 @@ export class TabletProducer implements TransactionOwner {
       else batches.push(batch);
     }
     await Promise.all(
-      Array.from(byLeader, ([leader, batches]) => this.#sendToLeader(leader, batches, request, signal)),
+      Array.from(byLeader, ([leader, batches]) => this.#sendToLeader(leader, batches, request, signal, sender)),
     );
   }
 
@@ -125,10 +137,10 @@ export class TabletProducer implements TransactionOwner {
     batches: readonly PartitionBatch[],
     planned: readonly PlannedBatch[],
     signal: AbortSignal,
+    sender: RequestSender,
   ): Promise<void> {
     const { transactionalId, producerId, epoch } = this.identity;
-    const { cluster } = this.#stream;
-    const patience = cluster.patienceWith(leader);
+    const patience = this.#stream.cluster.patienceWith(leader);
     const { ms: waitedMs, brokerMs: timeoutMs } = patience;
     const bytes = encodeProduceRequest(batches, {
       transactionalId: this.#transactional ? transactionalId : null,
@@ -136,7 +148,7 @@ export class TabletProducer implements TransactionOwner {
       epoch,
       timeoutMs,
     });
-    const results = await cluster.send(leader, this.lane, PRODUCE, bytes, signal);
+    const results = await sender.send(leader, this.lane, PRODUCE, bytes, signal);
     const failed = results.filter((result) => result.errorCode !== NO_ERROR);
     // A batch behind one that failed is refused for its sequence; the first cause is the one to tell.
     const first = failed.find((result) => !CONSEQUENCES.has(result.errorCode)) ?? failed[0];

@@ -3,17 +3,20 @@ import { SinkError } from '../sink.ts';
 import type { KafkaCluster } from './cluster.ts';
 import { describeOutcome, findOpenPartitions, type Outcome } from './lost-markers.ts';
 import { addOffsets, addPartitions, endTransaction, type TransactionOwner } from './transaction-steps.ts';
+import { timesToAskFor, type GrantedTime, type TransactionTimes } from './transaction-time.ts';
 import { whileSettling, type Patience } from './wait.ts';
 import { INIT_PRODUCER_ID, OFFSET_FETCH, type OffsetEntry } from './wire/apis.ts';
 import {
   failOnErrorCode,
   INVALID_TRANSACTION_TIMEOUT,
+  KafkaCodeError,
   SETTLES_ELSEWHERE,
   UNSTABLE_OFFSET_COMMIT,
 } from './wire/error-codes.ts';
 
 /** A tablet that is ours: who we are now, where that is kept, and what the predecessor left. */
 export interface TakenTablet extends TransactionOwner {
+  readonly transactionTime: GrantedTime;
   /** Every offset of the group. */
   readonly offsets: readonly (Omit<OffsetEntry, 'metadata'> & { readonly metadata: string | null })[];
 }
@@ -24,6 +27,7 @@ export interface TakeOverOptions {
   readonly lane: number;
   /** Of a healthy cluster, see {@link initProducer}. */
   readonly transactionTimeoutMs: number;
+  readonly transactionTimes: TransactionTimes;
   /**
    * Where the predecessor may have written, besides the topics that its offsets name. They are looked up and not made: from
    * then on their ids are known, see {@link KafkaCluster.topicId}.
@@ -93,9 +97,14 @@ async function fence(cluster: KafkaCluster, options: TakeOverOptions, signal: Ab
       const last = await describeOutcome(cluster, { coordinator, id, lane }, signal);
       if (last !== 'none') outcomes.set(id, last);
       const outcome = outcomes.get(id) ?? 'abort';
-      const { errorCode, producerId, epoch } = await initProducer(cluster, coordinator, options, signal);
+      const { errorCode, producerId, epoch, transactionTime } = await initProducer(
+        cluster,
+        coordinator,
+        options,
+        signal,
+      );
       failOnErrorCode(errorCode, `to open producer ${id}`);
-      return { coordinator, identity: { transactionalId: id, producerId, epoch }, outcome };
+      return { coordinator, identity: { transactionalId: id, producerId, epoch }, transactionTime, outcome };
     },
     PREDECESSOR_SETTLES,
     signal,
@@ -104,21 +113,29 @@ async function fence(cluster: KafkaCluster, options: TakeOverOptions, signal: Ab
 }
 
 /**
- * Where a broker is slow its transactions need more time than others', or it would abort each before we are done. Brokers
- * allow 15 minutes (transaction.max.timeout.ms); where they allow less than we ask for, the usual time has to do.
+ * Where a broker is slow its transactions need more time than others', or it would abort each before we are done; so does
+ * one whose last write was not done in time. Brokers allow 15 minutes (transaction.max.timeout.ms); where they allow less
+ * than we ask for, that has to do. How much it is nobody remembers: it may be more the next time.
  */
 async function initProducer(
   cluster: KafkaCluster,
   coordinator: number,
-  { id, lane, transactionTimeoutMs }: TakeOverOptions,
+  { id, lane, transactionTimeoutMs, transactionTimes }: TakeOverOptions,
   signal: AbortSignal,
 ) {
-  const ask = (timeoutMs: number) =>
-    cluster.send(coordinator, lane, INIT_PRODUCER_ID, { transactionalId: id, transactionTimeoutMs: timeoutMs }, signal);
-  const neededMs = TRANSACTION_ROUND_TRIPS * cluster.longestPatienceMs;
-  if (neededMs <= transactionTimeoutMs) return ask(transactionTimeoutMs);
-  const answer = await ask(neededMs);
-  return answer.errorCode === INVALID_TRANSACTION_TIMEOUT ? ask(transactionTimeoutMs) : answer;
+  const wantedMs = Math.max(
+    transactionTimeoutMs,
+    TRANSACTION_ROUND_TRIPS * cluster.longestPatienceMs,
+    transactionTimes.wantedMs(id),
+  );
+  let refusal: KafkaCodeError | null = null;
+  for (const ms of timesToAskFor(wantedMs)) {
+    const request = { transactionalId: id, transactionTimeoutMs: ms };
+    const answer = await cluster.send(coordinator, lane, INIT_PRODUCER_ID, request, signal);
+    if (answer.errorCode !== INVALID_TRANSACTION_TIMEOUT) return { ...answer, transactionTime: { ms, wantedMs } };
+    refusal = new KafkaCodeError(answer.errorCode, `transactions of ${ms} ms (transaction.max.timeout.ms)`);
+  }
+  throw refusal!;
 }
 
 /** @param wanted `any`: offsets that await the marker of their transaction come with an error code instead of a position */

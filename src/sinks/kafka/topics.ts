@@ -17,6 +17,8 @@ export interface TopicOptions {
 interface Known {
   readonly looking: Promise<Topic | null>;
   lookedAtMs: number;
+  /** Whether `looking` came to nothing. */
+  isMissing?: boolean;
 }
 
 /** A topic that was just made, by us or another sidecar, is listed before its leaders know of it. */
@@ -48,6 +50,8 @@ export class StreamTopics {
 
   /** @throws {SinkError} `refused`, naming the topic, when it is missing and may not be created */
   async require(name: string, signal: AbortSignal): Promise<Topic> {
+    const known = this.#known.get(name);
+    if (known?.isMissing === true) this.#forget(name, known); // whoever cannot do without it believes nothing old
     const topic = await this.find(name, signal);
     if (topic === null)
       throw new SinkError(
@@ -57,15 +61,19 @@ export class StreamTopics {
     return topic;
   }
 
-  /** The topic, created when it is missing and may be; null when it is missing and may not. */
+  /**
+   * The topic, created when it is missing and may be; null when it is missing and may not: then that is believed until it
+   * is time to look again, so that writes which can do without it do not ask each time.
+   */
   async find(name: string, signal: AbortSignal): Promise<Topic | null> {
     let known = this.#known.get(name);
+    if (known?.isMissing === true && performance.now() - known.lookedAtMs >= this.#options.lookAgainMs)
+      known = undefined;
     if (known === undefined)
       this.#known.set(name, (known = { looking: this.#look(name, this.#lifetime), lookedAtMs: performance.now() }));
     try {
       const topic = await waitFor(known.looking, signal);
-      if (topic === null)
-        this.#forget(name, known); // it may be there the next time
+      if (topic === null) known.isMissing = true;
       else this.#lookAgain(topic, known);
       return topic;
     } catch (error) {

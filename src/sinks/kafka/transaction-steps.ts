@@ -1,4 +1,4 @@
-import type { KafkaCluster } from './cluster.ts';
+import type { RequestSender } from './on-the-wire.ts';
 import { whileSettling, type Patience } from './wait.ts';
 import {
   ADD_OFFSETS_TO_TXN,
@@ -27,7 +27,7 @@ const LAST_ONE_SETTLES: Patience = { codes: SETTLES, pauseMs: 1, maxPauseMs: 20,
 
 /** Begins a transaction, or joins the one that is open. */
 export async function addPartitions(
-  cluster: KafkaCluster,
+  cluster: RequestSender,
   owner: TransactionOwner,
   topics: readonly TopicPartitions[],
   signal: AbortSignal,
@@ -53,7 +53,7 @@ export async function addPartitions(
 }
 
 /** As {@link addPartitions}, for the offsets of the owner's group. */
-export async function addOffsets(cluster: KafkaCluster, owner: TransactionOwner, signal: AbortSignal): Promise<void> {
+export async function addOffsets(cluster: RequestSender, owner: TransactionOwner, signal: AbortSignal): Promise<void> {
   const { coordinator, lane, identity } = owner;
   const groupId = identity.transactionalId;
   await whileSettling(
@@ -69,7 +69,7 @@ export async function addOffsets(cluster: KafkaCluster, owner: TransactionOwner,
 
 /** Writes offsets that are valid once the transaction is committed. They must have joined it. */
 export async function commitOffsets(
-  cluster: KafkaCluster,
+  cluster: RequestSender,
   owner: TransactionOwner,
   offsets: readonly OffsetEntry[],
   signal: AbortSignal,
@@ -89,7 +89,7 @@ export async function commitOffsets(
 
 /** Resolves when the decision is durable; the partitions learn of it moments later. */
 export async function endTransaction(
-  cluster: KafkaCluster,
+  cluster: RequestSender,
   owner: TransactionOwner,
   outcome: 'commit' | 'abort',
   signal: AbortSignal,

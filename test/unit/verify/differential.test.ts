@@ -122,6 +122,8 @@ class Play {
         tableNames: null,
         report: ({ kind, key }) => found.push(`${kind} ${key[0]!.value}`),
         reportUnreadable: ({ reason }) => found.push(reason),
+        reportRepeated: () => undefined,
+        allowsRepeats: true,
         bufferBytes: 2000,
         readAgainMs: 1,
       },

@@ -3,10 +3,11 @@ import { describe, it } from 'node:test';
 import { RowOp } from '../../../src/change/change.ts';
 import { DataType, type TableSchema } from '../../../src/kudu/schema.ts';
 import type { StreamView } from '../../../src/replication/views.ts';
-import type { Difference } from '../../../src/verify/comparison.ts';
+import type { Difference, RepeatedRow } from '../../../src/verify/comparison.ts';
 import {
   differenceToJson,
   differenceToText,
+  repeatedToText,
   skippedToJson,
   skippedToText,
   summaryToJson,
@@ -32,6 +33,7 @@ interface Verified {
   readonly result: VerifyResult;
   readonly differences: readonly Difference[];
   readonly unreadable: readonly UnreadableRecord[];
+  readonly repeated: readonly RepeatedRow[];
   readonly lines: readonly string[];
 }
 
@@ -55,6 +57,7 @@ class Scene {
   async verify(options: Partial<VerifyOptions> = {}): Promise<Verified> {
     const differences: Difference[] = [];
     const unreadable: UnreadableRecord[] = [];
+    const repeated: RepeatedRow[] = [];
     const result = await verify(
       {
         stream: async () => Promise.resolve(this.view()),
@@ -68,13 +71,15 @@ class Scene {
         tableNames: null,
         report: (difference) => differences.push(difference),
         reportUnreadable: (record) => unreadable.push(record),
+        reportRepeated: (row) => repeated.push(row),
+        allowsRepeats: null,
         bufferBytes: 4096,
         readAgainMs: 1,
         ...options,
       },
       AbortSignal.timeout(60_000),
     );
-    return { result, differences, unreadable, lines: differences.map(differenceToText) };
+    return { result, differences, unreadable, repeated, lines: differences.map(differenceToText) };
   }
 }
 
@@ -162,7 +167,7 @@ describe('verify', () => {
     const repair = { repaired: 7, skipped: 2 };
     assert.match(
       summaryToText(result, { shown: 5, repair }),
-      /\nrepaired +7\nskipped +2 could not be repaired\nmissing +3\nextra +1\ndifferent +1$/,
+      /\nrepaired +7\nskipped +2 could not be repaired\nmissing +3\nextra +1\ndifferent +1\nrepeated +2:/,
     );
     const repaired = JSON.parse(summaryToJson(result, { shown: 5, repair })) as Record<string, unknown>;
     assert.deepEqual([repaired['repaired'], repaired['skipped']], [7, 2]);
@@ -420,8 +425,27 @@ describe('verify', () => {
     const copy = history.copy('shop-tablet0');
     scene.topics.put([...copy.announced, ...copy.rows, ...copy.event]);
     write(scene, history, RowOp.UPSERT, 2n, int32(7));
-    const { result, lines } = await scene.verify();
-    assert.deepEqual([lines, result.repeats > 3], [[], true]);
+    const { result, lines } = await scene.verify({ allowsRepeats: true });
+    assert.deepEqual([lines, result.repeats > 3, isSound(result)], [[], true, true]);
+  });
+
+  it('finds records that came again where each was to come once, and names their rows', async () => {
+    for (const delivery of ['exactly-once', 'at-least-once'] as const) {
+      const scene = new Scene();
+      shop(scene);
+      const { partition, key, value, position } = scene.topics.last('cdc', '{"id":4}');
+      scene.topics.produce('cdc', partition, { key, value, position });
+      const view = scene.tables.view(['*']);
+      const options = { stream: () => Promise.resolve({ ...view, sink: { ...view.sink, delivery } }) };
+      const { result, lines, repeated } = await scene.verify(options);
+      const isFault = delivery === 'exactly-once';
+      assert.deepEqual([lines, result.repeats, isSound(result)], [[], 1, !isFault], delivery);
+      const named = repeated.map((row) => repeatedToText(row).replace(/ {2}records: .*/, ''));
+      assert.deepEqual(named, isFault ? ['repeated   shop  {"id":4}  1 times again'] : []);
+      assert.equal(summaryToText(result, { shown: 0, repair: null }).includes('--allow-repeats'), isFault);
+      const allowed = await scene.verify({ ...options, allowsRepeats: true });
+      assert.deepEqual([allowed.result.repeats, isSound(allowed.result), allowed.repeated], [1, true, []]);
+    }
   });
 
   it('does not take the copies of another stream for its own', async () => {

@@ -81,6 +81,12 @@ export const SETTLES_ELSEWHERE: ReadonlySet<ErrorCodeNumber> = new Set([...SETTL
  */
 export const APPEARS: ReadonlySet<ErrorCodeNumber> = new Set([3, 5, 6, 56, 72]);
 
+/**
+ * What a producer hears whose transaction the coordinator has ended, for its time was over or another came in its place:
+ * INVALID_PRODUCER_EPOCH, INVALID_TXN_STATE, PRODUCER_FENCED.
+ */
+export const ENDED_BY_BROKER: ReadonlySet<ErrorCodeNumber> = new Set([47, 48, 90]);
+
 /** A broker answered with an error code. */
 export class KafkaCodeError extends Error {
   override readonly name = 'KafkaCodeError';

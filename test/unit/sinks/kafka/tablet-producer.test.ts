@@ -34,7 +34,14 @@ describe('a record that Kafka does not take', () => {
       send: () => Promise.resolve([{ topic: 'cdc.a', partition: 0, errorCode: 10, message: null }]),
     };
     const identity = { transactionalId: 'spoor.s.t', producerId: 1n, epoch: 0 };
-    const taken = { identity, coordinator: 1, groupCoordinator: 1, lane: 1, offsets: [] };
+    const taken = {
+      identity,
+      coordinator: 1,
+      groupCoordinator: 1,
+      lane: 1,
+      offsets: [],
+      transactionTime: { ms: 60_000, wantedMs: 60_000 },
+    };
     const stream = { cluster } as unknown as ConstructorParameters<typeof TabletProducer>[0];
     const producer = new TabletProducer(stream, taken, { transactional: true });
     const record = {
