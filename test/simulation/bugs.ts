@@ -222,16 +222,6 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     withinSeeds: 6000,
   },
   {
-    name: 'a sidecar whose log has lost the marker asks for what no sink needs',
-    rules: { asksForMarks: false },
-    focus: {
-      delivery: 'no-position',
-      trouble: { gc: true, kills: 0.02, outages: true, stops: true, servers: false, cutOffs: false, damage: false },
-    },
-    breaks: ['no gap while a sidecar has the log', 'markers catch up in the end', 'holds shrink in the end'],
-    withinSeeds: 12000,
-  },
-  {
     name: 'the stand-in is the first sidecar that lives, whether it can ship or not',
     rules: { choosesByLife: true },
     breaks: ['whoever can ship does'],
