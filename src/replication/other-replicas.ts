@@ -68,11 +68,13 @@ export class GapFilling {
 
   async #fill(tabletId: string, after: OpId, signal: AbortSignal): Promise<boolean> {
     const log = this.#logger.child({ tabletId, after: formatOpId(after) });
+    let askAgainMs = ASK_OTHERS_EVERY_MS;
     try {
       const outcome = await this.#gaps.fill(tabletId, after, signal);
       if (outcome === 'filled') {
         this.#unfilled.delete(tabletId);
-        log.info({}, 'gap in the log filled from another sidecar');
+        askAgainMs = 0; // where it did not help the next one is asked, and nobody is told twice of the same
+        log.info({}, 'there is more held now, reading the log again');
       } else {
         if (this.#unfilled.get(tabletId) !== outcome)
           log.warn({}, `no sidecar ${outcome === 'silent' ? 'that answers ' : ''}has what the log lacks`);
@@ -84,7 +86,7 @@ export class GapFilling {
         log.warn({ reason: error instanceof Error ? error.message : String(error) }, 'gap not filled');
       return false;
     } finally {
-      this.#asked.set(tabletId, { after: after.index, notBeforeMs: performance.now() + ASK_OTHERS_EVERY_MS });
+      this.#asked.set(tabletId, { after: after.index, notBeforeMs: performance.now() + askAgainMs });
     }
   }
 }

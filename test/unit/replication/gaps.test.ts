@@ -102,8 +102,14 @@ describe('a gap that no sidecar fills', () => {
     assert.equal(await setUp(t, 'nobody', { repair: 'manual' }).pass(900_000), null);
   });
 
+  it('is asked for again at once where what came did not help: others have not been asked', async (t) => {
+    const { pass, asked } = setUp(t, 'filled');
+    await pass(3_000);
+    assert.equal(asked.length, 3);
+  });
+
   it('is asked for at once where it has moved: what is lacking there is another question', async (t) => {
-    const { pass, asked, replicator } = setUp(t, 'filled');
+    const { pass, asked, replicator } = setUp(t, 'nobody');
     await pass(2_000);
     assert.deepEqual(asked, ['tablet 1.7']);
     replicator.gapAfter = opId(1, 12);
