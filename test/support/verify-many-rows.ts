@@ -130,7 +130,7 @@ const result = await verify(
     tableNames: null,
     report: ({ kind, key }) => kinds.push(`${kind} ${key[0]!.value}`),
     reportUnreadable: ({ reason }) => kinds.push(reason),
-    reportRepeated: () => kinds.push('repeated'),
+    reportRepeated: ({ key }) => kinds.push(`repeated ${key[0]!.value}`),
     allowsRepeats: null,
     readAgainMs: 1,
   },
