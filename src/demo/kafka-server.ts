@@ -83,14 +83,17 @@ export class KafkaServer implements AsyncDisposable {
     return withAdmin(this.#address, work);
   }
 
+  /** Resolves when every partition of it has a leader that serves. */
   async createTopic(topic: string, partitions: number, settings: Readonly<Record<string, string>> = {}): Promise<void> {
     const configEntries = Object.entries(settings).map(([name, value]) => ({ name, value }));
-    await this.withAdmin((admin) =>
-      admin.createTopics({
+    await this.withAdmin(async (admin) => {
+      await admin.createTopics({
         waitForLeaders: true,
         topics: [{ topic, numPartitions: partitions, replicationFactor: 1, configEntries }],
-      }),
-    );
+      });
+      // A broker is told of as the leader of a partition a moment before it takes itself for that.
+      await admin.fetchTopicOffsets(topic);
+    });
   }
 
   /** SIGTERM: a clean shutdown. */

@@ -96,6 +96,8 @@ export class Gaps {
     for (const [key, { open, replicator }] of shipped) {
       const { tabletId, gapAfter } = replicator;
       if (gapAfter === null) continue;
+      const lost = this.#lost.get(tabletId)?.range;
+      if (lost && lost.toIndex > gapAfter.index) replicator.logLost(lostLogError(tabletId, lost, gapAfter));
       const isDropped = this.#options.droppedSinceMs(tabletId) !== undefined;
       // The last chance: limits are the same everywhere, what fell under them need not be.
       if (isDropped && this.#filling.verdict(tabletId) === 'lost') this.#filling.forget(tabletId);

@@ -106,6 +106,9 @@ export function step(
     case 'log-failed':
       return onLogFailed(state, event.fault, nowMs, limits);
     case 'log-lost':
+      // Whoever has met the gap by reading knows only that there is one; this says why.
+      if (state.log.kind === 'failed' && event.fault.kind === 'gap')
+        return same({ ...state, log: { ...state.log, fault: event.fault } });
       return onLogFault(state, event.fault, nowMs, limits);
     case 'log-retry-due':
       if (state.log.kind !== 'waiting' || state.ending || isOpened(state.log)) return same(state);

@@ -26,7 +26,7 @@ function setUp(
     generation: 'one',
     gapAfter: opId(1, options.after ?? 7),
     read: opId(1, options.after ?? 7),
-    logLost: () => undefined,
+    logLost: ({ message }: Error): void => void told.push(message),
     gapSinceMs: Date.now(),
     sinkWorks: true,
     repair: () => (repairedAtMs ??= now),
@@ -41,6 +41,7 @@ function setUp(
   };
   const open = { stored: { generation: 'one', memberships: new Map() }, details: none };
   const lostTo: string[] = [];
+  const told: string[] = [];
   let limited = new Map<string, LostRange>();
   const gaps = new Gaps({
     keepers: { get: () => undefined, enforceLimits: () => limited } as never,
@@ -59,6 +60,7 @@ function setUp(
   return {
     asked,
     lostTo,
+    told,
     replicator,
     /** A limit lets go of so much. */
     limit: (toIndex: bigint): void => {
@@ -136,5 +138,18 @@ describe('a gap in the log of a tablet that was dropped', () => {
     assert.equal(await pass(3_000), 1000);
     assert.ok(asked.length > 0);
     assert.deepEqual(lostTo, ['tablet 30']);
+  });
+
+  it('says which limit let go of the log, also to one that meets the gap by reading', async (t) => {
+    const { pass, limit, told } = setUp(t, 'nobody', { repair: 'manual' });
+    await pass(TICK_MS);
+    assert.deepEqual(told, [], 'nothing was let go of');
+    limit(30n);
+    told.length = 0; // whoever was reading then has been told; another one begins at the gap later
+    await pass(TICK_MS);
+    assert.match(
+      told[0] ?? '',
+      /up to index 30 was let go: too much; the operations after 1\.7 up to index 30 are missing/,
+    );
   });
 });

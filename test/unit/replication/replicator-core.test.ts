@@ -245,6 +245,17 @@ describe('replicator core', () => {
     assert.deepEqual(operator.play({ kind: 'log-filled' }), [], 'another log does not help there');
   });
 
+  it('says of a gap that it met by reading which limit made it, and takes nothing else for that', () => {
+    const world = new Player().following();
+    const fault = (kind: 'gap' | 'retry', message: string) => ({ kind, code: 'SPOOR_WAL_GAP', message });
+    const told = (): string | null => ('fault' in world.state.log ? world.state.log.fault.message : null);
+    world.play({ kind: 'log-failed', fault: fault('gap', 'not in the log') });
+    world.play({ kind: 'log-lost', fault: fault('gap', 'a limit let go of it') });
+    assert.equal(told(), 'a limit let go of it');
+    world.play({ kind: 'log-lost', fault: fault('retry', 'it could not be closed') });
+    assert.equal(told(), 'a limit let go of it', 'it stays a gap, which can be filled');
+  });
+
   it('opens one log at a time when its log is lost while it is being opened, and asked for again', () => {
     for (const how of ['log-filled', 'log-repair'] as const) {
       const p = new Player(op(2));
