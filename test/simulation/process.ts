@@ -37,8 +37,6 @@ export interface Rules {
   readonly leavesGaps: boolean;
   /** Whether the first living sidecar stands in for a dead one, and none for a living one, able or not. */
   readonly choosesByLife: boolean;
-  /** Whether a sidecar that asks another for its log also hears what that one's markers say. */
-  readonly asksForMarks: boolean;
 }
 
 /** What the parts of a sidecar see of the world. */

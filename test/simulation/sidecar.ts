@@ -281,7 +281,7 @@ export class Sidecar {
     const isDamaged = replica.hold.isDamaged(gapAfter + 1);
     const filled = others.some((other) => replica.hold.fill(gapAfter + 1, replica, other.replica));
     world.trace(`${this.process.name} asks for what is after ${gapAfter}: ${filled ? 'filled' : 'nobody'}`);
-    if (world.rules.asksForMarks) for (const { keeper } of others) this.keeper.learn(keeper.state.marked.values());
+    for (const { keeper } of others) this.keeper.learn(keeper.state.marked.values());
     if (!filled) return;
     world.invariants.saw('a gap was filled from another sidecar');
     if (isDamaged) world.invariants.saw('damage in a held log was filled from another sidecar');

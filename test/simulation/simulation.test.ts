@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import '../support/patient.ts';
 import { PLANTED_BUGS, RULES } from './bugs.ts';
 import type { Sight } from './invariants.ts';
 import { Simulation, type Outcome } from './simulation.ts';
