@@ -19,8 +19,8 @@ const FLAGS = [
 const TABLE = 'soak.mixed';
 const ONCE = 'once';
 const AT_LEAST = 'atleast';
-/** Operations a second: enough to roll a 1 MB segment of a tablet every ten seconds, few enough for two cores. */
-const RATE = 1200;
+/** Operations a second: enough to roll a 1 MB segment of a tablet every twenty seconds, few enough for two cores. */
+const RATE = 600;
 const ROUND_MS = 20_000;
 const MAX_SEGMENTS = 2;
 const SHRINKS_WITHIN_MS = 60_000;
