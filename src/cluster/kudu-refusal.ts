@@ -35,7 +35,7 @@ export function rowRefused(message: string, status: number): KuduRefusedError {
 const USER =
   'Set SPOOR_KUDU_USER to the user that the tablet servers run as, or name it in their --superuser_acl; where --user_acl is set on masters and tablet servers it has to be in there too; where access control is enforced, grant it the right that the message names.';
 const SECURITY =
-  'This version of Spoor speaks to Kudu in the clear and with a name alone: it does not support servers with --rpc_encryption=required, --rpc_authentication=required or Kerberos yet, and they take it only from --trusted_subnets.';
+  'This version of Spoor speaks to Kudu in the clear and with a name alone: it does not support servers with --rpc_encryption=required, --rpc_authentication=required or Kerberos yet; others take such connections from their --trusted_subnets only.';
 const GONE = 'The table or tablet is gone: look whether it was dropped, and ask again with what there is now.';
 const LIMIT =
   'What was asked for is beyond a limit of these Kudu servers, which the message names: ask for less, or raise it there (--max_cell_size_bytes, --max_identifier_length).';
