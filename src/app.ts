@@ -29,6 +29,7 @@ import { ServerRetention } from './cluster/server-retention.ts';
 import { SIDECAR_COLUMNS, SidecarRegistry } from './cluster/sidecar-registry.ts';
 import { STREAM_COLUMNS, StreamStore } from './cluster/stream-store.ts';
 import { StreamSweeper } from './cluster/stream-sweeper.ts';
+import { askedOf, checkMembership, startTrouble } from './cluster/start-trouble.ts';
 import { compileJson } from './formats/json.ts';
 import { KuduClient } from './kudu/client.ts';
 import { createMetrics } from './metrics/metrics.ts';
@@ -278,10 +279,11 @@ async function connectToKudu(
     } catch (error) {
       if (isStopping()) break;
       if (error instanceof HoldTakenError) throw error; // waiting for it, this one would take over at some moment that nobody chose
-      const reason = error instanceof Error ? error.message : String(error);
+      const trouble = startTrouble(error);
+      const { reason } = trouble;
       if (reason !== lastReason) logger.error({ reason }, 'cannot work yet, trying again');
       lastReason = reason;
-      plane.waitingFor(reason);
+      plane.waitingFor(trouble);
       await pause(Math.min(CONNECT_AGAIN_CAP_MS, CONNECT_AGAIN_BASE_MS * 2 ** Math.min(failures, 10)), signal);
     }
   }
@@ -290,22 +292,26 @@ async function connectToKudu(
 
 async function tryConnect(config: Config, signal: AbortSignal): Promise<KuduParts> {
   const { masters, user } = config.kudu;
-  const client = await KuduClient.connect({ masters, user, timeoutMs: CONNECT_TIMEOUT_MS, signal });
+  const mastersGiven = `SPOOR_KUDU_MASTERS ${masters.join(',')}`;
+  const client = await askedOf(
+    mastersGiven,
+    KuduClient.connect({ masters, user, timeoutMs: CONNECT_TIMEOUT_MS, signal }),
+  );
   try {
-    const { uuid: tserverUuid } = await client.tabletServer(config.tserver).getStatus({ signal });
-    await checkWalDir(config.walDir, config.tserver, tserverUuid);
+    const address = config.tserver;
+    const status = client.tabletServer(address).getStatus({ signal });
+    const { uuid: tserverUuid } = await askedOf(`SPOOR_TSERVER ${address}`, status);
+    await checkWalDir(config.walDir, address, tserverUuid);
+    await askedOf(mastersGiven, checkMembership(client, { address, uuid: tserverUuid }, signal));
     const { prefix, replicas } = config.systemTables;
     const table = { replicas, signal };
+    const streams = { ...table, name: `${prefix}streams`, columns: STREAM_COLUMNS, keys: 2 };
+    const sidecars = { ...table, name: `${prefix}sidecars`, columns: SIDECAR_COLUMNS, keys: 1 };
     return {
       client,
       tserverUuid,
-      streams: await openSystemTable(client, { ...table, name: `${prefix}streams`, columns: STREAM_COLUMNS, keys: 2 }),
-      sidecars: await openSystemTable(client, {
-        ...table,
-        name: `${prefix}sidecars`,
-        columns: SIDECAR_COLUMNS,
-        keys: 1,
-      }),
+      streams: await askedOf(`table ${streams.name}`, openSystemTable(client, streams)),
+      sidecars: await askedOf(`table ${sidecars.name}`, openSystemTable(client, sidecars)),
     };
   } catch (error) {
     client[Symbol.dispose]();

@@ -5,7 +5,8 @@ import * as z from 'zod';
 import { FileLock } from '../util/file-lock.ts';
 import type { Logger } from '../util/logger.ts';
 import { makePrivateDir, replaceFile } from '../wal/hold-files.ts';
-import { isMissing, isTabletId } from '../wal/log-folder.ts';
+import { isTabletId } from '../wal/log-folder.ts';
+import { assertHoldDir, readServerUuid } from './server-folders.ts';
 
 /** In the folder of held logs: whose they are, also while no sidecar runs. */
 const OWNER_FILE = 'owner.json';
@@ -100,11 +101,13 @@ export class HoldOwnership implements Disposable {
 
   /**
    * Nothing is made in the tablet server's folder before that one has made it: Kudu takes no folder that is not empty.
-   * @throws {HoldTakenError} another has the folder or stands beside the tablet server; {Error} what else is wrong
+   * @throws {HoldTakenError} another has the folder or stands beside the tablet server; {FolderError} one of the folders
+   *   is not what it is to be; {Error} what else is wrong
    */
   static take(options: HoldOwnershipOptions): HoldOwnership {
     const { walDir, holdDir, tserver, systemTablePrefix } = options;
     const tserverUuid = readServerUuid(walDir);
+    assertHoldDir(holdDir, walDir);
     const self: LockNote = {
       tserverUuid,
       tserver,
@@ -201,24 +204,4 @@ function readOwner(holdDir: string): HoldOwner {
 
 function hasHeldLogs(holdDir: string): boolean {
   return readdirSync(holdDir).some(isTabletId);
-}
-
-/**
- * Uuid of the tablet server whose folder it is: field 1 of what is in its file `instance` (kudu/fs/fs.proto
- * InstanceMetadataPB), 32 hexadecimal digits.
- */
-function readServerUuid(walDir: string): string {
-  const path = join(walDir, 'instance');
-  let content: string;
-  try {
-    content = readFileSync(path, 'latin1');
-  } catch (error) {
-    const why = isMissing(error) ? 'no tablet server has used it yet' : String(error);
-    throw new Error(`SPOOR_WAL_DIR ${walDir} is not the --fs_wal_dir of a tablet server that we may read: ${why}`, {
-      cause: error,
-    });
-  }
-  const uuid = /\n ([0-9a-f]{32})/.exec(content)?.[1];
-  if (uuid === undefined) throw new Error(`${path} names no tablet server`);
-  return uuid;
 }

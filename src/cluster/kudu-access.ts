@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import { readFile, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TabletLocation } from '../kudu/catalog.ts';
 import type { KuduClient } from '../kudu/client.ts';
@@ -20,6 +20,7 @@ import type { CatalogTable } from '../replication/catalog.ts';
 import type { TabletFates } from '../replication/dropped-tablets.ts';
 import type { LocalReplica, LocalTserver } from '../replication/local-replica.ts';
 import type { NamedVersion } from '../replication/name-history.ts';
+import { FolderError, readServerUuid } from './server-folders.ts';
 
 /** How long to wait before a tablet without a leader is asked after again. */
 const ELECTION_POLL_MS = 300;
@@ -313,13 +314,8 @@ export class RpcTserver implements LocalTserver {
  * @throws {Error} saying what is wrong and what it should be
  */
 export async function checkWalDir(walDir: string, tserver: string, uuid: string): Promise<void> {
-  const instance = await readFile(join(walDir, 'instance')).catch((error: unknown) => {
-    throw new Error(`SPOOR_WAL_DIR ${walDir} is not the --fs_wal_dir of a tablet server that we may read`, {
-      cause: error,
-    });
-  });
-  if (!instance.includes(uuid))
-    throw new Error(
+  if (readServerUuid(walDir) !== uuid)
+    throw new FolderError(
       `SPOOR_WAL_DIR ${walDir} is of another server than SPOOR_TSERVER ${tserver}, whose uuid is ${uuid}`,
     );
   await readdir(join(walDir, 'wals'));

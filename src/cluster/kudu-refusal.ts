@@ -33,14 +33,16 @@ export function rowRefused(message: string, status: number): KuduRefusedError {
 }
 
 const USER =
-  'Set SPOOR_KUDU_USER to the user that the tablet servers run as, or name it in their --superuser_acl; where access control is enforced, grant it the right that the message names.';
+  'Set SPOOR_KUDU_USER to the user that the tablet servers run as, or name it in their --superuser_acl; where --user_acl is set on masters and tablet servers it has to be in there too; where access control is enforced, grant it the right that the message names.';
+const SECURITY =
+  'This version of Spoor speaks to Kudu in the clear and with a name alone: it does not support servers with --rpc_encryption=required, --rpc_authentication=required or Kerberos yet; others take such connections from their --trusted_subnets only.';
 const GONE = 'The table or tablet is gone: look whether it was dropped, and ask again with what there is now.';
 const LIMIT =
   'What was asked for is beyond a limit of these Kudu servers, which the message names: ask for less, or raise it there (--max_cell_size_bytes, --max_identifier_length).';
 const REPLICAS =
   'Set SPOOR_SYSTEM_TABLE_REPLICAS to a number that the cluster can have: odd, and no more than there are tablet servers.';
 const VERSION =
-  'These Kudu servers do not know that call or speak another version of the protocol: docs/operations.md says which Spoor works with.';
+  'These Kudu servers do not know that call: they are tablet servers where masters are meant, or the other way round, or speak another version of the protocol (docs/operations.md says which Spoor works with).';
 const SCHEMA = 'The table has other columns than this version expects: look whether somebody altered it.';
 const DISK = 'A tablet server has trouble with its data: look into its log.';
 const OTHER = 'The message says which call, where and why; the log of the server that it names says more.';
@@ -76,7 +78,9 @@ const BY_TSERVER: Readonly<Record<number, string>> = {
   [TserverErrorCode.TABLET_HAS_A_NEWER_SCHEMA]: SCHEMA,
 };
 
-function remedyOf(error: KuduError): string {
+/** What a person does about it. @param error the cause itself, see {@link KuduError.lastCause} */
+export function remedyOf(error: KuduError): string {
+  if (error.kind === 'rpc' && error.code === RpcErrorCode.FATAL_UNAUTHORIZED) return SECURITY;
   if (error.notAuthorized) return USER;
   const { kind, code, status } = error;
   const table = kind === 'rpc' ? BY_RPC : kind === 'master' ? BY_MASTER : kind === 'tserver' ? BY_TSERVER : {};

@@ -12,6 +12,7 @@ import type {
   ReasonedView,
   UpdatedStream,
 } from '../replication/views.ts';
+import type { StartTrouble } from './start-trouble.ts';
 
 /**
  * The control plane of a sidecar that may still be waiting for Kudu: says so until the real one is there. The API is up
@@ -19,11 +20,11 @@ import type {
  */
 export class LateControlPlane implements ControlPlane {
   #plane: ControlPlane | null = null;
-  #reason = 'still connecting';
+  #trouble: StartTrouble = { part: 'kudu', reason: 'still connecting' };
 
   /** Why the real one is not there yet. */
-  waitingFor(reason: string): void {
-    this.#reason = reason;
+  waitingFor(trouble: StartTrouble): void {
+    this.#trouble = trouble;
   }
 
   becomes(plane: ControlPlane): void {
@@ -84,12 +85,14 @@ export class LateControlPlane implements ControlPlane {
   }
 
   async readiness(): ReturnType<ControlPlane['readiness']> {
-    const unknown = { ok: false, reason: 'not looked at before Kudu answers' };
-    return this.#plane?.readiness() ?? { kudu: { ok: false, reason: this.#reason }, kafka: unknown, wal: unknown };
+    if (this.#plane) return this.#plane.readiness();
+    const { part, reason } = this.#trouble;
+    const unknown = { ok: false, reason: 'not looked at yet' };
+    return { kudu: unknown, kafka: unknown, wal: unknown, [part]: { ok: false, reason } };
   }
 
   #get(): ControlPlane {
     if (this.#plane) return this.#plane;
-    throw new SpoorError('SPOOR_KUDU_UNAVAILABLE', `not connected to Kudu: ${this.#reason}`);
+    throw new SpoorError('SPOOR_KUDU_UNAVAILABLE', `not at work yet: ${this.#trouble.reason}`);
   }
 }

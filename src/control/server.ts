@@ -1,8 +1,10 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
+import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import swagger from '@fastify/swagger';
 import { fastify, type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { ControlPlane } from '../replication/views.ts';
+import { descriptorLimit } from '../util/descriptors.ts';
 import { formatHostPort, type HostPort } from '../util/host-port.ts';
 import type { Logger } from '../util/logger.ts';
 import { ProblemError, PROBLEM_TYPE, toProblem } from './problem.ts';
@@ -20,6 +22,10 @@ export interface ControlServerOptions {
   readonly metrics: MetricsPage;
   readonly logger: Logger;
   readonly version: string;
+  /** How many clients may be connected at a time; by default a part of what the process may have open. */
+  readonly maxConnections?: number;
+  /** A client that neither sends nor takes anything for so long is cut off. */
+  readonly quietTimeoutMs?: number;
 }
 
 export interface ControlServer {
@@ -32,6 +38,14 @@ export interface ControlServer {
 /** A stream's definition with a thousand long table names fits ten times. */
 const MAX_BODY_BYTES = 1 << 20;
 const REQUEST_TIMEOUT_MS = 30_000;
+/** A client that neither sends nor takes anything for so long is not there any more. No call takes as long. */
+const QUIET_TIMEOUT_MS = 60_000;
+/** Of the descriptors that the process may have, so many are the API's; logs, Kudu and Kafka have the others. */
+const SHARE_OF_DESCRIPTORS = 1 / 4;
+/** More than a large cluster's sidecars and whoever looks at one of them need. */
+const MAX_CONNECTIONS = 1000;
+/** How often it is told that there are too many. */
+const TELL_DROPPED_MS = 60_000;
 /** Kudu may be away when the sidecar stops, and what waits for it would outlast the time that a stop may take. */
 const LAST_ANSWERS_MS = 1000;
 /** For whoever asks whether the process lives, who may not be trusted with a token. */
@@ -49,6 +63,7 @@ export async function startControlServer(options: ControlServerOptions): Promise
     logger: false,
     bodyLimit: MAX_BODY_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
+    connectionTimeout: options.quietTimeoutMs ?? QUIET_TIMEOUT_MS,
     routerOptions: { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true },
     // Before routing there are no hooks, and so no token was asked for: say nothing but that the URL is bad.
     frameworkErrors: (error: FastifyError, _request: FastifyRequest, reply: FastifyReply) => {
@@ -87,6 +102,7 @@ export async function startControlServer(options: ControlServerOptions): Promise
     return sendProblem(reply, error);
   });
 
+  boundConnections(app.server, options.maxConnections ?? maxConnections(descriptorLimit()), logger);
   const endQuietConnections = watchQuietConnections(app.server);
   app.addHook('preClose', (done) => {
     endQuietConnections();
@@ -108,6 +124,21 @@ export async function startControlServer(options: ControlServerOptions): Promise
   const { port } = app.server.address() as AddressInfo;
   logger.info({ address: formatHostPort({ host: listen.host, port }) }, 'control API listens');
   return { address: { host: listen.host, port }, close: () => closeSoon(app) };
+}
+
+/** Clients that connect and do not go would else take the descriptors that logs are read with. */
+function boundConnections(server: Server, maxConnections: number, logger: Logger): void {
+  server.maxConnections = maxConnections;
+  let toldMs = -Infinity;
+  server.on('drop', () => {
+    if (performance.now() - toldMs < TELL_DROPPED_MS) return;
+    toldMs = performance.now();
+    logger.warn({ maxConnections }, 'more clients of the API than may be connected at a time, others are turned away');
+  });
+}
+
+function maxConnections(descriptors: number | null): number {
+  return Math.min(MAX_CONNECTIONS, Math.floor((descriptors ?? Infinity) * SHARE_OF_DESCRIPTORS));
 }
 
 async function closeSoon(app: FastifyInstance): Promise<void> {

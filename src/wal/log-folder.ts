@@ -1,4 +1,5 @@
 import { readdirSync, statSync } from 'node:fs';
+import { withSpareDescriptor } from '../util/descriptors.ts';
 
 /**
  * Tells a directory from another one that has its name, and perhaps even its inode number, later. It stays the same
@@ -45,7 +46,8 @@ export function segmentNumber(name: string): number | null {
 export function listLog(path: string): { sequenceNumbers: number[]; isReadable: boolean } | null {
   let names: string[];
   try {
-    names = readdirSync(path);
+    // A segment that is not seen is not linked, and log GC does not wait until this process may open files again.
+    names = withSpareDescriptor(() => readdirSync(path));
   } catch (error) {
     if (isMissing(error)) return null;
     throw error;

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { startControlServer, type ControlServer } from '../../src/control/server.ts';
-import { keepingLogger } from '../support/loggers.ts';
+import { eventually } from '../support/eventually.ts';
+import { keepingLogger, type LogLine } from '../support/loggers.ts';
 import { MemoryControlPlane } from '../support/memory-control-plane.ts';
 
 const ORDERS = { name: 'orders', tables: ['shop.*'], start: 'now', sink: { type: 'kafka', topic: 'cdc.{table}' } };
@@ -205,5 +206,41 @@ describe('a URL and its headers', () => {
     assertProblem(await get('/healthz', ['Expect: a miracle']), 417, /100-continue/);
     const hello = Buffer.from('1603010200010001fc0303', 'hex');
     assertProblem(await send([hello.toString('latin1')]), 400, /TLS: use http/);
+  });
+});
+
+describe('clients that come and do not go', () => {
+  it('are turned away when they are many, cut off when nothing comes of them, and told of once', async () => {
+    const lines: LogLine[] = [];
+    const bounded = await startControlServer({
+      listen: { host: '127.0.0.1', port: 0 },
+      token: null,
+      plane,
+      metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
+      logger: keepingLogger(lines),
+      version: '1.2.3',
+      maxConnections: 3,
+      quietTimeoutMs: 300,
+    });
+    const { host, port } = bounded.address;
+    const sockets: Socket[] = [];
+    const come = (): void => {
+      const ask = 'GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(500);
+      const socket = connect(port, host, () => socket.write(ask));
+      socket.pause(); // it never reads the answers
+      socket.on('error', () => undefined);
+      sockets.push(socket);
+    };
+    try {
+      await eventually('it is told', () => {
+        for (let more = 0; more < 6; more++) come();
+        return lines.some(({ message }) => message.includes('others are turned away'));
+      });
+      await eventually('others are answered', async () => (await fetch(`http://${host}:${port}/healthz`)).ok);
+      assert.equal(lines.filter(({ level }) => level === 'warn').length, 1);
+    } finally {
+      for (const socket of sockets) socket.destroy();
+      await bounded.close();
+    }
   });
 });

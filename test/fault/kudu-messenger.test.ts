@@ -201,7 +201,7 @@ describe('messenger', () => {
 
   it('does not log in where PLAIN is not taken', async () => {
     server.mechanism = 'GSSAPI';
-    await assert.rejects(clock(), (error) => fails('protocol', true)(error) && /GSSAPI/.test((error as Error).message));
+    await assert.rejects(clock(), (error) => fails('rpc', true)(error) && /GSSAPI/.test((error as Error).message));
   });
 
   it('refuses a request that servers would close the connection for, before sending it', async () => {

@@ -1,6 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { AuthenticationTypePBSchema, type AuthenticationTypePB, type NegotiatePB } from '../proto/rpc_pb.ts';
 import { KuduError } from '../errors.ts';
+import { RpcErrorCode } from '../status.ts';
 
 /** Source: kudu/rpc/rpc_header.proto NegotiatePB.NegotiateStep. */
 export const NegotiateStep = {
@@ -54,9 +55,9 @@ export class PlainAuthenticator implements Authenticator {
     const mechanisms = answer.saslMechanisms.map((mechanism) => mechanism.mechanism);
     if (!mechanisms.includes('PLAIN'))
       throw new KuduError(
-        'protocol',
+        'rpc',
         `${link.address} wants ${mechanisms.join(', ') || 'no SASL mechanism'}; this client knows PLAIN only`,
-        { address: link.address, notRun: true },
+        { code: RpcErrorCode.FATAL_UNAUTHORIZED, address: link.address, notRun: true }, // as the servers say it
       );
     const reply = await link.exchange({
       step: NegotiateStep.SASL_INITIATE,

@@ -360,9 +360,17 @@ describe('the control plane', () => {
     assert.match(Buffer.concat(chunks).toString(), /\{"end":true\}$/);
   });
 
+  it('says at which part it is that it is not there yet', async () => {
+    const late = new LateControlPlane();
+    late.waitingFor({ part: 'wal', reason: 'SPOOR_WAL_DIR is of another server' });
+    const { kudu, wal } = await late.readiness();
+    assert.deepEqual(wal, { ok: false, reason: 'SPOOR_WAL_DIR is of another server' });
+    assert.deepEqual(kudu, { ok: false, reason: 'not looked at yet' });
+  });
+
   it('says why while it is not there yet', async () => {
     const late = new LateControlPlane();
-    late.waitingFor('no master answers');
+    late.waitingFor({ part: 'kudu', reason: 'no master answers' });
     await assert.rejects(late.pauseStream('orders'), /no master answers/);
     await assert.rejects(late.resumeStream('orders'), /no master answers/);
     assert.throws(() => late.openHeldLog('t1', { term: 0n, index: 0n }, {}), /no master answers/);

@@ -1,9 +1,18 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { HoldTakenError, objectionTo } from '../../../src/cluster/hold-owner.ts';
@@ -45,10 +54,13 @@ describe('the owner of held logs', () => {
   });
 
   /** A sidecar beside one of the two tablet servers. */
-  function sidecar(number: 0 | 1, own: { readonly holdDir?: string; readonly prefix?: string } = {}): LocalLogs {
+  function sidecar(
+    number: 0 | 1,
+    own: { readonly walDir?: string; readonly holdDir?: string; readonly prefix?: string } = {},
+  ): LocalLogs {
     const logs = new LocalLogs(
       {
-        walDir: servers[number]!.walDir,
+        walDir: own.walDir ?? servers[number]!.walDir,
         hold: { dir: own.holdDir ?? holdDir, maxBytes: 0, maxAgeS: 0, minFreePercent: 0 },
         markerIntervalMs: 1000,
         tserver: `node-${number}:7050`,
@@ -73,6 +85,63 @@ describe('the owner of held logs', () => {
     await end(logs);
   }
   const heldFiles = (): string[] => filesBelow(join(holdDir, TEST_TABLET)).map(({ path }) => path);
+
+  describe("a folder that is not to be Spoor's", () => {
+    const walDir = (): string => servers[0]!.walDir;
+    const CASES: readonly (readonly [what: string, folder: () => string, why: RegExp])[] = [
+      ["the tablets' logs", () => join(walDir(), 'wals'), /within the tablet server's own .*\/wals/],
+      ['below them', () => join(walDir(), 'wals', 'hold'), /within the tablet server's own/],
+      ['tablet-meta, where each name is a tablet', () => join(walDir(), 'tablet-meta', 'x'), /within .*tablet-meta/],
+      ['SPOOR_WAL_DIR itself', walDir, /or a folder around it/],
+      ['the same, by a link', () => join(dir, 'link'), /or a folder around it/],
+      ["another tablet server's logs", () => join(servers[1]!.walDir, 'wals'), /holds the logs of a tablet server/],
+      ['a folder with something else in it', () => join(dir, 'used'), /has something else in it \(photos\)/],
+    ];
+    for (const [what, folder, why] of CASES)
+      it(`is refused before anything is made or changed in it: ${what}`, () => {
+        for (const server of servers) server.append();
+        symlinkSync(walDir(), join(dir, 'link'));
+        mkdirSync(join(dir, 'used', 'photos'), { recursive: true, mode: 0o755 });
+        const before = [walDir(), servers[1]!.walDir, join(dir, 'used')].map((path) => filesBelow(path));
+        assert.throws(
+          () => {
+            sidecar(0, { holdDir: folder() }).open();
+          },
+          (error: Error) => why.test(error.message) && error.message.includes(`${walDir()}/spoor-hold, the default`),
+        );
+        const after = [walDir(), servers[1]!.walDir, join(dir, 'used')].map((path) => filesBelow(path));
+        assert.deepEqual(after, before);
+        assert.equal(statSync(join(dir, 'used')).mode & 0o777, 0o755);
+      });
+
+    it('takes an empty one, and one that the file system has put something into', () => {
+      mkdirSync(join(holdDir, 'lost+found'), { recursive: true });
+      sidecar(0).open();
+    });
+  });
+
+  describe('SPOOR_WAL_DIR that is none', () => {
+    const CASES: readonly (readonly [what: string, folder: () => string, why: RegExp])[] = [
+      ['the folder wals in it', () => join(servers[0]!.walDir, 'wals'), /is the folder wals in one, give [^ ]*$/],
+      ['the folder around it', () => dirname(servers[0]!.walDir), /not the --fs_wal_dir/],
+      ['a folder of --fs_data_dirs', () => join(dir, 'data'), /may be one of --fs_data_dirs: give --fs_wal_dir/],
+      ['a folder that is not there', () => join(dir, 'no'), /there is no such folder/],
+      ['an empty one', () => join(dir, 'empty'), /no tablet server has used it yet/],
+      ['one with it inside', () => join(dir, 'around'), /has one in it, give .*\/around\/tserver$/],
+    ];
+    for (const [what, folder, why] of CASES)
+      it(`is told with what to give, and nothing is made in it: ${what}`, () => {
+        for (const name of ['data', 'empty', 'around/tserver/wals']) mkdirSync(join(dir, name), { recursive: true });
+        writeInstance(join(dir, 'data'), UUIDS[0]);
+        writeInstance(join(dir, 'around/tserver'), UUIDS[0]);
+        const before = filesBelow(dir);
+        const logs = sidecar(0, { walDir: folder() });
+        assert.throws(() => {
+          logs.open();
+        }, why);
+        assert.deepEqual(filesBelow(dir), before);
+      });
+  });
 
   it('refuses a second sidecar with the same folder, says whose it is, and touches nothing', () => {
     const first = sidecar(0);

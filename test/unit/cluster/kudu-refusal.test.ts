@@ -12,6 +12,7 @@ describe('what Kudu refuses', () => {
     ['usage', { status: AppStatus.NOT_FOUND }, 502, /is gone/],
     ['usage', {}, 503, /ask again later/],
     ['rpc', { code: RpcErrorCode.ERROR_APPLICATION }, 502, /SPOOR_KUDU_USER/],
+    ['rpc', { code: RpcErrorCode.FATAL_UNAUTHORIZED }, 502, /does not support servers with --rpc_encryption=required/],
     ['rpc', { code: RpcErrorCode.ERROR_NO_SUCH_METHOD }, 502, /another version/],
     ['rpc', { code: RpcErrorCode.ERROR_SERVER_TOO_BUSY }, 503, /ask again later/],
     ['master', { code: MasterErrorCode.NOT_AUTHORIZED }, 502, /SPOOR_KUDU_USER/],

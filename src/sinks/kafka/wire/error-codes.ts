@@ -3,10 +3,11 @@ import type { ErrorCodeNumber } from './apis.ts';
 
 /**
  * Kafka's error codes that a producer or a reader can meet, and who can end the trouble. What is not listed is `unavailable`:
- * trying again is harmless, since a new writer is fenced and resumes from the committed position.
+ * trying again is harmless, since a new writer is fenced and resumes from the committed position. Where it is a setting
+ * that answers so, Kafka names the symptom and not the setting: that is told here.
  * Source: org.apache.kafka.common.protocol.Errors.
  */
-const ERROR_CODES: Readonly<Record<number, readonly [name: string, kind: SinkErrorKind]>> = {
+const ERROR_CODES: Readonly<Record<number, readonly [name: string, kind: SinkErrorKind, setting?: string]>> = {
   [-1]: ['UNKNOWN_SERVER_ERROR', 'unavailable'],
   1: ['OFFSET_OUT_OF_RANGE', 'unavailable'],
   2: ['CORRUPT_MESSAGE', 'unavailable'],
@@ -17,20 +18,36 @@ const ERROR_CODES: Readonly<Record<number, readonly [name: string, kind: SinkErr
   10: ['MESSAGE_TOO_LARGE', 'refused'],
   12: ['OFFSET_METADATA_TOO_LARGE', 'refused'],
   14: ['COORDINATOR_LOAD_IN_PROGRESS', 'unavailable'],
-  15: ['COORDINATOR_NOT_AVAILABLE', 'unavailable'],
+  15: [
+    'COORDINATOR_NOT_AVAILABLE',
+    'unavailable',
+    'where that lasts Kafka cannot make its own topics: transaction.state.log.replication.factor and offsets.topic.replication.factor are to be no more than its brokers',
+  ],
   16: ['NOT_COORDINATOR', 'unavailable'],
   17: ['INVALID_TOPIC_EXCEPTION', 'refused'],
   18: ['RECORD_LIST_TOO_LARGE', 'refused'],
-  19: ['NOT_ENOUGH_REPLICAS', 'unavailable'],
-  20: ['NOT_ENOUGH_REPLICAS_AFTER_APPEND', 'unavailable'],
+  19: ['NOT_ENOUGH_REPLICAS', 'unavailable', 'the topic has fewer replicas in sync than its min.insync.replicas'],
+  20: [
+    'NOT_ENOUGH_REPLICAS_AFTER_APPEND',
+    'unavailable',
+    'the topic has fewer replicas in sync than its min.insync.replicas',
+  ],
   29: ['TOPIC_AUTHORIZATION_FAILED', 'refused'],
   30: ['GROUP_AUTHORIZATION_FAILED', 'refused'],
   31: ['CLUSTER_AUTHORIZATION_FAILED', 'refused'],
-  32: ['INVALID_TIMESTAMP', 'refused'],
+  32: [
+    'INVALID_TIMESTAMP',
+    'refused',
+    "look at the topic's message.timestamp.before.max.ms and message.timestamp.after.max.ms, and at the clocks",
+  ],
   35: ['UNSUPPORTED_VERSION', 'refused'],
   36: ['TOPIC_ALREADY_EXISTS', 'unavailable'],
   37: ['INVALID_PARTITIONS', 'refused'],
-  38: ['INVALID_REPLICATION_FACTOR', 'refused'],
+  38: [
+    'INVALID_REPLICATION_FACTOR',
+    'refused',
+    "the stream's sink.replicationFactor, or default.replication.factor where that is -1, is to be no more than Kafka has brokers",
+  ],
   40: ['INVALID_CONFIG', 'refused'],
   41: ['NOT_CONTROLLER', 'unavailable'],
   42: ['INVALID_REQUEST', 'refused'],
@@ -50,7 +67,11 @@ const ERROR_CODES: Readonly<Record<number, readonly [name: string, kind: SinkErr
   59: ['UNKNOWN_PRODUCER_ID', 'unavailable'],
   65: ['DELEGATION_TOKEN_AUTHORIZATION_FAILED', 'refused'],
   66: ['DELEGATION_TOKEN_EXPIRED', 'refused'],
-  87: ['INVALID_RECORD', 'refused'],
+  87: [
+    'INVALID_RECORD',
+    'refused',
+    'a topic with cleanup.policy=compact takes no record without a key, as the marks of resolved are: set it to delete',
+  ],
   88: ['UNSTABLE_OFFSET_COMMIT', 'unavailable'],
   89: ['THROTTLING_QUOTA_EXCEEDED', 'unavailable'],
   90: ['PRODUCER_FENCED', 'fenced'],
@@ -95,8 +116,9 @@ export class KafkaCodeError extends Error {
 
   /** @param what the request and its object, for example `Produce to cdc.shop.orders/2` */
   constructor(code: ErrorCodeNumber, what: string, detail: string | null = null) {
-    const [name, kind] = ERROR_CODES[code] ?? [`error code ${code}`, 'unavailable'];
-    super(`${what}: ${name}${detail === null || detail === '' ? '' : `: ${detail}`}`);
+    const [name, kind, setting] = ERROR_CODES[code] ?? [`error code ${code}`, 'unavailable'];
+    const said = detail === null || detail === '' ? '' : `: ${detail}`;
+    super(`${what}: ${name}${said}${setting === undefined ? '' : ` (${setting})`}`);
     this.code = code;
     this.kind = kind;
   }
