@@ -121,12 +121,17 @@ export async function runSidecar(
     using client = kudu.client;
     logs.ofCluster(client.clusterId);
     logs.markersThrough(new KuduMarkerWriter(client, { timeoutMs: MARKER_TIMEOUT_MS }));
+    const { now: kuduNow } = client.clock;
     const { holds, watcher, keepers } = logs.parts;
     const { prefix } = config.systemTables;
     await using configuredSink = brokersOf(config, logger);
-    const store = new StreamStore(kudu.streams, logger);
+    const store = new StreamStore(kudu.streams, logger, kuduNow);
     const self = { id: kudu.tserverUuid, http: advertise, tserver: config.tserver, version: SPOOR_VERSION };
-    const registry = new SidecarRegistry(kudu.sidecars, { ...self, tserverUuid: kudu.tserverUuid }, logger);
+    const registry = new SidecarRegistry(
+      kudu.sidecars,
+      { ...self, tserverUuid: kudu.tserverUuid },
+      { kuduNow, logger },
+    );
     const living = new LivingSidecars((s) => registry.list(s));
     const newCatalog = (): Catalog => new Catalog((s) => fetchCatalog(client, s), CATALOG_MAX_AGE_MS);
     // The API has a catalog of its own: a question from outside never changes what the peer manager works with.
@@ -194,6 +199,7 @@ export async function runSidecar(
       limitsFor,
       systemTablePrefix: prefix,
       metrics,
+      kuduNow,
       logger,
     });
     holdFigures = () => peers.holds();
@@ -303,6 +309,7 @@ async function tryConnect(config: Config, signal: AbortSignal): Promise<KuduPart
     const { uuid: tserverUuid } = await askedOf(`SPOOR_TSERVER ${address}`, status);
     await checkWalDir(config.walDir, address, tserverUuid);
     await askedOf(mastersGiven, checkMembership(client, { address, uuid: tserverUuid }, signal));
+    await client.readClock(address, { signal });
     const { prefix, replicas } = config.systemTables;
     const table = { replicas, signal };
     const streams = { ...table, name: `${prefix}streams`, columns: STREAM_COLUMNS, keys: 2 };

@@ -2,6 +2,8 @@
 export interface CliContext {
   /** Writes to standard output. */
   readonly out: (text: string) => void;
+  /** False when nobody reads standard output any more: what only prints may end. Left out: always read. */
+  readonly isRead?: () => boolean;
   /** Writes to standard error. */
   readonly err: (text: string) => void;
   readonly env: Readonly<Record<string, string | undefined>>;

@@ -1,6 +1,7 @@
 import { pino, type DestinationStream, type Logger } from 'pino';
-import pretty from 'pino-pretty';
+import { prettyFactory } from 'pino-pretty';
 import type { LogLevel } from '../config/config.ts';
+import { LogOutput } from './log-output.ts';
 
 export interface LoggerOptions {
   readonly level: LogLevel;
@@ -26,7 +27,18 @@ export function createLogger({ level, secrets, destination }: LoggerOptions): Lo
       formatters: { level: (label) => ({ level: label }) },
       ...(forms.length > 0 && { hooks: { streamWrite: mask } }),
     },
-    destination ??
-      (process.stdout.isTTY ? pretty({ sync: true, ignore: 'pid,hostname' }) : pino.destination({ fd: 1, sync: true })),
+    destination ?? standardOutput(),
   );
+}
+
+/** For people on a terminal, else for machines. */
+function standardOutput(): DestinationStream {
+  const { write } = new LogOutput(process.stdout);
+  if (!process.stdout.isTTY) return { write };
+  const pretty = prettyFactory({ colorize: true, ignore: 'pid,hostname' });
+  return {
+    write: (line) => {
+      write(pretty(line));
+    },
+  };
 }

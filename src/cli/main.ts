@@ -1,21 +1,19 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
+import { Outputs } from './outputs.ts';
 import { runCli } from './program.ts';
 
-// A reader that has seen enough (`spoor wal dump ... | head`) closes the pipe: no failure, but the end.
-for (const stream of [process.stdout, process.stderr])
-  stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
-    process.exit(0);
-  });
+// Node would open its debugger, through which whoever may connect to this machine's port 9229 becomes this process.
+process.on('SIGUSR1', () => undefined);
 
-const exitCode = await runCli(process.argv.slice(2), {
-  out: (text) => process.stdout.write(text),
-  err: (text) => process.stderr.write(text),
+const outputs = new Outputs();
+const args = process.argv.slice(2);
+const exitCode = await runCli(args, {
+  out: outputs.out,
+  err: outputs.err,
+  isRead: outputs.isRead,
   env: process.env,
   cwd: process.cwd(),
   readStdin: () => readFileSync(0, 'utf8'),
 });
-// Nothing may hold the process: what is worth waiting for was awaited. Text on its way to a pipe still gets out.
-process.exitCode = exitCode;
-process.stdout.write('', () => process.stderr.write('', () => process.exit(exitCode)));
+await outputs.end(exitCode, { isSidecar: args[0] === 'run' });

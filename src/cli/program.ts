@@ -13,7 +13,7 @@ import { addVerifyCommand } from './verify-command.ts';
  * @returns exit code: 0 done, 1 failed, 2 wrong use
  */
 export async function runCli(args: readonly string[], context: CliContext): Promise<number> {
-  const { out, err } = context;
+  const { out, err, isRead = () => true } = context;
   let exitCode = 0;
   const program = new Command('spoor')
     .description('Change data capture for stock Apache Kudu: every committed row change, in order, to Kafka.')
@@ -36,9 +36,10 @@ export async function runCli(args: readonly string[], context: CliContext): Prom
     .argument('<path>', 'segment file, or folder of a tablet')
     .action(async (path: string) => {
       const { dumpWal } = await import('./wal-dump.ts');
-      await dumpWal(path, (line) => {
+      const print = (line: string): void => {
         out(`${line}\n`);
-      });
+      };
+      await dumpWal(path, print, isRead);
     });
   addVerifyCommand(program, context, (code) => {
     exitCode = code;

@@ -1,7 +1,7 @@
 import { loadConfig, secretsOf } from '../config/config.ts';
 import type { CliContext } from './cli-context.ts';
 import { createLogger } from './logger.ts';
-import { StopSignals } from './stop-signals.ts';
+import { StopSignals, tellStraySignals } from './stop-signals.ts';
 
 /** Contract 3: SIGTERM ends within 10 s. A little is left for the process itself to end. */
 const STOP_LIMIT_MS = 9_500;
@@ -18,6 +18,9 @@ export async function runCommand({ err: writeError, env, cwd }: CliContext): Pro
   }
   const { config } = loaded;
   const logger = createLogger({ level: config.logLevel, secrets: secretsOf(config) });
+  tellStraySignals((signalName) => {
+    logger.warn({ signal: signalName }, 'a signal that means nothing to a sidecar: it goes on');
+  });
   // Whatever nobody caught leaves parts in a state that nobody knows: end, and start anew from what is durable.
   process.on('uncaughtException', (err) => {
     logger.fatal({ err }, 'unexpected error, ending');

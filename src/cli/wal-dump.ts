@@ -1,5 +1,6 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
 import { fromBinary } from '@bufbuild/protobuf';
 import { hybridTimeToMicros } from '../kudu/hybrid-time.ts';
 import { formatOpId } from '../kudu/opid.ts';
@@ -22,12 +23,17 @@ const SEGMENT_NAME = /^wal-(\d+)$/;
  * 54): of a write, how many rows of which kind; of one without rows, the apply marker that it carries.
  * Errors: the lines before the trouble come first; then SPOOR_WAL_CORRUPT, _UNSUPPORTED or _ENCRYPTED name file and
  *         byte. What an open or crashed segment ends with is no trouble: its `end` line says so.
+ * @param isRead false ends it early: nobody wants the rest
  */
-export async function dumpWal(path: string, write: (line: string) => void): Promise<void> {
-  for (const segment of await listSegments(path))
-    await dumpSegment(segment, (object) => {
-      write(JSON.stringify(object));
-    });
+export async function dumpWal(
+  path: string,
+  write: (line: string) => void,
+  isRead: () => boolean = () => true,
+): Promise<void> {
+  const print = (object: object): void => {
+    write(JSON.stringify(object));
+  };
+  for (const segment of await listSegments(path)) if (isRead()) await dumpSegment(segment, print, isRead);
 }
 
 async function listSegments(path: string): Promise<readonly string[]> {
@@ -37,11 +43,12 @@ async function listSegments(path: string): Promise<readonly string[]> {
   return names.sort((a, b) => sequenceNumberOf(a) - sequenceNumberOf(b)).map((name) => join(path, name));
 }
 
-async function dumpSegment(path: string, write: (object: object) => void): Promise<void> {
+async function dumpSegment(path: string, write: (object: object) => void, isRead: () => boolean): Promise<void> {
   const file = new LocalSegment(path, sequenceNumberOf(basename(path)));
   try {
     const cursor = new SegmentCursor(file);
-    for (;;) {
+    while (isRead()) {
+      await turn(); // in which it shows that nobody reads
       const step = await cursor.step();
       switch (step.kind) {
         case 'header':

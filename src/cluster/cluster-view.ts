@@ -9,9 +9,8 @@ import { generationIn, isOfStream } from '../replication/membership.ts';
 import { isStreamable } from '../replication/stream-members.ts';
 import { matchTables } from '../replication/stream.ts';
 import { TABLET_STATES, waitingFor } from '../replication/views.ts';
-import type { ReasonedView, SidecarView, Standing, StreamView } from '../replication/views.ts';
+import type { ReasonedView, KnownSidecar, Standing, StreamView } from '../replication/views.ts';
 import { AskedWaits } from '../replication/waits.ts';
-import { isAlive } from './living-sidecars.ts';
 
 const ASK_TIMEOUT_MS = 2000;
 const REFUSED = Symbol('refused');
@@ -22,7 +21,7 @@ export interface ClusterViewOptions {
   readonly selfId: string;
   readonly localTablets: () => readonly ReasonedView[];
   readonly holdHere: (tabletIds: readonly string[]) => void;
-  readonly listSidecars: (signal: AbortSignal) => Promise<readonly SidecarView[]>;
+  readonly listSidecars: (signal: AbortSignal) => Promise<readonly KnownSidecar[]>;
   /** Uuids of the tablet servers of each tablet of a table, its leader's first. */
   readonly replicasOf: (tableId: string, signal: AbortSignal) => Promise<ReadonlyMap<string, readonly string[]>>;
   readonly joinedTables: (stream: StoredStream, signal: AbortSignal) => Promise<ReadonlyMap<string, unknown>>;
@@ -87,7 +86,7 @@ interface Answers {
 
 /** What is known of the sidecars when nobody says anything of a tablet. */
 interface Known extends Pick<Answers, 'silent'> {
-  readonly sidecars: readonly SidecarView[];
+  readonly sidecars: readonly KnownSidecar[];
 }
 
 /** Puts together what all sidecars say of their tablets, so that any of them can show the whole cluster. */
@@ -107,7 +106,10 @@ export class ClusterView {
     const { catalog, listSidecars } = this.#options;
     await catalog.fetchNow(signal);
     const sidecars = await listSidecars(signal);
-    const { views, silent } = await this.#askAll(sidecars.filter(isAlive), signal);
+    const { views, silent } = await this.#askAll(
+      sidecars.filter(({ isAlive }) => isAlive),
+      signal,
+    );
     return Promise.all(
       streams.map(async (stream) => ({
         ...stream.definition,
@@ -137,7 +139,7 @@ export class ClusterView {
    * What these sidecars, but for ourselves, say of the tablets that they stand in for or cannot ship. One of an older
    * version says all that it ships instead.
    */
-  async exceptionsOf(sidecars: readonly SidecarView[], signal: AbortSignal): Promise<readonly SidecarWord[]> {
+  async exceptionsOf(sidecars: readonly KnownSidecar[], signal: AbortSignal): Promise<readonly SidecarWord[]> {
     const others = sidecars.filter(({ id }) => id !== this.#options.selfId);
     return Promise.all(
       others.map(async (sidecar) => {
@@ -159,12 +161,12 @@ export class ClusterView {
     await Promise.all(others.map((sidecar) => this.#call(sidecar, '/v1/local/holds', signal, body)));
   }
 
-  async #others(signal: AbortSignal): Promise<readonly SidecarView[]> {
+  async #others(signal: AbortSignal): Promise<readonly KnownSidecar[]> {
     const { listSidecars, selfId } = this.#options;
-    return (await listSidecars(signal)).filter((sidecar) => isAlive(sidecar) && sidecar.id !== selfId);
+    return (await listSidecars(signal)).filter((sidecar) => sidecar.isAlive && sidecar.id !== selfId);
   }
 
-  async #askAll(sidecars: readonly SidecarView[], signal: AbortSignal): Promise<Answers> {
+  async #askAll(sidecars: readonly KnownSidecar[], signal: AbortSignal): Promise<Answers> {
     const silent = new Set<string>();
     const answers = await Promise.all(
       sidecars.map(async (sidecar) => {
@@ -184,7 +186,7 @@ export class ClusterView {
   }
 
   /** What a sidecar of another version says is taken as far as it is understood. Null where one that may live is silent. */
-  async #ask(sidecar: SidecarView, path: string, signal: AbortSignal): Promise<readonly ReasonedView[] | null> {
+  async #ask(sidecar: KnownSidecar, path: string, signal: AbortSignal): Promise<readonly ReasonedView[] | null> {
     const answer = await this.#call(sidecar, path, signal);
     if (answer === null) return null;
     if (answer === REFUSED) return [];
@@ -210,7 +212,7 @@ export class ClusterView {
    * listens: no process is there.
    */
   async #call(
-    sidecar: SidecarView,
+    sidecar: KnownSidecar,
     path: string,
     signal: AbortSignal,
     body?: string,
@@ -283,9 +285,8 @@ export class ClusterView {
   ): ReasonedView {
     // The leader's own, or one that is about to stand in.
     const beside = replicas.flatMap((uuid) => sidecars.find(({ tserverUuid }) => tserverUuid === uuid) ?? []);
-    const sidecar = beside.find(isAlive);
-    const wait = (what: string) =>
-      waitingFor(this.#waits.note(`${stream.definition.name}/${tabletId}`, what, Date.now()));
+    const sidecar = beside.find(({ isAlive }) => isAlive);
+    const wait = (what: string) => waitingFor(this.#waits.note(`${stream.definition.name}/${tabletId}`, what));
     if (!sidecar) {
       const { waiting } = wait('a sidecar beside one of its replicas');
       const since =

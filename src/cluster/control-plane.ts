@@ -224,7 +224,10 @@ export class RunningControlPlane implements ControlPlane {
   }
 
   async listSidecars(): Promise<readonly SidecarView[]> {
-    return askKudu((signal) => this.#options.registry.list(signal));
+    const known = await askKudu((signal) => this.#options.registry.list(signal));
+    return known.map(({ id, http, tserver, tserverUuid, version, lastSeen }) => {
+      return { id, http, tserver, tserverUuid, version, lastSeen };
+    });
   }
 
   async readiness(): Promise<{ kudu: PartHealth; kafka: PartHealth; wal: PartHealth }> {

@@ -1,12 +1,11 @@
 import type { OpId } from '../kudu/opid.ts';
 import { formatOpId } from '../kudu/opid.ts';
 import type { Filling, GapFiller } from '../replication/other-replicas.ts';
-import type { SidecarView } from '../replication/views.ts';
+import type { KnownSidecar } from '../replication/views.ts';
 import type { Logger } from '../util/logger.ts';
 import { decodeLog, isHad, type HadSegments, type ReceivedSegment } from '../wal/log-transfer.ts';
 import type { TabletHold } from '../wal/tablet-hold.ts';
 import { IdleLimit } from './idle-limit.ts';
-import { isAlive } from './living-sidecars.ts';
 
 /** A sidecar that sends nothing for so long is asked no more. */
 const IDLE_TIMEOUT_MS = 10_000;
@@ -25,7 +24,7 @@ export type ReceivingHold = Pick<TabletHold, 'receive' | 'received' | 'damagedCo
 export interface PeerLogOptions {
   readonly selfId: string;
   /** Those that are known, silent ones too. */
-  readonly listSidecars: (signal: AbortSignal) => Promise<readonly SidecarView[]>;
+  readonly listSidecars: (signal: AbortSignal) => Promise<readonly KnownSidecar[]>;
   readonly holdOf: (tabletId: string) => ReceivingHold;
   /** Bearer token of the cluster's sidecars, or null. */
   readonly token: string | null;
@@ -86,10 +85,10 @@ export class PeerLog implements GapFiller {
       return 'filled';
     }
     const known = (await listSidecars(signal)).filter(({ id }) => id !== selfId);
-    const others = known.filter(isAlive);
+    const others = known.filter(({ isAlive }) => isAlive);
     let isSilent = others.length < known.length;
     let isNews = false;
-    const timesTold = ({ id }: SidecarView): number => question.sidecars.get(id)?.timesTold ?? 0;
+    const timesTold = ({ id }: KnownSidecar): number => question.sidecars.get(id)?.timesTold ?? 0;
     for (const sidecar of others.sort((a, b) => timesTold(a) - timesTold(b))) {
       signal.throwIfAborted();
       const asked = askedOf(question, sidecar.id);
@@ -130,7 +129,7 @@ export class PeerLog implements GapFiller {
    * told before: the headers of its log, which come first then, say whether it is worth more.
    * @throws when it does not give all it began; `came` counts the segments that came whole then
    */
-  async #take(sidecar: SidecarView, request: TakeRequest): Promise<boolean> {
+  async #take(sidecar: KnownSidecar, request: TakeRequest): Promise<boolean> {
     const { tabletId, after, asked, came, logger } = request;
     const hold = this.#options.holdOf(tabletId);
     if (asked.timesTold > 0 && !(await this.#hasNews(sidecar, request, hadOf(hold, sidecar.id, true)))) return false;
@@ -170,7 +169,7 @@ export class PeerLog implements GapFiller {
    * Whether a sidecar that has given its log has more of it: what the transfer broke off before, or a segment that may have
    * the operation in question. That segment may grow while the operation's COMMIT, which is what is missing, never comes.
    */
-  async #hasNews(sidecar: SidecarView, request: TakeRequest, had: readonly HadSegments[]): Promise<boolean> {
+  async #hasNews(sidecar: KnownSidecar, request: TakeRequest, had: readonly HadSegments[]): Promise<boolean> {
     const { after, asked } = request;
     let isNews = false;
     for await (const segment of this.#ask(sidecar, request, '&headers=only')) {
@@ -183,7 +182,7 @@ export class PeerLog implements GapFiller {
 
   /** The segments of a sidecar's log; none where it holds nothing of the tablet. */
   async *#ask(
-    { http }: SidecarView,
+    { http }: KnownSidecar,
     { tabletId, after, signal }: TakeRequest,
     query: string,
   ): AsyncGenerator<ReceivedSegment> {

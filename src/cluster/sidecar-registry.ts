@@ -1,9 +1,8 @@
 import type { Logger } from '../util/logger.ts';
 import { pause } from '../util/pause.ts';
 import { TimeLimit } from '../util/time-limit.ts';
-import { isAlive } from './living-sidecars.ts';
 import type { SystemTable } from './system-table.ts';
-import type { SidecarView } from '../replication/views.ts';
+import type { KnownSidecar, SidecarView } from '../replication/views.ts';
 
 /** The columns of the sidecars table, all strings; the first is the key. */
 export const SIDECAR_COLUMNS = ['id', 'http', 'tserver', 'tserver_uuid', 'version', 'last_seen'] as const;
@@ -12,23 +11,34 @@ type SidecarsTable = SystemTable<(typeof SIDECAR_COLUMNS)[number]>;
 const HEARTBEAT_MS = 5000;
 const CALL_TIMEOUT_MS = 5000;
 const ANNOUNCE_TIMEOUT_MS = 1000;
+/** Three beats and more: a sidecar that has not been heard of for so long does not ship any more, as far as others care. */
+export const SIDECAR_ALIVE_MS = 15_000;
 /** A sidecar that was not seen for so long is forgotten. */
 const FORGET_AFTER_MS = 24 * 3600 * 1000;
 /** How often it is looked whether another one goes by our address, in beats. */
 const BEATS_PER_CHECK = 6;
 
-/** Tells the other sidecars that we are here, and lists them. A sidecar's id is its tablet server's uuid. */
+/**
+ * Tells the other sidecars that we are here, and lists them. A sidecar's id is its tablet server's uuid. When one was seen
+ * is told by Kudu's time: the clocks of their machines need not agree.
+ */
 export class SidecarRegistry {
   readonly #table: SidecarsTable;
   readonly #self: Omit<SidecarView, 'lastSeen'>;
+  readonly #kuduNow: () => number;
   readonly #logger: Logger;
   #isAnnounced = false;
   /** Who else is called by our address, as it was told last. */
   #namesakes = '';
 
-  constructor(table: SidecarsTable, self: Omit<SidecarView, 'lastSeen'>, logger: Logger) {
+  constructor(
+    table: SidecarsTable,
+    self: Omit<SidecarView, 'lastSeen'>,
+    { kuduNow, logger }: { readonly kuduNow: () => number; readonly logger: Logger },
+  ) {
     this.#table = table;
     this.#self = self;
+    this.#kuduNow = kuduNow;
     this.#logger = logger;
   }
 
@@ -64,7 +74,7 @@ export class SidecarRegistry {
     try {
       using limit = new TimeLimit(signal, CALL_TIMEOUT_MS);
       const all = await this.list(limit.signal);
-      const others = all.filter((other) => other.id !== id && other.http === http && isAlive(other));
+      const others = all.filter((other) => other.id !== id && other.http === http && other.isAlive);
       const namesakes = others.map((other) => `${other.tserverUuid} (${other.tserver})`).join(', ');
       if (namesakes !== '' && namesakes !== this.#namesakes)
         this.#logger.error(
@@ -101,12 +111,15 @@ export class SidecarRegistry {
 
   async #say(http: string, signal: AbortSignal): Promise<void> {
     const { id, tserver, tserverUuid, version } = this.#self;
-    const row = { id, http, tserver, tserver_uuid: tserverUuid, version, last_seen: new Date().toISOString() };
+    const lastSeen = new Date(this.#kuduNow()).toISOString();
+    const row = { id, http, tserver, tserver_uuid: tserverUuid, version, last_seen: lastSeen };
     await this.#table.upsert([row], signal);
   }
 
-  async list(signal: AbortSignal): Promise<readonly SidecarView[]> {
+  async list(signal: AbortSignal): Promise<readonly KnownSidecar[]> {
     const rows = await this.#table.scan({}, signal);
+    const nowMs = this.#kuduNow();
+    const silentMs = (lastSeen: string): number => nowMs - Date.parse(lastSeen);
     return rows
       .map(({ id, http, tserver, tserver_uuid, version, last_seen }) => ({
         id,
@@ -115,8 +128,9 @@ export class SidecarRegistry {
         tserverUuid: tserver_uuid,
         version,
         lastSeen: last_seen,
+        isAlive: http !== '' && silentMs(last_seen) < SIDECAR_ALIVE_MS,
       }))
-      .filter(({ lastSeen }) => Date.now() - Date.parse(lastSeen) < FORGET_AFTER_MS)
+      .filter(({ lastSeen }) => silentMs(lastSeen) < FORGET_AFTER_MS)
       .sort((a, b) => a.tserver.localeCompare(b.tserver));
   }
 }

@@ -84,7 +84,7 @@ export class StreamRevisions {
 
   /**
    * Writes the next revision of a name; without a text, that it is deleted.
-   * @param readAtMs when that was read which the revision changes, in milliseconds since the epoch
+   * @param readAtMs when that was read which the revision changes, by `performance.now()`
    * @returns false when somebody else was first: nothing has changed
    * @throws {SpoorError} it took so long that nobody knows whether it counts; {KuduError} and others: it may or may not
    *   be written, which shows when it is read again
@@ -167,7 +167,7 @@ export class StreamRevisions {
 }
 
 function failWhenLate(name: string, readAtMs: number): void {
-  if (Date.now() - readAtMs > MAX_CHANGE_MS)
+  if (performance.now() - readAtMs > MAX_CHANGE_MS)
     throw new SpoorError('SPOOR_KUDU_UNAVAILABLE', `stream ${JSON.stringify(name)} was not stored in time`);
 }
 

@@ -61,12 +61,16 @@ export class StreamStore implements StreamSource {
   readonly #table: StreamsTable;
   readonly #revisions: StreamRevisions;
   readonly #logger: Logger;
+  /** ISO 8601. */
+  readonly #now: () => string;
   #unreadable: readonly UnreadableStream[] = [];
 
-  constructor(table: StreamsTable, logger: Logger) {
+  /** @param kuduNow what time it is in the cluster, in milliseconds since 1970: what is written down is compared elsewhere */
+  constructor(table: StreamsTable, logger: Logger, kuduNow: () => number = Date.now) {
     this.#table = table;
     this.#revisions = new StreamRevisions(table);
     this.#logger = logger;
+    this.#now = () => new Date(kuduNow()).toISOString();
   }
 
   /** Those that are not understood are left out, and told in {@link unreadable}. */
@@ -109,11 +113,11 @@ export class StreamStore implements StreamSource {
   ): Promise<StoredStream> {
     const { name } = definition;
     const taken = new StreamExistsError(`there is a stream ${JSON.stringify(name)} already`);
-    const readAtMs = Date.now();
+    const readAtMs = performance.now();
     const newest = await this.#revisions.of(name, signal);
     if (newest.exists) throw taken;
     const number = newest.number + 1;
-    const body = { definition, generation: randomUUID(), createdAt: new Date().toISOString(), paused: false };
+    const body = { definition, generation: randomUUID(), createdAt: this.#now(), paused: false };
     const stored: StoredStream = { ...body, number, revision: `${number}/`, memberships: new Map() };
     await this.#putStarts(stored, () => FIRST_MEMBERSHIP, starts, signal);
     for (const table of tables) await this.joinTable(stored, table, signal);
@@ -135,7 +139,7 @@ export class StreamStore implements StreamSource {
   ): Promise<StoredStream | null> {
     for (;;) {
       signal.throwIfAborted();
-      const readAtMs = Date.now();
+      const readAtMs = performance.now();
       const stored = await this.get(name, signal);
       const asked = stored && (await edit(stored));
       if (stored === null || asked === null) return stored;
@@ -173,7 +177,7 @@ export class StreamStore implements StreamSource {
     from: ResyncFrom,
     signal: AbortSignal,
   ): Promise<void> {
-    const request: Resync = { id: randomUUID(), from, requestedAt: new Date().toISOString() };
+    const request: Resync = { id: randomUUID(), from, requestedAt: this.#now() };
     const body = JSON.stringify(request);
     const stream = stored.definition.name;
     // In rows of their own: a repair that is asked for must not take the place of a copy that is.
@@ -208,7 +212,7 @@ export class StreamStore implements StreamSource {
   async delete(name: string, signal: AbortSignal): Promise<boolean> {
     for (;;) {
       signal.throwIfAborted();
-      const readAtMs = Date.now();
+      const readAtMs = performance.now();
       const newest = await this.#revisions.of(name, signal);
       if (!newest.exists) return false;
       const generation = newest.stream?.generation ?? '';
@@ -271,7 +275,7 @@ export class StreamStore implements StreamSource {
   async endTablet(stored: StoredStream, { tabletId, membership }: MemberTablet, signal: AbortSignal): Promise<void> {
     const stream = stored.definition.name;
     const item = (kind: StreamItem['kind']): string => memberItem(kind, stored, tabletId, membership);
-    const body = JSON.stringify({ at: new Date().toISOString() });
+    const body = JSON.stringify({ at: this.#now() });
     await this.#table.upsert([{ stream, item: item('ended'), body }], signal);
     const done = (['start', 'resync', 'gap', 'keys'] as const).map((kind) => ({ stream, item: item(kind) }));
     await this.#table.delete(done, signal);

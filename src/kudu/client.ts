@@ -16,6 +16,7 @@ import {
 import { alterSteps, createTableRequest, type TableAlteration, type TableSpec } from './ddl.ts';
 import { KuduError } from './errors.ts';
 import { ExtensionWriter, type TabletOfTable } from './extension-writer.ts';
+import { ClusterClock } from './cluster-clock.ts';
 import type { HybridTime } from './hybrid-time.ts';
 import { MasterClient } from './master-client.ts';
 import type { Partition } from './partition.ts';
@@ -57,6 +58,8 @@ const LOCATIONS_PER_CALL = 1000;
  */
 export class KuduClient implements Disposable {
   readonly timeoutMs: number;
+  /** Right from {@link readClock} on, and kept so by every scan. */
+  readonly clock = new ClusterClock();
   readonly #messenger: Messenger;
   readonly #masters: MasterClient;
   readonly #context: TableContext;
@@ -77,6 +80,7 @@ export class KuduClient implements Disposable {
     this.#context = {
       tracker: new RequestTracker(),
       observed: new ObservedTime(),
+      clock: this.clock,
       timeoutMs: this.timeoutMs,
       tabletServer: (address) => this.tabletServer(address),
     };
@@ -96,6 +100,12 @@ export class KuduClient implements Disposable {
       client[Symbol.dispose]();
       throw error;
     }
+  }
+
+  /** Asks a tablet server what time it is. */
+  async readClock(address: string, options: CallOptions = {}): Promise<void> {
+    const askedAtMs = performance.now();
+    this.clock.note(await this.tabletServer(address).serverClock(options), askedAtMs);
   }
 
   /** See {@link MasterClient.clusterId}. */

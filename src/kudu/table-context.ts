@@ -1,3 +1,4 @@
+import type { ClusterClock } from './cluster-clock.ts';
 import type { HybridTime } from './hybrid-time.ts';
 import type { RequestTracker } from './rpc/request-tracker.ts';
 import type { TabletServerProxy } from './tserver-proxy.ts';
@@ -6,6 +7,7 @@ import type { TabletServerProxy } from './tserver-proxy.ts';
 export interface TableContext {
   readonly tracker: RequestTracker;
   readonly observed: ObservedTime;
+  readonly clock: ClusterClock;
   /** The time of a call that names none itself, in milliseconds. */
   readonly timeoutMs: number;
   tabletServer(address: string): TabletServerProxy;

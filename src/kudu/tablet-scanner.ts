@@ -89,6 +89,7 @@ export class TabletScanner {
 
   async #call(request: MessageInitShape<typeof ScanRequestPBSchema>, deadline: Deadline): Promise<RowBlock> {
     const server = this.#context.tabletServer(this.#address!);
+    const askedAtMs = performance.now();
     const { message, sidecars } = await server.scan(
       { ...request, ...(this.#batchBytes === undefined ? {} : { batchSizeBytes: this.#batchBytes }) },
       { timeoutMs: deadline.remainingMs(), signal: deadline.signal },
@@ -101,6 +102,7 @@ export class TabletScanner {
     if (message.lastPrimaryKey.length > 0) this.#lastKey = Buffer.from(message.lastPrimaryKey);
     if (message.snapTimestamp !== 0n) this.#snapshotTimestamp = message.snapTimestamp;
     this.#context.observed.note(message.propagatedTimestamp);
+    this.#context.clock.note(message.propagatedTimestamp, askedAtMs);
     this.#keepAliveTimer ??= this.#startKeepAlive();
     return rowBlockFromPb(this.#projection, message.data ?? create(RowwiseRowBlockPBSchema), sidecars);
   }

@@ -1,5 +1,6 @@
 import type { OpId } from '../kudu/opid.ts';
 import type { Logger } from '../util/logger.ts';
+import { steadyNow } from '../util/steady-clock.ts';
 import type { GapFiller } from './other-replicas.ts';
 import { GapFilling } from './other-replicas.ts';
 import type { ReplicaKeepers } from './replica-keepers.ts';
@@ -26,6 +27,8 @@ export interface GapsOptions {
   readonly droppedSinceMs: (tabletId: string) => number | undefined;
   /** A limit has let go of a tablet's log up to an index before all streams had it. */
   readonly onLost: (tabletId: string, toIndex: bigint) => void;
+  /** What time it is in the cluster: requests come by way of other sidecars. In milliseconds since 1970. */
+  readonly kuduNow: () => number;
   readonly logger: Logger;
 }
 
@@ -63,12 +66,12 @@ export class Gaps {
   /** A hold that is too large or too old is let go, and whoever was to read it says so. */
   boundHolds(shipped: Iterable<Shipped>): void {
     const all = [...shipped];
-    for (const [tabletId, lost] of this.#options.keepers.enforceLimits(Date.now())) {
+    for (const [tabletId, lost] of this.#options.keepers.enforceLimits(steadyNow())) {
       const { fromIndex, toIndex, why } = lost;
       const known = this.#lost.get(tabletId);
-      const goesOn = known !== undefined && Date.now() - known.atMs < GOES_ON_MS;
+      const goesOn = known !== undefined && steadyNow() - known.atMs < GOES_ON_MS;
       const since = goesOn ? known.since : new Date().toISOString();
-      this.#lost.set(tabletId, { range: lost, since, atMs: Date.now() });
+      this.#lost.set(tabletId, { range: lost, since, atMs: steadyNow() });
       this.#options.onLost(tabletId, toIndex);
       const fields = { tabletId, fromIndex: fromIndex.toString(), toIndex: toIndex.toString(), why };
       // A log that grows at its bound is let go of piece by piece.
@@ -132,8 +135,9 @@ export class Gaps {
     // Nothing of it was shipped yet: it joins by a copy, since its log does not begin with its first operation.
     if (gapAfter.index === 0n) return true;
     const sinceMs = replicator.gapSinceMs ?? Number.POSITIVE_INFINITY;
+    const gapSince = this.#options.kuduNow() - (steadyNow() - sinceMs);
     const { resync, gapRepair } = keptOf(open, replicator.tablet.tableId, replicator.tabletId);
-    if ([resync, gapRepair].some((asked) => asked && Date.parse(asked.requestedAt) >= sinceMs)) return true;
-    return this.#options.repair === 'auto' && Date.now() - sinceMs >= REPAIR_AFTER_MS[verdict];
+    if ([resync, gapRepair].some((asked) => asked && Date.parse(asked.requestedAt) >= gapSince)) return true;
+    return this.#options.repair === 'auto' && steadyNow() - sinceMs >= REPAIR_AFTER_MS[verdict];
   }
 }

@@ -6,6 +6,7 @@ import { LinkedAbort } from '../util/linked-abort.ts';
 import type { Logger } from '../util/logger.ts';
 import { pause } from '../util/pause.ts';
 import { Slots } from '../util/slots.ts';
+import { steadyNow } from '../util/steady-clock.ts';
 import { TimeLimit } from '../util/time-limit.ts';
 import { waitFor } from '../util/wait-for.ts';
 import type { Catalog, CatalogTable } from './catalog.ts';
@@ -71,6 +72,8 @@ export interface PeerManagerOptions extends StreamMembersOptions, HandOverOption
   /** `tabletCount` says how many are shipped from here at the moment. */
   readonly limitsFor: (stream: StoredStream, tabletCount: () => number) => ReplicatorLimits;
   readonly metrics: ReplicationMetrics;
+  /** What time it is in the cluster, in milliseconds since 1970. */
+  readonly kuduNow: () => number;
   readonly logger: Logger;
 }
 
@@ -146,6 +149,7 @@ export class PeerManager {
       onLost: (tabletId, toIndex) => {
         this.#dropped.noteLost(tabletId, toIndex);
       },
+      kuduNow: options.kuduNow,
       logger,
     });
     this.#orphans = new OrphanedLogs(keepers, options.shownElsewhere);
@@ -206,7 +210,7 @@ export class PeerManager {
   /** Holds the logs of those of the tablets that have a replica here, for a while: a stream is about to want them. */
   holdForNow(tabletIds: readonly string[]): void {
     const here = new Set(this.#replicas.map(({ tabletId }) => tabletId));
-    for (const tabletId of tabletIds) if (here.has(tabletId)) this.#options.keepers.keepForNow(tabletId, Date.now());
+    for (const tabletId of tabletIds) if (here.has(tabletId)) this.#options.keepers.keepForNow(tabletId, steadyNow());
   }
 
   /** Why Kudu cannot be asked at present, or null. */
@@ -220,7 +224,7 @@ export class PeerManager {
 
   /** The tablets that this sidecar ships, or would but for a pause; `sidecar` is filled in by who knows our address. */
   views(): readonly ReasonedView[] {
-    return this.#views.tablets(Date.now());
+    return this.#views.tablets(steadyNow());
   }
 
   /** Those of a tablet's streams that are shipped from here. */
@@ -233,7 +237,7 @@ export class PeerManager {
 
   /** The held logs of all replicas here whose tables are streamed, led from here or not. */
   holds(): readonly HoldFigures[] {
-    return this.#views.holds(Date.now());
+    return this.#views.holds();
   }
 
   async #tick(signal: AbortSignal): Promise<void> {
@@ -406,7 +410,7 @@ export class PeerManager {
     };
     const shipped = new Set(this.#replicators().map(({ tabletId }) => tabletId));
     const isSure = this.#unanswered === null && !this.#hasUnreadable;
-    keepers.reconcile(kept, shipped, isSure ? fateOf : null, Date.now());
+    keepers.reconcile(kept, shipped, isSure ? fateOf : null, steadyNow());
     this.#ship();
   }
 
@@ -503,7 +507,7 @@ export class PeerManager {
     tabletId: string,
     { asked, schemas }: Omit<Wanted, 'start'>,
   ): void {
-    const { openSource, limitsFor, metrics, logger, keepers } = this.#options;
+    const { openSource, limitsFor, metrics, kuduNow, logger, keepers } = this.#options;
     const { definition } = open.stored;
     const tablet = { tableId: table.tableId, tabletId };
     const { membership, generation, start, resync, correction } = keptOf(open, table.tableId, tabletId);
@@ -538,6 +542,7 @@ export class PeerManager {
       onAcked: (position, worthIndex, sink) => keepers.get(tabletId)?.acked(generation, position, worthIndex, sink),
       writeSlots: this.#writeSlots,
       metrics,
+      kuduNow,
       logger,
     });
     this.#shipping.set(key, { open, membership, asked, schemas, replicator, sinceMs: performance.now() });

@@ -1,5 +1,6 @@
 import type { SinkPosition } from '../change/position.ts';
 import { formatOpId, type OpId } from '../kudu/opid.ts';
+import { fileNow, wallTimeOf } from '../util/steady-clock.ts';
 import type { CatalogTable } from './catalog.ts';
 import type { Shipped } from './gaps.ts';
 import type { LocalReplica } from './local-replica.ts';
@@ -38,7 +39,10 @@ export class PeerViews {
     this.#state = state;
   }
 
-  /** The tablets that are shipped from here, are about to be in another's place, or would be but for a pause. */
+  /**
+   * The tablets that are shipped from here, are about to be in another's place, or would be but for a pause.
+   * @param nowMs by {@link steadyNow}
+   */
   tablets(nowMs: number): readonly ReasonedView[] {
     const replicas = this.#state.replicas();
     const led = new Set(replicas.filter(({ isLeader }) => isLeader).map(({ tabletId }) => tabletId));
@@ -46,19 +50,19 @@ export class PeerViews {
       const { tabletId } = replicator;
       const role = led.has(tabletId) ? ('leader' as const) : ('follower' as const);
       const inability = this.#state.inabilityOf(shippingKey(open.stored, tabletId));
-      const view = { ...replicator.view(nowMs), sidecar: null, role, hold: this.#hold(tabletId, nowMs) };
+      const view = { ...replicator.view(nowMs), sidecar: null, role, hold: this.#hold(tabletId) };
       return inability === null ? view : { ...view, yields: true };
     });
     return [...shipped, ...this.#standing(led, nowMs)];
   }
 
   /** The held logs of all replicas here whose tables are streamed, led from here or not. */
-  holds(nowMs: number): readonly HoldFigures[] {
+  holds(): readonly HoldFigures[] {
     return this.#state.streamed().flatMap(({ tabletId, table, streams }) => {
       const keeper = this.#state.keepers.get(tabletId);
       if (!keeper) return [];
-      const hold = this.#hold(tabletId, nowMs);
-      const secondsUntilLimit = keeper.secondsUntilLimit(nowMs);
+      const hold = this.#hold(tabletId);
+      const secondsUntilLimit = keeper.secondsUntilLimit(fileNow());
       return streams.map(({ open }) => ({
         stream: open.stored.definition.name,
         table: table.name,
@@ -96,7 +100,7 @@ export class PeerViews {
           committedOpId: null,
           lagOps: null,
           lagSeconds: null,
-          hold: this.#hold(tabletId, nowMs),
+          hold: this.#hold(tabletId),
           ...standing,
         });
       }
@@ -119,7 +123,7 @@ export class PeerViews {
       const { code, message } = inability.reason;
       return {
         state: 'blocked',
-        error: { code, message, since: new Date(inability.sinceMs).toISOString() },
+        error: { code, message, since: wallTimeOf(inability.sinceMs) },
         ...yields,
       };
     }
@@ -135,10 +139,11 @@ export class PeerViews {
     return sent === undefined || sent <= marked ? 0 : Number(sent - marked);
   }
 
-  #hold(tabletId: string, nowMs: number): HoldView | null {
+  #hold(tabletId: string): HoldView | null {
     const hold = this.#state.keepers.get(tabletId)?.hold;
     if (hold?.firstIndex == null) return null;
     const { firstIndex, bytes, oldestAtMs } = hold;
+    const nowMs = fileNow();
     return { index: Number(firstIndex), bytes, ageSeconds: Math.max(0, nowMs - (oldestAtMs ?? nowMs)) / 1000 };
   }
 }

@@ -1,4 +1,5 @@
 import type { Sink } from '../sinks/sink.ts';
+import { steadyNow } from '../util/steady-clock.ts';
 import type { HandOver, Since, Word } from './hand-over.ts';
 import type { LocalReplica } from './local-replica.ts';
 import {
@@ -140,7 +141,7 @@ export class Placement {
     const health = this.#healthOf(replica, nowMs);
     const concerns = role === 'leader' || (role === 'voter' && (isShipping || seat === 'left' || seat === 'vacant'));
     const why = concerns ? this.#whyNot(placed, memory, health) : null;
-    memory.inability = why && { reason: why, sinceMs: memory.inability?.sinceMs ?? Date.now() };
+    memory.inability = why && { reason: why, sinceMs: memory.inability?.sinceMs ?? steadyNow() };
     const can =
       concerns && why === null && (!this.#needsCheck(placed, memory) || this.#checks.works(placed.sink) === true);
     const placing = place({ role, health, can, isShipping, seat, other: this.#otherOf(words) });

@@ -5,6 +5,7 @@ import { formatOpId, MIN_OPID } from '../kudu/opid.ts';
 import { isAhead, type SinkPosition } from '../change/position.ts';
 import type { Logger } from '../util/logger.ts';
 import { pause } from '../util/pause.ts';
+import { fileNow, steadyNow } from '../util/steady-clock.ts';
 import { TimeLimit } from '../util/time-limit.ts';
 import { waitFor } from '../util/wait-for.ts';
 import { OpType, type ReplicateEntry } from '../wal/entry.ts';
@@ -212,13 +213,13 @@ export class ReplicaKeeper implements AsyncDisposable {
     } while (phase() !== 'waiting' && !signal.aborted);
   }
 
-  /** Lets go of what is beyond the limits. Answers what a stream may still have needed of it, or null. */
+  /** Lets go of what is beyond the limits. @param nowMs by {@link steadyNow}. Answers what a stream may still have needed of it, or null. */
   enforceLimits(nowMs: number): LostRange | null {
     const { hold, maxBytes, maxAgeMs } = this.#options;
     if (maxBytes === 0 && maxAgeMs === 0) return null;
     this.#measureGrowth(nowMs);
     const bytes = hold.bytes;
-    const ageMs = nowMs - (hold.oldestAtMs ?? nowMs);
+    const ageMs = hold.oldestAtMs === null ? 0 : fileNow() - hold.oldestAtMs;
     const why =
       maxBytes > 0 && bytes > maxBytes
         ? `${bytes} bytes were held, SPOOR_HOLD_MAX_BYTES is ${maxBytes}`
@@ -226,23 +227,26 @@ export class ReplicaKeeper implements AsyncDisposable {
           ? `the log was held for ${Math.round(ageMs / 1000)} s, SPOOR_HOLD_MAX_AGE_S is ${maxAgeMs / 1000}`
           : null;
     if (why === null) return null;
-    return this.#letGo({ ...(maxBytes > 0 && { maxBytes }), ...(maxAgeMs > 0 && { maxAgeMs }) }, why, nowMs);
+    return this.#letGo({ ...(maxBytes > 0 && { maxBytes }), ...(maxAgeMs > 0 && { maxAgeMs }) }, why);
   }
 
   /** Lets go of so many of the oldest held segments. Answers what a stream may still have needed of them, or null. */
-  letGoOfOldest(count: number, why: string, nowMs: number): LostRange | null {
-    return this.#letGo({ oldest: count }, why, nowMs);
+  letGoOfOldest(count: number, why: string): LostRange | null {
+    return this.#letGo({ oldest: count }, why);
   }
 
-  #letGo(until: Parameters<ReplicaHold['letGo']>[0], why: string, nowMs: number): LostRange | null {
-    const lost = this.#options.hold.letGo(until, nowMs);
+  #letGo(until: Parameters<ReplicaHold['letGo']>[0], why: string): LostRange | null {
+    const lost = this.#options.hold.letGo(until, fileNow());
     const safe = safeIndex(this.#state) ?? 0n;
     if (lost === null || lost.toIndex <= safe) return null;
     const fromIndex = lost.fromIndex > safe ? lost.fromIndex : safe + 1n;
     return { fromIndex, toIndex: lost.toIndex, why };
   }
 
-  /** Seconds until a limit is reached if the held log goes on growing as it does; null where that is not in sight. */
+  /**
+   * Seconds until a limit is reached if the held log goes on growing as it does; null where that is not in sight.
+   * @param nowMs by {@link fileNow}
+   */
   secondsUntilLimit(nowMs: number): number | null {
     const { hold, maxBytes, maxAgeMs } = this.#options;
     const byAge = maxAgeMs > 0 && hold.oldestAtMs !== null ? (hold.oldestAtMs + maxAgeMs - nowMs) / 1000 : null;
@@ -330,7 +334,7 @@ export class ReplicaKeeper implements AsyncDisposable {
   }
 
   #post(event: LedgerEvent): void {
-    const { state, effects } = stepLedger(this.#state, event, Date.now(), this.#options.limits);
+    const { state, effects } = stepLedger(this.#state, event, steadyNow(), this.#options.limits);
     this.#state = state;
     for (const effect of effects) this.#perform(effect);
   }

@@ -149,7 +149,7 @@ export class ReplicaKeepers {
     const queues = () => new Map([...this.#keepers].map(([tabletId, { hold }]) => [tabletId, hold.letGoQueue()]));
     const crowded = this.#options.freeSpace.look(nowMs, queues);
     for (const [tabletId, count] of crowded?.counts ?? []) {
-      const range = this.#keepers.get(tabletId)!.letGoOfOldest(count, crowded!.why, nowMs);
+      const range = this.#keepers.get(tabletId)!.letGoOfOldest(count, crowded!.why);
       if (range) lost.set(tabletId, range);
     }
     return lost;

@@ -3,6 +3,7 @@ import { hybridTimeToMicros, type HybridTime } from '../kudu/hybrid-time.ts';
 import { MIN_OPID, formatOpId, type OpId } from '../kudu/opid.ts';
 import type { ChangeSource } from './change-source.ts';
 import type { Fault, ReplicatorState } from './replicator-state.ts';
+import { wallTimeOf } from '../util/steady-clock.ts';
 import { waitingFor, type Standing, type TabletView } from './views.ts';
 import type { Wait } from './waits.ts';
 
@@ -15,6 +16,8 @@ export interface ReplicatorFacts {
   readonly source: Pick<ChangeSource, 'committed' | 'copyRows' | 'waits'> | null;
   /** Of the oldest operation that was read and is not acknowledged. */
   readonly oldestTime: HybridTime | null;
+  /** What time it is by the clock that such times are of. */
+  readonly kuduNowMs: number;
   /** What its sink says that an opening or a write waits for. */
   readonly sinkWaits: Wait | null;
 }
@@ -83,7 +86,7 @@ export class ReplicatorViewer {
     const fault = faultOf(state);
     if (fault) {
       const { code, message, kind } = fault.fault;
-      const error = { code, message, since: new Date(fault.sinceMs).toISOString() };
+      const error = { code, message, since: wallTimeOf(fault.sinceMs) };
       return { state: kind === 'gap' ? 'gap' : 'blocked', error };
     }
     const phase = this.#phase?.name ?? 'sink';
@@ -122,10 +125,10 @@ export class ReplicatorViewer {
    */
   #lagSeconds(facts: ReplicatorFacts, nowMs: number): number | null {
     const { acked } = facts.state;
-    if (facts.oldestTime !== null) return secondsSince(facts.oldestTime, nowMs);
+    if (facts.oldestTime !== null) return secondsSince(facts.oldestTime, facts.kuduNowMs);
     if (this.#committed(facts).index <= acked.opId.index) return 0;
     const bounds: number[] = [];
-    if (acked.time !== undefined) bounds.push(secondsSince(acked.time, nowMs));
+    if (acked.time !== undefined) bounds.push(secondsSince(acked.time, facts.kuduNowMs));
     if (this.#caughtUpAtMs !== null) bounds.push(Math.max(0, nowMs - this.#caughtUpAtMs) / 1000);
     return bounds.length === 0 ? null : Math.min(...bounds);
   }

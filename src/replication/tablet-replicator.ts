@@ -6,6 +6,7 @@ import { formatOpId, type OpId } from '../kudu/opid.ts';
 import { SinkError, type Sink, type TabletWriter } from '../sinks/sink.ts';
 import type { Logger } from '../util/logger.ts';
 import type { Slots } from '../util/slots.ts';
+import { steadyNow } from '../util/steady-clock.ts';
 import type { ReplicatorLimits } from './batch-policy.ts';
 import type { ChangeRead, ChangeSource } from './change-source.ts';
 import { RecordSlices } from './record-slices.ts';
@@ -48,6 +49,8 @@ export interface TabletReplicatorOptions {
   /** Bounds how many tablets write at a time, and so the memory of what is in flight. */
   readonly writeSlots: Slots;
   readonly metrics: ReplicationMetrics;
+  /** What time it is in Kudu, which stamps the operations; in milliseconds since 1970. */
+  readonly kuduNow: () => number;
   readonly logger: Logger;
 }
 
@@ -133,7 +136,7 @@ export class TabletReplicator {
 
   /** Tells it what the tablet server says is committed. */
   noteCommitted(opId: OpId): void {
-    this.#viewer.noteCommitted(opId, this.#facts(), Date.now());
+    this.#viewer.noteCommitted(opId, this.#facts(), steadyNow());
   }
 
   /** Tells the keeper how far a successor would go on by the sink's own word; to be called now and then. */
@@ -147,7 +150,7 @@ export class TabletReplicator {
     return log.kind === 'failed' && log.fault.kind === 'gap' ? read.opId : null;
   }
 
-  /** Since when, in milliseconds since the epoch. */
+  /** Since when, by {@link steadyNow}. */
   get gapSinceMs(): number | null {
     const { log } = this.#state;
     return log.kind === 'failed' && log.fault.kind === 'gap' ? log.sinceMs : null;
@@ -202,7 +205,7 @@ export class TabletReplicator {
     return this.#state.read.opId;
   }
 
-  /** What it does now, but for what only the peer manager knows. */
+  /** What it does now, but for what only the peer manager knows. @param nowMs by {@link steadyNow} */
   view(nowMs: number): Omit<TabletFacts, 'sidecar' | 'role' | 'hold'> & Standing {
     const { stream, tablet } = this.#options;
     const of = { stream: stream.name, generation: this.generation, tabletId: tablet.tabletId };
@@ -215,6 +218,7 @@ export class TabletReplicator {
     return {
       state: this.#state,
       source: this.#log,
+      kuduNowMs: this.#options.kuduNow(),
       oldestTime: oldest ? (oldest.firstHybridTime ?? oldest.hybridTime) : null,
       sinkWaits: this.#sinkWait ?? throttled,
     };
@@ -225,9 +229,9 @@ export class TabletReplicator {
     try {
       const before = faultOf(this.#state);
       const { acked } = this.#state;
-      const { state, effects } = step(this.#state, event, Date.now(), this.#options.limits);
+      const { state, effects } = step(this.#state, event, steadyNow(), this.#options.limits);
       this.#state = state;
-      this.#viewer.noteStep(acked, this.#facts(), Date.now());
+      this.#viewer.noteStep(acked, this.#facts(), steadyNow());
       this.#tell(before, faultOf(state));
       for (const effect of effects) this.#perform(effect);
     } catch (error) {
@@ -342,7 +346,7 @@ export class TabletReplicator {
           tabletId: tablet.tabletId,
           tableName: this.#progress.tableName,
           onWait: (what) => {
-            this.#sinkWait = { for: what, sinceMs: Date.now() };
+            this.#sinkWait = { for: what, sinceMs: steadyNow() };
           },
         },
         this.#abort.signal,
@@ -417,7 +421,7 @@ export class TabletReplicator {
     const shipsSchema = this.#options.schemas !== 'none';
     const slices = new RecordSlices(reads, this.#options.encode, shipsSchema);
     try {
-      this.#sinkWait = { for: 'a place among the tablets that write at a time', sinceMs: Date.now() };
+      this.#sinkWait = { for: 'a place among the tablets that write at a time', sinceMs: steadyNow() };
       const giveBack = await this.#options.writeSlots.acquire(this.#abort.signal);
       this.#sinkWait = null;
       try {
@@ -445,7 +449,7 @@ export class TabletReplicator {
       if (completes && isResync(completes, position.resync)) metrics.resynced(this.#labels);
     this.#labels = { ...this.#labels, table };
     if (records === 0) return;
-    const nowMs = Date.now();
+    const nowMs = this.#options.kuduNow();
     const latencies = reads
       .filter(({ changes }) => changes.some((change) => change.kind !== 'rows' || !change.isCopy))
       .map((read) => secondsSince(read.firstHybridTime ?? read.hybridTime, nowMs));

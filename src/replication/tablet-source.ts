@@ -11,6 +11,7 @@ import type { Logger } from '../util/logger.ts';
 import type { Pace } from '../util/pace.ts';
 import { pause } from '../util/pause.ts';
 import type { Slots } from '../util/slots.ts';
+import { steadyNow } from '../util/steady-clock.ts';
 import type { TabletEnd } from './dropped-tablets.ts';
 import type { Filling } from './other-replicas.ts';
 import type { Correction } from './stored-stream.ts';
@@ -448,7 +449,7 @@ export class TabletSource implements ChangeSource {
   }
 
   #waitsFor(what: string): void {
-    this.waits = { for: what, sinceMs: Date.now() };
+    this.waits = { for: what, sinceMs: steadyNow() };
   }
 
   async #cut(): Promise<Cut> {

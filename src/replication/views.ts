@@ -1,4 +1,5 @@
 import type { OpId } from '../kudu/opid.ts';
+import { wallTimeOf } from '../util/steady-clock.ts';
 import type { LogRequest } from '../wal/log-transfer.ts';
 import type { ResyncFrom } from './stored-stream.ts';
 import type { ParsedDefinition, StreamChange, StreamDefinition } from './stream.ts';
@@ -80,7 +81,7 @@ export interface WaitingView {
 }
 
 export function waitingFor({ for: what, sinceMs }: Wait): { readonly waiting: WaitingView } {
-  return { waiting: { for: what, since: new Date(sinceMs).toISOString() } };
+  return { waiting: { for: what, since: wallTimeOf(sinceMs) } };
 }
 
 /** Whether other sidecars must know of it: we stand in for theirs, or are about to, or cannot ship it. */
@@ -148,6 +149,12 @@ export interface SidecarView {
   readonly tserverUuid: string;
   readonly version: string;
   readonly lastSeen: string;
+}
+
+/** What the sidecars know of one another. */
+export interface KnownSidecar extends SidecarView {
+  /** It was heard of lately, and has not said that it stops. */
+  readonly isAlive: boolean;
 }
 
 /** A part of Spoor and whether it can work now; `reason` is there when not. */

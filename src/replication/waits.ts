@@ -1,4 +1,6 @@
-/** What somebody waits for, in words for a person, and since when. */
+import { steadyNow } from '../util/steady-clock.ts';
+
+/** What somebody waits for, in words for a person, and since when by {@link steadyNow}. */
 export interface Wait {
   readonly for: string;
   readonly sinceMs: number;
@@ -14,7 +16,7 @@ export class Waits {
   }
 
   /** To be said anew in each round; who says the same as in the round before has waited ever since. */
-  note(key: string, what: string, nowMs = Date.now()): void {
+  note(key: string, what: string, nowMs = steadyNow()): void {
     const last = this.#waits.get(key);
     this.#next.set(key, last?.for === what ? last : { for: what, sinceMs: nowMs });
   }
@@ -33,7 +35,7 @@ const FORGET_AFTER_MS = 3_600_000;
 export class AskedWaits {
   readonly #waits = new Map<string, { readonly wait: Wait; readonly askedAtMs: number }>();
 
-  note(key: string, what: string, nowMs = Date.now()): Wait {
+  note(key: string, what: string, nowMs = steadyNow()): Wait {
     for (const [old, { askedAtMs }] of this.#waits)
       if (nowMs - askedAtMs > FORGET_AFTER_MS) this.#waits.delete(old);
       else break; // in the order of asking

@@ -98,6 +98,7 @@ function copying(name: string, store: MemoryStore, poisoned: ReadonlySet<string>
       retryCapMs: 20,
     },
     writeSlots: new Slots(4),
+    kuduNow: Date.now,
     metrics: NO_METRICS,
     logger: keepingLogger(),
   });

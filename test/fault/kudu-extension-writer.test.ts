@@ -14,6 +14,7 @@ import { Messenger } from '../../src/kudu/rpc/messenger.ts';
 import { RequestTracker } from '../../src/kudu/rpc/request-tracker.ts';
 import { DataType, type ColumnSchema } from '../../src/kudu/schema.ts';
 import { AppStatus, MasterErrorCode, RpcErrorCode, TserverErrorCode } from '../../src/kudu/status.ts';
+import { ClusterClock } from '../../src/kudu/cluster-clock.ts';
 import { ObservedTime } from '../../src/kudu/table-context.ts';
 import { TabletServerProxy } from '../../src/kudu/tserver-proxy.ts';
 import { encodeMarker, MarkerError, type MarkerErrorKind } from '../../src/replication/apply-marker.ts';
@@ -89,6 +90,7 @@ describe('writing an extension when servers refuse and answers are lost', () => 
     const context = {
       tracker: new RequestTracker(),
       observed: new ObservedTime(),
+      clock: new ClusterClock(),
       timeoutMs: 5000,
       tabletServer: (address: string) => new TabletServerProxy(messenger, address, 5000),
     };

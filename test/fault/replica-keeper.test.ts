@@ -18,6 +18,7 @@ import type { SinkPosition } from '../../src/change/position.ts';
 import type { LogChunk } from '../../src/wal/log-reader.ts';
 import { readSegmentStart, type SegmentHeader } from '../../src/wal/segment-format.ts';
 import { SpoorError } from '../../src/errors.ts';
+import { steadyNow } from '../../src/util/steady-clock.ts';
 import { eventually } from '../support/eventually.ts';
 import { opId, writeExtension } from '../support/log-entries.ts';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
@@ -251,6 +252,29 @@ describe('the keeper of a replica', () => {
     const lost = keeper.enforceLimits(Date.now());
     assert.deepEqual([lost?.fromIndex, lost?.toIndex], [5n, 30n]);
     assert.match(lost!.why, /1100 bytes were held, SPOOR_HOLD_MAX_BYTES is 1000/);
+  });
+
+  it("holds what is not old, and goes on marking, whatever the machine's clock is set to", async (t) => {
+    const { feed, hold, markers, keeper } = keep(t, { maxAgeMs: 60_000, intervalMs: 10 });
+    keeper.setStreams('table', [{ generation: 'one', startIndex: 0n }], SURE);
+    feed.tell({ kind: 'idle' });
+    await eventually('it is caught up', () => keeper.caughtUp);
+    const realNow = Date.now.bind(Date);
+    hold.oldestAtMs = realNow() - 1_000;
+    hold.lost = { fromIndex: 1n, toIndex: 30n };
+    let [index, setByMs] = [0, 0];
+    t.mock.method(Date, 'now', () => realNow() + setByMs);
+    for (setByMs of [86_400_000, -3_600_000]) {
+      assert.equal(keeper.enforceLimits(steadyNow()), null);
+      for (let more = 0; more < 2; more++) {
+        keeper.acked('one', positionAt(++index), BigInt(index), SINK);
+        await eventually('a marker says so', () => keeper.marked('one')?.position.opId.index === BigInt(index));
+      }
+    }
+    assert.equal(markers.written.length, 4);
+    setByMs = 0;
+    hold.oldestAtMs = realNow() - 61_000;
+    assert.equal(keeper.enforceLimits(steadyNow())?.toIndex, 30n);
   });
 
   it('knows how long a bounded hold by age still lasts', (t) => {

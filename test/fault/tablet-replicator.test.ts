@@ -12,6 +12,7 @@ import type { Sink, TabletWriter } from '../../src/sinks/sink.ts';
 import type { SinkPosition } from '../../src/change/position.ts';
 import { SinkError } from '../../src/sinks/sink.ts';
 import { Slots } from '../../src/util/slots.ts';
+import { steadyNow } from '../../src/util/steady-clock.ts';
 import { eventually } from '../support/eventually.ts';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
 import { MemorySink, MemoryStore } from '../support/memory-sink.ts';
@@ -50,7 +51,8 @@ describe('tablet replicator under faults', () => {
       [Symbol.asyncDispose]: () => Promise.resolve(),
     };
     const nowMs = Date.now();
-    const replicator = start({ store, sink, time: BigInt(nowMs - 60_000) * 1000n * 4096n });
+    const time = BigInt(nowMs - 60_000) * 1000n * 4096n;
+    const replicator = start({ store, sink, time, kuduNow: () => nowMs });
     assert.equal(replicator.view(nowMs).lagSeconds, 0);
     replicator.noteCommitted({ term: 1n, index: 5n });
     assert.deepEqual([replicator.view(nowMs).lagOps, replicator.view(nowMs).lagSeconds], [5, 60]);
@@ -62,11 +64,29 @@ describe('tablet replicator under faults', () => {
     const hourAgo = BigInt(Date.now() - 3_600_000) * 1000n * 4096n;
     const replicator = start({ store, time: hourAgo });
     replicator.noteCommitted(MIN_OPID);
-    const nowMs = Date.now();
+    const nowMs = steadyNow();
     replicator.noteCommitted({ term: 1n, index: 5n });
     const { lagOps, lagSeconds } = replicator.view(nowMs + 10_000);
     assert.equal(lagOps, 5);
     assert.ok(lagSeconds !== null && lagSeconds >= 10 && lagSeconds < 20, String(lagSeconds));
+    await replicator.stop();
+  });
+
+  it("ships on whatever the machine's clock is set to, and lags by the clock that stamps the operations", async (t) => {
+    const store = new MemoryStore();
+    const log = new ScriptedLog([]);
+    const beganMs = Date.now();
+    const replicator = start({ store, log, kuduNow: () => beganMs });
+    let [shipped, index, setByMs] = [0, 0, 0];
+    t.mock.method(Date, 'now', () => beganMs + setByMs);
+    for (setByMs of [0, -3_600_000, 86_400_000, -86_400_000]) {
+      for (let more = 0; more < 3; more++) {
+        log.add(++index);
+        shipped++;
+        await eventually(`${shipped} are shipped`, () => store.records.length === shipped);
+        assert.equal(replicator.view(steadyNow()).lagSeconds, 0);
+      }
+    }
     await replicator.stop();
   });
 
@@ -478,6 +498,7 @@ function start(options: {
   startSink?: string;
   onAcked?: TabletReplicatorOptions['onAcked'];
   time?: bigint;
+  kuduNow?: () => number;
   metrics?: ReplicationMetrics;
   encode?: TabletReplicatorOptions['encode'];
 }): TabletReplicator {
@@ -510,6 +531,7 @@ function start(options: {
       retryCapMs: 5,
     },
     writeSlots: new Slots(1),
+    kuduNow: options.kuduNow ?? Date.now,
     metrics: options.metrics ?? NO_METRICS,
     logger: keepingLogger(options.lines),
   });

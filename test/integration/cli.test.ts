@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { after, before, beforeEach, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { runCli } from '../../src/cli/program.ts';
 import { startControlServer, type ControlServer } from '../../src/control/server.ts';
@@ -206,6 +207,7 @@ describe('a program that does not stop', () => {
     await printed(child, 'ready');
     child.kill('SIGINT');
     await printed(child, 'asked');
+    await sleep(600); // less is the same signal once more
     child.kill('SIGTERM');
     assert.deepEqual(await end, { code: 12, out: 'ready\nasked\nsecond after SIGTERM\n', err: '' });
   });

@@ -18,7 +18,7 @@ import { PeerLog } from '../../src/cluster/peer-log.ts';
 import type { Filling } from '../../src/replication/other-replicas.ts';
 import { startControlServer, type ControlServer } from '../../src/control/server.ts';
 import { parseOpId, type OpId } from '../../src/kudu/opid.ts';
-import type { SidecarView } from '../../src/replication/views.ts';
+import type { KnownSidecar } from '../../src/replication/views.ts';
 import { HoldStore } from '../../src/wal/hold-store.ts';
 import { encodeLog, type HeldGeneration, type LogRequest } from '../../src/wal/log-transfer.ts';
 import type { TabletHold } from '../../src/wal/tablet-hold.ts';
@@ -56,8 +56,8 @@ async function startPeer(): Promise<Peer> {
   return { plane, server, asked: [] };
 }
 
-function viewOf(id: string, http: string): SidecarView {
-  return { id, http, tserver: http, tserverUuid: id, version: '', lastSeen: new Date().toISOString() };
+function viewOf(id: string, http: string): KnownSidecar {
+  return { id, http, tserver: http, tserverUuid: id, version: '', lastSeen: new Date().toISOString(), isAlive: true };
 }
 
 let folders = 0;
@@ -85,7 +85,7 @@ describe("the log of the tablet's other replicas", () => {
   let store: HoldStore;
   let hold: TabletHold;
   let lines: LogLine[];
-  let more: SidecarView[];
+  let more: KnownSidecar[];
   let ids: string[];
   /** Longer than a busy machine needs, but where it is what is looked at. */
   let idleTimeoutMs: number;
@@ -315,7 +315,7 @@ describe("the log of the tablet's other replicas", () => {
   });
 
   it('may be with a sidecar that is known and was not heard of lately', async () => {
-    more = [{ ...viewOf('d', '127.0.0.1:1'), lastSeen: new Date(Date.now() - 60_000).toISOString() }];
+    more = [{ ...viewOf('d', '127.0.0.1:1'), isAlive: false }];
     assert.equal(await fill(), 'silent');
     assert.deepEqual(lines, [], 'it is not asked');
   });

@@ -1,7 +1,7 @@
 import type { OpId } from '../../src/kudu/opid.ts';
 import { furthestStart } from '../../src/replication/replica-keeper.ts';
 import type { Ending } from '../../src/replication/replicator-state.ts';
-import { SIDECAR_ALIVE_MS } from '../../src/cluster/living-sidecars.ts';
+import { SIDECAR_ALIVE_MS } from '../../src/cluster/sidecar-registry.ts';
 import type { Since, Word } from '../../src/replication/hand-over.ts';
 import type { LocalReplica } from '../../src/replication/local-replica.ts';
 import { Placement } from '../../src/replication/placement.ts';

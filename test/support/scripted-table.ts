@@ -4,6 +4,7 @@ import { PlainAuthenticator } from '../../src/kudu/rpc/authenticator.ts';
 import { Messenger } from '../../src/kudu/rpc/messenger.ts';
 import { RequestTracker } from '../../src/kudu/rpc/request-tracker.ts';
 import { DataType } from '../../src/kudu/schema.ts';
+import { ClusterClock } from '../../src/kudu/cluster-clock.ts';
 import { ObservedTime, type TableContext } from '../../src/kudu/table-context.ts';
 import { KuduTable } from '../../src/kudu/table.ts';
 import { TabletServerProxy } from '../../src/kudu/tserver-proxy.ts';
@@ -30,6 +31,7 @@ export class ScriptedTable implements Disposable {
     const context: TableContext = {
       tracker: new RequestTracker(),
       observed: new ObservedTime(),
+      clock: new ClusterClock(),
       timeoutMs,
       tabletServer: (address) => new TabletServerProxy(this.#messenger, address, timeoutMs),
     };

@@ -7,6 +7,7 @@ import createSocketFactory from 'kafkajs/src/network/socketFactory.js';
 import type { ISocketFactory, KafkaConfig, Logger as KafkajsLogger } from 'kafkajs';
 import type { Logger } from '../../util/logger.ts';
 import { SinkError } from '../sink.ts';
+import { steadyNow } from '../../util/steady-clock.ts';
 import { waitFor } from '../../util/wait-for.ts';
 import { BrokerPatience } from './broker-patience.ts';
 import { QuotaWaits } from './quota-waits.ts';
@@ -209,7 +210,7 @@ class Lane implements AsyncDisposable {
 
   get throttling(): Throttling | null {
     const { since, until } = this.#throttledMs;
-    if (Date.now() > until + THROTTLED_FOR_MS) return null;
+    if (steadyNow() > until + THROTTLED_FOR_MS) return null;
     return { for: `Kafka's quota: the broker at ${formatAddress(this.#address)} throttles`, sinceMs: since };
   }
 
@@ -265,7 +266,7 @@ class Lane implements AsyncDisposable {
   readonly #onThrottle = (ms: number): void => {
     this.#noteThrottle(ms);
     this.#throttledUntilMs = Math.max(this.#throttledUntilMs, performance.now() + ms);
-    const nowMs = Date.now();
+    const nowMs = steadyNow();
     const since = nowMs > this.#throttledMs.until + THROTTLED_FOR_MS ? nowMs : this.#throttledMs.since;
     this.#throttledMs = { since, until: nowMs + ms };
     this.#throttled ??= sleep(ms, undefined, { ref: false }).then(() => void (this.#throttled = null));

@@ -4,7 +4,7 @@ import { ClusterView } from '../../../src/cluster/cluster-view.ts';
 import { Catalog } from '../../../src/replication/catalog.ts';
 import type { StoredStream } from '../../../src/replication/stored-stream.ts';
 import { parseStreamDefinition } from '../../../src/replication/stream.ts';
-import type { ReasonedView, SidecarView, TabletView } from '../../../src/replication/views.ts';
+import type { ReasonedView, KnownSidecar, TabletView } from '../../../src/replication/views.ts';
 import { keepingLogger, type LogLine } from '../../support/loggers.ts';
 import { tabletView } from '../../support/memory-control-plane.ts';
 
@@ -24,13 +24,14 @@ function stored(): StoredStream {
   return { definition, generation: 'g', createdAt, number: 1, revision: '', paused: false, memberships: new Map() };
 }
 
-const sidecar = (id: string): SidecarView => ({
+const sidecar = (id: string): KnownSidecar => ({
   id,
   http: `${id}:8100`,
   tserver: `${id}:7050`,
   tserverUuid: id,
   version: '',
   lastSeen: new Date().toISOString(),
+  isAlive: true,
 });
 
 describe('the view of the cluster', () => {

@@ -85,7 +85,10 @@ describe('the control plane', () => {
     checkWal = () => Promise.resolve();
     store = new StreamStore(new MemorySystemTable(STREAM_COLUMNS, 2), keepingLogger());
     const self = { id: 'self', http: '127.0.0.1:8100', tserver: 'a:7050', tserverUuid: 'self', version: '' };
-    const registry = new SidecarRegistry(new MemorySystemTable(SIDECAR_COLUMNS, 1), self, keepingLogger());
+    const registry = new SidecarRegistry(new MemorySystemTable(SIDECAR_COLUMNS, 1), self, {
+      kuduNow: Date.now,
+      logger: keepingLogger(),
+    });
     await registry.beat(signal);
     const catalog = new Catalog(() => catalogTables(), 0);
     const cluster = new ClusterView({

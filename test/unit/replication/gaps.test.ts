@@ -1,13 +1,18 @@
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
 import { formatOpId } from '../../../src/kudu/opid.ts';
+import { FIRST_MEMBERSHIP } from '../../../src/replication/membership.ts';
+import { memberKey, type Resync } from '../../../src/replication/stored-stream.ts';
 import { Gaps, type Shipped } from '../../../src/replication/gaps.ts';
 import type { Filling } from '../../../src/replication/other-replicas.ts';
 import type { LostRange } from '../../../src/replication/replica-keeper.ts';
 import { opId } from '../../support/log-entries.ts';
+import { steadyNow } from '../../../src/util/steady-clock.ts';
 import { keepingLogger } from '../../support/loggers.ts';
 
 const TICK_MS = 1000;
+/** What time it is in the cluster when the gap is met; the machine's clock says something else. */
+const KUDU_BEGAN_MS = Date.UTC(2026, 0, 1);
 
 /** A tablet that meets a gap at once, other sidecars that answer alike each time, and a clock to be moved by hand. */
 function setUp(
@@ -15,7 +20,6 @@ function setUp(
   answer: Filling,
   options: { repair?: 'auto' | 'manual'; droppedSinceMs?: number; after?: number } = {},
 ) {
-  t.mock.timers.enable({ apis: ['Date'], now: 1_000_000 });
   let now = 0;
   t.mock.method(performance, 'now', () => now);
   const asked: string[] = [];
@@ -27,7 +31,7 @@ function setUp(
     gapAfter: opId(1, options.after ?? 7),
     read: opId(1, options.after ?? 7),
     logLost: ({ message }: Error): void => void told.push(message),
-    gapSinceMs: Date.now(),
+    gapSinceMs: steadyNow(),
     sinkWorks: true,
     repair: () => (repairedAtMs ??= now),
     logFilled: () => undefined,
@@ -35,7 +39,7 @@ function setUp(
   const none = {
     starts: new Map(),
     resyncs: new Map(),
-    gapRepairs: new Map(),
+    gapRepairs: new Map<string, Resync>(),
     corrections: new Map(),
     ended: new Set(),
   };
@@ -53,12 +57,18 @@ function setUp(
     },
     repair: options.repair ?? 'auto',
     droppedSinceMs: () => options.droppedSinceMs,
+    kuduNow: () => KUDU_BEGAN_MS + now,
     onLost: (tabletId, toIndex) => lostTo.push(`${tabletId} ${toIndex}`),
     logger: keepingLogger(),
   });
   const shipped = new Map([['one/tablet', { open, replicator } as unknown as Shipped]]);
   return {
     asked,
+    /** Another sidecar was asked for a repair, when it was so late in the cluster. */
+    ask: (sinceGapMs: number): void => {
+      const requestedAt = new Date(KUDU_BEGAN_MS + sinceGapMs).toISOString();
+      none.gapRepairs.set(memberKey('tablet', FIRST_MEMBERSHIP), { id: 'r', from: 'gap', requestedAt });
+    },
     lostTo,
     told,
     replicator,
@@ -72,7 +82,6 @@ function setUp(
       for (const end = now + ms; now < end; now += TICK_MS) {
         gaps.look(shipped, new AbortController().signal, () => undefined);
         await new Promise(setImmediate);
-        t.mock.timers.tick(TICK_MS);
       }
       return repairedAtMs;
     },
@@ -100,8 +109,15 @@ describe('a gap that no sidecar fills', () => {
     blocked.replicator.sinkWorks = true;
     assert.notEqual(await blocked.pass(2_000), null);
     t.mock.reset();
-    t.mock.timers.reset();
     assert.equal(await setUp(t, 'nobody', { repair: 'manual' }).pass(900_000), null);
+  });
+
+  it('is made up for when a person asks for it, by the clock of the cluster and not of this machine', async (t) => {
+    const { pass, ask } = setUp(t, 'nobody', { repair: 'manual' });
+    ask(-5_000);
+    assert.equal(await pass(60_000), null, 'that was asked of an earlier gap');
+    ask(60_000);
+    assert.notEqual(await pass(2_000), null);
   });
 
   it('is asked for again at once where what came did not help: others have not been asked', async (t) => {

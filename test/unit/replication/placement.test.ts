@@ -4,7 +4,7 @@ import { HandOver, type SidecarWord } from '../../../src/replication/hand-over.t
 import { Placement } from '../../../src/replication/placement.ts';
 import { SinkChecks } from '../../../src/replication/sink-checks.ts';
 import { HOPE_CAP_MS, TROUBLE_MS } from '../../../src/replication/placement-core.ts';
-import { SIDECAR_ALIVE_MS } from '../../../src/cluster/living-sidecars.ts';
+import { SIDECAR_ALIVE_MS } from '../../../src/cluster/sidecar-registry.ts';
 import { SinkError, type Sink } from '../../../src/sinks/sink.ts';
 import { isException, type TabletView } from '../../../src/replication/views.ts';
 import { Random } from '../../simulation/random.ts';

@@ -496,7 +496,7 @@ function playOut(lastIndex: number, choose: () => number, options: { crashes: bo
 
 /** Whatever state a replicator is in, it says why, unless it runs. */
 function showsItsReason(p: Player, viewer: ReplicatorViewer, { acked }: ReplicatorState): void {
-  const facts = { state: p.state, source: null, oldestTime: null, sinkWaits: null };
+  const facts = { state: p.state, source: null, oldestTime: null, kuduNowMs: p.nowMs, sinkWaits: null };
   viewer.noteStep(acked, facts, p.nowMs);
   for (const nowMs of [p.nowMs, p.nowMs + 60_000]) {
     const { state, error, waiting } = viewer.standing(facts, nowMs);
