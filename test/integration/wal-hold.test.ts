@@ -294,7 +294,7 @@ describe('holding the logs of real tablet servers', { timeout: 180_000 }, () => 
       assert.equal(checksums.length, 3, report);
       assert.equal(new Set(checksums).size, 1, report);
       assert.match(report, new RegExp(`, ${((3 * (loaded - 1)) / 1000).toFixed(2)}k rows summed`));
-      assert.match(report, /\nOK\s*$/);
+      assert.match(report, /^OK$/m); // warnings may follow it
     };
     await assertIntact();
     // A replica that lost its log to somebody who held it would show that at its next start.

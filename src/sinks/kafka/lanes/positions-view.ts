@@ -1,0 +1,117 @@
+import type { SinkPosition } from '../../../change/position.ts';
+
+/** Name of a lane: the transactional id of its producer. */
+export type LaneId = string;
+
+/** Under which claim a position was written: the claim's lane, and its offset in the positions partition. */
+export interface ClaimRef {
+  readonly lane: LaneId;
+  readonly offset: bigint;
+}
+
+/** What the positions partition says of one tablet. */
+export interface StoredPosition {
+  readonly claim: ClaimRef;
+  /** Null where the tablet has none yet: the record says whose the tablet is, and nothing else. */
+  readonly position: SinkPosition | null;
+  /** The lane has given the tablet up: under this claim it writes nothing any more. */
+  readonly isReleased: boolean;
+}
+
+/** One record of the positions partition, or a marker that says how a transaction ended. */
+export type PositionsEntry =
+  | { readonly kind: 'claim'; readonly offset: bigint; readonly tablet: string; readonly lane: LaneId }
+  | {
+      readonly kind: 'position';
+      readonly offset: bigint;
+      readonly tablet: string;
+      readonly producerId: bigint;
+      readonly stored: StoredPosition;
+    }
+  | {
+      readonly kind: 'marker';
+      readonly offset: bigint;
+      readonly producerId: bigint;
+      readonly outcome: 'commit' | 'abort';
+    };
+
+interface TabletLines {
+  /** Offset of the newest claim of each lane. */
+  readonly claims: Map<LaneId, bigint>;
+  stored: StoredPosition | null;
+}
+
+/**
+ * The positions partition of a stream, as far as it was read. It is read `read_uncommitted`, markers and all: a
+ * `read_committed` reader would wait for the open transaction of any sidecar, dead ones too, and whoever takes a tablet
+ * over needs to know the end of those only whom it has fenced.
+ *
+ * Compaction keeps the newest claim of each lane and the newest position of each tablet, and with a position the marker
+ * that committed it, so a partition that was compacted at any point reads the same.
+ */
+export class PositionsView {
+  /** Up to here, and without it, was read. */
+  nextOffset = 0n;
+  readonly #tablets = new Map<string, TabletLines>();
+  /** By producer: what its open transaction has written. */
+  readonly #open = new Map<bigint, { readonly tablet: string; readonly stored: StoredPosition }[]>();
+
+  add(entry: PositionsEntry): void {
+    if (entry.offset >= this.nextOffset) this.nextOffset = entry.offset + 1n;
+    switch (entry.kind) {
+      case 'claim':
+        this.#linesOf(entry.tablet).claims.set(entry.lane, entry.offset);
+        return;
+      case 'position': {
+        const open = this.#open.get(entry.producerId);
+        if (open) open.push(entry);
+        else this.#open.set(entry.producerId, [entry]);
+        return;
+      }
+      case 'marker':
+        if (entry.outcome === 'commit')
+          for (const { tablet, stored } of this.#open.get(entry.producerId) ?? [])
+            this.#linesOf(tablet).stored = stored;
+        this.#open.delete(entry.producerId);
+    }
+  }
+
+  /** What was committed last for a tablet; null where nothing ever was. */
+  storedOf(tablet: string): StoredPosition | null {
+    return this.#tablets.get(tablet)?.stored ?? null;
+  }
+
+  /** Who claimed a tablet last, by the order of the partition. */
+  newestClaim(tablet: string): ClaimRef | null {
+    let newest: ClaimRef | null = null;
+    for (const [lane, offset] of this.#tablets.get(tablet)?.claims ?? [])
+      if (newest === null || offset > newest.offset) newest = { lane, offset };
+    return newest;
+  }
+
+  /**
+   * The lanes that may still write for a tablet, but for `own`: whoever wrote last under its claim and has not given the
+   * tablet up, and whoever has claimed it since. Those that claimed earlier were fenced by the one that wrote.
+   */
+  mayWrite(tablet: string, own: LaneId): LaneId[] {
+    const lines = this.#tablets.get(tablet);
+    if (!lines) return [];
+    const { stored, claims } = lines;
+    const lanes = new Set<LaneId>();
+    if (stored && !stored.isReleased) lanes.add(stored.claim.lane);
+    for (const [lane, offset] of claims) if (stored === null || offset > stored.claim.offset) lanes.add(lane);
+    lanes.delete(own);
+    return [...lanes];
+  }
+
+  /** Whether a transaction of a producer is open as far as was read. */
+  isOpen(producerId: bigint): boolean {
+    return this.#open.has(producerId);
+  }
+
+  #linesOf(tablet: string): TabletLines {
+    let lines = this.#tablets.get(tablet);
+    if (lines === undefined) this.#tablets.set(tablet, (lines = { claims: new Map(), stored: null }));
+    return lines;
+  }
+}
