@@ -121,13 +121,6 @@ export class SimKafka {
     this.entries = kept.reverse();
   }
 
-  /** The topic is deleted, and made anew. */
-  makeAnew(): void {
-    this.entries = [];
-    this.#end = 0n;
-    for (const { transaction } of this.#producers.values()) if (transaction) transaction.hasPositions = false;
-  }
-
   #outcomes(): Map<bigint, 'commit' | 'abort'> {
     const outcomes = new Map<bigint, 'commit' | 'abort'>();
     const open = new Map<bigint, bigint[]>();

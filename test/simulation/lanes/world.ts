@@ -42,10 +42,7 @@ const TROUBLE_STEPS = 900;
 const QUIET_STEPS = 6_000;
 
 export type LaneInvariant =
-  | 'exactly once, in order'
-  | 'the position is that of the rows'
-  | 'what is reported is committed'
-  | 'everything is shipped in the end';
+  'exactly once, in order' | 'what is reported is committed' | 'everything is shipped in the end';
 
 export class BrokenLane extends Error {
   readonly invariant: LaneInvariant;

@@ -61,8 +61,6 @@ export type LaneEvent =
     }
   /** An effect but a transaction failed. */
   | { readonly kind: 'failed'; readonly call: number; readonly cause: Cause }
-  /** The positions topic is another one than it was: what was read says nothing. */
-  | { readonly kind: 'topic-made-anew' }
   | { readonly kind: 'due' };
 
 /** What a transaction has of one tablet. */
@@ -149,7 +147,7 @@ export class LaneCore {
    * still miss it.
    */
   readonly #committed = new Map<string, StoredPosition>();
-  #view = new PositionsView();
+  readonly #view = new PositionsView();
   #phase: Phase = { kind: 'closed' };
   #round: Round | null = null;
   #transaction: { readonly call: number; readonly shares: readonly Share[] } | null = null;
@@ -162,18 +160,9 @@ export class LaneCore {
     this.#limits = limits;
   }
 
-  get view(): PositionsView {
-    return this.#view;
-  }
-
   /** Whether it reads what was claimed before its epoch was given out. */
   get isReopening(): boolean {
     return this.#phase.kind === 'reading';
-  }
-
-  /** The tablets that it may write for, as far as it knows. */
-  get held(): readonly string[] {
-    return Array.from(this.#tablets).flatMap(([name, { state }]) => (state === 'held' ? [name] : []));
   }
 
   /** Deterministic: the same events at the same times have the same effects. */
@@ -227,9 +216,6 @@ export class LaneCore {
         return;
       case 'failed':
         this.#onFailed(event.call, event.cause, nowMs);
-        return;
-      case 'topic-made-anew':
-        this.#onTopicMadeAnew();
         return;
       case 'due':
         return;
@@ -445,20 +431,6 @@ export class LaneCore {
     if (tablet.state === 'held') return;
     this.#drop(name);
     if (tablet.isReleased) this.#effects.push({ kind: 'released', tablet: name });
-  }
-
-  #onTopicMadeAnew(): void {
-    this.#view = new PositionsView();
-    this.#committed.clear();
-    this.#transaction = null;
-    this.#close({ kind: 'closed' });
-    const cause = new Error('the positions topic was made anew');
-    for (const [name, tablet] of this.#tablets) {
-      if (tablet.write) this.#effects.push({ kind: 'not-written', tablet: name, write: tablet.write.id, cause });
-      this.#drop(name);
-      if (tablet.isReleased) this.#effects.push({ kind: 'released', tablet: name });
-      if (tablet.isAwaited) this.#want(name);
-    }
   }
 
   #goOn(nowMs: number): void {

@@ -50,14 +50,11 @@ interface TabletLines {
  * that committed it, so a partition that was compacted at any point reads the same.
  */
 export class PositionsView {
-  /** Up to here, and without it, was read. */
-  nextOffset = 0n;
   readonly #tablets = new Map<string, TabletLines>();
   /** By producer: what its open transaction has written. */
   readonly #open = new Map<bigint, { readonly tablet: string; readonly stored: StoredPosition }[]>();
 
   add(entry: PositionsEntry): void {
-    if (entry.offset >= this.nextOffset) this.nextOffset = entry.offset + 1n;
     switch (entry.kind) {
       case 'claim':
         this.#linesOf(entry.tablet).claims.set(entry.lane, entry.offset);
@@ -102,11 +99,6 @@ export class PositionsView {
     for (const [lane, offset] of claims) if (stored === null || offset > stored.claim.offset) lanes.add(lane);
     lanes.delete(own);
     return [...lanes];
-  }
-
-  /** Whether a transaction of a producer is open as far as was read. */
-  isOpen(producerId: bigint): boolean {
-    return this.#open.has(producerId);
   }
 
   #linesOf(tablet: string): TabletLines {
