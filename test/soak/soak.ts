@@ -55,7 +55,14 @@ export async function runSoak(options: SoakOptions): Promise<void> {
     const writing = writeInRounds(cluster, world, seed);
     writing.catch(() => undefined); // told below
     const series = [SERVER_FAULTS, SIDECAR_FAULTS, BROKER_FAULTS];
-    const made = series.map((each, number) => runSeries(world!, each, new Random(seed * 31 + number)));
+    const made = series.map(async (each, number) => {
+      try {
+        await runSeries(world!, each, new Random(seed * 31 + number));
+      } catch (error) {
+        world!.giveUp();
+        throw error;
+      }
+    });
     for (const outcome of await Promise.allSettled(made)) if (outcome.status === 'rejected') throw outcome.reason;
     await heal(world);
     const applied = await writing;

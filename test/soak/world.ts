@@ -19,7 +19,9 @@ export class World {
   readonly streams: readonly string[];
   readonly trace: string[] = [];
   columnsAdded = 0;
-  readonly #deadlineMs: number;
+  #deadlineMs: number;
+  /** Servers that are being started again. */
+  readonly #restarting = new Set<number>();
   readonly #startedMs = performance.now();
   readonly #impaired = new Set<number>();
   readonly #counts = new Map<string, number>();
@@ -44,6 +46,11 @@ export class World {
 
   get isOver(): boolean {
     return performance.now() >= this.#deadlineMs;
+  }
+
+  /** The chaos has failed: there is nothing to wait for. */
+  giveUp(): void {
+    this.#deadlineMs = performance.now();
   }
 
   /** How often each fault was made. */
@@ -104,7 +111,34 @@ export class World {
 
   /** Resolves when every tablet has a leader and three replicas. */
   async whole(): Promise<void> {
-    await this.watch.waitUntilWhole(this.tabletIds, 3, READY_TIMEOUT_MS);
+    const supervised = setInterval(() => {
+      this.#restartCrashed();
+    }, 1_000);
+    try {
+      await this.watch.waitUntilWhole(this.tabletIds, 3, READY_TIMEOUT_MS);
+    } finally {
+      clearInterval(supervised);
+    }
+  }
+
+  /**
+   * As a supervisor would. Kudu 1.18 ends itself ("Cannot cancel ops that have already replicated: Client provided column …
+   * not present in tablet") when a replica that has just started prepares a write of a column that an ALTER behind which it
+   * stands has added.
+   */
+  #restartCrashed(): void {
+    for (const [number, server] of this.cluster.kudu.tservers.entries()) {
+      if (server.running || this.#restarting.has(number)) continue;
+      this.#restarting.add(number);
+      this.note(`server ${number} has ended itself: started again`);
+      this.count('server ended itself');
+      server
+        .restart()
+        .catch((error: unknown) => {
+          this.note(`server ${number} does not start: ${String(error)}`);
+        })
+        .finally(() => this.#restarting.delete(number));
+    }
   }
 
   /** A tablet, its leader and its other replicas. */
