@@ -13,6 +13,9 @@ export interface TopicFigures {
   readonly positions: bigint;
 }
 
+/** How fast a topic is read at the least. */
+const LEAST_RECORDS_A_MS = 3;
+
 interface Lane {
   /** What came, by position: a digest of its bytes. */
   readonly seen: Map<string, string>;
@@ -64,15 +67,20 @@ export async function checkTopic(
       }
     },
   });
-  // Fewer are a failure too, of which the comparison can say more than a timeout.
+  // However many there are: it ends when nothing more comes. Fewer are a failure too, of which the comparison can say more.
+  const timeoutMs = 60_000 + options.atLeast / LEAST_RECORDS_A_MS;
   await reader
-    .settle(() => fold.records >= options.atLeast || failures.length > 0, { quietMs: 3000, timeoutMs: 60_000 })
-    .catch(() => undefined);
+    .settle(() => true, { quietMs: 10_000, timeoutMs })
+    .catch((error: unknown) => {
+      failures.push(new Error(`stream ${stream} was not read to its end in ${timeoutMs} ms`, { cause: error }));
+    });
   const [failure] = failures;
   if (failure) throw failure;
   const { differences } = fold.compare(await cluster.dump(table));
   if (differences.length > 0)
-    throw new Error(`stream ${stream} with ${fold.records} records differs:\n${differences.join('\n')}`);
+    throw new Error(
+      `stream ${stream} with ${fold.records} records, of at least ${options.atLeast}, differs:\n${differences.join('\n')}`,
+    );
   return { records: fold.records, repeats, positions };
 }
 
