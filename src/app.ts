@@ -174,7 +174,13 @@ export async function runSidecar(
       }),
       streams: store,
       catalog: known,
-      sinkFor: (stream) => kafkaSinkFor(stream, config, tablesOf, logger),
+      sinkFor: (stream) =>
+        kafkaSinkFor(stream, config, {
+          tablesOf,
+          installation: kudu.streams.tableId,
+          sidecar: kudu.tserverUuid,
+          logger,
+        }),
       encoderFor: ({ definition }) => {
         const { name, tombstones } = definition;
         const format = compileJson({ streamName: name, version: SPOOR_VERSION, tombstones });
@@ -327,16 +333,25 @@ async function tryConnect(config: Config, signal: AbortSignal): Promise<KuduPart
 }
 
 function kafkaSinkFor(
-  { definition }: StoredStream,
+  { definition, generation }: StoredStream,
   config: Config,
-  tablesOf: (definition: StreamDefinition) => readonly string[],
-  logger: Logger,
+  parts: {
+    readonly tablesOf: (definition: StreamDefinition) => readonly string[];
+    /** The id of the table of streams: two installations may share brokers, and never a table. */
+    readonly installation: string;
+    readonly sidecar: string;
+    readonly logger: Logger;
+  },
 ): Sink {
   const kafka = kafkaClientOf(config);
   if (!kafka) return refusingSink('SPOOR_KAFKA_BROKERS is not given to this sidecar, so it cannot ship to Kafka');
   const { topic, topics, schemaTopic, delivery, partitions, replicationFactor, createTopics } = definition.sink;
+  const { tablesOf, installation, sidecar, logger } = parts;
   return createKafkaSink({
     streamName: definition.name,
+    streamGeneration: generation,
+    installation,
+    sidecar,
     ...kafka,
     topic,
     ...(topics && { topics }),
@@ -354,7 +369,8 @@ function kafkaSinkFor(
 function brokersOf(config: Config, logger: Logger): Sink | null {
   const kafka = kafkaClientOf(config);
   const never = { topic: 'none', partitions: -1, replicationFactor: -1, createTopics: false } as const;
-  return kafka && createKafkaSink({ streamName: 'readiness', ...kafka, ...never, delivery: 'at-least-once', logger });
+  const nobody = { streamName: 'readiness', streamGeneration: '', installation: '', sidecar: '' };
+  return kafka && createKafkaSink({ ...nobody, ...kafka, ...never, delivery: 'at-least-once', logger });
 }
 
 function kafkaClientOf({ kafka: { brokers, ssl, sasl } }: Config) {

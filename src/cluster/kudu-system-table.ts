@@ -26,7 +26,7 @@ export interface SystemTableOptions<Column extends string> {
 export async function openSystemTable<Column extends string>(
   client: KuduClient,
   options: SystemTableOptions<Column>,
-): Promise<SystemTable<Column>> {
+): Promise<SystemTable<Column> & { readonly tableId: string }> {
   const { name, columns, keys, replicas, signal } = options;
   if (!(await client.findTable({ name }, { signal })))
     await client
@@ -55,6 +55,10 @@ class KuduSystemTable<Column extends string> implements SystemTable<Column> {
 
   constructor(table: KuduTable) {
     this.#table = table;
+  }
+
+  get tableId(): string {
+    return this.#table.description.tableId;
   }
 
   async scan(

@@ -1,5 +1,6 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Kafka, logLevel, type Admin } from 'kafkajs';
 import type { KafkaInstall } from './artifacts.ts';
 import { freePort } from './ports.ts';
@@ -92,7 +93,14 @@ export class KafkaServer implements AsyncDisposable {
         topics: [{ topic, numPartitions: partitions, replicationFactor: 1, configEntries }],
       });
       // A broker is told of as the leader of a partition a moment before it takes itself for that.
-      await admin.fetchTopicOffsets(topic);
+      for (const deadline = performance.now() + 10_000; ;)
+        try {
+          await admin.fetchTopicOffsets(topic);
+          return;
+        } catch (error) {
+          if (performance.now() > deadline) throw error;
+          await sleep(50);
+        }
     });
   }
 

@@ -82,7 +82,6 @@ const TICK_MS = 1000;
 const CALL_TIMEOUT_MS = 5000;
 /** How long one question of a look may take before the last answer has to do. */
 const LOOK_TIMEOUT_MS = 1500;
-const MAX_WRITES_AT_A_TIME = 12;
 const MAX_COMMITTED_CALLS_AT_A_TIME = 8;
 /** How often a tablet that seems to have nothing left to ship is held against what its server has committed. */
 const CHECK_COMMITTED_EVERY_MS = 10_000;
@@ -122,7 +121,6 @@ export class PeerManager {
   readonly #handOver: HandOver;
   readonly #placement: Placement;
   readonly #views: PeerViews;
-  readonly #writeSlots = new Slots(MAX_WRITES_AT_A_TIME);
   #replicas: readonly LocalReplica[] = [];
   /** Null until they were listed once. */
   #streams: readonly StoredStream[] | null = null;
@@ -540,7 +538,6 @@ export class PeerManager {
       schemas,
       limits: limitsFor(open.stored, () => this.#shipping.size),
       onAcked: (position, worthIndex, sink) => keepers.get(tabletId)?.acked(generation, position, worthIndex, sink),
-      writeSlots: this.#writeSlots,
       metrics,
       kuduNow,
       logger,

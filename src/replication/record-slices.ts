@@ -27,6 +27,7 @@ export class RecordSlices implements Iterable<readonly SinkRecord[]> {
   }
 
   *[Symbol.iterator](): Iterator<readonly SinkRecord[]> {
+    [this.records, this.bytes, this.failure] = [0, 0, null]; // a sink may begin again
     let slice: SinkRecord[] = [];
     let bytes = 0;
     for (const { changes } of this.#reads)

@@ -5,7 +5,6 @@ import { ERRORS, SpoorError } from '../errors.ts';
 import { formatOpId, type OpId } from '../kudu/opid.ts';
 import { SinkError, type Sink, type TabletWriter } from '../sinks/sink.ts';
 import type { Logger } from '../util/logger.ts';
-import type { Slots } from '../util/slots.ts';
 import { steadyNow } from '../util/steady-clock.ts';
 import type { ReplicatorLimits } from './batch-policy.ts';
 import type { ChangeRead, ChangeSource } from './change-source.ts';
@@ -46,8 +45,6 @@ export interface TabletReplicatorOptions {
   readonly schemas: SchemaRole;
   readonly limits: ReplicatorLimits;
   readonly onAcked: OnAcked;
-  /** Bounds how many tablets write at a time, and so the memory of what is in flight. */
-  readonly writeSlots: Slots;
   readonly metrics: ReplicationMetrics;
   /** What time it is in Kudu, which stamps the operations; in milliseconds since 1970. */
   readonly kuduNow: () => number;
@@ -421,20 +418,11 @@ export class TabletReplicator {
     const shipsSchema = this.#options.schemas !== 'none';
     const slices = new RecordSlices(reads, this.#options.encode, shipsSchema);
     try {
-      this.#sinkWait = { for: 'a place among the tablets that write at a time', sinceMs: steadyNow() };
-      const giveBack = await this.#options.writeSlots.acquire(this.#abort.signal);
-      this.#sinkWait = null;
-      try {
-        await writer.write(slices, position, this.#abort.signal);
-      } finally {
-        giveBack();
-      }
+      await writer.write(slices, position, this.#abort.signal);
     } catch (error) {
       if (slices.failure) this.#post({ kind: 'log-lost', fault: this.#logFault(slices.failure) });
       this.#sinkFailed(call, error);
       return;
-    } finally {
-      this.#sinkWait = null;
     }
     this.hasSpoken ||= shipsSchema && reads.some(({ changes }) => changes.some(({ kind }) => kind === 'schema'));
     const news = reads.findLast(({ onlyMarkers }) => !onlyMarkers);

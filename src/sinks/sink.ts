@@ -58,7 +58,7 @@ export interface TabletWriter extends AsyncDisposable {
    * Writes records in order and, with them, the position. Resolves when both are durable; the core sends the next
    * call only then. The records come in slices of a few thousand, each encoded when it is taken, so that memory stays
    * flat for an operation of any size: `for (const slice of slices) await send(slice)`. None at all may come: then
-   * only the position moves.
+   * only the position moves. Iterated again, they come again from the first on.
    * After a rejection the writer is not used again: the core disposes it and opens a new one, which says through
    * `position` whether the records had arrived.
    */

@@ -202,8 +202,11 @@ export function describeSink(name: string, sut: () => SinkUnderTest, promises: S
       await stopped[Symbol.asyncDispose]();
       stopped = null;
       await using writer = await sink.openTablet(tabletOf(stream), never);
-      assert.deepEqual(writer.position, positionAt(1));
-      await writer.write([[recordAt(2), recordAt(3)]], positionAt(3), never);
+      // What was on its way may have got there: all of it, or nothing.
+      if (writer.position?.opId.index !== 3n) {
+        assert.deepEqual(writer.position, positionAt(1));
+        await writer.write([[recordAt(2), recordAt(3)]], positionAt(3), never);
+      }
       const seen = await sut().read(stream, 3);
       assertComplete(seen, 3, promises);
     });
@@ -264,7 +267,7 @@ export async function openWhenBack(sink: Sink, tablet: SinkTablet): Promise<Tabl
     try {
       return await sink.openTablet(tablet, never);
     } catch (error) {
-      if (!(error instanceof SinkError) || error.kind !== 'unavailable' || performance.now() > deadline) throw error;
+      if (!(error instanceof SinkError) || error.kind === 'refused' || performance.now() > deadline) throw error;
     }
   }
 }

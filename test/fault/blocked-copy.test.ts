@@ -97,7 +97,6 @@ function copying(name: string, store: MemoryStore, poisoned: ReadonlySet<string>
       retryBaseMs: 1,
       retryCapMs: 20,
     },
-    writeSlots: new Slots(4),
     kuduNow: Date.now,
     metrics: NO_METRICS,
     logger: keepingLogger(),

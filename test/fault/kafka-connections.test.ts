@@ -32,7 +32,7 @@ function connect(changes: Partial<ConnectionOptions> = {}): KafkaConnections {
 }
 
 describe('KafkaConnections', () => {
-  it('sends the requests of a lane in the order of the calls, also while it opens', async () => {
+  it('sends the requests of a channel in the order of the calls, also while it opens', async () => {
     const seen: number[] = [];
     await using broker = await FakeBroker.start((request) => {
       seen.push(request.body.readInt32BE(0));
@@ -43,7 +43,7 @@ describe('KafkaConnections', () => {
     const answers = await Promise.all(numbers.map((n) => connections.send(broker.address, 1, ECHO, n, never)));
     assert.deepEqual([seen, answers, broker.connections], [numbers, numbers, 1]);
     await connections.send(broker.address, 2, ECHO, 0, never);
-    assert.equal(broker.connections, 2, 'another lane has a socket of its own');
+    assert.equal(broker.connections, 2, 'another channel has a socket of its own');
   });
 
   it('takes a long queue for what it is: requests wait for those before them', async () => {
@@ -73,7 +73,7 @@ describe('KafkaConnections', () => {
     assert.equal(broker.connections, 2);
   });
 
-  it('waits longer for a broker that was silent, on whatever lane, until it answers', async () => {
+  it('waits longer for a broker that was silent, on whatever channel, until it answers', async () => {
     const slowMs = 1.5 * REQUEST_TIMEOUT_MS;
     await using broker = await FakeBroker.start((request) => {
       setTimeout(() => {
@@ -82,15 +82,15 @@ describe('KafkaConnections', () => {
     });
     await using connections = connect();
     await Promise.all(
-      [1, 2, 3].map((lane) =>
-        assert.rejects(connections.send(broker.address, lane, ECHO, lane, never), /no answer for 800 ms/),
+      [1, 2, 3].map((channel) =>
+        assert.rejects(connections.send(broker.address, channel, ECHO, channel, never), /no answer for 800 ms/),
       ),
     );
     const patience = connections.patienceWith(broker.address);
-    assert.equal(patience.ms, 2 * REQUEST_TIMEOUT_MS, 'silence of three lanes at once counts once');
+    assert.equal(patience.ms, 2 * REQUEST_TIMEOUT_MS, 'silence of three channels at once counts once');
     assert.equal(connections.longestPatienceMs, patience.ms);
     assert.equal(await connections.send(broker.address, 1, ECHO, 1, never), 1);
-    assert.equal(await connections.send(broker.address, 4, ECHO, 4, never), 4, 'a lane that is new');
+    assert.equal(await connections.send(broker.address, 4, ECHO, 4, never), 4, 'a channel that is new');
   });
 
   it('takes a handshake for what it is: several answers, each as slow as any other', async () => {

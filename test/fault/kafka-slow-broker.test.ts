@@ -1,26 +1,17 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { AtLeastOnceWriter } from '../../src/sinks/kafka/at-least-once-writer.ts';
 import { KafkaCluster } from '../../src/sinks/kafka/cluster.ts';
-import { toSinkError } from '../../src/sinks/kafka/kafka-error.ts';
-import { BatchLimits, TabletProducer, type StreamContext } from '../../src/sinks/kafka/tablet-producer.ts';
-import type { TakenTablet } from '../../src/sinks/kafka/take-over.ts';
-import { TransactionTimes } from '../../src/sinks/kafka/transaction-time.ts';
+import { createKafkaSink } from '../../src/sinks/kafka/kafka-sink.ts';
+import { Producer } from '../../src/sinks/kafka/producer.ts';
+import { BatchLimits } from '../../src/sinks/kafka/record-planner.ts';
 import { StreamTopics } from '../../src/sinks/kafka/topics.ts';
-import {
-  ADD_OFFSETS_TO_TXN,
-  CREATE_TOPICS,
-  END_TXN,
-  LIST_OFFSETS,
-  METADATA,
-  PRODUCE,
-  TXN_OFFSET_COMMIT,
-} from '../../src/sinks/kafka/wire/apis.ts';
+import { CREATE_TOPICS, END_TXN, METADATA, PRODUCE } from '../../src/sinks/kafka/wire/apis.ts';
 import { ByteReader, ByteWriter } from '../../src/sinks/kafka/wire/bytes.ts';
 import { positionAt, recordAt, tabletOf } from '../contract/sink.ts';
 import { FakeBroker, type FakeRequest } from '../support/fake-broker.ts';
 import { keepingLogger } from '../support/loggers.ts';
+import { ModelKafka, type Fate } from '../support/model-kafka.ts';
+import { someSidecar } from '../support/sink-load.ts';
 
 const REQUEST_TIMEOUT_MS = 500;
 const TOPIC = 'cdc.t';
@@ -49,57 +40,6 @@ function metadataOf(broker: FakeBroker): Buffer {
       .array([0], (p) => w.int16(0).int32(p).int32(1).int32(0).int32(0).int32(0)),
   );
   return w.finish();
-}
-
-function contextOf(cluster: KafkaCluster): StreamContext {
-  const options = { createTopics: false, partitions: 1, replicationFactor: 1, schemaTopic: 's', lookAgainMs: 60_000 };
-  return {
-    cluster,
-    topics: new StreamTopics(cluster, options, keepingLogger(), never),
-    nameTopic: () => TOPIC,
-    batchLimits: new BatchLimits(),
-    transactionTimes: new TransactionTimes(),
-    logger: keepingLogger(),
-    sinkId: () => '',
-    clashOf: () => null,
-    warnOfSharedTopics: () => undefined,
-    warnOfMissingSchemaTopic: () => undefined,
-    failure: toSinkError,
-  };
-}
-
-const TAKEN: TakenTablet = {
-  identity: { transactionalId: 'x', producerId: 1n, epoch: 0 },
-  coordinator: 1,
-  groupCoordinator: 1,
-  lane: 1,
-  transactionTime: { ms: 60_000, wantedMs: 60_000 },
-  offsets: [],
-};
-
-/** As a broker that takes every record and position. */
-function take(broker: FakeBroker, request: FakeRequest): void {
-  const w = new ByteWriter();
-  switch (request.apiKey) {
-    case METADATA.key:
-      request.answer(metadataOf(broker));
-      return;
-    case LIST_OFFSETS.key:
-      w.int32(0).array([TOPIC], (topic) => w.string(topic).array([0], (p) => w.int32(p).int16(0).int64(0n).int64(0n)));
-      break;
-    case PRODUCE.key:
-      w.array([TOPIC], (topic) =>
-        w.string(topic).array([0], (p) => w.int32(p).int16(0).int64(0n).int64(0n).int64(0n).int32(0).string(null)),
-      ).int32(0);
-      break;
-    case TXN_OFFSET_COMMIT.key:
-      w.int32(0).array([TOPIC], (topic) => w.string(topic).array([0], (p) => w.int32(p).int16(0)));
-      break;
-    default:
-      assert.ok([ADD_OFFSETS_TO_TXN.key, END_TXN.key].includes(request.apiKey), `request ${request.apiKey}`);
-      w.int32(0).int16(0);
-  }
-  request.answer(w.finish());
 }
 
 describe('a slow broker', () => {
@@ -158,7 +98,13 @@ describe('a slow broker', () => {
       serve(broker, request);
     });
     await using cluster = clusterOf(broker);
-    const producer = new TabletProducer(contextOf(cluster), TAKEN, { transactional: false });
+    const opened = {
+      identity: { transactionalId: 'x', producerId: 1n, epoch: 0 },
+      coordinator: 1,
+      channel: 1,
+      transactionTime: { ms: 60_000, wantedMs: 60_000 },
+    };
+    const producer = new Producer(cluster, opened, { transactional: false, batchLimits: new BatchLimits() });
     const topic = (await cluster.findTopics([TOPIC], never)).get(TOPIC)!;
     const send = () => producer.send([{ topic, partition: 0, records: [recordAt(1)], bytes: 100 }], never);
     const create = () =>
@@ -176,58 +122,41 @@ describe('a slow broker', () => {
       if (asked++ === 0) request.answer(metadataOf(broker)); // the topic is there; whether it is led is not told
     });
     await using cluster = clusterOf(broker);
-    const { topics } = contextOf(cluster);
+    const options = { createTopics: false, partitions: 1, replicationFactor: 1, schemaTopic: 's', lookAgainMs: 60_000 };
+    const topics = new StreamTopics(cluster, options, keepingLogger(), never);
     const start = performance.now();
     await assert.rejects(topics.find(TOPIC, never), /no answer for/);
     assert.ok(performance.now() - start < 4 * REQUEST_TIMEOUT_MS);
   });
 
-  it('is given one position after the other, however long each takes', async () => {
-    let isOpen = false;
-    let ends = 0;
-    await using broker: FakeBroker = await FakeBroker.start((request) => {
-      if (request.apiKey === ADD_OFFSETS_TO_TXN.key) {
-        assert.ok(!isOpen, 'a producer has one transaction at a time');
-        isOpen = true;
-      }
-      // Longer than it is until the next position is due.
-      if (request.apiKey !== END_TXN.key) take(broker, request);
-      else
-        setTimeout(() => {
-          isOpen = false;
-          ends++;
-          take(broker, request);
-        }, 1_300);
-    });
-    await using cluster = clusterOf(broker);
-    await cluster.check(never);
-    cluster.patienceWith(1).ranOut(10_000, performance.now());
-    const stream = contextOf(cluster);
-    const producer = new TabletProducer(stream, TAKEN, { transactional: false });
-    await using writer = new AtLeastOnceWriter(stream, producer, tabletOf('s'), null, { last: null });
-    for (let index = 1; ends < 3; index++) {
-      await writer.write([[recordAt(index)]], positionAt(index), never);
-      await sleep(100);
-    }
-  });
-
   it('does not keep a stop waiting for its position', async () => {
-    await using broker: FakeBroker = await FakeBroker.start((request) => {
-      if (request.apiKey === END_TXN.key) stop.abort(new Error('stop'));
-      else take(broker, request);
-    });
     const stop = new AbortController();
-    await using cluster = clusterOf(broker);
-    await cluster.check(never);
-    cluster.patienceWith(1).ranOut(10_000, performance.now());
-    const stream = contextOf(cluster);
-    const producer = new TabletProducer(stream, TAKEN, { transactional: false });
-    const writer = new AtLeastOnceWriter(stream, producer, tabletOf('s'), null, { last: null });
+    let ends = 0;
+    const fate = (apiKey: number): Fate => {
+      if (apiKey !== END_TXN.key || ends++ === 0) return 'serve'; // the first says whose the tablet is
+      stop.abort(new Error('stop'));
+      return 'silent';
+    };
+    await using kafka = await ModelKafka.start({ fate });
+    kafka.createTopic('s.shop.orders', 1);
+    await using sink = createKafkaSink({
+      ...someSidecar(),
+      streamName: 's',
+      brokers: kafka.brokers,
+      topic: '{stream}.{table}',
+      delivery: 'at-least-once',
+      partitions: 1,
+      replicationFactor: 1,
+      createTopics: true,
+      requestTimeoutMs: 30_000,
+      logger: keepingLogger(),
+    });
+    const writer = await sink.openTablet(tabletOf('s'), never);
     const start = performance.now();
     await writer.write([[recordAt(1)]], positionAt(1), stop.signal);
     assert.equal(writer.saved, null);
-    assert.ok(performance.now() - start < 2_000, 'the records are there');
+    assert.ok(performance.now() - start < 3_000, 'the records are there');
     await writer[Symbol.asyncDispose]();
-    assert.ok(performance.now() - start < 6_000, 'a few seconds for the position, and no more');
+    assert.ok(performance.now() - start < 9_000, 'a few seconds for the position, and no more');
   });
 });

@@ -11,7 +11,6 @@ import type { ReplicationMetrics } from '../../src/replication/views.ts';
 import type { Sink, TabletWriter } from '../../src/sinks/sink.ts';
 import type { SinkPosition } from '../../src/change/position.ts';
 import { SinkError } from '../../src/sinks/sink.ts';
-import { Slots } from '../../src/util/slots.ts';
 import { steadyNow } from '../../src/util/steady-clock.ts';
 import { eventually } from '../support/eventually.ts';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
@@ -530,7 +529,6 @@ function start(options: {
       retryBaseMs: 1,
       retryCapMs: 5,
     },
-    writeSlots: new Slots(1),
     kuduNow: options.kuduNow ?? Date.now,
     metrics: options.metrics ?? NO_METRICS,
     logger: keepingLogger(options.lines),

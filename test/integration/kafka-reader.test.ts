@@ -12,7 +12,7 @@ import { openWhenBack, positionAt, recordAt, tabletOf } from '../contract/sink.t
 import { startKafka } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
-import { seededRandom } from '../support/sink-load.ts';
+import { seededRandom, someSidecar } from '../support/sink-load.ts';
 import { TopicReader } from '../support/topic-reader.ts';
 
 const never = new AbortController().signal;
@@ -29,6 +29,7 @@ after(async () => {
 
 function sinkOf(streamName: string, partitions = 2): Sink {
   return createKafkaSink({
+    ...someSidecar(),
     streamName,
     brokers: kafka.brokers,
     topic: 'read.{stream}',
@@ -105,14 +106,16 @@ async function writeSideBySide(streamName: string, rounds: number, random: (n: n
       let writer = await openWhenBack(sink, tablet);
       for (let round = 1; round <= rounds; round++) {
         const giveUpAt = random(2) === 0 ? 1 + random(5) : Infinity;
-        const slices = function* (): Generator<SinkRecord[]> {
-          for (let slice = 0; slice < 6; slice++) {
-            if (slice === giveUpAt) throw new GivenUp('given up');
-            yield Array.from({ length: 10 }, (_, row) => recordOf(tabletId, round, slice * 10 + row));
-          }
+        const slices = {
+          *[Symbol.iterator](): Generator<SinkRecord[]> {
+            for (let slice = 0; slice < 6; slice++) {
+              if (slice === giveUpAt) throw new GivenUp('given up');
+              yield Array.from({ length: 10 }, (_, row) => recordOf(tabletId, round, slice * 10 + row));
+            }
+          },
         };
         try {
-          await writer.write(slices(), positionAt(round), never);
+          await writer.write(slices, positionAt(round), never);
           committed += 60;
         } catch (error) {
           assert.ok(error instanceof SinkError && error.cause instanceof GivenUp, String(error));

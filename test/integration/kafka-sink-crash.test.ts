@@ -11,7 +11,7 @@ import { SinkError } from '../../src/sinks/sink.ts';
 import { assertComplete, positionAt, recordAt, tabletOf, type SeenRecord } from '../contract/sink.ts';
 import { startKafka } from '../support/cluster.ts';
 import { keepingLogger } from '../support/loggers.ts';
-import { seededRandom, shipLog } from '../support/sink-load.ts';
+import { seededRandom, shipLog, someSidecar } from '../support/sink-load.ts';
 import { TopicReader } from '../support/topic-reader.ts';
 
 const DELIVERIES = ['exactly-once', 'at-least-once'] as const;
@@ -29,6 +29,7 @@ after(async () => {
 
 function sinkOf(streamName: string, changes: Partial<KafkaSinkOptions> = {}) {
   return createKafkaSink({
+    ...someSidecar(),
     streamName,
     brokers: kafka.brokers,
     topic: 'cdc.{stream}.{table}',

@@ -3,6 +3,7 @@ import type { KafkaServer } from '../../src/demo/kafka-server.ts';
 import { createKafkaSink } from '../../src/sinks/kafka/kafka-sink.ts';
 import { describeSink, type SeenRecord } from '../contract/sink.ts';
 import { startKafka } from '../support/cluster.ts';
+import { someSidecar } from '../support/sink-load.ts';
 import { keepingLogger } from '../support/loggers.ts';
 import { TopicReader } from '../support/topic-reader.ts';
 
@@ -37,6 +38,7 @@ for (const delivery of ['exactly-once', 'at-least-once'] as const)
     () => ({
       open: (streamName) =>
         createKafkaSink({
+          ...someSidecar(),
           streamName,
           brokers: kafka.brokers,
           topic: 'cdc.{stream}.{table}',

@@ -7,6 +7,7 @@ import { SinkError, type Sink, type SinkTablet, type TabletWriter } from '../../
 import { assertComplete, positionAt, recordAt, tabletOf, type SeenRecord } from '../contract/sink.ts';
 import { startKafka } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
+import { someSidecar } from '../support/sink-load.ts';
 import { keepingLogger } from '../support/loggers.ts';
 import { SlowProxy } from '../support/slow-proxy.ts';
 import { TopicReader } from '../support/topic-reader.ts';
@@ -52,6 +53,7 @@ describe('a broker that needs longer for every answer than a healthy one may be 
     it(`gets everything once, in order, and the position; a stop does not wait for it: ${delivery}`, async () => {
       const streamName = `slow-${delivery}`;
       await using sink = createKafkaSink({
+        ...someSidecar(),
         streamName,
         brokers: kafka.brokers,
         topic: '{stream}.{table}',

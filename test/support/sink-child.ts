@@ -2,10 +2,11 @@
 import { createKafkaSink } from '../../src/sinks/kafka/kafka-sink.ts';
 import { tabletOf } from '../contract/sink.ts';
 import { keepingLogger } from './loggers.ts';
-import { seededRandom, shipLog } from './sink-load.ts';
+import { seededRandom, shipLog, someSidecar } from './sink-load.ts';
 
 const [broker, streamName, delivery, last, seed] = process.argv.slice(2) as [string, string, string, string, string];
 const sink = createKafkaSink({
+  ...someSidecar(),
   streamName,
   brokers: [broker],
   topic: 'cdc.{stream}.{table}',

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { Sink, SinkTablet, TabletWriter } from '../../src/sinks/sink.ts';
 import { SinkError } from '../../src/sinks/sink.ts';
 import { openWhenBack, positionAt, recordAt } from '../contract/sink.ts';
@@ -51,4 +52,9 @@ export function seededRandom(seed: number): (n: number) => number {
     t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
     return Math.floor((((t ^ (t >>> 14)) >>> 0) / 2 ** 32) * n);
   };
+}
+
+/** What a sink is told of whose it is: another sidecar with each call. */
+export function someSidecar() {
+  return { streamGeneration: 'first', installation: 'test', sidecar: randomUUID() };
 }

@@ -1,15 +1,18 @@
 import type { SinkRecord } from '../../change/record.ts';
-import type { SinkTablet, TabletWriter } from '../sink.ts';
+import type { TabletWriter } from '../sink.ts';
 import { isAhead, type SinkPosition } from '../../change/position.ts';
 import type { SinkError } from '../sink.ts';
+import type { Logger } from '../../util/logger.ts';
+import type { Slots } from '../../util/slots.ts';
 import { waitFor } from '../../util/wait-for.ts';
+import type { KafkaCluster } from './cluster.ts';
 import { InFlight } from './in-flight.ts';
 import { toSinkError } from './kafka-error.ts';
-import { encodePosition } from './position.ts';
 import type { Throttling } from './connections.ts';
-import type { StreamContext, TabletProducer } from './tablet-producer.ts';
-import { Transaction } from './transaction.ts';
-import { OverdueError } from './transaction-time.ts';
+import type { TabletHold } from './lanes/lane.ts';
+import { releaseSoon } from './lanes/lane-writer.ts';
+import type { Producer } from './producer.ts';
+import type { RecordPlanner } from './record-planner.ts';
 import type { ProducerIdentity } from './wire/apis.ts';
 
 /** The position in Kafka follows the records by at most this: what a crash may make them repeat. */
@@ -17,6 +20,22 @@ const POSITION_EVERY_MS = 1_000;
 /** At a stop: what does not get there by then is repeated. Before that a slow broker may take its time. */
 const LAST_POSITION_WITHIN_MS = 3_000;
 const MAX_IN_FLIGHT = 3;
+
+export interface AtLeastOnceOptions {
+  readonly cluster: KafkaCluster;
+  /** The tablet's own. */
+  readonly producer: Producer;
+  readonly planner: RecordPlanner;
+  /** By which positions are written. */
+  readonly hold: TabletHold;
+  /** When the writer is opened. */
+  readonly tableName: string;
+  /** How many tablets write at a time: each keeps records encoded meanwhile. */
+  readonly writeSlots: Slots;
+  readonly logger: Logger;
+  readonly sinkId: (tableName: string) => string;
+  readonly failure: (error: unknown) => SinkError;
+}
 
 /** What one writer of a tablet leaves to the next of the same process: durable, though Kafka may not say so yet. */
 export interface AckedPosition {
@@ -27,15 +46,15 @@ export interface AckedPosition {
  * Records are appended at once and are durable when `write` resolves (acks = all); the position follows now and then,
  * and when the writer is disposed. A successor repeats what lies between.
  *
- * The position is written in a transaction of its own, for the fence: a writer that was superseded, and does not know
- * it yet, must not move it. The successor has begun to repeat; were it killed now, and the next one went on from the
- * position of the superseded one, then the topic's last word would be an old value.
+ * The position is written by a lane, for the fence: a writer that was superseded, and does not know it yet, must not move it.
+ * The successor has begun to repeat; were it killed now, and the next one went on from the position of the superseded
+ * one, then the topic's last word would be an old value. The records are fenced by the producer's epoch, which is the
+ * tablet's own: a sidecar that was frozen while another took over cannot append an old value behind a newer one of the
+ * same key, nor can a request that got stuck on the way.
  */
 export class AtLeastOnceWriter implements TabletWriter {
   readonly position: SinkPosition | null;
-  readonly #stream: StreamContext;
-  readonly #producer: TabletProducer;
-  readonly #generation: string;
+  readonly #options: AtLeastOnceOptions;
   readonly #acked: AckedPosition;
   /** Ends a save that is under way, see {@link LAST_POSITION_WITHIN_MS}. */
   readonly #hurry = new AbortController();
@@ -49,23 +68,16 @@ export class AtLeastOnceWriter implements TabletWriter {
   #saving: Promise<void> = Promise.resolve();
   #disposed = false;
 
-  constructor(
-    stream: StreamContext,
-    producer: TabletProducer,
-    tablet: SinkTablet,
-    committed: SinkPosition | null,
-    acked: AckedPosition,
-  ) {
-    this.#stream = stream;
-    this.#producer = producer;
-    this.#generation = tablet.streamGeneration;
+  constructor(options: AtLeastOnceOptions, committed: SinkPosition | null, acked: AckedPosition) {
+    const { producer, tableName } = options;
+    this.#options = options;
     this.#acked = acked;
     this.#saved = committed;
     const { last } = acked;
-    if (last !== null && follows(producer.identity, last.by) && isAhead(last.position, committed))
+    if (last !== null && follows(producer.opened.identity, last.by) && isAhead(last.position, committed))
       this.#unsaid = last.position;
     this.position = this.#unsaid ?? committed;
-    this.#tableName = this.position?.tableName ?? tablet.tableName;
+    this.#tableName = this.position?.tableName ?? tableName;
     this.#saveLater();
   }
 
@@ -74,27 +86,34 @@ export class AtLeastOnceWriter implements TabletWriter {
   }
 
   get waits(): Throttling | null {
-    return this.#producer.waits;
+    const { producer, cluster } = this.#options;
+    return cluster.throttling(producer.opened.channel);
   }
 
   get sinkId(): string {
-    return this.#stream.sinkId(this.#tableName);
+    return this.#options.sinkId(this.#tableName);
   }
 
   async write(slices: Iterable<readonly SinkRecord[]>, position: SinkPosition, signal: AbortSignal): Promise<void> {
     this.#throwIfFailed();
     const requests = new InFlight(MAX_IN_FLIGHT);
+    const { producer, planner, failure, writeSlots } = this.#options;
     try {
-      for (const slice of slices)
-        for (const request of await this.#producer.plan(slice, signal))
-          await requests.start(() => this.#producer.send(request, signal));
-      await requests.drain();
+      const giveBack = await writeSlots.acquire(signal);
+      try {
+        for (const slice of slices)
+          for (const request of await planner.plan(slice, signal))
+            await requests.start(() => producer.send(request, signal));
+        await requests.drain();
+      } finally {
+        giveBack();
+      }
     } catch (error) {
-      throw (this.#failure = this.#stream.failure(error));
+      throw (this.#failure = failure(error));
     }
     this.#unsaid = position;
     this.#tableName = position.tableName;
-    this.#acked.last = { position, by: this.#producer.identity };
+    this.#acked.last = { position, by: producer.opened.identity };
     // The first one is said at once: a successor without any would begin where the stream did. Whoever is in a hurry need
     // not wait for it: the records are there.
     if (this.#saved === null) await waitFor(this.#save(), signal).catch(() => undefined);
@@ -110,6 +129,7 @@ export class AtLeastOnceWriter implements TabletWriter {
     }, LAST_POSITION_WITHIN_MS);
     await this.#save();
     clearTimeout(hurry);
+    await releaseSoon(this.#options.hold, this.#options.logger);
   }
 
   #throwIfFailed(): void {
@@ -139,23 +159,15 @@ export class AtLeastOnceWriter implements TabletWriter {
     const position = this.#unsaid;
     if (position === null || this.#failure !== null) return;
     this.#unsaid = null;
-    let transaction: Transaction | null = null;
+    const { hold, logger } = this.#options;
     try {
-      const { signal } = this.#hurry;
-      const topics = await this.#producer.positionTopics(position.tableName, signal);
-      const offsets = encodePosition(position, this.#generation, topics);
-      transaction = new Transaction(this.#stream.cluster, this.#producer, offsets);
-      await transaction.commit(signal);
+      await hold.write(null, position, this.#hurry.signal);
       this.#saved = position;
-    } catch (caught) {
-      const error = transaction?.explain(caught, this.#stream.transactionTimes) ?? caught;
+    } catch (error) {
       this.#unsaid ??= position;
       const failure = toSinkError(error);
-      if (failure.kind === 'fenced' || failure instanceof OverdueError) this.#failure = failure;
-      this.#stream.logger.debug(
-        { err: error, producer: this.#producer.identity.transactionalId },
-        'position not saved',
-      );
+      if (failure.kind === 'fenced') this.#failure = failure;
+      logger.debug({ err: error, tablet: hold.tablet }, 'position not saved');
     }
   }
 }

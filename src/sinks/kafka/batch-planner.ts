@@ -4,7 +4,7 @@ import { partitionForKey } from './murmur2.ts';
 import { recordBytesBound } from './wire/record-batch.ts';
 
 /** A request holds at most about this much, whatever the number of partitions. */
-const MAX_REQUEST_BYTES = 2 * 1024 * 1024;
+export const MAX_REQUEST_BYTES = 2 * 1024 * 1024;
 
 /** Records of one partition that fit one batch. */
 export interface PlannedBatch {

@@ -26,12 +26,12 @@ export interface Topic {
   readonly name: string;
   /** Which making of it, see {@link KafkaCluster.topicId}. */
   readonly id: string | null;
-  /** Node id by partition. */
+  /** Node id by partition; -1: none at present. */
   readonly leaders: readonly number[];
 }
 
-/** The lane of requests that belong to no tablet. */
-const COMMON_LANE = 0;
+/** The channel of requests that belong to no tablet. */
+const COMMON_CHANNEL = 0;
 
 /** A fresh cluster makes its internal topics at the first question for a coordinator; a restarted one loads them. */
 const SETTLING: Patience = { codes: SETTLES_ELSEWHERE, pauseMs: 20, maxPauseMs: 200, forMs: 10_000 };
@@ -77,26 +77,26 @@ export class KafkaCluster implements AsyncDisposable {
     return this.#connections.longestPatienceMs;
   }
 
-  /** A quota that holds the requests of this lane back, or null. */
-  throttling(lane: number): Throttling | null {
-    return this.#connections.throttling(lane);
+  /** A quota that holds the requests of this channel back, or null. */
+  throttling(channel: number): Throttling | null {
+    return this.#connections.throttling(channel);
   }
 
   /** Sends to one node, see {@link KafkaConnections.send}. */
-  async send<Q, S>(nodeId: number, lane: number, api: Api<Q, S>, request: Q, signal: AbortSignal): Promise<S> {
-    return this.#connections.send(this.#addressOf(nodeId), lane, api, request, signal);
+  async send<Q, S>(nodeId: number, channel: number, api: Api<Q, S>, request: Q, signal: AbortSignal): Promise<S> {
+    return this.#connections.send(this.#addressOf(nodeId), channel, api, request, signal);
   }
 
   /** As {@link send}, and goes on when `signal` aborts, see {@link KafkaConnections.request}. */
   async request<Q, S>(
     nodeId: number,
-    lane: number,
+    channel: number,
     api: Api<Q, S>,
     request: Q,
     signal: AbortSignal,
     onSent?: () => void,
   ): Promise<S> {
-    return this.#connections.request(this.#addressOf(nodeId), lane, api, request, signal, onSent);
+    return this.#connections.request(this.#addressOf(nodeId), channel, api, request, signal, onSent);
   }
 
   /** The last wait that a quota asked for, see {@link QuotaWaits.since}. */
@@ -106,9 +106,14 @@ export class KafkaCluster implements AsyncDisposable {
 
   /**
    * Looks topics up. The answer leaves out what does not exist.
+   * @param leaderless whether a topic may have partitions without a leader
    * @throws {KafkaCodeError} a topic may not be described, is no topic name, or has a partition without a leader
    */
-  async findTopics(names: readonly string[], signal: AbortSignal): Promise<Map<string, Topic>> {
+  async findTopics(
+    names: readonly string[],
+    signal: AbortSignal,
+    leaderless: 'fail' | 'allow' = 'fail',
+  ): Promise<Map<string, Topic>> {
     const { topics } = await this.#metadata(names, signal);
     const found = new Map<string, Topic>();
     for (const topic of topics) {
@@ -117,7 +122,8 @@ export class KafkaCluster implements AsyncDisposable {
       const leaders: number[] = [];
       for (const { partition, leader, errorCode } of topic.partitions) {
         // 9 REPLICA_NOT_AVAILABLE is about a follower: the leader works.
-        if (errorCode !== 9) failOnErrorCode(errorCode, `partition ${partition} of topic ${topic.name}`);
+        if (errorCode !== 9 && leaderless === 'fail')
+          failOnErrorCode(errorCode, `partition ${partition} of topic ${topic.name}`);
         leaders[partition] = leader;
       }
       found.set(topic.name, { name: topic.name, id: topic.id, leaders });
@@ -149,7 +155,7 @@ export class KafkaCluster implements AsyncDisposable {
     const answers = await Promise.all(
       Array.from(led, ([leader, ofLeader]) => {
         const request = Array.from(ofLeader, ([topic, partitions]) => ({ topic, partitions }));
-        return this.send(leader, COMMON_LANE, api, request, signal);
+        return this.send(leader, COMMON_CHANNEL, api, request, signal);
       }),
     );
     return answers.flat();
@@ -160,7 +166,7 @@ export class KafkaCluster implements AsyncDisposable {
     const { controller } = await this.#metadata([], signal);
     const patience = this.patienceWith(controller);
     const { ms: waitedMs, brokerMs: timeoutMs } = patience;
-    const results = await this.send(controller, COMMON_LANE, CREATE_TOPICS, { topics, timeoutMs }, signal);
+    const results = await this.send(controller, COMMON_CHANNEL, CREATE_TOPICS, { topics, timeoutMs }, signal);
     if (results.some(({ errorCode }) => errorCode === REQUEST_TIMED_OUT)) patience.ranOut(waitedMs, performance.now());
     for (const { topic, errorCode, message } of results)
       if (errorCode !== TOPIC_ALREADY_EXISTS) failOnErrorCode(errorCode, `to create topic ${topic}`, message);
@@ -170,7 +176,7 @@ export class KafkaCluster implements AsyncDisposable {
   async findCoordinator(kind: CoordinatorKind, key: string, signal: AbortSignal): Promise<number> {
     return whileSettling(
       async () => {
-        const { errorCode, message, node } = await this.#sendToAny(FIND_COORDINATOR, { kind, key }, signal);
+        const { errorCode, message, node } = await this.sendToAny(FIND_COORDINATOR, { kind, key }, signal);
         failOnErrorCode(errorCode, `to find the ${kind} coordinator of ${key}`, message);
         this.#learn([node]);
         return node.nodeId;
@@ -186,7 +192,7 @@ export class KafkaCluster implements AsyncDisposable {
   }
 
   async #metadata(topics: readonly string[], signal: AbortSignal) {
-    const metadata = await this.#sendToAny(METADATA, topics, signal);
+    const metadata = await this.sendToAny(METADATA, topics, signal);
     this.#clusterId = metadata.clusterId;
     this.#learn(metadata.nodes);
     for (const { name, id, errorCode } of metadata.topics)
@@ -206,7 +212,7 @@ export class KafkaCluster implements AsyncDisposable {
   }
 
   /** Asks the known brokers, then the configured ones, until one answers; those that were silent come last. */
-  async #sendToAny<Q, S>(api: Api<Q, S>, request: Q, signal: AbortSignal): Promise<S> {
+  async sendToAny<Q, S>(api: Api<Q, S>, request: Q, signal: AbortSignal): Promise<S> {
     const known = [...this.#nodes.values(), ...this.#bootstrap];
     const addresses = [...new Map(known.map((address) => [formatAddress(address), address])).values()];
     const patienceMs = (address: Address): number => this.#connections.patienceWith(address).ms;
@@ -214,7 +220,7 @@ export class KafkaCluster implements AsyncDisposable {
     let failure: unknown = new Error('no brokers are configured');
     for (const address of addresses) {
       try {
-        return await this.#connections.send(address, COMMON_LANE, api, request, signal);
+        return await this.#connections.send(address, COMMON_CHANNEL, api, request, signal);
       } catch (error) {
         signal.throwIfAborted();
         failure = error;

@@ -45,14 +45,14 @@ export function formatAddress({ host, port }: Address): string {
  * Sockets to brokers, by kafkajs: TCP, TLS, SASL, framing. A socket is opened at its first request, closed by the
  * broker when idle, and opened again.
  *
- * A broker works on one request of a socket at a time, so writers are spread over a few lanes: tablets of one lane wait
+ * A broker works on one request of a socket at a time, so writers are spread over a few channels: tablets of one channel wait
  * for each other, and 200 tablets need no 200 sockets.
  */
 export class KafkaConnections implements AsyncDisposable {
   readonly #options: ConnectionOptions;
   readonly #logger: KafkajsLogger;
-  readonly #lanes = new Map<string, Lane>();
-  /** By address: a lane that ends leaves to the next what it has learned. */
+  readonly #channels = new Map<string, Channel>();
+  /** By address: a channel that ends leaves to the next what it has learned. */
   readonly #patience = new Map<string, BrokerPatience>();
   readonly #closing = new Set<Promise<void>>();
   readonly quotaWaits: QuotaWaits;
@@ -68,11 +68,11 @@ export class KafkaConnections implements AsyncDisposable {
   }
 
   /**
-   * Sends one request and resolves with its answer. Requests of one lane to one address are sent, and worked on by the
+   * Sends one request and resolves with its answer. Requests of one channel to one address are sent, and worked on by the
    * broker, in the order of the calls. After a time-out or a lost connection the socket is not used again.
    */
-  async send<Q, S>(address: Address, lane: number, api: Api<Q, S>, request: Q, signal: AbortSignal): Promise<S> {
-    return waitFor(this.request(address, lane, api, request, signal), signal);
+  async send<Q, S>(address: Address, channel: number, api: Api<Q, S>, request: Q, signal: AbortSignal): Promise<S> {
+    return waitFor(this.request(address, channel, api, request, signal), signal);
   }
 
   /**
@@ -82,33 +82,34 @@ export class KafkaConnections implements AsyncDisposable {
    */
   async request<Q, S>(
     address: Address,
-    lane: number,
+    channel: number,
     api: Api<Q, S>,
     request: Q,
     signal: AbortSignal,
     onSent: () => void = () => undefined,
   ): Promise<S> {
     signal.throwIfAborted();
-    const key = `${formatAddress(address)}/${lane}`;
-    let open = this.#lanes.get(key);
-    if (open === undefined) this.#lanes.set(key, (open = this.#newLane(address)));
+    const key = `${formatAddress(address)}/${channel}`;
+    let open = this.#channels.get(key);
+    if (open === undefined) this.#channels.set(key, (open = this.#newChannel(address)));
     try {
       return await open.send(api, request, signal, onSent);
     } catch (error) {
       // Before anything is sent it is known that a broker does not speak an API: nothing is wrong with the socket.
       const isUnsent = error instanceof UnknownApiError || error instanceof NotSentError;
-      if (!isUnsent && this.#lanes.get(key) === open) this.#drop(key, open);
+      if (!isUnsent && this.#channels.get(key) === open) this.#drop(key, open);
       throw error;
     }
   }
 
-  /** What holds the requests of this lane back, whatever the broker; null where nothing does. */
-  throttling(lane: number): Throttling | null {
-    for (const [key, open] of this.#lanes) if (key.endsWith(`/${lane}`) && open.throttling) return open.throttling;
+  /** What holds the requests of this channel back, whatever the broker; null where nothing does. */
+  throttling(channel: number): Throttling | null {
+    for (const [key, open] of this.#channels)
+      if (key.endsWith(`/${channel}`) && open.throttling) return open.throttling;
     return null;
   }
 
-  /** How long this broker is waited for, whatever the lane. */
+  /** How long this broker is waited for, whatever the channel. */
   patienceWith(address: Address): BrokerPatience {
     const key = formatAddress(address);
     let patience = this.#patience.get(key);
@@ -124,20 +125,20 @@ export class KafkaConnections implements AsyncDisposable {
 
   /** Closes all sockets; what is still under way on them is cut off. */
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const [key, lane] of this.#lanes) this.#drop(key, lane);
+    for (const [key, channel] of this.#channels) this.#drop(key, channel);
     await Promise.all(this.#closing);
   }
 
-  #newLane(address: Address): Lane {
+  #newChannel(address: Address): Channel {
     const onThrottle = (ms: number): void => {
       this.quotaWaits.note(formatAddress(address), ms, performance.now());
     };
-    return new Lane(address, this.#options, this.patienceWith(address), this.#logger, onThrottle);
+    return new Channel(address, this.#options, this.patienceWith(address), this.#logger, onThrottle);
   }
 
-  #drop(key: string, lane: Lane): void {
-    this.#lanes.delete(key);
-    const closing = lane[Symbol.asyncDispose]().catch((error: unknown) => {
+  #drop(key: string, channel: Channel): void {
+    this.#channels.delete(key);
+    const closing = channel[Symbol.asyncDispose]().catch((error: unknown) => {
       this.#options.logger.debug({ err: error }, 'kafka connection did not close cleanly');
     });
     this.#closing.add(closing);
@@ -150,16 +151,16 @@ const CLOSE_WITHIN_MS = 1_000;
 const THROTTLED_FOR_MS = 5_000;
 
 /** One socket to one broker. */
-class Lane implements AsyncDisposable {
+class Channel implements AsyncDisposable {
   readonly #address: Address;
   readonly #options: ConnectionOptions;
   readonly #patience: BrokerPatience;
   readonly #broker: Promise<Broker>;
   readonly #cut = new AbortController();
-  /** Looks for silence; null while the lane is idle. */
+  /** Looks for silence; null while the channel is idle. */
   #silence: NodeJS.Timeout | null = null;
   #heardAtMs = 0;
-  /** The patience when it was last heard: what another lane learns meanwhile is for the next silence. */
+  /** The patience when it was last heard: what another channel learns meanwhile is for the next silence. */
   #allowedMs = 0;
   #socket: Socket | null = null;
   #connecting: Promise<void> | null = null;
@@ -247,7 +248,7 @@ class Lane implements AsyncDisposable {
   }
 
   /**
-   * Ends the lane when requests are under way and nothing has been heard for as long as we have patience. Requests wait
+   * Ends the channel when requests are under way and nothing has been heard for as long as we have patience. Requests wait
    * for those before them, so a long wait of one says nothing as long as something comes.
    */
   async #watch<T>(work: () => Promise<T>): Promise<T> {
@@ -278,7 +279,7 @@ class Lane implements AsyncDisposable {
   }
 
   /**
-   * A timer that looks when the lane last heard something costs less than one that is set anew by every answer. It looks
+   * A timer that looks when the channel last heard something costs less than one that is set anew by every answer. It looks
    * in time also where the patience has become less meanwhile.
    */
   #lookForSilenceIn(ms: number): void {

@@ -39,7 +39,7 @@ const MAX_YIELD_BYTES = 1024 * 1024;
 /** What is read lies below the last stable offset, so it is there: this matters while a leader catches up. */
 const MAX_WAIT_MS = 500;
 /** Of its own beside the cluster's, so that a look-up need not wait for records. */
-const LANE = 1;
+const CHANNEL = 1;
 
 /**
  * Reads a stream back from Kafka.
@@ -187,7 +187,7 @@ class TopicRead {
     return this.#patiently(async () => {
       const leader = await this.#leaderOf(partition);
       const request = { topic: this.#name, partition, offset, maxBytes: MAX_FETCH_BYTES, maxWaitMs: MAX_WAIT_MS };
-      const fetched = await this.#cluster.send(leader, LANE, FETCH, request, this.#signal);
+      const fetched = await this.#cluster.send(leader, CHANNEL, FETCH, request, this.#signal);
       if (fetched?.errorCode === OFFSET_OUT_OF_RANGE) return 'out-of-range';
       if (fetched !== null) failOnErrorCode(fetched.errorCode, `records of ${this.#say(partition)}`);
       if (fetched !== null && fetched.records.length > 0) return fetched;

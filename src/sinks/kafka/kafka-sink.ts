@@ -1,22 +1,33 @@
 import type { ISocketFactory, KafkaConfig } from 'kafkajs';
-import type { Logger } from '../../util/logger.ts';
-import { formatSinkId } from '../sink-id.ts';
-import { SinkError, type Sink, type SinkTablet, type TabletWriter } from '../sink.ts';
 import type { SinkPosition } from '../../change/position.ts';
+import type { Logger } from '../../util/logger.ts';
+import { Slots } from '../../util/slots.ts';
+import { formatSinkId } from '../sink-id.ts';
+import type { Sink, SinkError, SinkTablet, TabletWriter } from '../sink.ts';
 import { AtLeastOnceWriter, type AckedPosition } from './at-least-once-writer.ts';
 import { KafkaCluster } from './cluster.ts';
-import { ExactlyOnceWriter } from './exactly-once-writer.ts';
 import { toSinkError } from './kafka-error.ts';
-import { decodePosition, positionGroup } from './position.ts';
-import { BatchLimits, TabletProducer, type StreamContext } from './tablet-producer.ts';
-import { takeOver, type TakeOverOptions, type TakenTablet } from './take-over.ts';
+import { Lane, type LaneMetrics } from './lanes/lane.ts';
+import type { LaneLimits } from './lanes/lane-core.ts';
+import { LaneWriter } from './lanes/lane-writer.ts';
+import { PositionsPartition } from './lanes/positions-partition.ts';
+import { takeLegacyPosition } from './legacy-positions.ts';
+import { Producer } from './producer.ts';
+import { nextEpoch } from './producer-epoch.ts';
+import { BatchLimits, RecordPlanner } from './record-planner.ts';
 import { clashOf, planTopics, type TopicPlanOptions } from './topic-plan.ts';
 import { TransactionTimes } from './transaction-time.ts';
-import { compileTopicTemplate, type TopicNaming } from './topic-template.ts';
+import { compileTopicTemplate, type TopicNamer, type TopicNaming } from './topic-template.ts';
 import { StreamTopics } from './topics.ts';
 
 export interface KafkaSinkOptions extends TopicNaming {
   readonly streamName: string;
+  /** Which making of the stream: see {@link SinkTablet.streamGeneration}. */
+  readonly streamGeneration: string;
+  /** Whose stream it is: another installation may have one of the same name on the same brokers. */
+  readonly installation: string;
+  /** Who writes: unique among the processes that ship the stream, and the same for the next life of this one. */
+  readonly sidecar: string;
   /** `host:port` each; any one that answers is enough. */
   readonly brokers: readonly string[];
   /** As in kafkajs. */
@@ -37,6 +48,8 @@ export interface KafkaSinkOptions extends TopicNaming {
   readonly requestTimeoutMs?: number;
   /** How soon it is noticed at the latest that a topic was made anew while it is written to. */
   readonly lookAgainMs?: number;
+  readonly positionsTopic?: string;
+  readonly metrics?: LaneMetrics;
 }
 
 const DEFAULT_SCHEMA_TOPIC = 'spoor.schema-changes';
@@ -44,13 +57,20 @@ const DEFAULT_SCHEMA_TOPIC = 'spoor.schema-changes';
 const REQUEST_TIMEOUT_MS = 5_000;
 const CONNECT_TIMEOUT_MS = 3_000;
 const LOOK_AGAIN_MS = 30_000;
-/**
- * How long a transaction may stay open before the broker aborts it: what a `read_committed` consumer waits at most after
- * a crash, should no other sidecar take the tablet over; and how long one write may take. Slow brokers get longer.
- */
 const TRANSACTION_TIMEOUT_MS = 60_000;
-/** Sockets to one broker, shared by a stream's tablets. */
-const LANES = 8;
+const DEFAULT_POSITIONS_TOPIC = 'spoor.positions';
+/** Many tablets share a transaction, and few wait for none. At least once only the positions wait for one. */
+const LANE_LIMITS: Readonly<Record<KafkaSinkOptions['delivery'], LaneLimits>> = {
+  'exactly-once': { gapMsPerTablet: 0.5, maxGapMs: 50, retryMs: 250 },
+  'at-least-once': { gapMsPerTablet: 50, maxGapMs: 1_000, retryMs: 250 },
+};
+/** Each keeps some megabytes of records encoded. */
+const MAX_WRITES_AT_A_TIME = 12;
+/** Sockets to one broker: of the main lane, of the side lane, and, at least once, of the tablets. */
+const MAIN_CHANNEL = 1;
+const SIDE_CHANNEL = 2;
+const FIRST_TABLET_CHANNEL = 3;
+const TABLET_CHANNELS = 6;
 
 /**
  * Writes a stream to Kafka.
@@ -61,21 +81,34 @@ export function createKafkaSink(options: KafkaSinkOptions): Sink {
 }
 
 class KafkaSink implements Sink {
-  readonly #stream: StreamContext;
-  readonly #delivery: KafkaSinkOptions['delivery'];
+  readonly #options: KafkaSinkOptions;
+  readonly #cluster: KafkaCluster;
+  readonly #topics: StreamTopics;
+  readonly #naming: TopicPlanOptions;
+  readonly #nameTopic: TopicNamer;
+  readonly #planner: RecordPlanner;
+  readonly #batchLimits = new BatchLimits();
+  readonly #transactionTimes = new TransactionTimes();
+  readonly #writeSlots = new Slots(MAX_WRITES_AT_A_TIME);
+  readonly #positions: PositionsPartition;
+  readonly #main: Lane;
+  readonly #side: Lane;
   readonly #stop = new AbortController();
-  /** At least once: what this process knows to be durable although the offsets may not say so yet. */
+  /** Of shared topics. */
+  readonly #told = new Set<string>();
+  /** Tablets for which a transaction failed. */
+  readonly #culprits = new Set<string>();
+  /** At least once: what this process knows to be durable although the positions may not say so yet. */
   readonly #acked = new Map<string, AckedPosition>();
-  /** See {@link TakeOverOptions.outcomes}. */
-  readonly #outcomes: TakeOverOptions['outcomes'] = new Map();
   #opened = 0;
 
   constructor(options: KafkaSinkOptions) {
-    const { logger, streamName, brokers, ssl, sasl, socketFactory, createTopics, partitions, replicationFactor } =
-      options;
+    const { logger, streamName, installation, brokers, ssl, sasl, socketFactory } = options;
+    const { createTopics, partitions, replicationFactor } = options;
+    this.#options = options;
     const requestTimeoutMs = options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
     const schemaTopic = options.schemaTopic ?? DEFAULT_SCHEMA_TOPIC;
-    const cluster = new KafkaCluster(brokers, {
+    this.#cluster = new KafkaCluster(brokers, {
       clientId: `spoor-${streamName}`,
       ...(ssl === undefined ? {} : { ssl }),
       ...(sasl === undefined ? {} : { sasl }),
@@ -84,84 +117,57 @@ class KafkaSink implements Sink {
       requestTimeoutMs,
       logger,
     });
-    const topics = new StreamTopics(
-      cluster,
-      {
-        createTopics,
-        partitions,
-        replicationFactor,
-        schemaTopic,
-        lookAgainMs: options.lookAgainMs ?? LOOK_AGAIN_MS,
-      },
+    const lookAgainMs = options.lookAgainMs ?? LOOK_AGAIN_MS;
+    this.#topics = new StreamTopics(
+      this.#cluster,
+      { createTopics, partitions, replicationFactor, schemaTopic, lookAgainMs },
       logger,
       this.#stop.signal,
     );
-    const naming: TopicPlanOptions = { ...options, schemaTopic };
-    const tables = options.tables ?? (() => []);
-    const told = new Set<string>();
-    let warned = false;
-    this.#delivery = options.delivery;
-    this.#stream = {
-      cluster,
-      topics,
+    this.#naming = { ...options, schemaTopic };
+    this.#nameTopic = compileTopicTemplate(options, streamName);
+    this.#planner = new RecordPlanner({
+      topics: this.#topics,
+      nameTopic: this.#nameTopic,
+      batchLimits: this.#batchLimits,
       logger,
-      nameTopic: compileTopicTemplate(options, streamName),
-      batchLimits: new BatchLimits(),
-      transactionTimes: new TransactionTimes(),
-      sinkId: (tableName) => this.#sinkIdOf(tableName),
-      clashOf: (tableName) => clashOf(naming, tableName, tables()),
-      warnOfSharedTopics: () => {
-        for (const warning of planTopics(naming, tables()).warnings) {
-          if (!told.has(warning)) logger.warn({ stream: streamName, reason: warning }, 'tables share a topic');
-          told.add(warning);
-        }
+      clashOf: (tableName) => clashOf(this.#naming, tableName, this.#tables()),
+    });
+    this.#positions = new PositionsPartition(this.#cluster, {
+      positionsTopic: options.positionsTopic ?? DEFAULT_POSITIONS_TOPIC,
+      replicationFactor,
+      owner: { installation, stream: streamName },
+      lookAgainMs,
+      logger,
+      onAnew: () => {
+        this.#main.beginAnew();
+        this.#side.beginAnew();
+        this.#culprits.clear();
       },
-      warnOfMissingSchemaTopic: () => {
-        if (!warned)
-          logger.warn({ topic: schemaTopic }, 'topic for schema changes is missing, first schemas are not written');
-        warned = true;
+      onEntries: (entries) => {
+        this.#main.entries(entries);
+        this.#side.entries(entries);
       },
-      failure: (error) => {
-        topics.forgetAll();
-        return toSinkError(error);
-      },
-    };
+    });
+    this.#main = this.#newLane('main', MAIN_CHANNEL);
+    this.#side = this.#newLane('side', SIDE_CHANNEL);
   }
 
   async openTablet(tablet: SinkTablet, signal: AbortSignal): Promise<TabletWriter> {
     try {
-      const transactional = this.#delivery === 'exactly-once';
-      const id = positionGroup(tablet.streamName, tablet.tabletId);
-      const lane = 1 + (this.#opened++ % LANES);
-      const { topics } = this.#stream;
-      this.#stream.warnOfSharedTopics();
-      const topicName = this.#topicOf(tablet.tableName);
-      const taken = await takeOver(
-        this.#stream.cluster,
-        {
-          id,
-          lane,
-          transactionTimeoutMs: TRANSACTION_TIMEOUT_MS,
-          transactionTimes: this.#stream.transactionTimes,
-          topics: topicName === null ? [topics.schemaTopic] : [topicName, topics.schemaTopic],
-          outcomes: this.#outcomes,
-          logger: this.#stream.logger,
-          onWait: tablet.onWait,
-        },
-        signal,
-      );
-      const committed = readPosition(taken, tablet);
-      const producer = new TabletProducer(this.#stream, taken, { transactional });
-      if (transactional) return new ExactlyOnceWriter(this.#stream, producer, tablet, committed);
-      return new AtLeastOnceWriter(this.#stream, producer, tablet, committed, this.#ackedOf(tablet));
+      this.#warnOfSharedTopics();
+      await this.#learnTopicId(tablet.tableName, signal);
+      return await (this.#options.delivery === 'exactly-once'
+        ? this.#openExactlyOnce(tablet, signal)
+        : this.#openAtLeastOnce(tablet, signal));
     } catch (error) {
-      throw this.#stream.failure(error);
+      throw this.#failure(error);
     }
   }
 
   async check(signal: AbortSignal): Promise<void> {
     try {
-      await this.#stream.cluster.check(signal);
+      await this.#cluster.check(signal);
     } catch (error) {
       throw toSinkError(error);
     }
@@ -170,44 +176,148 @@ class KafkaSink implements Sink {
   /** Closes the connections; the writers are disposed before. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort(new Error('the sink was closed'));
-    await this.#stream.cluster[Symbol.asyncDispose]();
+    await Promise.all([this.#main[Symbol.asyncDispose](), this.#side[Symbol.asyncDispose]()]);
+    await this.#positions[Symbol.asyncDispose]();
+    await this.#cluster[Symbol.asyncDispose]();
+  }
+
+  #newLane(name: string, channel: number): Lane {
+    const { installation, streamName, streamGeneration, sidecar, delivery, logger, metrics } = this.#options;
+    return new Lane({
+      id: `spoor.${installation}.${streamName}.${sidecar}.${name}`,
+      channel,
+      generation: streamGeneration,
+      cluster: this.#cluster,
+      topics: this.#topics,
+      planner: this.#planner,
+      batchLimits: this.#batchLimits,
+      transactionTimes: this.#transactionTimes,
+      positions: this.#positions,
+      limits: LANE_LIMITS[delivery],
+      topicNames: () => this.#topicNames(),
+      logger,
+      ...(metrics && { metrics }),
+      onCulprit: (culprit) => {
+        this.#culprits.add(culprit);
+      },
+    });
+  }
+
+  async #openExactlyOnce(tablet: SinkTablet, signal: AbortSignal): Promise<TabletWriter> {
+    const { logger } = this.#options;
+    const name = tablet.tabletId;
+    const options = {
+      generation: tablet.streamGeneration,
+      main: this.#main,
+      side: this.#side,
+      tablet: name,
+      startsAside: this.#culprits.has(name),
+      sinkId: (tableName: string) => this.#sinkIdOf(tableName),
+      tableName: tablet.tableName,
+      logger,
+      onSound: () => {
+        this.#culprits.delete(name);
+      },
+    };
+    return LaneWriter.open(options, () => this.#legacyPosition(tablet, signal), signal);
+  }
+
+  async #openAtLeastOnce(tablet: SinkTablet, signal: AbortSignal): Promise<TabletWriter> {
+    const { installation, streamName, logger } = this.#options;
+    const { tabletId, streamGeneration } = tablet;
+    const channel = FIRST_TABLET_CHANNEL + (this.#opened++ % TABLET_CHANNELS);
+    const opened = await nextEpoch(
+      this.#cluster,
+      {
+        id: `spoor.${installation}.${streamName}.${tablet.tabletId}`,
+        channel,
+        transactionTimeoutMs: TRANSACTION_TIMEOUT_MS,
+        transactionTimes: this.#transactionTimes,
+        onWait: tablet.onWait,
+      },
+      signal,
+    );
+    const hold = await this.#main.take(tabletId, streamGeneration, signal);
+    const committed = hold.stored === null ? await this.#legacyPosition(tablet, signal) : hold.position;
+    const options = {
+      cluster: this.#cluster,
+      producer: new Producer(this.#cluster, opened, { transactional: false, batchLimits: this.#batchLimits }),
+      planner: this.#planner,
+      hold,
+      tableName: tablet.tableName,
+      writeSlots: this.#writeSlots,
+      logger,
+      sinkId: (tableName: string) => this.#sinkIdOf(tableName),
+      failure: (error: unknown) => this.#failure(error),
+    };
+    return new AtLeastOnceWriter(options, committed, this.#ackedOf(`${streamGeneration}/${tabletId}`));
+  }
+
+  async #legacyPosition(tablet: SinkTablet, signal: AbortSignal): Promise<SinkPosition | null> {
+    const options = {
+      cluster: this.#cluster,
+      channel: SIDE_CHANNEL,
+      transactionTimes: this.#transactionTimes,
+      topicNames: this.#topicNames(),
+      logger: this.#options.logger,
+    };
+    return takeLegacyPosition(options, tablet, signal);
+  }
+
+  /** What was known of topics and their leaders may be over. */
+  #failure(error: unknown): SinkError {
+    this.#topics.forgetAll();
+    return toSinkError(error);
+  }
+
+  #tables(): readonly string[] {
+    return this.#options.tables?.() ?? [];
+  }
+
+  /** Wherever records of the stream may be. */
+  #topicNames(): string[] {
+    const names = new Set([this.#topics.schemaTopic]);
+    for (const table of this.#tables()) {
+      const name = this.#topicOf(table);
+      if (name !== null) names.add(name);
+    }
+    return [...names];
+  }
+
+  #warnOfSharedTopics(): void {
+    const { logger, streamName } = this.#options;
+    for (const warning of planTopics(this.#naming, this.#tables()).warnings) {
+      if (!this.#told.has(warning)) logger.warn({ stream: streamName, reason: warning }, 'tables share a topic');
+      this.#told.add(warning);
+    }
   }
 
   /** Null for a table that has none: it is refused when there is something to write. */
   #topicOf(tableName: string): string | null {
     try {
-      return this.#stream.nameTopic(tableName);
+      return this.#nameTopic(tableName);
     } catch {
       return null;
     }
   }
 
-  #sinkIdOf(tableName: string): string {
-    const { cluster } = this.#stream;
-    if (cluster.clusterId === null) return '';
-    const store = `kafka:${cluster.clusterId}`;
+  /** It is looked up and not made. */
+  async #learnTopicId(tableName: string, signal: AbortSignal): Promise<void> {
     const name = this.#topicOf(tableName);
-    const id = name === null ? null : cluster.topicId(name);
+    if (name !== null && this.#cluster.topicId(name) === null) await this.#cluster.findTopics([name], signal);
+  }
+
+  #sinkIdOf(tableName: string): string {
+    if (this.#cluster.clusterId === null) return '';
+    const store = `kafka:${this.#cluster.clusterId}`;
+    const name = this.#topicOf(tableName);
+    const id = name === null ? null : this.#cluster.topicId(name);
     return formatSinkId(name === null || id === null ? { store } : { store, topic: { name, id } });
   }
 
-  #ackedOf(tablet: SinkTablet): AckedPosition {
-    const key = `${tablet.streamGeneration}/${tablet.tabletId}`;
-    let acked = this.#acked.get(key);
-    if (acked === undefined) this.#acked.set(key, (acked = { last: null }));
+  #ackedOf(tablet: string): AckedPosition {
+    let acked = this.#acked.get(tablet);
+    if (acked === undefined) this.#acked.set(tablet, (acked = { last: null }));
     return acked;
-  }
-}
-
-function readPosition({ identity, offsets }: TakenTablet, tablet: SinkTablet): SinkPosition | null {
-  try {
-    return decodePosition(offsets, tablet.streamGeneration);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new SinkError(
-      'refused',
-      `group ${identity.transactionalId} does not say where to go on: ${reason}; delete the group or the stream`,
-      error,
-    );
   }
 }

@@ -19,10 +19,10 @@ export class OnTheWire implements RequestSender {
     this.#cluster = cluster;
   }
 
-  async send<Q, S>(nodeId: number, lane: number, api: Api<Q, S>, request: Q, signal: AbortSignal): Promise<S> {
+  async send<Q, S>(nodeId: number, channel: number, api: Api<Q, S>, request: Q, signal: AbortSignal): Promise<S> {
     if (this.#isClosed) throw new Error('the transaction is given up');
     let isSent = false;
-    const answer = this.#cluster.request(nodeId, lane, api, request, signal, () => {
+    const answer = this.#cluster.request(nodeId, channel, api, request, signal, () => {
       isSent = true;
     });
     this.#underWay.add(answer);

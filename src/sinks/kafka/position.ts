@@ -7,7 +7,13 @@ import type { OffsetEntry } from './wire/apis.ts';
  * Brokers allow 4096 bytes of metadata by default (offset.metadata.max.bytes); Kudu's names end at 256, and of the keys
  * that a copy goes on from none is kept that is long (replication/copy-source.ts).
  */
-const Owner = z.object({ spoor: z.literal(1), generation: z.string() });
+const Owner = z.object({ spoor: z.literal([1, 2]), generation: z.string() });
+
+export interface GroupOffset {
+  readonly topic: string;
+  readonly offset: bigint;
+  readonly metadata: string | null;
+}
 
 /** The consumer group whose offsets hold a tablet's position; the transactional id of its producer has the same text. */
 export function positionGroup(streamName: string, tabletId: string): string {
@@ -15,8 +21,13 @@ export function positionGroup(streamName: string, tabletId: string): string {
 }
 
 /** The same position once for each topic that carries it, always in partition 0. */
-export function encodePosition(position: SinkPosition, generation: string, topics: readonly string[]): OffsetEntry[] {
-  const owner = { spoor: 1, generation } satisfies z.input<typeof Owner>;
+export function encodePosition(
+  position: SinkPosition,
+  generation: string,
+  topics: readonly string[],
+  spoor: 1 | 2 = 1,
+): OffsetEntry[] {
+  const owner = { spoor, generation } satisfies z.input<typeof Owner>;
   const metadata = JSON.stringify({ ...owner, ...positionToJson(position) });
   return topics.map((topic) => ({ topic, partition: 0, offset: position.opId.index, metadata }));
 }
@@ -27,10 +38,7 @@ export function encodePosition(position: SinkPosition, generation: string, topic
  * @throws {RangeError} an offset was not written by Spoor (reset by hand, or by another program): what it means is
  *   for a person to say
  */
-export function decodePosition(
-  offsets: readonly { readonly topic: string; readonly offset: bigint; readonly metadata: string | null }[],
-  generation: string,
-): SinkPosition | null {
+export function decodePosition(offsets: readonly GroupOffset[], generation: string): SinkPosition | null {
   let furthest: SinkPosition | null = null;
   for (const { topic, offset, metadata } of offsets) {
     if (offset < 0n) continue; // nothing committed there

@@ -22,7 +22,7 @@ interface Known {
 }
 
 /** A topic that was just made, by us or another sidecar, is listed before its leaders know of it. */
-const TOPIC_APPEARS: Patience = { codes: APPEARS, pauseMs: 25, maxPauseMs: 25, forMs: 5_000 };
+export const TOPIC_APPEARS: Patience = { codes: APPEARS, pauseMs: 25, maxPauseMs: 25, forMs: 5_000 };
 
 /**
  * The topics of one stream: each is looked up before its first use, created where that is wanted, and then known until

@@ -3,6 +3,7 @@ import {
   type LaneEffect,
   type LaneEvent,
   type LaneLimits,
+  type Share,
 } from '../../../src/sinks/kafka/lanes/lane-core.ts';
 import type { PositionsEntry } from '../../../src/sinks/kafka/lanes/positions-view.ts';
 import { Random } from '../random.ts';
@@ -255,7 +256,12 @@ export class LaneWorld {
     } else if (shipper.state === 'holding' && shipper.write === null && shipper.position < this.#rows[tablet]!) {
       shipper.write = ++sidecar.writes;
       const upTo = Math.min(this.#rows[tablet]!, shipper.position + this.#random.between(1, 3));
-      this.#post(sidecar, { kind: 'write', tablet: name, write: shipper.write, position: positionAt(upTo) });
+      this.#post(sidecar, {
+        kind: 'write',
+        tablet: name,
+        write: shipper.write,
+        position: { generation: 'g', at: positionAt(upTo) },
+      });
     }
   }
 
@@ -303,7 +309,7 @@ export class LaneWorld {
     switch (effect.kind) {
       case 'taken':
         shipper.state = 'holding';
-        shipper.position = Number(effect.position?.opId.index ?? 0n);
+        shipper.position = Number(effect.position?.at.opId.index ?? 0n);
         shipper.write = null;
         return;
       case 'written': {
@@ -407,9 +413,11 @@ export class LaneWorld {
     return { kind: 'read', call };
   }
 
-  *#transact(sidecar: Sidecar, epoch: number, { call, shares }: LaneEffect & { kind: 'transact' }): Task {
+  *#transact(sidecar: Sidecar, epoch: number, { call, shares: all }: LaneEffect & { kind: 'transact' }): Task {
     const { lane } = sidecar;
     const kafka = this.#kafka;
+    const leftOut = this.#leaveOut(all);
+    const shares = all.filter(({ tablet }) => !leftOut.has(tablet));
     const lost = (): LaneEvent => ({ kind: 'not-committed', call, culprits: 'all', cause: 'no answer' });
     const isFenced = (): LaneEvent => {
       this.#saw('a transaction was fenced');
@@ -419,7 +427,7 @@ export class LaneWorld {
     const from = new Map(shares.map(({ tablet }) => [tablet, sidecar.shippers[Number(tablet)]!.position]));
     for (const { tablet, write, position, claim, isReleased } of shares) {
       if (write === null || !position) continue;
-      const upTo = Number(position.opId.index);
+      const upTo = Number(position.at.opId.index);
       this.#positionOfWrite.set(`${lane} ${write}`, upTo);
       for (let index = from.get(tablet)! + 1; index <= upTo; index++) {
         yield;
@@ -438,8 +446,8 @@ export class LaneWorld {
       for (const { tablet, claim, position, isReleased } of shares)
         if (!kafka.appendPosition(lane, epoch, tablet, { claim, position, isReleased })) return isFenced();
     yield;
-    if (!this.#rules.reportsDecided) this.#post(sidecar, { kind: 'committed', call });
-    if (this.#isLost()) return this.#rules.doubtsSilence ? lost() : { kind: 'committed', call };
+    if (!this.#rules.reportsDecided) this.#post(sidecar, { kind: 'committed', call, leftOut });
+    if (this.#isLost()) return this.#rules.doubtsSilence ? lost() : { kind: 'committed', call, leftOut };
     const transaction = kafka.commit(lane, epoch);
     if (transaction === 'fenced') return isFenced();
     yield;
@@ -448,7 +456,17 @@ export class LaneWorld {
       this.#saw('a transaction was committed though nobody heard of it');
       return lost();
     }
-    return { kind: 'committed', call };
+    return { kind: 'committed', call, leftOut };
+  }
+
+  /** There may be no room for all; and what can be told of a tablet before anything is sent harms no other. */
+  #leaveOut(shares: readonly Share[]): Map<string, string | null> {
+    const leftOut = new Map<string, string | null>();
+    if (shares.length < 2 || !this.#random.chance(0.2)) return leftOut;
+    const isFault = !this.#isQuiet && this.#random.chance(0.5);
+    leftOut.set(this.#random.pick(shares).tablet, isFault ? 'no topic' : null);
+    this.#saw(isFault ? 'a tablet was left out for its fault' : 'a tablet was left out for room');
+    return leftOut;
   }
 
   #isShipped(): boolean {

@@ -1,8 +1,10 @@
-import { comparePositions, type SinkPosition } from '../../../change/position.ts';
+import { comparePositions } from '../../../change/position.ts';
 import {
   PositionsView,
   type ClaimRef,
+  type Decision,
   type LaneId,
+  type LanePosition,
   type PositionsEntry,
   type StoredPosition,
 } from './positions-view.ts';
@@ -33,7 +35,7 @@ import {
  */
 
 /** Why something failed, for whoever asked for it; the core only hands it on. */
-export type Cause = unknown;
+export type Cause = Error | string;
 
 export type LaneEvent =
   /** Somebody wants to write for a tablet; answered by `taken`, `lost` or `not-taken`. */
@@ -41,7 +43,7 @@ export type LaneEvent =
   /** Nobody does any more. */
   | { readonly kind: 'release'; readonly tablet: string }
   /** One at a time for a tablet; answered by `written`, `not-written` or `lost`. */
-  | { readonly kind: 'write'; readonly tablet: string; readonly write: number; readonly position: SinkPosition }
+  | { readonly kind: 'write'; readonly tablet: string; readonly write: number; readonly position: LanePosition }
   /** Whoever wanted that written does not wait for it any more. */
   | { readonly kind: 'cancel'; readonly tablet: string; readonly write: number }
   | { readonly kind: 'opened'; readonly call: number }
@@ -51,8 +53,12 @@ export type LaneEvent =
   | { readonly kind: 'entries'; readonly entries: readonly PositionsEntry[] }
   /** All that the partition had when that was asked was told. */
   | { readonly kind: 'read'; readonly call: number }
-  | { readonly kind: 'committed'; readonly call: number }
-  /** It failed for `culprits`, or for no tablet in particular; nobody knows how it ended. */
+  /**
+   * Decided, with what was not left out of it: by tablet why not, and null where there was no room, which is nobody's
+   * fault.
+   */
+  | { readonly kind: 'committed'; readonly call: number; readonly leftOut: ReadonlyMap<string, Cause | null> }
+  /** It failed for `culprits`, or for no tablet in particular (`none`: it is tried again); nobody knows how it ended. */
   | {
       readonly kind: 'not-committed';
       readonly call: number;
@@ -69,7 +75,7 @@ export interface Share {
   readonly claim: ClaimRef;
   /** Which records it has, by the number of the write; null for none. */
   readonly write: number | null;
-  readonly position: SinkPosition | null;
+  readonly position: LanePosition | null;
   /** With this the tablet is given up. */
   readonly isReleased: boolean;
 }
@@ -85,7 +91,7 @@ export type LaneEffect =
   | { readonly kind: 'read'; readonly call: number }
   /** Answers `committed` or `not-committed`. */
   | { readonly kind: 'transact'; readonly call: number; readonly shares: readonly Share[] }
-  | { readonly kind: 'taken'; readonly tablet: string; readonly position: SinkPosition | null }
+  | { readonly kind: 'taken'; readonly tablet: string; readonly position: LanePosition | null }
   | { readonly kind: 'not-taken'; readonly tablet: string; readonly cause: Cause }
   /** Another lane has claimed it: it is not ours any more. */
   | { readonly kind: 'lost'; readonly tablet: string; readonly to: LaneId }
@@ -112,13 +118,13 @@ interface Tablet {
   state: 'wanted' | 'claiming' | 'held';
   claim: ClaimRef | null;
   /** The last that is known to be committed. */
-  position: SinkPosition | null;
+  position: LanePosition | null;
   /** Whether a position under our claim is committed. */
   isSettled: boolean;
   /** Whether somebody waits to be told that it is taken. */
   isAwaited: boolean;
   isReleased: boolean;
-  write: { readonly id: number; readonly position: SinkPosition } | null;
+  write: { readonly id: number; readonly position: LanePosition } | null;
 }
 
 interface Round {
@@ -126,6 +132,9 @@ interface Round {
   readonly call: number;
   readonly tablets: readonly string[];
 }
+
+/** After more in a row whoever waits is told, and others that use our transactional id are not fenced as fast as we can. */
+const MAX_FAULTLESS = 2;
 
 type Phase =
   | { readonly kind: 'closed' }
@@ -152,6 +161,10 @@ export class LaneCore {
   #round: Round | null = null;
   #transaction: { readonly call: number; readonly shares: readonly Share[] } | null = null;
   #calls = 0;
+  /** A transaction failed and may be open: consumers wait for its end, though nobody here may want anything any more. */
+  #hasOpenEnd = false;
+  /** Transactions in a row that failed for no tablet. */
+  #faultless = 0;
   #beganAtMs = Number.NEGATIVE_INFINITY;
   #effects: LaneEffect[] = [];
 
@@ -163,6 +176,16 @@ export class LaneCore {
   /** Whether it reads what was claimed before its epoch was given out. */
   get isReopening(): boolean {
     return this.#phase.kind === 'reading';
+  }
+
+  /** What the sink has of a tablet by the last word that is known; null: nothing; undefined: nothing is known of it. */
+  positionOf(tablet: string): LanePosition | null | undefined {
+    return this.#lastOf(tablet)?.position;
+  }
+
+  /** How a lane's last transaction was decided, as was noted before it was fenced. */
+  decisionOf(lane: LaneId): Decision | null {
+    return this.#view.decisionOf(lane);
   }
 
   /** Deterministic: the same events at the same times have the same effects. */
@@ -191,8 +214,10 @@ export class LaneCore {
         return;
       }
       case 'opened':
-        if (this.#phase.kind === 'opening' && this.#phase.call === event.call)
+        if (this.#phase.kind === 'opening' && this.#phase.call === event.call) {
+          this.#hasOpenEnd = false;
           this.#phase = { kind: 'reading', call: this.#call((call) => ({ kind: 'read', call })) };
+        }
         return;
       case 'entries':
         for (const entry of event.entries) this.#see(entry);
@@ -209,7 +234,7 @@ export class LaneCore {
           this.#round = { ...this.#round, step: 'read', call: this.#call((call) => ({ kind: 'read', call })) };
         return;
       case 'committed':
-        if (this.#transaction?.call === event.call) this.#onCommitted(this.#transaction.shares);
+        if (this.#transaction?.call === event.call) this.#onCommitted(this.#transaction.shares, event.leftOut);
         return;
       case 'not-committed':
         if (this.#transaction?.call === event.call) this.#onNotCommitted(this.#transaction.shares, event, nowMs);
@@ -304,7 +329,7 @@ export class LaneCore {
       if (!tablet.isSettled) this.#pending.add(name);
       // A transaction of which nobody heard how it ended may have been committed.
       const { write, position } = tablet;
-      if (write && position && comparePositions(position, write.position) >= 0) this.#onWritten(name, tablet, write.id);
+      if (write && position && isAsFar(position, write.position)) this.#onWritten(name, tablet, write.id);
     }
   }
 
@@ -326,6 +351,11 @@ export class LaneCore {
     const ours = tablets.filter((name) => {
       const tablet = this.#tablets.get(name);
       const newest = this.#view.newestClaim(name);
+      const fault = this.#view.faultOf(name);
+      if (fault !== null) {
+        this.#notTaken(name, fault);
+        return false;
+      }
       if (tablet?.claim && newest?.offset === tablet.claim.offset) return true;
       if (tablet) this.#lose(name, newest?.lane ?? 'nobody');
       return false;
@@ -355,9 +385,15 @@ export class LaneCore {
     return own.claim.offset >= stored.claim.offset ? own : stored;
   }
 
-  #onCommitted(shares: readonly Share[]): void {
+  #onCommitted(shares: readonly Share[], leftOut: ReadonlyMap<string, Cause | null>): void {
     this.#transaction = null;
+    this.#faultless = 0;
     for (const { tablet: name, claim, write, position, isReleased } of shares) {
+      const cause = leftOut.get(name);
+      if (cause !== undefined) {
+        if (cause !== null) this.#fail(name, write, cause);
+        continue;
+      }
       this.#committed.set(name, { claim, position, isReleased });
       const tablet = this.#tablets.get(name);
       if (tablet?.claim?.offset !== claim.offset) continue; // lost meanwhile
@@ -382,16 +418,21 @@ export class LaneCore {
     nowMs: number,
   ): void {
     this.#transaction = null;
-    this.#close(culprits === 'all' ? { kind: 'resting', untilMs: nowMs + this.#limits.retryMs } : { kind: 'closed' });
-    if (culprits === 'none') return;
+    this.#hasOpenEnd = true;
+    this.#faultless = culprits === 'none' ? this.#faultless + 1 : 0;
+    const isForAll = culprits === 'all' || this.#faultless > MAX_FAULTLESS;
+    this.#close(isForAll ? { kind: 'resting', untilMs: nowMs + this.#limits.retryMs } : { kind: 'closed' });
     for (const { tablet: name, write } of shares) {
-      const tablet = this.#tablets.get(name);
-      if (!tablet?.write || tablet.write.id !== write) continue;
-      const its = culprits === 'all' ? cause : culprits.get(name);
-      if (its === undefined) continue;
-      tablet.write = null;
-      this.#effects.push({ kind: 'not-written', tablet: name, write, cause: its });
+      const its = isForAll ? cause : culprits === 'none' ? undefined : culprits.get(name);
+      if (its !== undefined) this.#fail(name, write, its);
     }
+  }
+
+  #fail(name: string, write: number | null, cause: Cause): void {
+    const tablet = this.#tablets.get(name);
+    if (!tablet?.write || tablet.write.id !== write) return;
+    tablet.write = null;
+    this.#effects.push({ kind: 'not-written', tablet: name, write, cause });
   }
 
   /** A round that is under way may have read before the next epoch is given out, so it begins again behind that. */
@@ -437,7 +478,7 @@ export class LaneCore {
     const phase = this.#phase;
     if (phase.kind === 'closed' || phase.kind === 'resting') {
       this.#forgetReleased();
-      if (!this.#isNeeded()) return;
+      if (!this.#isNeeded() && !this.#hasOpenEnd) return;
       if (phase.kind === 'resting' && nowMs < phase.untilMs) this.#due(phase.untilMs - nowMs);
       else this.#phase = { kind: 'opening', call: this.#call((call) => ({ kind: 'open', call })) };
     } else if (phase.kind === 'open') {
@@ -466,6 +507,7 @@ export class LaneCore {
     for (const [name, tablet] of this.#tablets) {
       if (tablet.state !== 'held' || !tablet.isAwaited || this.#isInTransaction(name)) continue;
       tablet.isAwaited = false;
+      tablet.isReleased = false; // a release that was left out of its transaction was meant for nobody
       this.#effects.push({ kind: 'taken', tablet: name, position: tablet.position });
     }
   }
@@ -513,4 +555,8 @@ export class LaneCore {
     this.#effects.push(effect(call));
     return call;
   }
+}
+
+function isAsFar(position: LanePosition, as: LanePosition): boolean {
+  return position.generation === as.generation && comparePositions(position.at, as.at) >= 0;
 }

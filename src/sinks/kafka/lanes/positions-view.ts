@@ -9,13 +9,26 @@ export interface ClaimRef {
   readonly offset: bigint;
 }
 
+/** A position, and of which making of the stream, or stay of the table in it, see {@link SinkTablet.streamGeneration}. */
+export interface LanePosition {
+  readonly generation: string;
+  readonly at: SinkPosition;
+}
+
 /** What the positions partition says of one tablet. */
 export interface StoredPosition {
   readonly claim: ClaimRef;
   /** Null where the tablet has none yet: the record says whose the tablet is, and nothing else. */
-  readonly position: SinkPosition | null;
+  readonly position: LanePosition | null;
   /** The lane has given the tablet up: under this claim it writes nothing any more. */
   readonly isReleased: boolean;
+}
+
+/** How the last transaction of a producer was decided, up to that epoch. */
+export interface Decision {
+  readonly producerId: bigint;
+  readonly epoch: number;
+  readonly outcome: 'commit' | 'abort';
 }
 
 /** One record of the positions partition, or a marker that says how a transaction ended. */
@@ -28,6 +41,11 @@ export type PositionsEntry =
       readonly producerId: bigint;
       readonly stored: StoredPosition;
     }
+  /** Somebody has deleted it by hand. @param lane of a claim; null: the position */
+  | { readonly kind: 'forgotten'; readonly offset: bigint; readonly tablet: string; readonly lane: LaneId | null }
+  | { readonly kind: 'decision'; readonly offset: bigint; readonly lane: LaneId; readonly decision: Decision }
+  /** Under a key of ours there is what is no position. */
+  | { readonly kind: 'unreadable'; readonly offset: bigint; readonly tablet: string; readonly why: string }
   | {
       readonly kind: 'marker';
       readonly offset: bigint;
@@ -39,6 +57,7 @@ interface TabletLines {
   /** Offset of the newest claim of each lane. */
   readonly claims: Map<LaneId, bigint>;
   stored: StoredPosition | null;
+  fault: string | null;
 }
 
 /**
@@ -51,6 +70,7 @@ interface TabletLines {
  */
 export class PositionsView {
   readonly #tablets = new Map<string, TabletLines>();
+  readonly #decisions = new Map<LaneId, Decision>();
   /** By producer: what its open transaction has written. */
   readonly #open = new Map<bigint, { readonly tablet: string; readonly stored: StoredPosition }[]>();
 
@@ -65,10 +85,20 @@ export class PositionsView {
         else this.#open.set(entry.producerId, [entry]);
         return;
       }
+      case 'forgotten':
+        if (entry.lane === null) Object.assign(this.#linesOf(entry.tablet), { stored: null, fault: null });
+        else this.#linesOf(entry.tablet).claims.delete(entry.lane);
+        return;
+      case 'decision':
+        this.#decisions.set(entry.lane, entry.decision);
+        return;
+      case 'unreadable':
+        this.#linesOf(entry.tablet).fault = entry.why;
+        return;
       case 'marker':
         if (entry.outcome === 'commit')
           for (const { tablet, stored } of this.#open.get(entry.producerId) ?? [])
-            this.#linesOf(tablet).stored = stored;
+            Object.assign(this.#linesOf(tablet), { stored, fault: null });
         this.#open.delete(entry.producerId);
     }
   }
@@ -76,6 +106,16 @@ export class PositionsView {
   /** What was committed last for a tablet; null where nothing ever was. */
   storedOf(tablet: string): StoredPosition | null {
     return this.#tablets.get(tablet)?.stored ?? null;
+  }
+
+  /** Why nobody knows where a tablet stands; null where that is known. */
+  faultOf(tablet: string): string | null {
+    return this.#tablets.get(tablet)?.fault ?? null;
+  }
+
+  /** What was noted before a lane was fenced; null: nothing had to be. */
+  decisionOf(lane: LaneId): Decision | null {
+    return this.#decisions.get(lane) ?? null;
   }
 
   /** Who claimed a tablet last, by the order of the partition. */
@@ -103,7 +143,7 @@ export class PositionsView {
 
   #linesOf(tablet: string): TabletLines {
     let lines = this.#tablets.get(tablet);
-    if (lines === undefined) this.#tablets.set(tablet, (lines = { claims: new Map(), stored: null }));
+    if (lines === undefined) this.#tablets.set(tablet, (lines = { claims: new Map(), stored: null, fault: null }));
     return lines;
   }
 }

@@ -285,16 +285,16 @@ export const ADD_OFFSETS_TO_TXN: Api<
   decode: decodeErrorCode,
 };
 
-export const TXN_OFFSET_COMMIT: Api<
-  ProducerIdentity & { readonly groupId: string; readonly offsets: readonly OffsetEntry[] },
+/** By nobody of the group: it has no members. */
+export const OFFSET_COMMIT: Api<
+  { readonly groupId: string; readonly offsets: readonly OffsetEntry[] },
   readonly PartitionError[]
 > = {
-  key: 28,
-  version: 1,
-  name: 'TxnOffsetCommit',
-  encode: ({ transactionalId, groupId, producerId, epoch, offsets }) => {
-    const w = new ByteWriter();
-    w.string(transactionalId).string(groupId).int64(producerId).int16(epoch);
+  key: 8,
+  version: 5,
+  name: 'OffsetCommit',
+  encode: ({ groupId, offsets }) => {
+    const w = new ByteWriter().string(groupId).int32(-1).string(''); // no generation, no member
     return writeOffsets(w, offsets).finish();
   },
   decode: (bytes) => decodePartitionErrors(new ByteReader(bytes)),
@@ -360,7 +360,12 @@ export const OFFSET_FETCH: Api<
 /** What the coordinator decided last, and whether that has been carried out. Kafka 2.8 and newer. */
 export const DESCRIBE_TRANSACTIONS: Api<
   { readonly transactionalId: string },
-  { readonly errorCode: ErrorCodeNumber; readonly state: string }
+  {
+    readonly errorCode: ErrorCodeNumber;
+    readonly state: string;
+    readonly producerId: bigint;
+    readonly epoch: number;
+  }
 > = {
   key: 65,
   version: 0,
@@ -381,26 +386,27 @@ export const DESCRIBE_TRANSACTIONS: Api<
       r.nullableCompactString(); // transactional id
       const name = r.nullableCompactString() ?? '';
       r.int32(); // time-out
-      for (let field = 0; field < 2; field++) r.int64(); // begin, producer id
-      r.int16(); // epoch
+      r.int64(); // begin
+      const producerId = r.int64();
+      const epoch = r.int16();
       r.compactArray(() => {
         r.nullableCompactString();
         r.compactArray(() => r.int32());
         r.tags();
       });
       r.tags();
-      return { errorCode, state: name };
+      return { errorCode, state: name, producerId, epoch };
     });
     if (state === undefined) throw new RangeError('the answer describes no transaction');
     return { throttleMs, value: state };
   },
 };
 
-/** The producers that a partition knows, and where their open transaction begins there (-1: none). Kafka 2.8 and newer. */
+/** The producers that a partition knows, their last epoch there, and where their open transaction begins (-1: none). Kafka 2.8 and newer. */
 export const DESCRIBE_PRODUCERS: Api<
   readonly TopicPartitions[],
   readonly (PartitionError & {
-    readonly producers: readonly { readonly producerId: bigint; readonly openSince: bigint }[];
+    readonly producers: readonly { readonly producerId: bigint; readonly epoch: number; readonly openSince: bigint }[];
   })[]
 > = {
   key: 61,
@@ -430,12 +436,13 @@ export const DESCRIBE_PRODUCERS: Api<
         r.nullableCompactString(); // message
         const producers = r.compactArray(() => {
           const producerId = r.int64();
-          for (let field = 0; field < 2; field++) r.int32(); // epoch, last sequence
+          const epoch = r.int32();
+          r.int32(); // last sequence
           r.int64(); // last timestamp
           r.int32(); // coordinator epoch
           const openSince = r.int64();
           r.tags();
-          return { producerId, openSince };
+          return { producerId, epoch, openSince };
         });
         r.tags();
         return { topic, partition, errorCode, producers };
@@ -448,7 +455,10 @@ export const DESCRIBE_PRODUCERS: Api<
 };
 
 /** The request is encoded by record-batch.ts, bytes and all. */
-export const PRODUCE: Api<Buffer, readonly (PartitionError & { readonly message: string | null })[]> = {
+export const PRODUCE: Api<
+  Buffer,
+  readonly (PartitionError & { readonly message: string | null; readonly baseOffset: bigint })[]
+> = {
   key: 0,
   version: 8,
   name: 'Produce',
@@ -460,10 +470,11 @@ export const PRODUCE: Api<Buffer, readonly (PartitionError & { readonly message:
       return r.array(() => {
         const partition = r.int32();
         const errorCode = r.int16();
-        for (let field = 0; field < 3; field++) r.int64(); // base offset, append time, log start offset
+        const baseOffset = r.int64();
+        for (let field = 0; field < 2; field++) r.int64(); // append time, log start offset
         const records = r.array(() => ({ index: r.int32(), message: r.nullableString() }));
-        const message = r.nullableString();
-        return { topic, partition, errorCode, message: message ?? records[0]?.message ?? null };
+        const message = r.nullableString() ?? records[0]?.message ?? null;
+        return { topic, partition, errorCode, message, baseOffset };
       });
     });
     return { throttleMs: r.int32(), value: topics.flat() };

@@ -4,6 +4,7 @@ import { ByteReader, ByteWriter } from './bytes.ts';
 /* What only a reader of topics asks for. */
 
 const NO_REPLICA = -1;
+const READ_UNCOMMITTED = 0;
 const READ_COMMITTED = 1;
 /** In the place of a leader epoch, a log start offset: we do not say. */
 const UNSAID = -1;
@@ -19,14 +20,16 @@ type ListOffsets = Api<readonly TopicPartitions[], readonly (PartitionError & { 
 export const FIRST_OFFSETS = listOffsets(EARLIEST);
 /** Where a `read_committed` consumer stops: before the first record of the oldest open transaction, or at the end. */
 export const LAST_STABLE_OFFSETS = listOffsets(LATEST);
+/** Behind the last record that every in-sync replica has, be its transaction open or not. */
+export const END_OFFSETS = listOffsets(LATEST, READ_UNCOMMITTED);
 
-function listOffsets(timestamp: bigint): ListOffsets {
+function listOffsets(timestamp: bigint, isolation = READ_COMMITTED): ListOffsets {
   return {
     key: 2,
     version: 2,
     name: 'ListOffsets',
     encode: (topics) => {
-      const w = new ByteWriter().int32(NO_REPLICA).int8(READ_COMMITTED);
+      const w = new ByteWriter().int32(NO_REPLICA).int8(isolation);
       return w
         .array(topics, ({ topic, partitions }) =>
           w.string(topic).array(partitions, (partition) => w.int32(partition).int64(timestamp)),
@@ -55,8 +58,11 @@ export interface FetchRequest {
   readonly offset: bigint;
   /** More comes only where the first batch alone is larger. */
   readonly maxBytes: number;
-  /** How long the broker may wait for a record to come. */
+  /** How long the broker may wait for so much to come; 1 where it is not said: for a record. */
   readonly maxWaitMs: number;
+  readonly minBytes?: number;
+  /** Records of open transactions and of aborted ones too, and the markers that say which they are. */
+  readonly uncommitted?: boolean;
 }
 
 /** A transaction that was aborted: the producer's records from there on, up to its next abort marker. */
@@ -74,16 +80,17 @@ export interface FetchedRecords {
 }
 
 /**
- * Reads one partition, `read_committed`, outside of a fetch session. The answer is null where a quota makes the broker
+ * Reads one partition outside of a fetch session, `read_committed` unless it is said otherwise. The answer is null where a quota makes the broker
  * say nothing. Version 10 is the lowest in which it hands out zstd instead of an error that does not name it.
  */
 export const FETCH: Api<FetchRequest, FetchedRecords | null> = {
   key: 1,
   version: 10,
   name: 'Fetch',
-  encode: ({ topic, partition, offset, maxBytes, maxWaitMs }) => {
+  encode: ({ topic, partition, offset, maxBytes, maxWaitMs, minBytes = 1, uncommitted = false }) => {
     const w = new ByteWriter().int32(NO_REPLICA).int32(maxWaitMs);
-    w.int32(1).int32(maxBytes).int8(READ_COMMITTED); // 1: answer as soon as there is anything
+    w.int32(minBytes).int32(maxBytes);
+    w.int8(uncommitted ? READ_UNCOMMITTED : READ_COMMITTED);
     w.int32(0).int32(-1); // session id and epoch of a request without session
     w.array([topic], () =>
       w.string(topic).array([partition], () =>

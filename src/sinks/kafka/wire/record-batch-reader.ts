@@ -53,6 +53,31 @@ export function* readCommittedBatches(
   }
 }
 
+/** One batch as it lies in a partition, whatever became of its transaction. */
+export interface StoredBatch {
+  /** Where to go on behind it. */
+  readonly nextOffset: bigint;
+  readonly producerId: bigint;
+  /**
+   * How the producer's open transaction ended here; null for a batch of records. `emptied`: compaction has taken the marker,
+   * since nothing of the transaction is left.
+   */
+  readonly marker: 'commit' | 'abort' | 'emptied' | null;
+  readonly records: readonly FetchedRecord[];
+}
+
+/**
+ * Reads what an `uncommitted` fetch answered, batch by batch, with the markers.
+ * @throws {Error} as {@link readCommittedBatches}
+ */
+export function* readStoredBatches(bytes: Buffer): Generator<StoredBatch, void, undefined> {
+  for (const batch of readBatches(bytes)) {
+    const { producerId, isControl } = batch;
+    const marker = !isControl ? null : batch.count === 0 ? 'emptied' : isAbortMarker(batch) ? 'abort' : 'commit';
+    yield { nextOffset: batch.lastOffset + 1n, producerId, marker, records: isControl ? [] : readRecords(batch) };
+  }
+}
+
 interface Batch {
   readonly baseOffset: bigint;
   /** Of the batch as it was written: compaction may have taken that record. */

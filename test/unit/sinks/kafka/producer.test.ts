@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { Topic } from '../../../../src/sinks/kafka/cluster.ts';
-import { BatchLimits, TabletProducer, nextSequence } from '../../../../src/sinks/kafka/tablet-producer.ts';
+import type { KafkaCluster, Topic } from '../../../../src/sinks/kafka/cluster.ts';
+import { nextSequence, Producer } from '../../../../src/sinks/kafka/producer.ts';
+import { BatchLimits } from '../../../../src/sinks/kafka/record-planner.ts';
 
 describe('nextSequence', () => {
   const MAX = 2 ** 31 - 1;
@@ -34,16 +35,9 @@ describe('a record that Kafka does not take', () => {
       send: () => Promise.resolve([{ topic: 'cdc.a', partition: 0, errorCode: 10, message: null }]),
     };
     const identity = { transactionalId: 'spoor.s.t', producerId: 1n, epoch: 0 };
-    const taken = {
-      identity,
-      coordinator: 1,
-      groupCoordinator: 1,
-      lane: 1,
-      offsets: [],
-      transactionTime: { ms: 60_000, wantedMs: 60_000 },
-    };
-    const stream = { cluster } as unknown as ConstructorParameters<typeof TabletProducer>[0];
-    const producer = new TabletProducer(stream, taken, { transactional: true });
+    const opened = { identity, coordinator: 1, channel: 1, transactionTime: { ms: 60_000, wantedMs: 60_000 } };
+    const options = { transactional: true, batchLimits: new BatchLimits() };
+    const producer = new Producer(cluster as unknown as KafkaCluster, opened, options);
     const record = {
       kind: 'row' as const,
       table: 'shop.a',

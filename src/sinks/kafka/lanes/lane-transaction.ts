@@ -1,0 +1,366 @@
+import { asError } from '../../../util/as-error.ts';
+import { waitFor } from '../../../util/wait-for.ts';
+import type { SinkRecord } from '../../../change/record.ts';
+import { SinkError } from '../../sink.ts';
+import { MAX_REQUEST_BYTES, type PlannedBatch } from '../batch-planner.ts';
+import type { KafkaCluster, Topic } from '../cluster.ts';
+import { InFlight } from '../in-flight.ts';
+import { OnTheWire } from '../on-the-wire.ts';
+import { BatchError, type Producer } from '../producer.ts';
+import type { RecordPlanner } from '../record-planner.ts';
+import { addPartitions, endTransaction, PartitionRefusedError } from '../transaction-steps.ts';
+import { OverdueError, type TransactionTimes } from '../transaction-time.ts';
+import { ENDED_BY_BROKER, KafkaCodeError } from '../wire/error-codes.ts';
+import type { Cause, Share } from './lane-core.ts';
+import { byTopic, placeKey, type OpenEnds, type Place } from './open-ends.ts';
+import { encodeStored } from './positions-codec.ts';
+import type { PositionsPartition } from './positions-partition.ts';
+import type { LaneId } from './positions-view.ts';
+
+/** Records of one tablet's write: each time that they are iterated they are encoded anew. */
+export type RecordsOfWrite = Iterable<readonly SinkRecord[]>;
+
+export interface TransactionParts {
+  readonly lane: LaneId;
+  /** Whether whoever takes a tablet that is released need not look for open ends of ours: else it is not said. */
+  readonly isSure: boolean;
+  readonly cluster: KafkaCluster;
+  readonly producer: Producer;
+  readonly planner: RecordPlanner;
+  readonly positions: PositionsPartition;
+  readonly openEnds: OpenEnds;
+  readonly transactionTimes: TransactionTimes;
+}
+
+/** A share and its records; null where it has but a position. */
+export interface FilledShare {
+  readonly share: Share;
+  readonly slices: RecordsOfWrite | null;
+}
+
+/** How it went, as {@link LaneCore} is told. */
+export type TransactionEnd =
+  | { readonly kind: 'committed'; readonly leftOut: ReadonlyMap<string, Cause | null> }
+  | {
+      readonly kind: 'not-committed';
+      readonly culprits: ReadonlyMap<string, Cause> | 'all' | 'none';
+      readonly cause: Cause;
+    };
+
+/** Requests on the way: the next is encoded while the broker works on the last. */
+const MAX_IN_FLIGHT = 3;
+/**
+ * Of all records of a transaction, as encoded: with more the tablets that come last wait for the next one. A single write may
+ * be larger.
+ */
+const MAX_BYTES = 8 << 20;
+
+/** Slices of one tablet that are not planned yet. */
+interface Draft {
+  readonly tablet: string;
+  readonly rest: Iterator<readonly SinkRecord[]>;
+  /** Its first slice, planned; none: it has no records. */
+  readonly first: readonly (readonly PlannedBatch[])[];
+}
+
+/**
+ * One Kafka transaction: the records of many tablets and their positions, visible together or not at all.
+ *
+ * What can be known of a tablet before anything is sent is looked at first, and what fails there leaves that tablet out: no
+ * topic, a record that cannot be encoded, a partition in which an earlier transaction is open.
+ *
+ * Round trips, one after the other: partitions join, then records and positions travel side by side, then the commit,
+ * which waits for every answer; records wait until their partition has joined, or a broker before 3.6 would never end
+ * their transaction.
+ */
+export class LaneTransaction {
+  readonly #parts: TransactionParts;
+  readonly #wire: OnTheWire;
+  readonly #requests = new InFlight(MAX_IN_FLIGHT);
+  readonly #joined = new Map<string, Place>();
+  readonly #leftOut = new Map<string, Cause | null>();
+  /** Which tablets have records in a partition. */
+  readonly #tabletsOf = new Map<string, Set<string>>();
+  /** When the broker's clock for it started at the earliest. */
+  #beganAtMs: number | null = null;
+  #records = 0;
+  #bytes = 0;
+  #ackedBytes = 0;
+
+  constructor(parts: TransactionParts) {
+    this.#parts = parts;
+    this.#wire = new OnTheWire(parts.cluster);
+  }
+
+  /** Never rejects. */
+  async run(shares: readonly FilledShare[], signal: AbortSignal): Promise<TransactionEnd> {
+    const { openEnds, lane } = this.#parts;
+    try {
+      const isDone = await this.#attempt(shares, signal);
+      if (isDone) openEnds.ended(lane, [...this.#joined.values()], 'commit');
+      return { kind: 'committed', leftOut: this.#leftOut };
+    } catch (error) {
+      return { kind: 'not-committed', ...this.#blame(error) };
+    }
+  }
+
+  /**
+   * Lets waiting consumers go on at once, instead of after the transaction's time-out. Not while a request of it may still
+   * reach a broker: behind an abort of the same epoch, a broker before 3.6 takes a record for the begin of the next
+   * transaction, and the next commit would bring it to light. Then the transaction stays open, until the next fence or
+   * the time-out ends it: both write the next epoch into every partition that joined, and what comes behind that is refused.
+   * @returns whether it was ended
+   */
+  async abort(signal: AbortSignal): Promise<boolean> {
+    if ((await waitFor(this.#wire.close(), signal)) === 'lost') return false;
+    const { cluster, producer } = this.#parts;
+    if (this.#beganAtMs !== null) await endTransaction(cluster, producer.opened, 'abort', signal);
+    return true;
+  }
+
+  /** @returns whether anything was committed */
+  async #attempt(shares: readonly FilledShare[], signal: AbortSignal): Promise<boolean> {
+    const positionsTopic = await this.#parts.positions.topic(signal);
+    const ownPlace: Place = { topic: positionsTopic, partition: this.#parts.positions.number };
+    const drafts = await this.#draft(shares, signal);
+    const places = placesOf(drafts.flatMap(({ first }) => first.flat()));
+    const failures = await this.#parts.openEnds.check([ownPlace, ...places], signal);
+    const ownFailure = failures.get(placeKey(ownPlace));
+    if (ownFailure !== undefined) throw ownFailure;
+    const sound = drafts.filter(({ tablet, first }) => {
+      const fault = first.flat().find((batch) => failures.has(placeKey(batch)));
+      if (fault) this.#leftOut.set(tablet, failures.get(placeKey(fault))!);
+      return !fault;
+    });
+    const kept = shares.filter(({ share }) => !this.#leftOut.has(share.tablet));
+    if (kept.length === 0) return false;
+    await this.#join([ownPlace, ...placesOf(sound.flatMap(({ first }) => first.flat()))], signal);
+    for (const request of mergeRequests(
+      sound.map(({ first }) => first),
+      (topic) => this.#parts.planner.maxBatchBytes(topic),
+    ))
+      await this.#start(request, signal);
+    for (const request of this.#positionsOf(kept, ownPlace)) await this.#start(request, signal);
+    for (const { tablet, rest } of sound) await this.#sendRest(tablet, rest, signal);
+    await this.#requests.drain();
+    await endTransaction(this.#wire, this.#parts.producer.opened, 'commit', signal);
+    return true;
+  }
+
+  /** Plans the first slice of each write, as far as there is room. */
+  async #draft(shares: readonly FilledShare[], signal: AbortSignal): Promise<Draft[]> {
+    const { planner } = this.#parts;
+    const drafts: Draft[] = [];
+    let room = MAX_BYTES;
+    for (const { share, slices } of shares) {
+      if (share.write === null) continue;
+      if (room <= 0 && slices !== null) {
+        this.#leftOut.set(share.tablet, null);
+        continue;
+      }
+      try {
+        // It is made, or missed, before there is a record for it: whoever waits for rows there wants to know.
+        await planner.requireTopic(share.position!.at.tableName, signal);
+        if (slices === null) continue;
+        const rest = slices[Symbol.iterator]();
+        const slice = rest.next();
+        const first = slice.done === true ? [] : await this.#plan(share.tablet, slice.value, signal);
+        for (const { bytes } of first.flat()) room -= bytes;
+        drafts.push({ tablet: share.tablet, rest, first });
+      } catch (error) {
+        signal.throwIfAborted();
+        this.#leftOut.set(share.tablet, asError(error));
+      }
+    }
+    return drafts;
+  }
+
+  async #plan(tablet: string, slice: readonly SinkRecord[], signal: AbortSignal): Promise<PlannedBatch[][]> {
+    const planned = await this.#parts.planner.plan(slice, signal);
+    for (const batch of planned.flat()) {
+      const key = placeKey(batch);
+      const tablets = this.#tabletsOf.get(key);
+      if (tablets) tablets.add(tablet);
+      else this.#tabletsOf.set(key, new Set([tablet]));
+    }
+    return planned;
+  }
+
+  async #sendRest(tablet: string, rest: Iterator<readonly SinkRecord[]>, signal: AbortSignal): Promise<void> {
+    for (;;) {
+      let planned: PlannedBatch[][];
+      try {
+        const slice = rest.next();
+        if (slice.done === true) return;
+        planned = await this.#plan(tablet, slice.value, signal);
+        const places = placesOf(planned.flat());
+        const fresh = places.filter((place) => !this.#joined.has(placeKey(place)));
+        const [failure] = (await this.#parts.openEnds.check(fresh, signal)).values();
+        if (failure !== undefined) throw failure;
+      } catch (error) {
+        signal.throwIfAborted();
+        throw new TabletError(tablet, error);
+      }
+      await this.#join(placesOf(planned.flat()), signal);
+      for (const request of planned) await this.#start(request, signal);
+    }
+  }
+
+  #positionsOf(kept: readonly FilledShare[], { topic, partition }: Place): PlannedBatch[][] {
+    const timestampMs = Date.now();
+    const { isSure, positions } = this.#parts;
+    const { owner } = positions;
+    const records = kept.map(({ share: { tablet, claim, position, isReleased } }): SinkRecord => {
+      const { key, value } = encodeStored(owner, tablet, {
+        claim,
+        position,
+        isReleased: isReleased && isSure,
+      });
+      return { kind: 'row', table: '', key, value, position: tablet, timestampMs };
+    });
+    let bytes = 0;
+    for (const { key, value } of records) bytes += key.length + value!.length + 64;
+    return [[{ topic, partition, records, bytes }]];
+  }
+
+  async #start(request: readonly PlannedBatch[], signal: AbortSignal): Promise<void> {
+    let size = 0;
+    for (const { records, bytes } of request) {
+      this.#records += records.length;
+      size += bytes;
+    }
+    this.#bytes += size;
+    await this.#requests.start(async () => {
+      await this.#parts.producer.send(request, signal, this.#wire);
+      this.#ackedBytes += size;
+    });
+  }
+
+  async #join(places: readonly Place[], signal: AbortSignal): Promise<void> {
+    const fresh = places.filter((place) => !this.#joined.has(placeKey(place)));
+    if (fresh.length === 0) return;
+    this.#beganAtMs ??= performance.now();
+    for (const place of fresh) this.#joined.set(placeKey(place), place);
+    await addPartitions(this.#wire, this.#parts.producer.opened, byTopic(fresh), signal);
+  }
+
+  /** Whose fault it is, as far as that can be told. */
+  #blame(error: unknown): { culprits: ReadonlyMap<string, Cause> | 'all' | 'none'; cause: Cause } {
+    if (error instanceof TabletError) {
+      const cause = asError(error.cause);
+      return { culprits: new Map([[error.tablet, cause]]), cause };
+    }
+    const cause = asError(error instanceof BatchError ? error.cause : error);
+    if (cause instanceof KafkaCodeError && ENDED_BY_BROKER.has(cause.code)) {
+      const overdue = this.#overdue(cause);
+      return overdue ? { culprits: 'all', cause: overdue } : { culprits: 'none', cause: new FencedError(cause) };
+    }
+    if (error instanceof PartitionRefusedError) {
+      const tablets = this.#tabletsOf.get(`${error.topic}/${error.partition}`);
+      if (tablets) return { culprits: new Map(Array.from(tablets, (tablet) => [tablet, cause])), cause };
+    }
+    if (!(error instanceof BatchError)) return { culprits: isPassing(cause) ? 'none' : 'all', cause };
+    if (error.isShrunk) return { culprits: 'none', cause };
+    const culprits = new Map<string, Cause>();
+    for (const batch of error.batches) for (const tablet of this.#tabletsIn(batch)) culprits.set(tablet, cause);
+    // The positions themselves: that concerns everybody.
+    return culprits.size === 0 ? { culprits: isPassing(cause) ? 'none' : 'all', cause } : { culprits, cause };
+  }
+
+  /** Whose records a batch has: they begin with the tablet's id. */
+  #tabletsIn({ records, ...place }: PlannedBatch): string[] {
+    const ids = new Set(records.map(({ position }) => position.slice(0, position.indexOf('/'))));
+    return [...(this.#tabletsOf.get(placeKey(place)) ?? [])].filter((tablet) => ids.has(tablet));
+  }
+
+  /**
+   * A broker ends a transaction that takes too long in the words in which it refuses somebody whom another has superseded.
+   * What has lasted so long was ended for that, or would be within moments.
+   */
+  #overdue(error: KafkaCodeError): OverdueError | null {
+    if (this.#beganAtMs === null) return null;
+    const { transactionTime: granted, identity } = this.#parts.producer.opened;
+    const tookMs = performance.now() - this.#beganAtMs;
+    if (tookMs < granted.ms) return null;
+    const progress = {
+      tookMs,
+      records: this.#records,
+      bytes: this.#bytes,
+      ackedBytes: this.#ackedBytes,
+      throttledMs: this.#parts.cluster.throttledSince(this.#beganAtMs),
+    };
+    return new OverdueError(
+      progress,
+      granted,
+      this.#parts.transactionTimes.ranOut(identity.transactionalId, granted),
+      error,
+    );
+  }
+}
+
+/** Another producer has our transactional id's next epoch. */
+export class FencedError extends SinkError {
+  constructor(cause: unknown) {
+    super('fenced', 'another sidecar has fenced the lane', cause);
+  }
+}
+
+/** A coordinator or a leader that moves: the next try may succeed, and if not the lane's next epoch tells why. */
+function isPassing(cause: Error): boolean {
+  return cause instanceof KafkaCodeError && cause.kind === 'unavailable';
+}
+
+/** One tablet's fault. */
+class TabletError extends Error {
+  readonly tablet: string;
+
+  constructor(tablet: string, cause: unknown) {
+    super('', { cause });
+    this.tablet = tablet;
+  }
+}
+
+function placesOf(batches: readonly PlannedBatch[]): Place[] {
+  return [...new Map(batches.map((batch) => [placeKey(batch), batch])).values()];
+}
+
+/**
+ * At most one batch of a partition is in a request: the first ones of all tablets go together, then the second ones. Small
+ * ones of several tablets become one.
+ */
+function* mergeRequests(
+  plans: readonly (readonly (readonly PlannedBatch[])[])[],
+  maxBatchBytes: (topic: Topic) => number,
+): Generator<PlannedBatch[], void, void> {
+  const queues = new Map<string, GrowingBatch[]>();
+  for (const plan of plans)
+    for (const batch of plan.flat()) {
+      const queue = queues.get(placeKey(batch));
+      const last = queue?.at(-1);
+      if (!queue || !last) queues.set(placeKey(batch), [{ ...batch, records: [...batch.records] }]);
+      else if (last.bytes + batch.bytes > maxBatchBytes(batch.topic))
+        queue.push({ ...batch, records: [...batch.records] });
+      else {
+        for (const record of batch.records) last.records.push(record);
+        last.bytes += batch.bytes;
+      }
+    }
+  for (;;) {
+    const request: PlannedBatch[] = [];
+    let bytes = 0;
+    for (const queue of queues.values()) {
+      const [next] = queue;
+      if (next === undefined || (request.length > 0 && bytes + next.bytes > MAX_REQUEST_BYTES)) continue;
+      queue.shift();
+      request.push(next);
+      bytes += next.bytes;
+    }
+    if (request.length === 0) return;
+    yield request;
+  }
+}
+
+interface GrowingBatch extends PlannedBatch {
+  readonly records: SinkRecord[];
+  bytes: number;
+}

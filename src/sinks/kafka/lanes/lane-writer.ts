@@ -1,0 +1,109 @@
+import { comparePositions, type SinkPosition } from '../../../change/position.ts';
+import type { Logger } from '../../../util/logger.ts';
+import { SinkError, type TabletWriter } from '../../sink.ts';
+import type { Throttling } from '../connections.ts';
+import { toSinkError } from '../kafka-error.ts';
+import type { RecordsOfWrite } from './lane-transaction.ts';
+import type { Lane, TabletHold } from './lane.ts';
+
+export interface LaneWriterOptions {
+  /** The lane that most tablets are in. */
+  readonly main: Lane;
+  /** Where a tablet is shipped whose records have failed, so that it holds up no sound one. */
+  readonly side: Lane;
+  /** By its id. */
+  readonly tablet: string;
+  readonly generation: string;
+  readonly startsAside: boolean;
+  readonly sinkId: (tableName: string) => string;
+  readonly tableName: string;
+  readonly logger: Logger;
+  /** The tablet's records are taken again. */
+  readonly onSound: () => void;
+}
+
+/** How long a tablet that failed has to be sound before it is shipped with the others again. */
+const SOUND_FOR_MS = 10_000;
+const RELEASE_WITHIN_MS = 2_000;
+
+/** Exactly once: a write goes into its lane's next transaction, with its position. */
+export class LaneWriter implements TabletWriter {
+  readonly position: SinkPosition | null;
+  readonly #options: LaneWriterOptions;
+  #hold: TabletHold;
+  #tableName: string;
+  #written: SinkPosition | null;
+  #soundSinceMs: number | null = null;
+
+  private constructor(options: LaneWriterOptions, hold: TabletHold, position: SinkPosition | null) {
+    this.#options = options;
+    this.#hold = hold;
+    this.position = position;
+    this.#written = position;
+    this.#tableName = position?.tableName ?? options.tableName;
+  }
+
+  /** @param legacy where the tablet stands of which the lanes know nothing */
+  static async open(
+    options: LaneWriterOptions,
+    legacy: () => Promise<SinkPosition | null>,
+    signal: AbortSignal,
+  ): Promise<LaneWriter> {
+    const { main, side, startsAside, tablet, generation, logger } = options;
+    const hold = await (startsAside ? side : main).take(tablet, generation, signal);
+    try {
+      return new LaneWriter(options, hold, hold.stored === null ? await legacy() : hold.position);
+    } catch (error) {
+      await releaseSoon(hold, logger);
+      throw error;
+    }
+  }
+
+  get waits(): Throttling | null {
+    return this.#hold.waits;
+  }
+
+  get sinkId(): string {
+    return this.#options.sinkId(this.#tableName);
+  }
+
+  async write(slices: RecordsOfWrite, position: SinkPosition, signal: AbortSignal): Promise<void> {
+    const { main, onSound } = this.#options;
+    try {
+      const nowMs = performance.now();
+      if (this.#soundSinceMs !== null && nowMs - this.#soundSinceMs >= SOUND_FOR_MS) await this.#goTo(main, signal);
+      await this.#hold.write(slices, position, signal);
+      this.#tableName = position.tableName;
+      this.#written = position;
+      if (this.#hold.isIn(main)) return;
+      this.#soundSinceMs ??= nowMs;
+      onSound();
+    } catch (error) {
+      throw toSinkError(error);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await releaseSoon(this.#hold, this.#options.logger);
+  }
+
+  async #goTo(lane: Lane, signal: AbortSignal): Promise<void> {
+    const { tablet, generation } = this.#options;
+    await this.#hold.release(signal);
+    this.#hold = await lane.take(tablet, generation, signal);
+    this.#soundSinceMs = null;
+    const { position } = this.#hold;
+    // Another sidecar may have had it in between; whoever opens the next writer goes on from there.
+    if (this.#written && (!position || comparePositions(position, this.#written) !== 0))
+      throw new SinkError('unavailable', 'the tablet was shipped by another lane meanwhile');
+  }
+}
+
+/** Within a while: a stop does not wait for a sink that is away. */
+export async function releaseSoon(hold: TabletHold, logger: Logger): Promise<void> {
+  try {
+    await hold.release(AbortSignal.timeout(RELEASE_WITHIN_MS));
+  } catch (error) {
+    logger.debug({ err: error, tablet: hold.tablet }, 'tablet not released: whoever takes it fences the lane');
+  }
+}

@@ -1,0 +1,538 @@
+import type { SinkPosition } from '../../../change/position.ts';
+import { asError } from '../../../util/as-error.ts';
+import { steadyNow } from '../../../util/steady-clock.ts';
+import { waitFor } from '../../../util/wait-for.ts';
+import type { Logger } from '../../../util/logger.ts';
+import { SinkError } from '../../sink.ts';
+import type { KafkaCluster } from '../cluster.ts';
+import type { Throttling } from '../connections.ts';
+import { toSinkError } from '../kafka-error.ts';
+import { nextEpoch, type OpenedProducer } from '../producer-epoch.ts';
+import { Producer } from '../producer.ts';
+import type { BatchLimits, RecordPlanner } from '../record-planner.ts';
+import type { StreamTopics } from '../topics.ts';
+import { OverdueError, type TransactionTimes } from '../transaction-time.ts';
+import { LaneCore, type LaneEffect, type LaneEvent, type LaneLimits, type Share } from './lane-core.ts';
+import { FencedError, LaneTransaction, type RecordsOfWrite, type TransactionEnd } from './lane-transaction.ts';
+import { OpenEnds, type Place } from './open-ends.ts';
+import type { PositionsPartition } from './positions-partition.ts';
+import type { LaneId, LanePosition, PositionsEntry } from './positions-view.ts';
+
+export interface LaneOptions {
+  /** Transactional id. */
+  readonly id: LaneId;
+  /** Of all its requests but those of the positions partition. */
+  readonly channel: number;
+  readonly generation: string;
+  readonly cluster: KafkaCluster;
+  readonly topics: StreamTopics;
+  readonly planner: RecordPlanner;
+  readonly batchLimits: BatchLimits;
+  readonly transactionTimes: TransactionTimes;
+  readonly positions: PositionsPartition;
+  readonly limits: LaneLimits;
+  /** Topics in which transactions of the stream may have records. */
+  readonly topicNames: () => readonly string[];
+  readonly logger: Logger;
+  readonly metrics?: LaneMetrics;
+  /** A transaction failed for this tablet, and all others had to be written once more. */
+  readonly onCulprit?: (tablet: string) => void;
+}
+
+export interface LaneMetrics {
+  /** @param tablets how many it had */
+  transaction(outcome: 'committed' | 'fenced' | 'overdue' | 'failed', seconds: number, tablets: number): void;
+}
+
+/**
+ * How long a transaction may stay open before the broker aborts it: what a `read_committed` consumer waits at most after
+ * a crash, should no other sidecar take a tablet over; and how long one may take. Slow brokers get longer.
+ */
+const TRANSACTION_TIMEOUT_MS = 60_000;
+const ABORT_WITHIN_MS = 2_000;
+const LOOK_FOR_OPEN_ENDS_AGAIN_MS = 5_000;
+/** The next transaction looks where the last one was; where none follows it is looked for by then. */
+const LOOK_BACK_MS = 1_000;
+
+/** In the place of records that cannot be had again. */
+const SPENT: RecordsOfWrite = {
+  [Symbol.iterator]() {
+    throw new SinkError('unavailable', 'its transaction failed for the sake of another tablet');
+  },
+};
+
+interface Waiter<T> {
+  readonly resolve: (value: T) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+interface PendingWrite extends Waiter<void> {
+  readonly tablet: string;
+  readonly slices: RecordsOfWrite | null;
+  /** Whether its records were taken once. */
+  isBegun: boolean;
+}
+
+/** A tablet that was taken; of no use any more once somebody else has taken it. */
+export class TabletHold {
+  readonly tablet: string;
+  readonly generation: string;
+  /** What the lanes know of it; null: nothing yet. */
+  stored: LanePosition | null = null;
+  readonly #lane: Lane;
+
+  constructor(lane: Lane, tablet: string, generation: string) {
+    this.#lane = lane;
+    this.tablet = tablet;
+    this.generation = generation;
+  }
+
+  /** Null where there is none of this generation. */
+  get position(): SinkPosition | null {
+    return this.stored?.generation === this.generation ? this.stored.at : null;
+  }
+
+  get waits(): Throttling | null {
+    return this.#lane.waits;
+  }
+
+  isIn(lane: Lane): boolean {
+    return this.#lane === lane;
+  }
+
+  /** One at a time. @param slices null: only the position moves */
+  async write(slices: RecordsOfWrite | null, position: SinkPosition, signal: AbortSignal): Promise<void> {
+    return this.#lane.write(this, slices, position, signal);
+  }
+
+  /** Resolves when the next may take the tablet without fencing anybody, or it was not ours. */
+  async release(signal: AbortSignal): Promise<void> {
+    return this.#lane.release(this, signal);
+  }
+}
+
+function superseded(tablet: string): SinkError {
+  return new SinkError('fenced', `tablet ${tablet} was taken by a newer writer of this sidecar`);
+}
+
+/**
+ * One transactional producer that ships many tablets of a stream; the decisions are {@link LaneCore}'s. Tablets are named by
+ * their ids, whatever the generation: a new one fences what is left of an old one.
+ *
+ * Errors: every method rejects with {@link SinkError}; `fenced` says that another lane has claimed the tablet.
+ */
+export class Lane implements AsyncDisposable {
+  readonly #options: LaneOptions;
+  #core: LaneCore;
+  readonly #openEnds: OpenEnds;
+  readonly #stop = new AbortController();
+  readonly #takers = new Map<string, Waiter<LanePosition | null>[]>();
+  readonly #writes = new Map<number, PendingWrite>();
+  /** Who took a tablet last, in this process. */
+  readonly #holders = new Map<string, TabletHold>();
+  /** Claimed by another lane since they were taken. */
+  readonly #lost = new Map<string, SinkError>();
+  readonly #releases = new Map<string, (() => void)[]>();
+  readonly #underWay = new Set<Promise<void>>();
+  #writeCount = 0;
+  #producer: Producer | null = null;
+  #transaction: LaneTransaction | null = null;
+  /** Whether nothing of our earlier epochs is open anywhere: only then may others go on without fencing us. */
+  #isSure = false;
+  #due: NodeJS.Timeout | null = null;
+  #dueAtMs = 0;
+  /** What uses our own epoch does so one after the other. */
+  #exclusive: Promise<void> = Promise.resolve();
+  #lookAgain: NodeJS.Timeout | null = null;
+  #lookBack: NodeJS.Timeout | null = null;
+
+  constructor(options: LaneOptions) {
+    this.#options = options;
+    this.#core = new LaneCore(options.id, options.limits);
+    const { cluster, logger, generation } = options;
+    const isShipped = (tabletId: string, index: bigint): boolean | null => {
+      const position = this.#core.positionOf(tabletId);
+      if (position === null) return false;
+      // Of another generation it says nothing; and in a copy the log may be read a second time.
+      if (position?.generation !== generation || position.at.copy) return null;
+      return position.at.opId.index >= index;
+    };
+    const { positions } = options;
+    this.#openEnds = new OpenEnds(cluster, {
+      logger,
+      isShipped,
+      positions: {
+        place: async (signal) => ({ topic: await positions.topic(signal), partition: positions.number }),
+        note: (lane, decision, signal) => positions.note(lane, decision, signal),
+        decisionOf: (lane) => this.#core.decisionOf(lane),
+      },
+    });
+  }
+
+  get waits(): Throttling | null {
+    return this.#options.cluster.throttling(this.#options.channel);
+  }
+
+  /** What the positions partition holds; to be told in its order. */
+  entries(entries: readonly PositionsEntry[]): void {
+    this.#post({ kind: 'entries', entries });
+  }
+
+  /** All that the positions partition said is no more: every tablet is to be taken anew. */
+  beginAnew(): void {
+    const { id, limits } = this.#options;
+    this.#core = new LaneCore(id, limits);
+    this.#producer = null;
+    const error = new SinkError('unavailable', 'the topic of positions was made anew');
+    for (const tablet of [...this.#takers.keys()]) for (const { reject } of this.#takersOf(tablet)) reject(error);
+    for (const { reject } of this.#writes.values()) reject(error);
+    for (const tablet of [...this.#releases.keys()]) this.#onReleased(tablet);
+    this.#lost.clear();
+  }
+
+  /**
+   * From then on no other lane, and no earlier holder in this one, writes for the tablet.
+   * @param generation of which its position is asked for
+   */
+  async take(tablet: string, generation: string, signal: AbortSignal): Promise<TabletHold> {
+    const taken = new Promise<LanePosition | null>((resolve, reject) => {
+      const waiters = this.#takers.get(tablet) ?? [];
+      this.#takers.set(tablet, [...waiters, { resolve, reject }]);
+    });
+    taken.catch(() => undefined); // whoever waited may have gone
+    const hold = new TabletHold(this, tablet, generation);
+    this.#holders.set(tablet, hold);
+    for (const [number, write] of this.#writes)
+      if (write.tablet === tablet) {
+        write.reject(superseded(tablet));
+        this.#post({ kind: 'cancel', tablet, write: number });
+      }
+    this.#lost.delete(tablet);
+    this.#post({ kind: 'want', tablet });
+    hold.stored = await waitFor(taken, signal);
+    return hold;
+  }
+
+  /** See {@link TabletHold.write}. */
+  async write(hold: TabletHold, slices: RecordsOfWrite | null, at: SinkPosition, signal: AbortSignal): Promise<void> {
+    const { tablet, generation } = hold;
+    if (this.#holders.get(tablet) !== hold) throw superseded(tablet);
+    const lost = this.#lost.get(tablet);
+    if (lost) throw lost;
+    const write = ++this.#writeCount;
+    const written = new Promise<void>((resolve, reject) => {
+      this.#writes.set(write, { tablet, slices, isBegun: false, resolve, reject });
+    });
+    written.catch(() => undefined);
+    this.#post({ kind: 'write', tablet, write, position: { generation, at } });
+    try {
+      await waitFor(written, signal);
+    } catch (error) {
+      if (signal.aborted) this.#post({ kind: 'cancel', tablet, write });
+      throw error;
+    } finally {
+      this.#writes.delete(write);
+    }
+  }
+
+  /** See {@link TabletHold.release}. */
+  async release(hold: TabletHold, signal: AbortSignal): Promise<void> {
+    const { tablet } = hold;
+    if (this.#holders.get(tablet) !== hold) return;
+    this.#holders.delete(tablet);
+    const released = new Promise<void>((resolve) => {
+      this.#releases.set(tablet, [...(this.#releases.get(tablet) ?? []), resolve]);
+    });
+    this.#lost.delete(tablet);
+    this.#post({ kind: 'release', tablet });
+    await waitFor(released, signal);
+  }
+
+  /** The tablets are released before. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const { id, logger } = this.#options;
+    const transaction = this.#transaction;
+    this.#stop.abort(new Error('the lane was closed'));
+    if (this.#due) clearTimeout(this.#due);
+    if (this.#lookAgain) clearTimeout(this.#lookAgain);
+    if (this.#lookBack) clearTimeout(this.#lookBack);
+    await Promise.allSettled(this.#underWay);
+    if (!transaction) return;
+    try {
+      const isEnded = await transaction.abort(AbortSignal.timeout(ABORT_WITHIN_MS));
+      if (!isEnded) logger.debug({ lane: id }, 'requests were lost: the transaction is left to the next fence');
+    } catch (error) {
+      logger.debug({ err: error, lane: id }, 'transaction not aborted: it is left to the next fence');
+    }
+  }
+
+  #post(event: LaneEvent): void {
+    if (this.#stop.signal.aborted) return;
+    for (const effect of this.#core.on(event, steadyNow())) this.#perform(effect);
+  }
+
+  #perform(effect: LaneEffect): void {
+    switch (effect.kind) {
+      case 'open':
+        this.#run(effect.call, async () => {
+          await this.#exclusively(() => this.#open());
+          return { kind: 'opened', call: effect.call };
+        });
+        return;
+      case 'claim':
+        this.#run(effect.call, async () => {
+          const offsets = await this.#options.positions.claim(effect.tablets, this.#options.id, this.#stop.signal);
+          return { kind: 'claimed', call: effect.call, offsets };
+        });
+        return;
+      case 'fence':
+        this.#run(effect.call, async () => {
+          await Promise.all(effect.lanes.map((lane) => this.#fence(lane)));
+          await this.#exclusively(() => this.#settleAll());
+          return { kind: 'fenced', call: effect.call };
+        });
+        return;
+      case 'read':
+        this.#run(effect.call, async () => {
+          await this.#options.positions.readToEnd(this.#stop.signal);
+          return { kind: 'read', call: effect.call };
+        });
+        return;
+      case 'transact':
+        this.#run(effect.call, async () => ({ ...(await this.#transact(effect.shares)), call: effect.call }));
+        return;
+      case 'due-in':
+        this.#dueIn(effect.ms);
+        return;
+      case 'taken':
+        for (const { resolve } of this.#takersOf(effect.tablet)) resolve(effect.position);
+        return;
+      case 'not-taken':
+        for (const { reject } of this.#takersOf(effect.tablet)) reject(toSinkError(effect.cause));
+        return;
+      case 'lost':
+        this.#onLost(effect.tablet, effect.to);
+        return;
+      case 'written':
+        this.#writes.get(effect.write)?.resolve();
+        return;
+      case 'not-written':
+        this.#writes.get(effect.write)?.reject(toSinkError(effect.cause));
+        return;
+      case 'released':
+        this.#onReleased(effect.tablet);
+    }
+  }
+
+  #onReleased(tablet: string): void {
+    for (const resolve of this.#releases.get(tablet) ?? []) resolve();
+    this.#releases.delete(tablet);
+  }
+
+  #takersOf(tablet: string): readonly Waiter<LanePosition | null>[] {
+    const waiters = this.#takers.get(tablet) ?? [];
+    this.#takers.delete(tablet);
+    return waiters;
+  }
+
+  #onLost(tablet: string, to: LaneId): void {
+    const error = new SinkError('fenced', `tablet ${tablet} was claimed by ${to}`);
+    this.#lost.set(tablet, error);
+    for (const { reject } of this.#takersOf(tablet)) reject(error);
+    for (const write of this.#writes.values()) if (write.tablet === tablet) write.reject(error);
+    this.#onReleased(tablet);
+  }
+
+  #run(call: number, work: () => Promise<LaneEvent>): void {
+    const core = this.#core;
+    const running = work()
+      .catch((error: unknown): LaneEvent => {
+        this.#forget();
+        return { kind: 'failed', call, cause: asError(error) };
+      })
+      .then((event) => {
+        if (core === this.#core) this.#post(event); // else whoever asked is no more
+      })
+      .catch((error: unknown) => {
+        this.#options.logger.error({ err: error, lane: this.#options.id }, 'unexpected error');
+      })
+      .finally(() => this.#underWay.delete(running));
+    this.#underWay.add(running);
+  }
+
+  /** After an error: what was known of topics and their leaders may be over. */
+  #forget(): void {
+    this.#options.topics.forgetAll();
+    this.#options.positions.forgetTopic();
+  }
+
+  #dueIn(ms: number): void {
+    const atMs = performance.now() + ms;
+    if (this.#due && this.#dueAtMs <= atMs) return;
+    if (this.#due) clearTimeout(this.#due);
+    this.#dueAtMs = atMs;
+    this.#due = setTimeout(() => {
+      this.#due = null;
+      this.#post({ kind: 'due' });
+    }, ms);
+  }
+
+  async #exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#exclusive.then(work);
+    this.#exclusive = done.then(
+      () => undefined,
+      () => undefined,
+    );
+    return done;
+  }
+
+  async #open(): Promise<void> {
+    const { cluster, batchLimits, id } = this.#options;
+    this.#producer = null;
+    const opened = await this.#nextEpochOf(id);
+    await this.#settlePositions();
+    this.#isSure = false;
+    this.#transaction = null;
+    this.#producer = new Producer(cluster, opened, { transactional: true, batchLimits });
+    this.#lookForOpenEnds();
+  }
+
+  async #fence(lane: LaneId): Promise<void> {
+    this.#options.logger.info({ lane: this.#options.id, fenced: lane }, 'fencing a lane to take tablets over');
+    await this.#nextEpochOf(lane);
+  }
+
+  /** What was committed is to be read as committed: the marker that says so may be lost. */
+  async #settlePositions(): Promise<void> {
+    const { positions } = this.#options;
+    const { signal } = this.#stop;
+    await positions.readToEnd(signal); // somebody may have noted how it was decided
+    const place = { topic: await positions.topic(signal), partition: positions.number };
+    const [failure] = (await this.#openEnds.check([place], signal)).values();
+    if (failure) throw failure;
+  }
+
+  /**
+   * What was open in a lane that is fenced was aborted, or had been committed, and the marker that says which may be lost. It is
+   * told by the positions, see open-ends.ts: so it is seen to before anybody moves them, and a partition that does not
+   * answer keeps us waiting.
+   */
+  async #settleAll(): Promise<void> {
+    await this.#settlePositions();
+    await this.#options.positions.readToEnd(this.#stop.signal); // it is by them that the rest is decided
+    const [failure] = (await this.#openEnds.check(await this.#allPlaces(), this.#stop.signal)).values();
+    if (failure) throw failure;
+  }
+
+  async #nextEpochOf(id: LaneId): Promise<OpenedProducer> {
+    const { cluster, channel, transactionTimes } = this.#options;
+    const { signal } = this.#stop;
+    const options = { id, channel, transactionTimeoutMs: TRANSACTION_TIMEOUT_MS, transactionTimes };
+    const opened = await nextEpoch(cluster, options, signal, (coordinator) =>
+      this.#openEnds.beforeFence(id, coordinator, channel, signal),
+    );
+    this.#openEnds.fenced(id, opened);
+    return opened;
+  }
+
+  async #transact(shares: readonly Share[]): Promise<TransactionEnd> {
+    return this.#exclusively(async () => {
+      const producer = this.#producer;
+      if (!producer) return { kind: 'not-committed', culprits: 'none', cause: new Error('no producer is open') };
+      const { id, cluster, planner, positions, transactionTimes } = this.#options;
+      const parts = {
+        isSure: this.#isSure,
+        lane: id,
+        cluster,
+        producer,
+        planner,
+        positions,
+        openEnds: this.#openEnds,
+        transactionTimes,
+      };
+      const transaction = (this.#transaction = new LaneTransaction(parts));
+      const filled = shares.map((share) => ({ share, slices: this.#recordsOf(share) }));
+      const beganAtMs = performance.now();
+      const end = await transaction.run(filled, this.#stop.signal);
+      if (end.kind === 'committed') {
+        this.#transaction = null;
+        this.#lookBackSoon();
+      }
+      this.#tell(end, (performance.now() - beganAtMs) / 1000, shares.length);
+      return end;
+    });
+  }
+
+  #recordsOf({ write: number }: Share): RecordsOfWrite | null {
+    const write = number === null ? undefined : this.#writes.get(number);
+    if (!write?.slices) return null;
+    const { slices, isBegun } = write;
+    write.isBegun = true;
+    // What can be iterated but once has no records any more, and no one would notice.
+    const isSpent = isBegun && Object.is(slices[Symbol.iterator](), slices);
+    return isSpent ? SPENT : slices;
+  }
+
+  #tell(end: TransactionEnd, seconds: number, tablets: number): void {
+    const { metrics, logger, id, onCulprit } = this.#options;
+    if (end.kind === 'committed') {
+      metrics?.transaction('committed', seconds, tablets - end.leftOut.size);
+      for (const cause of end.leftOut.values()) if (cause !== null) this.#forget();
+      return;
+    }
+    this.#forget();
+    if (typeof end.culprits !== 'string') for (const tablet of end.culprits.keys()) onCulprit?.(tablet);
+    const isFenced = end.cause instanceof FencedError;
+    metrics?.transaction(
+      isFenced ? 'fenced' : end.cause instanceof OverdueError ? 'overdue' : 'failed',
+      seconds,
+      tablets,
+    );
+    if (!this.#stop.signal.aborted)
+      logger.debug({ lane: id, err: end.cause, tablets }, isFenced ? 'the lane was fenced' : 'a transaction failed');
+  }
+
+  #lookBackSoon(): void {
+    this.#lookBack ??= setTimeout(() => {
+      this.#lookBack = null;
+      const looking = this.#exclusively(() => this.#openEnds.checkEnded(this.#stop.signal))
+        .catch(() => false)
+        .then((isDone) => {
+          if (!isDone && !this.#stop.signal.aborted) this.#lookForOpenEnds();
+        })
+        .finally(() => this.#underWay.delete(looking));
+      this.#underWay.add(looking);
+    }, LOOK_BACK_MS).unref();
+  }
+
+  /** Consumers may wait for the end of what nobody writes behind: so it is looked for beside all else. */
+  #lookForOpenEnds(): void {
+    if (this.#lookAgain) clearTimeout(this.#lookAgain);
+    this.#lookAgain = null;
+    const looking = this.#checkAll()
+      .catch(() => false)
+      .then((isDone) => {
+        if (isDone || this.#stop.signal.aborted) return;
+        this.#lookAgain = setTimeout(() => {
+          this.#lookForOpenEnds();
+        }, LOOK_FOR_OPEN_ENDS_AGAIN_MS).unref();
+      })
+      .finally(() => this.#underWay.delete(looking));
+    this.#underWay.add(looking);
+  }
+
+  /** @returns whether nothing is open any more, as far as is known */
+  async #checkAll(): Promise<boolean> {
+    await this.#exclusively(() => this.#settleAll());
+    this.#isSure = true;
+    return true;
+  }
+
+  async #allPlaces(): Promise<Place[]> {
+    const { cluster, topicNames } = this.#options;
+    const topics = await cluster.findTopics([...topicNames()], this.#stop.signal, 'allow');
+    return [...topics.values()].flatMap((topic) =>
+      Array.from(topic.leaders.keys(), (partition) => ({ topic, partition })),
+    );
+  }
+}

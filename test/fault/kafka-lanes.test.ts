@@ -1,0 +1,244 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createKafkaSink, type KafkaSinkOptions } from '../../src/sinks/kafka/kafka-sink.ts';
+import { END_TXN, PRODUCE } from '../../src/sinks/kafka/wire/apis.ts';
+import { SinkError, type Sink, type TabletWriter } from '../../src/sinks/sink.ts';
+import { positionAt, recordAt, tabletOf } from '../contract/sink.ts';
+import { eventually } from '../support/eventually.ts';
+import { keepingLogger, type LogLine } from '../support/loggers.ts';
+import { ModelKafka, type Fate } from '../support/model-kafka.ts';
+import { seededRandom } from '../support/sink-load.ts';
+
+/*
+ * The whole Kafka sink, on a model of Kafka that loses what real brokers lose: markers of partitions without a leader, answers,
+ * connections, in any order. docs/sinks.md: exactly once all the same.
+ */
+
+const SEEDS = Number(process.env['SIM_SEEDS'] ?? 25);
+const chosen = process.env['SIM_SEED'];
+const never = new AbortController().signal;
+const STREAM = 's';
+const TOPIC = 's.shop.orders';
+const POSITIONS = 'spoor.positions';
+const TABLETS = ['a', 'b', 'c', 'd'].map((letter) => letter.repeat(32));
+const KEYS = 6;
+
+function sinkOn(kafka: ModelKafka, sidecar: string, changes: Partial<KafkaSinkOptions> = {}): Sink {
+  return createKafkaSink({
+    streamName: STREAM,
+    streamGeneration: 'first',
+    installation: 'i',
+    sidecar,
+    brokers: kafka.brokers,
+    topic: '{stream}.{table}',
+    tables: () => ['shop.orders'],
+    delivery: 'exactly-once',
+    partitions: 4,
+    replicationFactor: 1,
+    createTopics: true,
+    requestTimeoutMs: 500,
+    logger: keepingLogger(),
+    ...changes,
+  });
+}
+
+function recordOf(tabletId: string, index: number) {
+  const key = Buffer.from(`{"id":"${tabletId[0]}${index % KEYS}"}`);
+  return recordAt(index, index % KEYS, { key, position: `${tabletId}/3.${index}.0` });
+}
+
+/** Ships operations of a tablet until there are `last`, or it is told to stop. */
+async function ship(sink: Sink, tabletId: string, last: number, random: (n: number) => number, stop: () => boolean) {
+  const tablet = tabletOf(STREAM, { tabletId });
+  let writer: TabletWriter | null = null;
+  let next = 1;
+  while (!stop()) {
+    try {
+      if (!writer) {
+        writer = await sink.openTablet(tablet, AbortSignal.timeout(20_000));
+        next = Number(writer.position?.opId.index ?? 0n) + 1;
+      }
+      if (next > last) break;
+      const upTo = Math.min(last, next + random(4));
+      const records = Array.from({ length: upTo - next + 1 }, (_, i) => recordOf(tabletId, next + i));
+      await writer.write([records], positionAt(upTo), AbortSignal.timeout(20_000));
+      next = upTo + 1;
+    } catch (error) {
+      assert.ok(error instanceof SinkError, String(error));
+      await writer?.[Symbol.asyncDispose]();
+      writer = null;
+      await sleep(random(20));
+    }
+  }
+  await writer?.[Symbol.asyncDispose]();
+}
+
+/** Every operation of each tablet once, and in the order of each key. */
+function assertExactlyOnce(kafka: ModelKafka, last: number): void {
+  const seen = new Map<string, number[]>();
+  for (let partition = 0; partition < kafka.partitionsOf(TOPIC); partition++) {
+    const newest = new Map<string, number>();
+    for (const { key, position } of kafka.committed(TOPIC, partition)) {
+      const [tablet, opId] = position!.split('/') as [string, string];
+      const index = Number(opId.split('.')[1]);
+      seen.set(tablet, [...(seen.get(tablet) ?? []), index]);
+      const before = newest.get(key!.toString()) ?? 0;
+      assert.ok(index > before, `${key!.toString()}: ${index} behind ${before}`);
+      newest.set(key!.toString(), index);
+    }
+  }
+  for (const tablet of TABLETS) {
+    const indices = (seen.get(tablet) ?? []).sort((a, b) => a - b);
+    assert.deepEqual(
+      indices,
+      Array.from({ length: last }, (_, i) => i + 1),
+      `tablet ${tablet[0]}`,
+    );
+  }
+}
+
+async function play(seed: number): Promise<void> {
+  const random = seededRandom(seed);
+  let isQuiet = false;
+  const losses = [0, 20, 60][random(3)]!;
+  const fate = (): Fate =>
+    !isQuiet && losses > 0 && random(losses) === 0 ? (['lose-answer', 'hang-up'] as const)[random(2)]! : 'serve';
+  const markersAfterMs = (): number => (random(3) === 0 ? random(15) : 0);
+  await using kafka = await ModelKafka.start({ fate, markersAfterMs, verifies: random(2) === 0 });
+  kafka.createTopic(TOPIC, 4);
+  kafka.createTopic(POSITIONS, 16);
+  const last = 40;
+  const sinks = ['x', 'y', 'z'].map((name) => sinkOn(kafka, name));
+  const leaders = TABLETS.map(() => random(sinks.length));
+  const shipping = TABLETS.map(async (tabletId, tablet) => {
+    for (let by = leaders[tablet]!; ; by = leaders[tablet]!) {
+      const rounds = ship(sinks[by]!, tabletId, last, random, () => !isQuiet && leaders[tablet] !== by);
+      await rounds;
+      if (leaders[tablet] === by) return;
+    }
+  });
+  const troubling = (async () => {
+    for (let round = 0; round < 25; round++) {
+      await sleep(random(40));
+      if (random(3) === 0) leaders[random(TABLETS.length)] = random(sinks.length);
+      if (random(2) === 0) continue;
+      const [topic, count] = random(4) === 0 ? ([POSITIONS, 16] as const) : ([TOPIC, 4] as const);
+      const partition = random(count);
+      const leader = partition % 2;
+      kafka.setLeader(topic, partition, -1);
+      await sleep(random(60));
+      kafka.setLeader(topic, partition, random(4) === 0 ? 1 - leader : leader);
+    }
+    for (let partition = 0; partition < 4; partition++) kafka.setLeader(TOPIC, partition, partition % 2);
+    isQuiet = true;
+  })();
+  try {
+    await troubling;
+    await Promise.all(shipping);
+    await eventually('nothing is open', () => Promise.resolve(kafka.open().length === 0), 20_000);
+    assertExactlyOnce(kafka, last);
+  } finally {
+    for (const sink of sinks) await sink[Symbol.asyncDispose]();
+  }
+}
+
+describe('lanes on brokers that lose things', { skip: chosen !== undefined }, () => {
+  it(`ship exactly once, with ${SEEDS} seeds`, async () => {
+    for (let seed = 1; seed <= SEEDS; seed++)
+      await play(seed).catch((error: unknown) => {
+        throw new Error(`SIM_SEED=${seed}: ${error instanceof Error ? error.message : String(error)}`, {
+          cause: error,
+        });
+      });
+  });
+});
+
+describe('one seed', { skip: chosen === undefined }, () => {
+  it('is played again', () => play(Number(chosen)));
+});
+
+describe('a marker that Kafka loses', () => {
+  it('of a commit is not taken for that of the next transaction, which fails', async () => {
+    const lines: LogLine[] = [];
+    let fails = false;
+    let isLost = false;
+    const fate = (apiKey: number): Fate => (fails && apiKey === PRODUCE.key ? { refuse: 6 } : 'serve');
+    await using kafka = await ModelKafka.start({
+      fate,
+      keepsMarker: (place) => !isLost || !place.startsWith(TOPIC),
+    });
+    kafka.createTopic(TOPIC, 1);
+    await using sink = sinkOn(kafka, 'x', { logger: keepingLogger(lines) });
+    const [tabletId] = TABLETS;
+    const writer = await sink.openTablet(tabletOf(STREAM, { tabletId: tabletId! }), never);
+    await writer.write([[recordOf(tabletId!, 1)]], positionAt(1), never);
+    isLost = true;
+    await writer.write([[recordOf(tabletId!, 2)]], positionAt(2), never);
+    isLost = false;
+    fails = true;
+    setTimeout(() => (fails = false), 300);
+    await writer.write([[recordOf(tabletId!, 3)]], positionAt(3), never).catch(() => undefined);
+    await writer[Symbol.asyncDispose]();
+    await using again = await sink.openTablet(tabletOf(STREAM, { tabletId: tabletId! }), never);
+    if (again.position?.opId.index !== 3n) await again.write([[recordOf(tabletId!, 3)]], positionAt(3), never);
+    assert.deepEqual(kafka.open(), []);
+    const positions = kafka.committed(TOPIC, 0).map(({ position }) => position);
+    assert.deepEqual(
+      positions,
+      [1, 2, 3].map((index) => `${tabletId}/3.${index}.0`),
+    );
+    assert.ok(lines.some(({ message }) => message.includes('ended once more')));
+  });
+
+  for (const partition of [TOPIC, POSITIONS])
+    it(`of the ${partition === TOPIC ? 'rows' : 'positions'} is made up for by who takes the tablet over, as it was decided`, async () => {
+      let isLost = false;
+      await using kafka = await ModelKafka.start({ keepsMarker: (place) => !isLost || !place.startsWith(partition) });
+      kafka.createTopic(TOPIC, 1);
+      const [tabletId] = TABLETS;
+      const tablet = tabletOf(STREAM, { tabletId: tabletId! });
+      const dead = sinkOn(kafka, 'dead');
+      const writer = await dead.openTablet(tablet, never);
+      await writer.write([[recordOf(tabletId!, 1)]], positionAt(1), never);
+      isLost = true;
+      await writer.write([[recordOf(tabletId!, 2)]], positionAt(2), never);
+      isLost = false;
+      // It is not closed: it died.
+      await using sink = sinkOn(kafka, 'next');
+      await using next = await sink.openTablet(tablet, never);
+      assert.deepEqual(next.position, positionAt(2));
+      await next.write([[recordOf(tabletId!, 3)]], positionAt(3), never);
+      await eventually('nothing is open', () => Promise.resolve(kafka.open().length === 0), 10_000);
+      const positions = kafka.committed(TOPIC, 0).map(({ position }) => position);
+      assert.deepEqual(
+        positions,
+        [1, 2, 3].map((index) => `${tabletId}/3.${index}.0`),
+      );
+      await dead[Symbol.asyncDispose]();
+    });
+
+  it('is looked for again and again where the partition has no leader, and nobody else waits', async () => {
+    await using kafka = await ModelKafka.start();
+    kafka.createTopic(TOPIC, 2);
+    await using sink = sinkOn(kafka, 'x');
+    const [one, two] = TABLETS as [string, string];
+    await using a = await sink.openTablet(tabletOf(STREAM, { tabletId: one }), never);
+    await using b = await sink.openTablet(tabletOf(STREAM, { tabletId: two }), never);
+    // Keys decide on the partition: find one for each.
+    const placed = new Map<number, number>();
+    for (let index = 1; placed.size < 2; index++) {
+      await a.write([[recordOf(one, index)]], positionAt(index), never);
+      for (const partition of [0, 1])
+        if (kafka.committed(TOPIC, partition).some(({ position }) => position === `${one}/3.${index}.0`))
+          placed.set(partition, index);
+    }
+    assert.ok(kafka.asked.some(({ apiKey }) => apiKey === END_TXN.key));
+    kafka.setLeader(TOPIC, 0, -1);
+    const stuck = b.write([[recordOf(two, 1)]], positionAt(1), never).then(
+      () => 'written',
+      (error: unknown) => (error instanceof SinkError ? error.kind : 'odd'),
+    );
+    assert.ok(['written', 'unavailable', 'refused'].includes(await stuck));
+  });
+});
