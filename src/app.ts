@@ -67,7 +67,7 @@ const CATALOG_MAX_AGE_MS = 5000;
 /** Below the keeper's own patience, so that what Kudu said is told. */
 const MARKER_TIMEOUT_MS = 4_000;
 
-/** Brokers keep a group's offsets for 7 days (offsets.retention.minutes), some for 1. */
+/** Brokers forget a transactional id that had no transaction for 7 days (transactional.id.expiration.ms), some sooner. */
 const POSITION_REFRESH_MS = 6 * 3600 * 1000;
 
 /** Log bytes that may be queued in all, and by one tablet at least and at most. */

@@ -87,7 +87,7 @@ const time = z
 const count = z.int().nonnegative();
 const bytes = z.base64().transform((text) => Buffer.from(text, 'base64'));
 
-/** A position as JSON, in Kafka's offsets, in apply markers and in Spoor's own tables. */
+/** A position as JSON, in Kafka's topic of positions, in apply markers and in Spoor's own tables. */
 export const positionJson = z
   .object({
     op: opId,

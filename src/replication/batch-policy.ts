@@ -20,7 +20,7 @@ export interface ReplicatorLimits {
   readonly maxWriteIntervalMs: number;
   /** A position without records is written at most this often. */
   readonly positionIntervalMs: number;
-  /** A position that has not moved for so long is written again: sinks may forget what is old (Kafka's offsets do). */
+  /** A position that has not moved for so long is written again: sinks may forget what is old (Kafka its transactional ids). */
   readonly positionRefreshMs: number;
   readonly retryBaseMs: number;
   readonly retryCapMs: number;

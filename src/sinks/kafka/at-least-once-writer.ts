@@ -4,6 +4,7 @@ import { isAhead, type SinkPosition } from '../../change/position.ts';
 import type { SinkError } from '../sink.ts';
 import type { Logger } from '../../util/logger.ts';
 import type { Slots } from '../../util/slots.ts';
+import { steadyNow } from '../../util/steady-clock.ts';
 import { waitFor } from '../../util/wait-for.ts';
 import type { KafkaCluster } from './cluster.ts';
 import { InFlight } from './in-flight.ts';
@@ -63,6 +64,7 @@ export class AtLeastOnceWriter implements TabletWriter {
   #unsaid: SinkPosition | null = null;
   #saved: SinkPosition | null;
   #failure: SinkError | null = null;
+  #slotWait: Throttling | null = null;
   /** The next save, until it is done. */
   #timer: NodeJS.Timeout | null = null;
   #saving: Promise<void> = Promise.resolve();
@@ -87,7 +89,7 @@ export class AtLeastOnceWriter implements TabletWriter {
 
   get waits(): Throttling | null {
     const { producer, cluster } = this.#options;
-    return cluster.throttling(producer.opened.channel);
+    return this.#slotWait ?? cluster.throttling(producer.opened.channel);
   }
 
   get sinkId(): string {
@@ -99,7 +101,8 @@ export class AtLeastOnceWriter implements TabletWriter {
     const requests = new InFlight(MAX_IN_FLIGHT);
     const { producer, planner, failure, writeSlots } = this.#options;
     try {
-      const giveBack = await writeSlots.acquire(signal);
+      this.#slotWait = { for: 'a place among the tablets that write at a time', sinceMs: steadyNow() };
+      const giveBack = await writeSlots.acquire(signal).finally(() => (this.#slotWait = null));
       try {
         for (const slice of slices)
           for (const request of await planner.plan(slice, signal))

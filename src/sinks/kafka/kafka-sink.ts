@@ -7,9 +7,9 @@ import type { Sink, SinkError, SinkTablet, TabletWriter } from '../sink.ts';
 import { AtLeastOnceWriter, type AckedPosition } from './at-least-once-writer.ts';
 import { KafkaCluster } from './cluster.ts';
 import { toSinkError } from './kafka-error.ts';
-import { Lane, type LaneMetrics } from './lanes/lane.ts';
+import { Lane, type LaneMetrics, type TabletHold } from './lanes/lane.ts';
 import type { LaneLimits } from './lanes/lane-core.ts';
-import { LaneWriter } from './lanes/lane-writer.ts';
+import { LaneWriter, releaseSoon } from './lanes/lane-writer.ts';
 import { PositionsPartition } from './lanes/positions-partition.ts';
 import { takeLegacyPosition } from './legacy-positions.ts';
 import { Producer } from './producer.ts';
@@ -57,7 +57,6 @@ const DEFAULT_SCHEMA_TOPIC = 'spoor.schema-changes';
 const REQUEST_TIMEOUT_MS = 5_000;
 const CONNECT_TIMEOUT_MS = 3_000;
 const LOOK_AGAIN_MS = 30_000;
-const TRANSACTION_TIMEOUT_MS = 60_000;
 const DEFAULT_POSITIONS_TOPIC = 'spoor.positions';
 /** Many tablets share a transaction, and few wait for none. At least once only the positions wait for one. */
 const LANE_LIMITS: Readonly<Record<KafkaSinkOptions['delivery'], LaneLimits>> = {
@@ -204,64 +203,62 @@ class KafkaSink implements Sink {
   }
 
   async #openExactlyOnce(tablet: SinkTablet, signal: AbortSignal): Promise<TabletWriter> {
-    const { logger } = this.#options;
-    const name = tablet.tabletId;
+    const { tabletId, streamGeneration, tableName } = tablet;
+    const lane = this.#culprits.has(tabletId) ? this.#side : this.#main;
+    const hold = await lane.take(tabletId, streamGeneration, signal);
+    const position = await this.#positionIn(hold, tablet, signal);
     const options = {
-      generation: tablet.streamGeneration,
       main: this.#main,
-      side: this.#side,
-      tablet: name,
-      startsAside: this.#culprits.has(name),
-      sinkId: (tableName: string) => this.#sinkIdOf(tableName),
-      tableName: tablet.tableName,
-      logger,
+      sinkId: (table: string) => this.#sinkIdOf(table),
+      tableName,
+      logger: this.#options.logger,
       onSound: () => {
-        this.#culprits.delete(name);
+        this.#culprits.delete(tabletId);
       },
     };
-    return LaneWriter.open(options, () => this.#legacyPosition(tablet, signal), signal);
+    return new LaneWriter(options, hold, position);
   }
 
   async #openAtLeastOnce(tablet: SinkTablet, signal: AbortSignal): Promise<TabletWriter> {
     const { installation, streamName, logger } = this.#options;
-    const { tabletId, streamGeneration } = tablet;
+    const { tabletId, streamGeneration, tableName, onWait } = tablet;
+    const id = `spoor.${installation}.${streamName}.${tabletId}`;
     const channel = FIRST_TABLET_CHANNEL + (this.#opened++ % TABLET_CHANNELS);
-    const opened = await nextEpoch(
-      this.#cluster,
-      {
-        id: `spoor.${installation}.${streamName}.${tablet.tabletId}`,
-        channel,
-        transactionTimeoutMs: TRANSACTION_TIMEOUT_MS,
-        transactionTimes: this.#transactionTimes,
-        onWait: tablet.onWait,
-      },
-      signal,
-    );
+    const transactionTimes = this.#transactionTimes;
+    const opened = await nextEpoch(this.#cluster, { id, channel, transactionTimes, onWait }, signal);
     const hold = await this.#main.take(tabletId, streamGeneration, signal);
-    const committed = hold.stored === null ? await this.#legacyPosition(tablet, signal) : hold.position;
+    const committed = await this.#positionIn(hold, tablet, signal);
     const options = {
       cluster: this.#cluster,
       producer: new Producer(this.#cluster, opened, { transactional: false, batchLimits: this.#batchLimits }),
       planner: this.#planner,
       hold,
-      tableName: tablet.tableName,
+      tableName,
       writeSlots: this.#writeSlots,
       logger,
-      sinkId: (tableName: string) => this.#sinkIdOf(tableName),
+      sinkId: (table: string) => this.#sinkIdOf(table),
       failure: (error: unknown) => this.#failure(error),
     };
     return new AtLeastOnceWriter(options, committed, this.#ackedOf(`${streamGeneration}/${tabletId}`));
   }
 
-  async #legacyPosition(tablet: SinkTablet, signal: AbortSignal): Promise<SinkPosition | null> {
+  /** Where a tablet that was taken stands; asked of version 0.1, where the lanes know nothing of it. */
+  async #positionIn(hold: TabletHold, tablet: SinkTablet, signal: AbortSignal): Promise<SinkPosition | null> {
+    if (hold.stored !== null) return hold.position;
+    const { logger } = this.#options;
     const options = {
       cluster: this.#cluster,
       channel: SIDE_CHANNEL,
       transactionTimes: this.#transactionTimes,
       topicNames: this.#topicNames(),
-      logger: this.#options.logger,
+      logger,
     };
-    return takeLegacyPosition(options, tablet, signal);
+    try {
+      return await takeLegacyPosition(options, tablet, signal);
+    } catch (error) {
+      await releaseSoon(hold, logger);
+      throw error;
+    }
   }
 
   /** What was known of topics and their leaders may be over. */

@@ -2,14 +2,13 @@ import type { Logger } from '../../util/logger.ts';
 import { SinkError, type SinkTablet } from '../sink.ts';
 import type { SinkPosition } from '../../change/position.ts';
 import type { KafkaCluster } from './cluster.ts';
-import { UnknownApiError } from './connections.ts';
-import { OpenEnds } from './lanes/open-ends.ts';
+import { OpenEnds, placesIn } from './lanes/open-ends.ts';
 import { decodePosition, encodePosition, positionGroup, type GroupOffset } from './position.ts';
 import { nextEpoch } from './producer-epoch.ts';
-import { endTransaction } from './transaction-steps.ts';
+import { describeTransaction, endTransaction } from './transaction-steps.ts';
 import type { TransactionTimes } from './transaction-time.ts';
 import { whileSettling, type Patience } from './wait.ts';
-import { ADD_OFFSETS_TO_TXN, DESCRIBE_TRANSACTIONS, OFFSET_COMMIT, OFFSET_FETCH } from './wire/apis.ts';
+import { ADD_OFFSETS_TO_TXN, OFFSET_COMMIT, OFFSET_FETCH } from './wire/apis.ts';
 import {
   failOnErrorCode,
   KafkaCodeError,
@@ -33,8 +32,6 @@ export interface LegacyPositionsOptions {
   readonly logger: Logger;
 }
 
-const TRANSACTION_TIMEOUT_MS = 60_000;
-const TRANSACTIONAL_ID_NOT_FOUND = 105;
 const SETTLES_SOON: Patience = { codes: SETTLES_ELSEWHERE, pauseMs: 5, maxPauseMs: 100, forMs: 5_000 };
 
 /**
@@ -53,12 +50,9 @@ export async function takeLegacyPosition(
   const isMarked = before.length > 0 && before.every(({ metadata }) => metadata?.includes('"spoor":2') === true);
   if (isMarked) return read(group, before, tablet);
   if (before.length === 0 && !(await isKnownProducer(options, group, signal))) return null;
-  const openEnds = new OpenEnds(cluster, { logger, isShipped: () => null });
-  const producer = await nextEpoch(
-    cluster,
-    { id: group, channel, transactionTimeoutMs: TRANSACTION_TIMEOUT_MS, transactionTimes },
-    signal,
-    (coordinator) => openEnds.beforeFence(group, coordinator, channel, signal),
+  const openEnds = new OpenEnds(cluster, { channel, logger, isShipped: () => null });
+  const producer = await nextEpoch(cluster, { id: group, channel, transactionTimes }, signal, (coordinator) =>
+    openEnds.beforeFence(group, coordinator, signal),
   );
   openEnds.fenced(group, producer);
   const outcome = openEnds.outcomeOf(group) ?? 'abort';
@@ -72,11 +66,7 @@ export async function takeLegacyPosition(
     await endTransaction(cluster, producer, outcome, signal);
   }
   const found = await cluster.findTopics([...options.topicNames], signal);
-  const places = [...found.values()].flatMap((topic) =>
-    Array.from(topic.leaders.keys(), (partition) => ({ topic, partition })),
-  );
-  const [failure] = (await openEnds.check(places, signal)).values();
-  if (failure !== undefined) throw failure;
+  await openEnds.settle(placesIn(found.values()), signal);
   const offsets = (await readOffsets(options, group, 'stable', signal)) ?? [];
   const position = read(group, offsets, tablet);
   if (offsets.length > 0) await mark(options, group, offsets, { tablet, position }, signal);
@@ -146,21 +136,12 @@ async function readOffsets(
 }
 
 async function isKnownProducer({ cluster, channel }: LegacyPositionsOptions, id: string, signal: AbortSignal) {
-  try {
-    return await whileSettling(
-      async () => {
-        const coordinator = await cluster.findCoordinator('transaction', id, signal);
-        const request = { transactionalId: id };
-        const { errorCode } = await cluster.send(coordinator, channel, DESCRIBE_TRANSACTIONS, request, signal);
-        if (errorCode === TRANSACTIONAL_ID_NOT_FOUND) return false;
-        failOnErrorCode(errorCode, `to describe the last transaction of ${id}`);
-        return true;
-      },
-      SETTLES_SOON,
-      signal,
-    );
-  } catch (error) {
-    if (error instanceof UnknownApiError) return false;
-    throw error;
-  }
+  return whileSettling(
+    async () => {
+      const coordinator = await cluster.findCoordinator('transaction', id, signal);
+      return (await describeTransaction(cluster, { id, coordinator, channel }, signal)) !== null;
+    },
+    SETTLES_SOON,
+    signal,
+  );
 }

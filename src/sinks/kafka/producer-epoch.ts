@@ -9,8 +9,6 @@ export interface EpochOptions {
   /** Transactional id. */
   readonly id: string;
   readonly channel: number;
-  /** Of a healthy cluster, see {@link nextEpoch}. */
-  readonly transactionTimeoutMs: number;
   readonly transactionTimes: TransactionTimes;
   /** To be told what is waited for. */
   readonly onWait?: ((what: string) => void) | undefined;
@@ -26,6 +24,11 @@ export interface OpenedProducer extends TransactionOwner {
  * the broker gives out the next epoch.
  */
 const PREDECESSOR_SETTLES: Patience = { codes: SETTLES_ELSEWHERE, pauseMs: 5, maxPauseMs: 100, forMs: 15_000 };
+/**
+ * How long a transaction may stay open before the broker aborts it: what a `read_committed` consumer waits at most after
+ * a crash, should no other sidecar take a tablet over; and how long one may take. Slow brokers get longer.
+ */
+const TRANSACTION_TIMEOUT_MS = 60_000;
 /**
  * Round trips of a transaction, one after the other, that must fit into its time: partitions join, and are asked to come
  * again once; some requests of records; the end.
@@ -67,11 +70,11 @@ export async function nextEpoch(
 async function initProducer(
   cluster: KafkaCluster,
   coordinator: number,
-  { id, channel, transactionTimeoutMs, transactionTimes }: EpochOptions,
+  { id, channel, transactionTimes }: EpochOptions,
   signal: AbortSignal,
 ) {
   const wantedMs = Math.max(
-    transactionTimeoutMs,
+    TRANSACTION_TIMEOUT_MS,
     TRANSACTION_ROUND_TRIPS * cluster.longestPatienceMs,
     transactionTimes.wantedMs(id),
   );

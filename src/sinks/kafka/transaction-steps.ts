@@ -1,13 +1,15 @@
+import { UnknownApiError } from './connections.ts';
 import type { RequestSender } from './on-the-wire.ts';
 import { whileSettling, type Patience } from './wait.ts';
 import {
   ADD_PARTITIONS_TO_TXN,
+  DESCRIBE_TRANSACTIONS,
   END_TXN,
   type PartitionError,
   type ProducerIdentity,
   type TopicPartitions,
 } from './wire/apis.ts';
-import { failOnErrorCode, KafkaCodeError, SETTLES } from './wire/error-codes.ts';
+import { failOnErrorCode, KafkaCodeError, SETTLES, TRANSACTIONAL_ID_NOT_FOUND } from './wire/error-codes.ts';
 
 /** Whose transactions they are, and where that is kept. */
 export interface TransactionOwner {
@@ -54,6 +56,26 @@ export async function addPartitions(
     LAST_ONE_SETTLES,
     signal,
   );
+}
+
+/**
+ * What the coordinator says of the last transaction of an id, and of whose it was. Null: it knows no such id, or cannot tell
+ * (before Kafka 2.8).
+ */
+export async function describeTransaction(
+  cluster: RequestSender,
+  { id, coordinator, channel }: { readonly id: string; readonly coordinator: number; readonly channel: number },
+  signal: AbortSignal,
+) {
+  try {
+    const answer = await cluster.send(coordinator, channel, DESCRIBE_TRANSACTIONS, { transactionalId: id }, signal);
+    if (answer.errorCode === TRANSACTIONAL_ID_NOT_FOUND) return null;
+    failOnErrorCode(answer.errorCode, `to describe the last transaction of ${id}`);
+    return answer;
+  } catch (error) {
+    if (error instanceof UnknownApiError) return null;
+    throw error;
+  }
 }
 
 /** Resolves when the decision is durable; the partitions learn of it moments later. */

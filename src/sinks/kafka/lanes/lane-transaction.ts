@@ -11,6 +11,7 @@ import type { RecordPlanner } from '../record-planner.ts';
 import { addPartitions, endTransaction, PartitionRefusedError } from '../transaction-steps.ts';
 import { OverdueError, type TransactionTimes } from '../transaction-time.ts';
 import { ENDED_BY_BROKER, KafkaCodeError } from '../wire/error-codes.ts';
+import { recordBytesBound } from '../wire/record-batch.ts';
 import type { Cause, Share } from './lane-core.ts';
 import { byTopic, placeKey, type OpenEnds, type Place } from './open-ends.ts';
 import { encodeStored } from './positions-codec.ts';
@@ -120,8 +121,7 @@ export class LaneTransaction {
 
   /** @returns whether anything was committed */
   async #attempt(shares: readonly FilledShare[], signal: AbortSignal): Promise<boolean> {
-    const positionsTopic = await this.#parts.positions.topic(signal);
-    const ownPlace: Place = { topic: positionsTopic, partition: this.#parts.positions.number };
+    const ownPlace = await this.#parts.positions.place(signal);
     const drafts = await this.#draft(shares, signal);
     const places = placesOf(drafts.flatMap(({ first }) => first.flat()));
     const failures = await this.#parts.openEnds.check([ownPlace, ...places], signal);
@@ -135,12 +135,9 @@ export class LaneTransaction {
     const kept = shares.filter(({ share }) => !this.#leftOut.has(share.tablet));
     if (kept.length === 0) return false;
     await this.#join([ownPlace, ...placesOf(sound.flatMap(({ first }) => first.flat()))], signal);
-    for (const request of mergeRequests(
-      sound.map(({ first }) => first),
-      (topic) => this.#parts.planner.maxBatchBytes(topic),
-    ))
-      await this.#start(request, signal);
-    for (const request of this.#positionsOf(kept, ownPlace)) await this.#start(request, signal);
+    const plans = [...sound.map(({ first }) => first.flat()), this.#positionsOf(kept, ownPlace)];
+    const maxBatchBytes = (topic: Topic): number => this.#parts.planner.maxBatchBytes(topic);
+    for (const request of mergeRequests(plans, maxBatchBytes)) await this.#start(request, signal);
     for (const { tablet, rest } of sound) await this.#sendRest(tablet, rest, signal);
     await this.#requests.drain();
     await endTransaction(this.#wire, this.#parts.producer.opened, 'commit', signal);
@@ -206,21 +203,15 @@ export class LaneTransaction {
     }
   }
 
-  #positionsOf(kept: readonly FilledShare[], { topic, partition }: Place): PlannedBatch[][] {
+  #positionsOf(kept: readonly FilledShare[], place: Place): PlannedBatch[] {
     const timestampMs = Date.now();
     const { isSure, positions } = this.#parts;
     const { owner } = positions;
-    const records = kept.map(({ share: { tablet, claim, position, isReleased } }): SinkRecord => {
-      const { key, value } = encodeStored(owner, tablet, {
-        claim,
-        position,
-        isReleased: isReleased && isSure,
-      });
-      return { kind: 'row', table: '', key, value, position: tablet, timestampMs };
+    return kept.map(({ share: { tablet, claim, position, isReleased } }): PlannedBatch => {
+      const stored = encodeStored(owner, tablet, { claim, position, isReleased: isReleased && isSure });
+      const record: SinkRecord = { kind: 'row', table: '', ...stored, position: tablet, timestampMs };
+      return { ...place, records: [record], bytes: recordBytesBound(record) };
     });
-    let bytes = 0;
-    for (const { key, value } of records) bytes += key.length + value!.length + 64;
-    return [[{ topic, partition, records, bytes }]];
   }
 
   async #start(request: readonly PlannedBatch[], signal: AbortSignal): Promise<void> {
@@ -329,12 +320,12 @@ function placesOf(batches: readonly PlannedBatch[]): Place[] {
  * ones of several tablets become one.
  */
 function* mergeRequests(
-  plans: readonly (readonly (readonly PlannedBatch[])[])[],
+  plans: readonly (readonly PlannedBatch[])[],
   maxBatchBytes: (topic: Topic) => number,
 ): Generator<PlannedBatch[], void, void> {
   const queues = new Map<string, GrowingBatch[]>();
   for (const plan of plans)
-    for (const batch of plan.flat()) {
+    for (const batch of plan) {
       const queue = queues.get(placeKey(batch));
       const last = queue?.at(-1);
       if (!queue || !last) queues.set(placeKey(batch), [{ ...batch, records: [...batch.records] }]);

@@ -9,12 +9,6 @@ import type { Lane, TabletHold } from './lane.ts';
 export interface LaneWriterOptions {
   /** The lane that most tablets are in. */
   readonly main: Lane;
-  /** Where a tablet is shipped whose records have failed, so that it holds up no sound one. */
-  readonly side: Lane;
-  /** By its id. */
-  readonly tablet: string;
-  readonly generation: string;
-  readonly startsAside: boolean;
   readonly sinkId: (tableName: string) => string;
   readonly tableName: string;
   readonly logger: Logger;
@@ -35,28 +29,13 @@ export class LaneWriter implements TabletWriter {
   #written: SinkPosition | null;
   #soundSinceMs: number | null = null;
 
-  private constructor(options: LaneWriterOptions, hold: TabletHold, position: SinkPosition | null) {
+  /** @param hold in the main lane; or in the side lane, where a tablet is whose records have failed: it holds up no sound one */
+  constructor(options: LaneWriterOptions, hold: TabletHold, position: SinkPosition | null) {
     this.#options = options;
     this.#hold = hold;
     this.position = position;
     this.#written = position;
     this.#tableName = position?.tableName ?? options.tableName;
-  }
-
-  /** @param legacy where the tablet stands of which the lanes know nothing */
-  static async open(
-    options: LaneWriterOptions,
-    legacy: () => Promise<SinkPosition | null>,
-    signal: AbortSignal,
-  ): Promise<LaneWriter> {
-    const { main, side, startsAside, tablet, generation, logger } = options;
-    const hold = await (startsAside ? side : main).take(tablet, generation, signal);
-    try {
-      return new LaneWriter(options, hold, hold.stored === null ? await legacy() : hold.position);
-    } catch (error) {
-      await releaseSoon(hold, logger);
-      throw error;
-    }
   }
 
   get waits(): Throttling | null {
@@ -88,7 +67,7 @@ export class LaneWriter implements TabletWriter {
   }
 
   async #goTo(lane: Lane, signal: AbortSignal): Promise<void> {
-    const { tablet, generation } = this.#options;
+    const { tablet, generation } = this.#hold;
     await this.#hold.release(signal);
     this.#hold = await lane.take(tablet, generation, signal);
     this.#soundSinceMs = null;

@@ -14,7 +14,7 @@ import type { StreamTopics } from '../topics.ts';
 import { OverdueError, type TransactionTimes } from '../transaction-time.ts';
 import { LaneCore, type LaneEffect, type LaneEvent, type LaneLimits, type Share } from './lane-core.ts';
 import { FencedError, LaneTransaction, type RecordsOfWrite, type TransactionEnd } from './lane-transaction.ts';
-import { OpenEnds, type Place } from './open-ends.ts';
+import { OpenEnds, placesIn } from './open-ends.ts';
 import type { PositionsPartition } from './positions-partition.ts';
 import type { LaneId, LanePosition, PositionsEntry } from './positions-view.ts';
 
@@ -44,11 +44,6 @@ export interface LaneMetrics {
   transaction(outcome: 'committed' | 'fenced' | 'overdue' | 'failed', seconds: number, tablets: number): void;
 }
 
-/**
- * How long a transaction may stay open before the broker aborts it: what a `read_committed` consumer waits at most after
- * a crash, should no other sidecar take a tablet over; and how long one may take. Slow brokers get longer.
- */
-const TRANSACTION_TIMEOUT_MS = 60_000;
 const ABORT_WITHIN_MS = 2_000;
 const LOOK_FOR_OPEN_ENDS_AGAIN_MS = 5_000;
 /** The next transaction looks where the last one was; where none follows it is looked for by then. */
@@ -157,15 +152,12 @@ export class Lane implements AsyncDisposable {
       if (position?.generation !== generation || position.at.copy) return null;
       return position.at.opId.index >= index;
     };
-    const { positions } = options;
     this.#openEnds = new OpenEnds(cluster, {
+      channel: options.channel,
       logger,
       isShipped,
-      positions: {
-        place: async (signal) => ({ topic: await positions.topic(signal), partition: positions.number }),
-        note: (lane, decision, signal) => positions.note(lane, decision, signal),
-        decisionOf: (lane) => this.#core.decisionOf(lane),
-      },
+      positions: options.positions,
+      decisionOf: (lane) => this.#core.decisionOf(lane),
     });
   }
 
@@ -209,8 +201,17 @@ export class Lane implements AsyncDisposable {
       }
     this.#lost.delete(tablet);
     this.#post({ kind: 'want', tablet });
-    hold.stored = await waitFor(taken, signal);
-    return hold;
+    try {
+      hold.stored = await waitFor(taken, signal);
+      return hold;
+    } catch (error) {
+      // Nobody will use it: others are not to fence us for it.
+      if (this.#holders.get(tablet) === hold) {
+        this.#holders.delete(tablet);
+        this.#post({ kind: 'release', tablet });
+      }
+      throw error;
+    }
   }
 
   /** See {@link TabletHold.write}. */
@@ -345,19 +346,19 @@ export class Lane implements AsyncDisposable {
 
   #run(call: number, work: () => Promise<LaneEvent>): void {
     const core = this.#core;
-    const running = work()
-      .catch((error: unknown): LaneEvent => {
-        this.#forget();
-        return { kind: 'failed', call, cause: asError(error) };
-      })
-      .then((event) => {
-        if (core === this.#core) this.#post(event); // else whoever asked is no more
-      })
-      .catch((error: unknown) => {
-        this.#options.logger.error({ err: error, lane: this.#options.id }, 'unexpected error');
-      })
-      .finally(() => this.#underWay.delete(running));
-    this.#underWay.add(running);
+    this.#beside(
+      work()
+        .catch((error: unknown): LaneEvent => {
+          this.#forget();
+          return { kind: 'failed', call, cause: asError(error) };
+        })
+        .then((event) => {
+          if (core === this.#core) this.#post(event); // else whoever asked is no more
+        })
+        .catch((error: unknown) => {
+          this.#options.logger.error({ err: error, lane: this.#options.id }, 'unexpected error');
+        }),
+    );
   }
 
   /** After an error: what was known of topics and their leaders may be over. */
@@ -407,9 +408,7 @@ export class Lane implements AsyncDisposable {
     const { positions } = this.#options;
     const { signal } = this.#stop;
     await positions.readToEnd(signal); // somebody may have noted how it was decided
-    const place = { topic: await positions.topic(signal), partition: positions.number };
-    const [failure] = (await this.#openEnds.check([place], signal)).values();
-    if (failure) throw failure;
+    await this.#openEnds.settle([await positions.place(signal)], signal);
   }
 
   /**
@@ -418,18 +417,19 @@ export class Lane implements AsyncDisposable {
    * answer keeps us waiting.
    */
   async #settleAll(): Promise<void> {
+    const { cluster, positions, topicNames } = this.#options;
+    const { signal } = this.#stop;
     await this.#settlePositions();
-    await this.#options.positions.readToEnd(this.#stop.signal); // it is by them that the rest is decided
-    const [failure] = (await this.#openEnds.check(await this.#allPlaces(), this.#stop.signal)).values();
-    if (failure) throw failure;
+    await positions.readToEnd(signal); // it is by them that the rest is decided
+    const topics = await cluster.findTopics([...topicNames()], signal, 'allow');
+    await this.#openEnds.settle(placesIn(topics.values()), signal);
   }
 
   async #nextEpochOf(id: LaneId): Promise<OpenedProducer> {
     const { cluster, channel, transactionTimes } = this.#options;
     const { signal } = this.#stop;
-    const options = { id, channel, transactionTimeoutMs: TRANSACTION_TIMEOUT_MS, transactionTimes };
-    const opened = await nextEpoch(cluster, options, signal, (coordinator) =>
-      this.#openEnds.beforeFence(id, coordinator, channel, signal),
+    const opened = await nextEpoch(cluster, { id, channel, transactionTimes }, signal, (coordinator) =>
+      this.#openEnds.beforeFence(id, coordinator, signal),
     );
     this.#openEnds.fenced(id, opened);
     return opened;
@@ -495,13 +495,11 @@ export class Lane implements AsyncDisposable {
   #lookBackSoon(): void {
     this.#lookBack ??= setTimeout(() => {
       this.#lookBack = null;
-      const looking = this.#exclusively(() => this.#openEnds.checkEnded(this.#stop.signal))
-        .catch(() => false)
-        .then((isDone) => {
-          if (!isDone && !this.#stop.signal.aborted) this.#lookForOpenEnds();
-        })
-        .finally(() => this.#underWay.delete(looking));
-      this.#underWay.add(looking);
+      this.#beside(
+        this.#exclusively(() => this.#openEnds.checkEnded(this.#stop.signal)).catch(() => {
+          if (!this.#stop.signal.aborted) this.#lookForOpenEnds();
+        }),
+      );
     }, LOOK_BACK_MS).unref();
   }
 
@@ -509,30 +507,22 @@ export class Lane implements AsyncDisposable {
   #lookForOpenEnds(): void {
     if (this.#lookAgain) clearTimeout(this.#lookAgain);
     this.#lookAgain = null;
-    const looking = this.#checkAll()
-      .catch(() => false)
-      .then((isDone) => {
-        if (isDone || this.#stop.signal.aborted) return;
+    this.#beside(
+      this.#exclusively(async () => {
+        await this.#settleAll();
+        this.#isSure = true;
+      }).catch(() => {
+        if (this.#stop.signal.aborted) return;
         this.#lookAgain = setTimeout(() => {
           this.#lookForOpenEnds();
         }, LOOK_FOR_OPEN_ENDS_AGAIN_MS).unref();
-      })
-      .finally(() => this.#underWay.delete(looking));
-    this.#underWay.add(looking);
-  }
-
-  /** @returns whether nothing is open any more, as far as is known */
-  async #checkAll(): Promise<boolean> {
-    await this.#exclusively(() => this.#settleAll());
-    this.#isSure = true;
-    return true;
-  }
-
-  async #allPlaces(): Promise<Place[]> {
-    const { cluster, topicNames } = this.#options;
-    const topics = await cluster.findTopics([...topicNames()], this.#stop.signal, 'allow');
-    return [...topics.values()].flatMap((topic) =>
-      Array.from(topic.leaders.keys(), (partition) => ({ topic, partition })),
+      }),
     );
+  }
+
+  /** Keeps account of work that nobody waits for but the end. */
+  #beside(work: Promise<void>): void {
+    const running = work.finally(() => this.#underWay.delete(running));
+    this.#underWay.add(running);
   }
 }

@@ -4,8 +4,8 @@ import type { Logger } from '../../../util/logger.ts';
 import { SinkError } from '../../sink.ts';
 import type { KafkaCluster, Topic } from '../cluster.ts';
 import { UnknownApiError } from '../connections.ts';
-import { addPartitions, endTransaction, type TransactionOwner } from '../transaction-steps.ts';
-import { DESCRIBE_PRODUCERS, DESCRIBE_TRANSACTIONS, type TopicPartitions } from '../wire/apis.ts';
+import { addPartitions, describeTransaction, endTransaction, type TransactionOwner } from '../transaction-steps.ts';
+import { DESCRIBE_PRODUCERS, type TopicPartitions } from '../wire/apis.ts';
 import { ENDED_BY_BROKER, failOnErrorCode, KafkaCodeError, NOT_AUTHORIZED } from '../wire/error-codes.ts';
 import { FETCH } from '../wire/fetch.ts';
 import { readStoredBatches } from '../wire/record-batch-reader.ts';
@@ -32,6 +32,8 @@ export interface Place {
 }
 
 export interface OpenEndsOptions {
+  /** Of all that it asks. */
+  readonly channel: number;
   readonly logger: Logger;
   /** Whether the operation with this index of a tablet is in the sink by what its position says; null: it says nothing. */
   readonly isShipped: (tabletId: string, index: bigint) => boolean | null;
@@ -39,8 +41,9 @@ export interface OpenEndsOptions {
   readonly positions?: {
     place(signal: AbortSignal): Promise<Place>;
     note(lane: LaneId, decision: Decision, signal: AbortSignal): Promise<void>;
-    decisionOf(lane: LaneId): Decision | null;
   };
+  /** What was read of them. */
+  readonly decisionOf?: (lane: LaneId) => Decision | null;
 }
 
 interface KnownProducer {
@@ -62,7 +65,6 @@ interface OpenEnd {
 }
 
 const MAX_ROUNDS = 4;
-const NOTES_CHANNEL = 101;
 /** Markers come within milliseconds where all is well. */
 const FIRST_PAUSE_MS = 1;
 const ASK_AFTER_MS = 60;
@@ -96,20 +98,16 @@ export class OpenEnds {
    * Where the positions partition does not know it either, it is noted there: whoever goes on from the fence may be
    * somebody else.
    */
-  async beforeFence(lane: LaneId, coordinator: number, channel: number, signal: AbortSignal): Promise<void> {
-    const last = await this.#describe(lane, coordinator, channel, signal);
+  async beforeFence(lane: LaneId, coordinator: number, signal: AbortSignal): Promise<void> {
+    const { channel, positions } = this.#options;
+    const last = await describeTransaction(this.#cluster, { id: lane, coordinator, channel }, signal);
     if (!last || last.state === 'Empty' || last.state === 'Dead') return;
     const outcome: Outcome = last.state === 'CompleteCommit' || last.state === 'PrepareCommit' ? 'commit' : 'abort';
     const decision = { producerId: last.producerId, epoch: last.epoch, outcome };
     this.#decisions.set(lane, decision);
-    const { positions } = this.#options;
-    if (
-      !positions ||
-      last.state === 'Ongoing' ||
-      !(await this.#isOpenIn(await positions.place(signal), decision, signal))
-    )
-      return;
-    await positions.note(lane, decision, signal);
+    if (!positions || last.state === 'Ongoing') return;
+    if (await this.#isOpenIn(await positions.place(signal), decision, signal))
+      await positions.note(lane, decision, signal);
   }
 
   /** A lane's next epoch is ours: wherever it wrote before, something may be open. */
@@ -125,7 +123,13 @@ export class OpenEnds {
   async #isOpenIn(place: Place, { producerId }: Decision, signal: AbortSignal): Promise<boolean> {
     const leader = place.topic.leaders[place.partition]!;
     try {
-      const [answer] = await this.#cluster.send(leader, NOTES_CHANNEL, DESCRIBE_PRODUCERS, byTopic([place]), signal);
+      const [answer] = await this.#cluster.send(
+        leader,
+        this.#options.channel,
+        DESCRIBE_PRODUCERS,
+        byTopic([place]),
+        signal,
+      );
       if (answer === undefined || NOT_AUTHORIZED.has(answer.errorCode)) return false;
       failOnErrorCode(answer.errorCode, `to describe the producers of ${placeKey(place)}`);
       return answer.producers.some((its) => its.producerId === producerId && its.openSince >= 0n);
@@ -146,11 +150,17 @@ export class OpenEnds {
     }
   }
 
-  /** Sees to it that nothing is open where our own last transactions were. @returns whether that could be done, and seen */
-  async checkEnded(signal: AbortSignal): Promise<boolean> {
+  /** Sees to it that nothing is open where our own last transactions were. @throws where that could not be done, or seen */
+  async checkEnded(signal: AbortSignal): Promise<void> {
     const places = [...this.#ended.values()];
     this.#ended.clear();
-    return (await this.check(places, signal)).size === 0;
+    await this.settle(places, signal);
+  }
+
+  /** As {@link check}. @throws the first failure */
+  async settle(places: readonly Place[], signal: AbortSignal): Promise<void> {
+    const [failure] = (await this.check(places, signal)).values();
+    if (failure !== undefined) throw failure;
   }
 
   /**
@@ -217,9 +227,8 @@ export class OpenEnds {
     failures: Map<string, Error>,
     signal: AbortSignal,
   ): Promise<OpenEnd[]> {
-    const channel = [...this.#producers.values()][0]!.owner.channel;
     const open: OpenEnd[] = [];
-    const answers = await this.#cluster.send(leader, channel, DESCRIBE_PRODUCERS, byTopic(led), signal);
+    const answers = await this.#cluster.send(leader, this.#options.channel, DESCRIBE_PRODUCERS, byTopic(led), signal);
     for (const place of led) {
       const key = placeKey(place);
       const answer = answers.find(
@@ -243,7 +252,8 @@ export class OpenEnds {
   /** Whether the coordinator holds that all markers of a producer's last transaction are written. */
   async #isOver({ producer: { owner } }: OpenEnd, signal: AbortSignal): Promise<boolean> {
     const { coordinator, channel, identity } = owner;
-    const last = await this.#describe(identity.transactionalId, coordinator, channel, signal);
+    const id = identity.transactionalId;
+    const last = await describeTransaction(this.#cluster, { id, coordinator, channel }, signal);
     return last === null || last.state.startsWith('Complete') || last.state === 'Empty';
   }
 
@@ -280,7 +290,7 @@ export class OpenEnds {
     // A fence aborts with the next epoch.
     const isOf = (decision: Decision | null | undefined): boolean =>
       decision?.producerId === producerId && (decision.epoch === epoch || decision.epoch === epoch + 1);
-    const known = [this.#decisions.get(lane), this.#options.positions?.decisionOf(lane)].filter(isOf);
+    const known = [this.#decisions.get(lane), this.#options.decisionOf?.(lane)].filter(isOf);
     return known[0]?.outcome ?? null;
   }
 
@@ -291,7 +301,7 @@ export class OpenEnds {
     const leader = topic.leaders[partition]!;
     const fetched = await this.#cluster.send(
       leader,
-      producer.owner.channel,
+      this.#options.channel,
       FETCH,
       { ...request, uncommitted: true },
       signal,
@@ -308,23 +318,12 @@ export class OpenEnds {
     }
     return null;
   }
-
-  /** Null: it is not known, too old a story, or the brokers do not tell. */
-  async #describe(id: LaneId, coordinator: number, channel: number, signal: AbortSignal) {
-    try {
-      const request = { transactionalId: id };
-      const answer = await this.#cluster.send(coordinator, channel, DESCRIBE_TRANSACTIONS, request, signal);
-      if (answer.errorCode === TRANSACTIONAL_ID_NOT_FOUND) return null;
-      failOnErrorCode(answer.errorCode, `to describe the last transaction of ${id}`);
-      return answer;
-    } catch (error) {
-      if (error instanceof UnknownApiError) return null;
-      throw error;
-    }
-  }
 }
 
-const TRANSACTIONAL_ID_NOT_FOUND = 105;
+/** All partitions of topics. */
+export function placesIn(topics: Iterable<Topic>): Place[] {
+  return [...topics].flatMap((topic) => Array.from(topic.leaders.keys(), (partition) => ({ topic, partition })));
+}
 
 export function byTopic(places: readonly Place[]): TopicPartitions[] {
   const partitions = new Map<string, number[]>();

@@ -11,6 +11,7 @@ import { failOnErrorCode, KafkaCodeError, LEADER_NOT_AVAILABLE, OFFSET_OUT_OF_RA
 import { END_OFFSETS, FETCH } from '../wire/fetch.ts';
 import { encodeProduceRequest } from '../wire/record-batch.ts';
 import { readStoredBatches } from '../wire/record-batch-reader.ts';
+import type { Place } from './open-ends.ts';
 import { decodeEntry, encodeClaim, encodeDecision, type KeyAndValue, type PositionsOwner } from './positions-codec.ts';
 import { POSITIONS_PARTITIONS, PositionsTopic, type PositionsTopicOptions } from './positions-topic.ts';
 import type { Decision, LaneId, PositionsEntry } from './positions-view.ts';
@@ -66,13 +67,9 @@ export class PositionsPartition implements AsyncDisposable {
     return this.#options.owner;
   }
 
-  get number(): number {
-    return this.#number;
-  }
-
-  /** @throws {SinkError} `refused`: it is not as it has to be */
-  async topic(signal: AbortSignal): Promise<Topic> {
-    return this.#topic.find(signal);
+  /** Where it is. @throws {SinkError} `refused`: it is not as it has to be */
+  async place(signal: AbortSignal): Promise<Place> {
+    return { topic: await this.#topic.find(signal), partition: this.#number };
   }
 
   /** After an error: its leader may be another one. */
@@ -161,7 +158,7 @@ export class PositionsPartition implements AsyncDisposable {
   }
 
   async #leader(signal: AbortSignal): Promise<{ topic: Topic; leader: number }> {
-    const topic = await this.topic(signal);
+    const { topic } = await this.place(signal);
     if (this.#topicId !== null && topic.id !== this.#topicId) {
       this.#options.logger.warn(
         { topic: topic.name, was: this.#topicId, is: topic.id },

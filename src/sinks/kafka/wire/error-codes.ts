@@ -88,6 +88,7 @@ export const MESSAGE_TOO_LARGE: ErrorCodeNumber = 10;
 export const TOPIC_ALREADY_EXISTS: ErrorCodeNumber = 36;
 export const INVALID_TRANSACTION_TIMEOUT: ErrorCodeNumber = 50;
 export const UNSTABLE_OFFSET_COMMIT: ErrorCodeNumber = 88;
+export const TRANSACTIONAL_ID_NOT_FOUND: ErrorCodeNumber = 105;
 
 /** TOPIC_, GROUP_, CLUSTER_ and TRANSACTIONAL_ID_AUTHORIZATION_FAILED */
 export const NOT_AUTHORIZED: ReadonlySet<ErrorCodeNumber> = new Set([29, 30, 31, 53]);

@@ -80,8 +80,8 @@ export interface FetchedRecords {
 }
 
 /**
- * Reads one partition outside of a fetch session, `read_committed` unless it is said otherwise. The answer is null where a quota makes the broker
- * say nothing. Version 10 is the lowest in which it hands out zstd instead of an error that does not name it.
+ * Reads one partition outside of a fetch session, `read_committed` unless it is said otherwise. The answer is null where a
+ * quota makes the broker say nothing. Version 10 is the lowest in which it hands out zstd instead of an error that does not name it.
  */
 export const FETCH: Api<FetchRequest, FetchedRecords | null> = {
   key: 1,
