@@ -9,6 +9,7 @@ const ALLOWED = {
   'sinks/sink': ['util', 'kudu', 'change', 'errors'],
   'sinks/sink-id': [],
   'sinks/record-name': ['change'],
+  'sinks/transaction-metrics': [],
   'sinks/reader': ['util', 'kudu', 'change', 'errors'],
   'sinks/kafka': [
     'util',
@@ -18,12 +19,13 @@ const ALLOWED = {
     'sinks/sink',
     'sinks/sink-id',
     'sinks/record-name',
+    'sinks/transaction-metrics',
     'sinks/reader',
   ],
   replication: ['util', 'kudu', 'wal', 'change', 'errors', 'sinks/sink', 'sinks/sink-id'],
   cluster: ['util', 'kudu', 'wal', 'change', 'errors', 'sinks/sink', 'replication'],
   verify: ['util', 'kudu', 'change', 'formats', 'errors', 'replication', 'sinks/reader'],
-  metrics: ['util', 'kudu', 'replication'],
+  metrics: ['util', 'kudu', 'replication', 'sinks/transaction-metrics'],
   config: ['util', 'kudu', 'errors'],
   control: ['util', 'kudu', 'replication', 'errors', 'sinks/sink', 'change'],
   demo: ['util', 'kudu', 'errors', 'config'],
@@ -56,7 +58,15 @@ const ALLOWED = {
     'verify',
   ],
 };
-const FILES = ['errors', 'app', 'sinks/sink', 'sinks/sink-id', 'sinks/record-name', 'sinks/reader'];
+const FILES = [
+  'errors',
+  'app',
+  'sinks/sink',
+  'sinks/sink-id',
+  'sinks/record-name',
+  'sinks/transaction-metrics',
+  'sinks/reader',
+];
 const at = (room) => (FILES.includes(room) ? `^src/${room}\\.ts$` : `^src/${room}/`);
 module.exports = {
   forbidden: [

@@ -5,7 +5,7 @@ import kafkajs from 'kafkajs';
 import type { KafkaServer } from '../../src/demo/kafka-server.ts';
 import { KafkaCluster } from '../../src/sinks/kafka/cluster.ts';
 import { createKafkaSink, type KafkaSinkOptions } from '../../src/sinks/kafka/kafka-sink.ts';
-import type { LaneMetrics } from '../../src/sinks/kafka/lanes/lane.ts';
+import type { TransactionMetrics } from '../../src/sinks/transaction-metrics.ts';
 import { encodePosition, positionGroup } from '../../src/sinks/kafka/position.ts';
 import { OFFSET_COMMIT, OFFSET_FETCH } from '../../src/sinks/kafka/wire/apis.ts';
 import { SinkError, type Sink } from '../../src/sinks/sink.ts';
@@ -56,7 +56,7 @@ function sinkOf(streamName: string, changes: Partial<KafkaSinkOptions> = {}, end
   });
 }
 
-function countingIn(ends: Ends): LaneMetrics {
+function countingIn(ends: Ends): TransactionMetrics {
   return {
     transaction(outcome) {
       ends[outcome]++;

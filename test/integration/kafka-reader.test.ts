@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { inspect } from 'node:util';
 import { CompressionTypes, Kafka, logLevel, type Producer, type Transaction } from 'kafkajs';
 import type { SinkRecord } from '../../src/change/record.ts';
 import type { KafkaServer } from '../../src/demo/kafka-server.ts';
@@ -118,7 +119,7 @@ async function writeSideBySide(streamName: string, rounds: number, random: (n: n
           await writer.write(slices, positionAt(round), never);
           committed += 60;
         } catch (error) {
-          assert.ok(error instanceof SinkError && error.cause instanceof GivenUp, String(error));
+          assert.ok(error instanceof SinkError && error.cause instanceof GivenUp, inspect(error));
           await writer[Symbol.asyncDispose]();
           writer = await openWhenBack(sink, tablet);
         }

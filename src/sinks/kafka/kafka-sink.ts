@@ -4,10 +4,11 @@ import type { Logger } from '../../util/logger.ts';
 import { Slots } from '../../util/slots.ts';
 import { formatSinkId } from '../sink-id.ts';
 import type { Sink, SinkError, SinkTablet, TabletWriter } from '../sink.ts';
+import type { TransactionMetrics } from '../transaction-metrics.ts';
 import { AtLeastOnceWriter, type AckedPosition } from './at-least-once-writer.ts';
 import { KafkaCluster } from './cluster.ts';
 import { toSinkError } from './kafka-error.ts';
-import { Lane, type LaneMetrics, type TabletHold } from './lanes/lane.ts';
+import { Lane, type TabletHold } from './lanes/lane.ts';
 import type { LaneLimits } from './lanes/lane-core.ts';
 import { LaneWriter, releaseSoon } from './lanes/lane-writer.ts';
 import { PositionsPartition } from './lanes/positions-partition.ts';
@@ -49,7 +50,7 @@ export interface KafkaSinkOptions extends TopicNaming {
   /** How soon it is noticed at the latest that a topic was made anew while it is written to. */
   readonly lookAgainMs?: number;
   readonly positionsTopic?: string;
-  readonly metrics?: LaneMetrics;
+  readonly metrics?: TransactionMetrics;
 }
 
 const DEFAULT_SCHEMA_TOPIC = 'spoor.schema-changes';
@@ -184,6 +185,7 @@ class KafkaSink implements Sink {
     const { installation, streamName, streamGeneration, sidecar, delivery, logger, metrics } = this.#options;
     return new Lane({
       id: `spoor.${installation}.${streamName}.${sidecar}.${name}`,
+      sibling: (id) => [this.#main, this.#side].find((lane) => lane.id === id) ?? null,
       channel,
       generation: streamGeneration,
       cluster: this.#cluster,

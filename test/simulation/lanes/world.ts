@@ -24,6 +24,8 @@ export interface LaneRules {
   readonly fencesClaimers: boolean;
   /** Whether a transaction of whose end nobody heard may have been committed. */
   readonly doubtsSilence: boolean;
+  /** Whether a lane takes its next epoch when another of its process asks it to. */
+  readonly reopensForSibling: boolean;
 }
 
 export const LANE_RULES: LaneRules = {
@@ -34,10 +36,13 @@ export const LANE_RULES: LaneRules = {
   reportsDecided: true,
   fencesClaimers: true,
   doubtsSilence: true,
+  reopensForSibling: true,
 };
 
 const LIMITS: LaneLimits = { gapMsPerTablet: 1, maxGapMs: 5, retryMs: 20 };
 const SIDECARS = 3;
+/** These are two lanes of one process. */
+const SIBLINGS: readonly number[] = [0, 1];
 const TABLETS = 4;
 const TROUBLE_STEPS = 900;
 const QUIET_STEPS = 6_000;
@@ -80,6 +85,8 @@ class Sidecar {
   tail = 0n;
   /** By a mistake: the next read is left out. */
   hasRead = false;
+  /** How often it was answered to its sibling, and with what last. */
+  reopened = { times: 0, isDone: false };
 
   constructor(number: number) {
     this.number = number;
@@ -175,18 +182,24 @@ export class LaneWorld {
       this.#leaders[tablet] = random.below(SIDECARS);
       this.#note(`tablet ${tablet} is led by ${this.#leaders[tablet]}`);
     }
-    const sidecar = random.pick(this.#sidecars);
-    if (random.chance(kills)) {
-      this.#note(`${sidecar.lane} is killed`);
-      this.#orphans.push(...sidecar.tasks);
-      sidecar.begin();
-    }
-    if (random.chance(freezes)) {
-      sidecar.isFrozen = !sidecar.isFrozen;
-      this.#note(`${sidecar.lane} ${sidecar.isFrozen ? 'freezes' : 'thaws'}`);
-    }
+    const process = this.#processOf(random.pick(this.#sidecars));
+    if (random.chance(kills))
+      for (const sidecar of process) {
+        this.#note(`${sidecar.lane} is killed`);
+        this.#orphans.push(...sidecar.tasks);
+        sidecar.begin();
+      }
+    if (random.chance(freezes))
+      for (const sidecar of process) {
+        sidecar.isFrozen = !sidecar.isFrozen;
+        this.#note(`${sidecar.lane} ${sidecar.isFrozen ? 'freezes' : 'thaws'}`);
+      }
     if (random.chance(compactions)) this.#kafka.compact();
     if (random.chance(0.2)) this.#rows[random.below(TABLETS)]! += random.between(1, 3);
+  }
+
+  #processOf(sidecar: Sidecar): Sidecar[] {
+    return SIBLINGS.includes(sidecar.number) ? SIBLINGS.map((number) => this.#sidecars[number]!) : [sidecar];
   }
 
   #heal(): void {
@@ -299,6 +312,10 @@ export class LaneWorld {
       case 'not-written':
       case 'released':
         this.#tell(sidecar, effect);
+        return;
+      case 'reopened':
+      case 'not-reopened':
+        sidecar.reopened = { times: sidecar.reopened.times + 1, isDone: effect.kind === 'reopened' };
     }
   }
 
@@ -378,6 +395,11 @@ export class LaneWorld {
     for (const lane of lanes) {
       yield;
       if (this.#isLost()) return failed(call);
+      const sibling = this.#processOf(sidecar).find((other) => other !== sidecar && other.lane === lane);
+      if (sibling) {
+        if (!(yield* this.#handOver(sibling))) return failed(call);
+        continue;
+      }
       const isLast = this.#lastWriters().has(lane);
       if (this.#rules.fencesClaimers || isLast) {
         this.#kafka.initProducer(lane);
@@ -387,6 +409,20 @@ export class LaneWorld {
       if (this.#isLost()) return failed(call);
     }
     return { kind: 'fenced', call };
+  }
+
+  /** @returns whether it was done */
+  *#handOver(sibling: Sidecar): Generator<void, boolean, void> {
+    if (!this.#rules.reopensForSibling) return true;
+    const { core } = sibling;
+    const { times } = sibling.reopened;
+    this.#post(sibling, { kind: 'reopen' });
+    this.#saw('a lane handed over to its sibling');
+    while (sibling.reopened.times === times) {
+      yield;
+      if (sibling.core !== core) return false; // the process is gone, and we with it
+    }
+    return sibling.reopened.isDone;
   }
 
   #lastWriters(): Set<string> {

@@ -65,6 +65,11 @@ export type LaneEvent =
       readonly culprits: ReadonlyMap<string, Cause> | 'all' | 'none';
       readonly cause: Cause;
     }
+  /**
+   * Another lane of this process has claimed tablets of ours. In place of its fence, which would cost us the transaction that
+   * is under way, we take our next epoch ourselves; answered by `reopened` or `not-reopened`.
+   */
+  | { readonly kind: 'reopen' }
   /** An effect but a transaction failed. */
   | { readonly kind: 'failed'; readonly call: number; readonly cause: Cause }
   | { readonly kind: 'due' };
@@ -99,6 +104,9 @@ export type LaneEffect =
   | { readonly kind: 'not-written'; readonly tablet: string; readonly write: number; readonly cause: Cause }
   /** The tablet was given up, and the partition says so. */
   | { readonly kind: 'released'; readonly tablet: string }
+  /** An epoch was given out, and what was claimed read, since that was last asked for. */
+  | { readonly kind: 'reopened' }
+  | { readonly kind: 'not-reopened'; readonly cause: Cause }
   | { readonly kind: 'due-in'; readonly ms: number };
 
 export interface LaneLimits {
@@ -163,6 +171,8 @@ export class LaneCore {
   #calls = 0;
   /** A transaction failed and may be open: consumers wait for its end, though nobody here may want anything any more. */
   #hasOpenEnd = false;
+  /** Whether our next epoch was asked for, and whether the opening that is under way began after that. */
+  #reopening: 'no' | 'wanted' | 'under-way' = 'no';
   /** Transactions in a row that failed for no tablet. */
   #faultless = 0;
   #beganAtMs = Number.NEGATIVE_INFINITY;
@@ -239,6 +249,10 @@ export class LaneCore {
       case 'not-committed':
         if (this.#transaction?.call === event.call) this.#onNotCommitted(this.#transaction.shares, event, nowMs);
         return;
+      case 'reopen':
+        // What is read after that has the claim in it, whenever the epoch was given out.
+        this.#reopening = this.#phase.kind === 'opening' ? 'under-way' : 'wanted';
+        return;
       case 'failed':
         this.#onFailed(event.call, event.cause, nowMs);
         return;
@@ -311,6 +325,10 @@ export class LaneCore {
   /** The epoch is ours, and all that was claimed before it is known. */
   #onRead(): void {
     this.#phase = { kind: 'open' };
+    if (this.#reopening === 'under-way') {
+      this.#reopening = 'no';
+      this.#effects.push({ kind: 'reopened' });
+    }
     this.#committed.clear(); // the markers of our earlier epochs are there
     for (const [name, tablet] of this.#tablets) {
       if (tablet.state !== 'held') continue;
@@ -460,6 +478,8 @@ export class LaneCore {
         tablet.write = null;
         if (tablet.isAwaited) this.#notTaken(name, cause);
       }
+      if (this.#reopening !== 'no') this.#effects.push({ kind: 'not-reopened', cause });
+      this.#reopening = 'no';
     }
   }
 
@@ -475,17 +495,24 @@ export class LaneCore {
   }
 
   #goOn(nowMs: number): void {
+    const mayReopen = this.#phase.kind === 'open' && this.#transaction === null;
+    if (this.#reopening === 'wanted' && mayReopen) this.#close({ kind: 'closed' });
     const phase = this.#phase;
     if (phase.kind === 'closed' || phase.kind === 'resting') {
       this.#forgetReleased();
-      if (!this.#isNeeded() && !this.#hasOpenEnd) return;
+      if (!this.#isNeeded() && !this.#hasOpenEnd && this.#reopening === 'no') return;
       if (phase.kind === 'resting' && nowMs < phase.untilMs) this.#due(phase.untilMs - nowMs);
-      else this.#phase = { kind: 'opening', call: this.#call((call) => ({ kind: 'open', call })) };
+      else this.#open();
     } else if (phase.kind === 'open') {
       this.#answer();
       this.#beginRound();
       this.#beginTransaction(nowMs);
     }
+  }
+
+  #open(): void {
+    this.#phase = { kind: 'opening', call: this.#call((call) => ({ kind: 'open', call })) };
+    if (this.#reopening === 'wanted') this.#reopening = 'under-way';
   }
 
   /** Whoever claims them next fences a lane that is not there: nothing is lost by not saying that they were given up. */

@@ -4,6 +4,7 @@ import { steadyNow } from '../../../util/steady-clock.ts';
 import { waitFor } from '../../../util/wait-for.ts';
 import type { Logger } from '../../../util/logger.ts';
 import { SinkError } from '../../sink.ts';
+import type { TransactionMetrics } from '../../transaction-metrics.ts';
 import type { KafkaCluster } from '../cluster.ts';
 import type { Throttling } from '../connections.ts';
 import { toSinkError } from '../kafka-error.ts';
@@ -33,15 +34,12 @@ export interface LaneOptions {
   readonly limits: LaneLimits;
   /** Topics in which transactions of the stream may have records. */
   readonly topicNames: () => readonly string[];
+  /** Another lane of this process, by its id. */
+  readonly sibling: (id: LaneId) => Lane | null;
   readonly logger: Logger;
-  readonly metrics?: LaneMetrics;
+  readonly metrics?: TransactionMetrics;
   /** A transaction failed for this tablet, and all others had to be written once more. */
   readonly onCulprit?: (tablet: string) => void;
-}
-
-export interface LaneMetrics {
-  /** @param tablets how many it had */
-  transaction(outcome: 'committed' | 'fenced' | 'overdue' | 'failed', seconds: number, tablets: number): void;
 }
 
 const ABORT_WITHIN_MS = 2_000;
@@ -128,6 +126,7 @@ export class Lane implements AsyncDisposable {
   /** Claimed by another lane since they were taken. */
   readonly #lost = new Map<string, SinkError>();
   readonly #releases = new Map<string, (() => void)[]>();
+  #reopeners: Waiter<void>[] = [];
   readonly #underWay = new Set<Promise<void>>();
   #writeCount = 0;
   #producer: Producer | null = null;
@@ -161,6 +160,10 @@ export class Lane implements AsyncDisposable {
     });
   }
 
+  get id(): LaneId {
+    return this.#options.id;
+  }
+
   get waits(): Throttling | null {
     return this.#options.cluster.throttling(this.#options.channel);
   }
@@ -179,6 +182,7 @@ export class Lane implements AsyncDisposable {
     for (const tablet of [...this.#takers.keys()]) for (const { reject } of this.#takersOf(tablet)) reject(error);
     for (const { reject } of this.#writes.values()) reject(error);
     for (const tablet of [...this.#releases.keys()]) this.#onReleased(tablet);
+    for (const { reject } of this.#takeReopeners()) reject(error);
     this.#lost.clear();
   }
 
@@ -247,6 +251,18 @@ export class Lane implements AsyncDisposable {
     this.#lost.delete(tablet);
     this.#post({ kind: 'release', tablet });
     await waitFor(released, signal);
+  }
+
+  /**
+   * For another lane of this process that has claimed tablets of ours: resolves when we write nothing more for them, and what
+   * we wrote is over. Unlike its fence it costs nobody's transaction.
+   */
+  async handOver(signal: AbortSignal): Promise<void> {
+    const reopened = new Promise<void>((resolve, reject) => this.#reopeners.push({ resolve, reject }));
+    reopened.catch(() => undefined);
+    this.#post({ kind: 'reopen' });
+    await waitFor(reopened, signal);
+    await this.#exclusively(() => this.#settleAll());
   }
 
   /** The tablets are released before. */
@@ -322,12 +338,24 @@ export class Lane implements AsyncDisposable {
         return;
       case 'released':
         this.#onReleased(effect.tablet);
+        return;
+      case 'reopened':
+        for (const { resolve } of this.#takeReopeners()) resolve();
+        return;
+      case 'not-reopened':
+        for (const { reject } of this.#takeReopeners()) reject(toSinkError(effect.cause));
     }
   }
 
   #onReleased(tablet: string): void {
     for (const resolve of this.#releases.get(tablet) ?? []) resolve();
     this.#releases.delete(tablet);
+  }
+
+  #takeReopeners(): readonly Waiter<void>[] {
+    const reopeners = this.#reopeners;
+    this.#reopeners = [];
+    return reopeners;
   }
 
   #takersOf(tablet: string): readonly Waiter<LanePosition | null>[] {
@@ -399,6 +427,11 @@ export class Lane implements AsyncDisposable {
   }
 
   async #fence(lane: LaneId): Promise<void> {
+    const sibling = this.#options.sibling(lane);
+    if (sibling) {
+      await sibling.handOver(this.#stop.signal);
+      return;
+    }
     this.#options.logger.info({ lane: this.#options.id, fenced: lane }, 'fencing a lane to take tablets over');
     await this.#nextEpochOf(lane);
   }
