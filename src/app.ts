@@ -48,6 +48,7 @@ import { TabletSource } from './replication/tablet-source.ts';
 import { createKafkaSink } from './sinks/kafka/kafka-sink.ts';
 import { refusingSink } from './sinks/refusing-sink.ts';
 import type { Sink } from './sinks/sink.ts';
+import type { TransactionMetrics } from './sinks/transaction-metrics.ts';
 import { setNice } from './util/cpu-priority.ts';
 import type { Logger } from './util/logger.ts';
 import { pause } from './util/pause.ts';
@@ -179,6 +180,7 @@ export async function runSidecar(
           tablesOf,
           installation: kudu.streams.tableId,
           sidecar: kudu.tserverUuid,
+          metrics: metrics.transactionsOf(stream.definition.name),
           logger,
         }),
       encoderFor: ({ definition }) => {
@@ -340,18 +342,18 @@ function kafkaSinkFor(
     /** The id of the table of streams: two installations may share brokers, and never a table. */
     readonly installation: string;
     readonly sidecar: string;
+    readonly metrics: TransactionMetrics;
     readonly logger: Logger;
   },
 ): Sink {
   const kafka = kafkaClientOf(config);
   if (!kafka) return refusingSink('SPOOR_KAFKA_BROKERS is not given to this sidecar, so it cannot ship to Kafka');
   const { topic, topics, schemaTopic, delivery, partitions, replicationFactor, createTopics } = definition.sink;
-  const { tablesOf, installation, sidecar, logger } = parts;
+  const { tablesOf, ...others } = parts;
   return createKafkaSink({
     streamName: definition.name,
     streamGeneration: generation,
-    installation,
-    sidecar,
+    ...others,
     ...kafka,
     topic,
     ...(topics && { topics }),
@@ -361,7 +363,6 @@ function kafkaSinkFor(
     partitions,
     replicationFactor,
     createTopics,
-    logger,
   });
 }
 

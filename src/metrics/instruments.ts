@@ -8,7 +8,12 @@ const TABLE = ['stream', 'table'] as const;
 const LATENCY_BUCKETS_S = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600,
 ];
+const TRANSACTION_BUCKETS_S = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900];
+const TABLETS_BUCKETS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000];
 const BATCH_BUCKETS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000];
+
+/** A transaction has many tablets, of many tables. */
+const STREAM = ['stream'] as const;
 
 /** Every instrument of contract 6, made in `registry`. */
 export function createInstruments(registry: Registry) {
@@ -75,6 +80,28 @@ export function createInstruments(registry: Registry) {
         LATENCY_BUCKETS_S,
       ),
       batchRecords: histogram('spoor_batch_records', 'Records that were acknowledged at once.', BATCH_BUCKETS),
+    },
+    transactions: {
+      ended: new Counter({
+        name: 'spoor_transactions_total',
+        help: 'Transactions of the sink by outcome: committed, fenced by another sidecar, overdue, or failed.',
+        labelNames: [...STREAM, 'outcome'],
+        registers,
+      }),
+      seconds: new Histogram({
+        name: 'spoor_transaction_seconds',
+        help: 'How long a transaction of the sink took, committed or not.',
+        labelNames: STREAM,
+        buckets: TRANSACTION_BUCKETS_S,
+        registers,
+      }),
+      tablets: new Histogram({
+        name: 'spoor_transaction_tablets',
+        help: 'Tablets in a transaction of the sink.',
+        labelNames: STREAM,
+        buckets: TABLETS_BUCKETS,
+        registers,
+      }),
     },
   };
 }

@@ -8,12 +8,15 @@ import {
   type TabletLabels,
   type TabletView,
 } from '../replication/views.ts';
+import { TRANSACTION_OUTCOMES, type TransactionMetrics } from '../sinks/transaction-metrics.ts';
 import { createInstruments, type Instruments } from './instruments.ts';
 
 /** What the core counts, and the page that Prometheus reads. */
 export interface Metrics extends ReplicationMetrics, MarkerMetrics {
   readonly contentType: string;
   text(): Promise<string>;
+  /** Of the stream's sink. */
+  transactionsOf(stream: string): TransactionMetrics;
 }
 
 /**
@@ -36,8 +39,9 @@ export function createMetrics(
   const registry = new Registry();
   // The default of 10 ms would wake an idle sidecar a hundred times a second.
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 100 });
-  const { freePercent: freeGauge, gauges, counters, histograms } = createInstruments(registry);
+  const { freePercent: freeGauge, gauges, counters, histograms, transactions } = createInstruments(registry);
   const known = new KnownTablets(nowMs);
+  const streams = new Lingering<string>(nowMs);
 
   return {
     contentType: registry.contentType,
@@ -51,6 +55,10 @@ export function createMetrics(
       const gone = known.leave(views);
       for (const labels of gone.tablets) for (const counter of Object.values(counters)) counter.remove(labels);
       for (const labels of gone.tables) for (const histogram of Object.values(histograms)) histogram.remove(labels);
+      for (const stream of streams.leave(views.map((view) => view.stream))) {
+        for (const outcome of TRANSACTION_OUTCOMES) transactions.ended.remove({ stream, outcome });
+        for (const histogram of [transactions.seconds, transactions.tablets]) histogram.remove({ stream });
+      }
       return registry.metrics();
     },
     shipped(labels, records, bytes, latenciesSeconds) {
@@ -81,6 +89,14 @@ export function createMetrics(
       known.add(labels);
       counters.markersWritten.inc(labels);
     },
+    transactionsOf: (stream) => ({
+      transaction(outcome, seconds, tablets) {
+        streams.add(stream, stream);
+        transactions.ended.inc({ stream, outcome });
+        transactions.seconds.observe({ stream }, seconds);
+        transactions.tablets.observe({ stream }, tablets);
+      },
+    }),
   };
 }
 
@@ -117,36 +133,62 @@ function setHoldGauges(gauges: Instruments['gauges'], holds: readonly HoldFigure
   }
 }
 
-/** Which tablets have counted something, and when each was last heard of. */
-class KnownTablets {
-  readonly #known = new Map<string, { readonly labels: TabletLabels; heardMs: number }>();
+/** What has counted something, by a key, and when it was last heard of. */
+class Lingering<T> {
+  readonly #known = new Map<string, { readonly value: T; heardMs: number }>();
   readonly #nowMs: () => number;
 
   constructor(nowMs: () => number) {
     this.#nowMs = nowMs;
   }
 
-  add(labels: TabletLabels): void {
+  add(key: string, value: T): void {
     const heardMs = this.#nowMs();
-    const entry = this.#known.get(keyOf(labels));
+    const entry = this.#known.get(key);
     if (entry) entry.heardMs = heardMs;
-    else this.#known.set(keyOf(labels), { labels, heardMs });
+    else this.#known.set(key, { value, heardMs });
   }
 
-  /** Takes one reading of the snapshot. @returns the tablets that leave now, and the tables whose last tablet that is */
-  leave(views: readonly TabletView[]): { tablets: TabletLabels[]; tables: { stream: string; table: string }[] } {
+  get values(): readonly T[] {
+    return Array.from(this.#known.values(), ({ value }) => value);
+  }
+
+  /** Takes one reading of the snapshot. @returns what leaves now */
+  leave(present: Iterable<string>): readonly T[] {
     const nowMs = this.#nowMs();
-    for (const view of views) {
-      const entry = this.#known.get(keyOf(labelsOf(view)));
+    for (const key of present) {
+      const entry = this.#known.get(key);
       if (entry) entry.heardMs = nowMs;
     }
-    const tablets: TabletLabels[] = [];
-    for (const [key, { labels, heardMs }] of this.#known)
+    const gone: T[] = [];
+    for (const [key, { value, heardMs }] of this.#known)
       if (nowMs - heardMs > LINGER_MS) {
         this.#known.delete(key);
-        tablets.push(labels);
+        gone.push(value);
       }
-    const staying = new Set([...this.#known.values()].map(({ labels }) => tableKeyOf(labels)));
+    return gone;
+  }
+}
+
+/** Which tablets have counted something. */
+class KnownTablets {
+  readonly #tablets: Lingering<TabletLabels>;
+
+  constructor(nowMs: () => number) {
+    this.#tablets = new Lingering(nowMs);
+  }
+
+  add(labels: TabletLabels): void {
+    this.#tablets.add(keyOf(labels), labels);
+  }
+
+  /** @returns the tablets that leave now, and the tables whose last tablet that is */
+  leave(views: readonly TabletView[]): {
+    tablets: readonly TabletLabels[];
+    tables: { stream: string; table: string }[];
+  } {
+    const tablets = this.#tablets.leave(views.map((view) => keyOf(labelsOf(view))));
+    const staying = new Set(this.#tablets.values.map(tableKeyOf));
     return { tablets, tables: tablets.filter((labels) => !staying.has(tableKeyOf(labels))).map(tableOf) };
   }
 }

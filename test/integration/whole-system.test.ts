@@ -17,6 +17,8 @@ import { TopicReader } from '../support/topic-reader.ts';
 const MAX_REPEATED_MS = 1000 + 1500;
 
 /** Everything together: three tablet servers, three sidecars, a broker, and writers through Kudu's own Java client. */
+const TRANSACTIONS = /^spoor_transactions_total\{stream="main",outcome="committed"\} (\d+)$/gm;
+
 describe('whole system', () => {
   let cluster: SpoorCluster;
   before(async () => {
@@ -44,6 +46,9 @@ describe('whole system', () => {
     await cluster.assertFoldIsTable('main', 'shop.main', applied);
     const tablets = await cluster.waitForTablets('main', (tablet) => isRunning(tablet) && tablet.lagOps === 0);
     assert.equal(tablets.length, 4);
+    const pages = cluster.sidecars.map(async ({ url }) => (await fetch(`${url}/metrics`)).text());
+    const counts = [...(await Promise.all(pages)).join('\n').matchAll(TRANSACTIONS)].map(([, count]) => Number(count));
+    assert.ok(counts.length > 0 && counts.every((count) => count > 0), `transactions committed: ${counts.join(', ')}`);
   });
 
   it('stands back for the tablet servers once it works and is not far behind', async () => {

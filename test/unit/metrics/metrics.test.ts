@@ -48,6 +48,9 @@ describe('the metrics page', () => {
       spoor_resyncs_total: 'counter',
       spoor_ship_latency_seconds: 'histogram',
       spoor_batch_records: 'histogram',
+      spoor_transactions_total: 'counter',
+      spoor_transaction_seconds: 'histogram',
+      spoor_transaction_tablets: 'histogram',
     });
     assert.ok(types.has('process_cpu_seconds_total') && types.has('nodejs_heap_size_used_bytes'));
   });
@@ -138,6 +141,10 @@ describe('the metrics page', () => {
     metrics.rowsRejected(A, 3);
     metrics.sinkError(A);
     metrics.leaderChange(A);
+    const transactions = metrics.transactionsOf('orders');
+    transactions.transaction('committed', 0.02, 60);
+    transactions.transaction('committed', 0.3, 4);
+    transactions.transaction('fenced', 1, 1);
     const page = samples(await metrics.text());
     assert.equal(page.get(`spoor_records_shipped_total{${labelText(A)}}`), 11);
     assert.equal(page.get(`spoor_bytes_shipped_total{${labelText(A)}}`), 1050);
@@ -151,6 +158,11 @@ describe('the metrics page', () => {
     assert.equal(page.get(`spoor_ship_latency_seconds_bucket{le="0.005",${table}}`), 1);
     assert.equal(page.get(`spoor_ship_latency_seconds_bucket{le="600",${table}}`), 2);
     assert.equal(page.get(`spoor_ship_latency_seconds_bucket{le="+Inf",${table}}`), 3);
+    assert.equal(page.get('spoor_transactions_total{stream="orders",outcome="committed"}'), 2);
+    assert.equal(page.get('spoor_transactions_total{stream="orders",outcome="fenced"}'), 1);
+    assert.equal(page.get('spoor_transaction_seconds_bucket{le="0.025",stream="orders"}'), 1);
+    assert.equal(page.get('spoor_transaction_seconds_count{stream="orders"}'), 3);
+    assert.equal(page.get('spoor_transaction_tablets_sum{stream="orders"}'), 65);
   });
 
   it('forgets the gauges of a tablet that left at once, its counters minutes later, the table with its last tablet', async () => {
@@ -161,6 +173,7 @@ describe('the metrics page', () => {
       () => nowMs,
     );
     for (const labels of [A, B]) metrics.shipped(labels, 1, 1, [0.1]);
+    metrics.transactionsOf('orders').transaction('committed', 0.01, 2);
     await metrics.text();
     views = [view(B)];
     metrics.leaderChange(A); // counted as it leaves: somebody must get to read it
@@ -173,10 +186,11 @@ describe('the metrics page', () => {
     page = await metrics.text();
     assert.ok(!page.includes('aaaa'));
     assert.ok(page.includes('bbbb') && page.includes('spoor_batch_records_count{'), 'the other one was seen just now');
+    assert.ok(page.includes('spoor_transactions_total{'), 'and the stream with it');
     views = [];
     nowMs = 12 * 60_000;
     page = await metrics.text();
-    assert.ok(!page.includes('bbbb') && !page.includes('shop.orders'), 'no series is left');
+    assert.ok(!page.includes('bbbb') && !page.includes('orders'), 'no series is left');
   });
 
   it('forgets also what was counted after the tablet was gone', async () => {
