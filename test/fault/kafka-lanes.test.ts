@@ -37,7 +37,6 @@ function sinkOn(kafka: ModelKafka, sidecar: string, changes: Partial<KafkaSinkOp
     partitions: 4,
     replicationFactor: 1,
     createTopics: true,
-    requestTimeoutMs: 500,
     logger: keepingLogger(),
     ...changes,
   });
@@ -116,7 +115,7 @@ async function play(seed: number): Promise<void> {
   kafka.createTopic(TOPIC, 4);
   kafka.createTopic(POSITIONS, 16);
   const last = 40;
-  const sinks = ['x', 'y', 'z'].map((name) => sinkOn(kafka, name));
+  const sinks = ['x', 'y', 'z'].map((name) => sinkOn(kafka, name, { requestTimeoutMs: 500 }));
   const leaders = TABLETS.map(() => random(sinks.length));
   const shipping = TABLETS.map(async (tabletId, tablet) => {
     for (let by = leaders[tablet]!; ; by = leaders[tablet]!) {
