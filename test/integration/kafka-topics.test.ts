@@ -7,6 +7,7 @@ import kafkajs from 'kafkajs';
 import type { SinkRecord } from '../../src/change/record.ts';
 import type { KafkaServer } from '../../src/demo/kafka-server.ts';
 import { freePort } from '../../src/demo/ports.ts';
+import { partitionForKey } from '../../src/sinks/kafka/murmur2.ts';
 import { createKafkaSink, type KafkaSinkOptions } from '../../src/sinks/kafka/kafka-sink.ts';
 import { compareSinkIds, parseSinkId } from '../../src/sinks/sink-id.ts';
 import { SinkError, type Sink, type TabletWriter } from '../../src/sinks/sink.ts';
@@ -230,6 +231,33 @@ describe('the topics of a stream', () => {
         assert.ok(writer.position !== null, 'it is on the schema topic too');
         return isAnew(first, writer) && isAnew(second, writer);
       });
+    });
+
+  for (const delivery of ['exactly-once', 'at-least-once'] as const)
+    it(`take keys and marks in partitions that are added while they are written to: ${delivery}`, async () => {
+      const name = `grown-${delivery}`;
+      const topic = `${name}.shop.orders`;
+      const lookAgainMs = 200;
+      await kafka.createTopic(topic, 1);
+      await using sink = sinkOf(name, { delivery, lookAgainMs });
+      await using writer = await sink.openTablet(tabletOf(name), never);
+      await writer.write([[recordAt(1, 1)]], positionAt(1), never);
+      const partitionsNow = async (): Promise<number> => {
+        const { topics } = await kafka.withAdmin((admin) => admin.fetchTopicMetadata({ topics: [topic] }));
+        return topics[0]!.partitions.filter(({ leader }) => leader >= 0).length;
+      };
+      await kafka.withAdmin((admin) => admin.createPartitions({ topicPartitions: [{ topic, count: 3 }] }));
+      await eventually('the brokers know it', async () => (await partitionsNow()) === 3);
+      await sleep(2 * lookAgainMs);
+      const rows = Array.from({ length: 30 }, (_, i) => recordAt(i + 2, i));
+      await writer.write([[...rows, recordAt(32, 0, { kind: 'resolved' })]], positionAt(32), never);
+      const seen = (await readTopic(topic, 34)).slice();
+      const ofRows = seen.filter(
+        ({ key, headers }) => key !== null && headers['spoor.pos'] !== recordAt(1, 1).position,
+      );
+      for (const { key, partition } of ofRows) assert.equal(partition, partitionForKey(Buffer.from(key!), 3));
+      const marks = seen.filter(({ key }) => key === null).map(({ partition }) => partition);
+      assert.deepEqual(marks.sort(), [0, 1, 2]);
     });
 
   it('follow a table that is renamed, the position too', async () => {

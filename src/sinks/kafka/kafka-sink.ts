@@ -47,7 +47,7 @@ export interface KafkaSinkOptions extends TopicNaming {
   readonly logger: Logger;
   /** A broker that does not answer a request for so long counts as unavailable; one that is slow gets longer by and by. */
   readonly requestTimeoutMs?: number;
-  /** How soon it is noticed at the latest that a topic was made anew while it is written to. */
+  /** How soon it is noticed that a topic was made anew, or has more partitions, while it is written to: twice that at the latest. */
   readonly lookAgainMs?: number;
   readonly positionsTopic?: string;
   readonly metrics?: TransactionMetrics;
@@ -57,7 +57,7 @@ const DEFAULT_SCHEMA_TOPIC = 'spoor.schema-changes';
 
 const REQUEST_TIMEOUT_MS = 5_000;
 const CONNECT_TIMEOUT_MS = 3_000;
-const LOOK_AGAIN_MS = 30_000;
+const LOOK_AGAIN_MS = 10_000;
 const DEFAULT_POSITIONS_TOPIC = 'spoor.positions';
 /** Many tablets share a transaction, and few wait for none. At least once only the positions wait for one. */
 const LANE_LIMITS: Readonly<Record<KafkaSinkOptions['delivery'], LaneLimits>> = {

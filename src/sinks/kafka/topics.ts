@@ -10,13 +10,15 @@ export interface TopicOptions {
   readonly partitions: number;
   readonly replicationFactor: number;
   readonly schemaTopic: string;
-  /** A topic that is written to is looked up again so often. */
+  /** A topic that is written to is looked up again so often, and not written to by a look that is twice as old. */
   readonly lookAgainMs: number;
 }
 
 interface Known {
   readonly looking: Promise<Topic | null>;
-  lookedAtMs: number;
+  /** When it was last seen to be so. */
+  seenAtMs: number;
+  lookingAgain: Promise<void> | null;
   /** Whether `looking` came to nothing. */
   isMissing?: boolean;
 }
@@ -67,15 +69,24 @@ export class StreamTopics {
    */
   async find(name: string, signal: AbortSignal): Promise<Topic | null> {
     let known = this.#known.get(name);
-    if (known?.isMissing === true && performance.now() - known.lookedAtMs >= this.#options.lookAgainMs)
-      known = undefined;
-    if (known === undefined)
-      this.#known.set(name, (known = { looking: this.#look(name, this.#lifetime), lookedAtMs: performance.now() }));
+    const { lookAgainMs } = this.#options;
+    if (known?.isMissing === true && performance.now() - known.seenAtMs >= lookAgainMs) known = undefined;
+    if (known === undefined) {
+      const looking = this.#look(name, this.#lifetime);
+      this.#known.set(name, (known = { looking, seenAtMs: performance.now(), lookingAgain: null }));
+    }
     try {
       const topic = await waitFor(known.looking, signal);
-      if (topic === null) known.isMissing = true;
-      else this.#lookAgain(topic, known);
-      return topic;
+      if (topic === null) {
+        known.isMissing = true;
+        return null;
+      }
+      const ageMs = performance.now() - known.seenAtMs;
+      if (ageMs < lookAgainMs) return topic;
+      const looking = (known.lookingAgain ??= this.#lookAgain(topic, known));
+      if (ageMs < 2 * lookAgainMs) return topic;
+      await waitFor(looking, signal);
+      return await this.find(name, signal);
     } catch (error) {
       if (!signal.aborted) this.#forget(name, known);
       throw error;
@@ -93,16 +104,19 @@ export class StreamTopics {
 
   /**
    * Now and then, beside the writing: a topic that was deleted and made anew between two writes takes the next one as if
-   * nothing were, and only its id tells. A look that fails is none; the next write says what is wrong.
+   * nothing were, and only its id tells; one that has more partitions takes keys where they do not belong any more, and a
+   * consumer waits for marks in the new ones. A look that fails says nothing: the topic is looked up as one that nobody knows.
    */
-  #lookAgain({ name, id }: Topic, known: Known): void {
-    const nowMs = performance.now();
-    if (nowMs - known.lookedAtMs < this.#options.lookAgainMs) return;
-    known.lookedAtMs = nowMs;
-    const forgetIfOther = (found: Map<string, Topic>): void => {
-      if (found.get(name)?.id !== id) this.#forget(name, known);
-    };
-    this.#cluster.findTopics([name], this.#lifetime).then(forgetIfOther, () => undefined);
+  async #lookAgain({ name, id, leaders }: Topic, known: Known): Promise<void> {
+    try {
+      const found = (await this.#cluster.findTopics([name], this.#lifetime)).get(name);
+      if (found?.id === id && found.leaders.length === leaders.length) known.seenAtMs = performance.now();
+      else this.#forget(name, known);
+    } catch {
+      this.#forget(name, known);
+    } finally {
+      known.lookingAgain = null;
+    }
   }
 
   async #look(name: string, signal: AbortSignal): Promise<Topic | null> {
