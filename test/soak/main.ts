@@ -21,7 +21,7 @@ const log = (line: string): void => void process.stdout.write(`${line}\n`);
 log(`seed ${seed}, ${seconds} s`);
 const keepLogsIn = `/tmp/spoor-soak-${seed}`;
 try {
-  await runSoak({ seconds, seed, catchUpMs: 180_000, keepLogsIn, log });
+  await runSoak({ seconds, seed, standsStillMs: 120_000, keepLogsIn, log });
   log('passed');
 } catch (error) {
   if (!(error instanceof Error)) throw error;

@@ -22,14 +22,16 @@ const AT_LEAST = 'atleast';
 /** Operations a second: enough to roll a 1 MB segment of a tablet every twenty seconds, few enough for two cores. */
 const RATE = 600;
 const ROUND_MS = 20_000;
+/** How often it is told how far it is. */
+const ROUNDS_A_WORD = 6;
 const MAX_SEGMENTS = 2;
 const SHRINKS_WITHIN_MS = 60_000;
 
 export interface SoakOptions {
   readonly seconds: number;
   readonly seed: number;
-  /** How long the streams may take to catch up when all is whole again. */
-  readonly catchUpMs: number;
+  /** How long a stream may stand still, when all is whole again, before it has caught up. */
+  readonly standsStillMs: number;
   /** Where logs go when something is wrong. */
   readonly keepLogsIn: string;
   readonly log: (line: string) => void;
@@ -52,7 +54,7 @@ export async function runSoak(options: SoakOptions): Promise<void> {
     const tabletIds = await watch.tabletIds(TABLE);
     await watch.waitUntilWhole(tabletIds);
     world = new World(cluster, watch, { table: TABLE, tabletIds, streams: [ONCE, AT_LEAST], seconds: options.seconds });
-    const writing = writeInRounds(cluster, world, seed);
+    const writing = writeInRounds(cluster, world, options);
     writing.catch(() => undefined); // told below
     const series = [SERVER_FAULTS, SIDECAR_FAULTS, BROKER_FAULTS];
     const made = series.map(async (each, number) => {
@@ -76,7 +78,7 @@ export async function runSoak(options: SoakOptions): Promise<void> {
 }
 
 /** Answers how many rows took effect. */
-async function writeInRounds(cluster: SpoorCluster, world: World, seed: number): Promise<number> {
+async function writeInRounds(cluster: SpoorCluster, world: World, { seed, log }: SoakOptions): Promise<number> {
   let applied = 0;
   for (let round = 0; !world.isOver; round++) {
     using load = Load.start(cluster, TABLE, {
@@ -88,10 +90,21 @@ async function writeInRounds(cluster: SpoorCluster, world: World, seed: number):
     });
     await world.pause(ROUND_MS);
     const counts = await load.stop();
-    world.note(`writer: round ${round}, ${JSON.stringify(counts)}`);
+    const lag = `lag ${await lagOf(cluster)}`;
+    world.note(`writer: round ${round}, ${JSON.stringify(counts)}, ${lag}`);
+    if ((round + 1) % ROUNDS_A_WORD === 0) log(`after ${((round + 1) * ROUND_MS) / 60_000} min: ${lag}`);
     applied += counts.applied;
   }
   return applied;
+}
+
+/** Of each stream, as far as anybody can tell. */
+async function lagOf(cluster: SpoorCluster): Promise<string> {
+  const lags = [ONCE, AT_LEAST].map(async (stream) => {
+    const tablets = await cluster.tablets(stream).catch((): TabletView[] => []);
+    return `${stream} ${tablets.map(({ lagOps }) => lagOps ?? '?').join('+')}`;
+  });
+  return (await Promise.all(lags)).join(', ');
 }
 
 async function heal({ cluster, watch, tabletIds, streams }: World): Promise<void> {
@@ -104,11 +117,26 @@ async function heal({ cluster, watch, tabletIds, streams }: World): Promise<void
   for (const stream of streams) await cluster.api('POST', `/v1/streams/${stream}/resume`);
 }
 
-async function judge(world: World, applied: number, { log, catchUpMs }: SoakOptions): Promise<void> {
+/** However much there is to ship: a machine that was too busy for an hour may need minutes. */
+async function catchUp(cluster: SpoorCluster, stream: string, standsStillMs: number): Promise<void> {
+  let shipped = '';
+  let movedAtMs = performance.now();
+  for (;;) {
+    const tablets = await cluster.tablets(stream);
+    if (tablets.length > 0 && tablets.every(({ state, lagOps }) => state === 'running' && lagOps === 0)) return;
+    const now = tablets.map(({ tabletId, applyOpId }) => `${tabletId} ${applyOpId}`).join();
+    if (now !== shipped) movedAtMs = performance.now();
+    shipped = now;
+    if (performance.now() - movedAtMs > standsStillMs)
+      throw new Error(`nothing is shipped any more: ${JSON.stringify(tablets, null, 1)}`);
+    await sleep(500);
+  }
+}
+
+async function judge(world: World, applied: number, { log, standsStillMs }: SoakOptions): Promise<void> {
   const { cluster, watch, tabletIds } = world;
   const started = performance.now();
-  const isDone = ({ state, lagOps }: TabletView): boolean => state === 'running' && lagOps === 0;
-  for (const stream of [ONCE, AT_LEAST]) await cluster.waitForTablets(stream, isDone, catchUpMs);
+  for (const stream of [ONCE, AT_LEAST]) await catchUp(cluster, stream, standsStillMs);
   log(`caught up ${Math.round(performance.now() - started)} ms after all was whole`);
   const caughtUpMs = performance.now();
 
