@@ -1,22 +1,27 @@
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { fetchKafka } from '../../src/demo/artifacts.ts';
 import type { KafkaServer } from '../../src/demo/kafka-server.ts';
 import type { KuduCluster } from '../../src/demo/kudu-servers.ts';
 import { runCommand } from '../../src/demo/run-command.ts';
 import { SidecarProcess } from '../../src/demo/sidecar-process.ts';
+import type { TabletView } from '../../src/replication/views.ts';
 import { artifactOptions } from '../support/cluster.ts';
 
 export type Delivery = 'exactly-once' | 'at-least-once';
 
-/** One sidecar beside each tablet server, as built: what is measured is what is shipped. */
+/** As built: what is measured is what is shipped. */
+export const OWN_PROGRAM = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+
+/** One sidecar beside each tablet server. */
 export async function startSidecars(
   kudu: KuduCluster,
   kafka: KafkaServer,
   dir: string,
   env: Readonly<Record<string, string>> = {},
+  main = OWN_PROGRAM,
 ): Promise<SidecarProcess[]> {
-  const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
   return Promise.all(
     kudu.tservers.map(async (tserver, number) => {
       const sidecar = await SidecarProcess.start({
@@ -108,4 +113,18 @@ export async function shippedRecords(sidecars: readonly SidecarProcess[], stream
       if (line.startsWith('spoor_records_shipped_total{') && line.includes(`stream="${stream}"`))
         sum += Number(line.slice(line.lastIndexOf(' ') + 1));
   return sum;
+}
+
+export async function tabletsOf(url: string, stream: string): Promise<readonly TabletView[]> {
+  const response = await fetch(`${url}/v1/streams/${stream}`, { signal: AbortSignal.timeout(10_000) });
+  return ((await response.json()) as { readonly tablets: readonly TabletView[] }).tablets;
+}
+
+/** @throws {Error} when it is not so within that time */
+export async function until(what: string, timeoutMs: number, isSo: () => Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + timeoutMs;
+  while (!(await isSo())) {
+    if (performance.now() > deadline) throw new Error(`not within ${timeoutMs / 1000} s: ${what}`);
+    await sleep(100);
+  }
 }

@@ -7,6 +7,7 @@ import { WorkDir } from '../../src/demo/work-dir.ts';
 import { startKafka, startKudu } from '../support/cluster.ts';
 import { TopicReader } from '../support/topic-reader.ts';
 import {
+  OWN_PROGRAM,
   createStream,
   loadgen,
   producerCeiling,
@@ -16,6 +17,7 @@ import {
 } from './bench-cluster.ts';
 import { measureLatency } from './latency.ts';
 import { measureManyTablets } from './many-tablets.ts';
+import { measureTabletCounts } from './tablet-counts.ts';
 import { percentile } from './percentiles.ts';
 import { cpuSeconds, peakMemoryMib } from './process-usage.ts';
 import { measureWriteThroughput, type WriteRate, type WriteThroughput } from './write-throughput.ts';
@@ -32,14 +34,17 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '30' },
     rates: { type: 'string', default: '1000,5000' },
     delivery: { type: 'string', default: 'exactly-once,at-least-once' },
-    only: { type: 'string', default: 'latency,writes,drain,tablets' },
+    only: { type: 'string', default: 'latency,writes,drain,tablets,tablets-eos' },
+    counts: { type: 'string', default: '4,60,600' },
+    beside: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 });
 if (values.help) {
   process.stdout.write(
     'npm run bench -- [--rows 1000000] [--seconds 30] [--rates 1000,5000] [--delivery exactly-once,at-least-once]\n' +
-      '                 [--only latency,writes,drain,tablets]\n',
+      '                 [--only latency,writes,drain,tablets,tablets-eos] [--counts 4,60,600]\n' +
+      '                 [--beside <dist/cli/main.js of another version, for tablets-eos>]\n',
   );
   process.exit(0);
 }
@@ -158,9 +163,13 @@ async function measureThree(): Promise<void> {
           const { samplesMs, achievedRate } = await measureLatency({
             kudu,
             kafka,
-            url: sidecars[0]!.url,
+            sidecars,
+            name: `latency-${delivery}-${rate}`,
             delivery,
+            tablets: 4,
+            replicas: 3,
             rate,
+            flushesPerSecond: 100,
             seconds: SECONDS,
           });
           const at = (share: number): string => percentile(samplesMs, share).toFixed(1);
@@ -274,5 +283,25 @@ async function measureOne(): Promise<void> {
   );
 }
 
+/** What many tablets cost, on clusters of their own; of another version too where one is given. */
+async function measureCounts(): Promise<void> {
+  const counts = values.counts.split(',').map(Number);
+  const programs = new Map([['this version', OWN_PROGRAM]]);
+  if (values.beside !== undefined) programs.set('the other', values.beside);
+  const measured = await measureTabletCounts({ programs, counts, deliveries: DELIVERIES, seconds: SECONDS, say });
+  const lines = measured.map(({ version, tablets, delivery, samplesMs, achievedRate, brokerCpu, sidecarsCpu }) => [
+    `${tablets} tablets, ${delivery}, ${version}`,
+    achievedRate.toFixed(0),
+    percentile(samplesMs, 0.5).toFixed(1),
+    percentile(samplesMs, 0.99).toFixed(1),
+    brokerCpu.toFixed(0),
+    sidecarsCpu.toFixed(0),
+  ]);
+  say('');
+  say(row(['few rows over many tablets', 'rows/s', 'p50 ms', 'p99 ms', 'broker CPU %', 'sidecars CPU %']));
+  for (const [name, ...cells] of lines) say(row([`  ${name!}`, ...cells]));
+}
+
 if (['latency', 'writes', 'drain'].some((section) => ONLY.includes(section))) await measureThree();
 if (ONLY.includes('tablets')) await measureOne();
+if (ONLY.includes('tablets-eos')) await measureCounts();

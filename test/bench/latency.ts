@@ -4,21 +4,36 @@ import type { KafkaServer } from '../../src/demo/kafka-server.ts';
 import type { KuduCluster } from '../../src/demo/kudu-servers.ts';
 import { KuduClient } from '../../src/kudu/client.ts';
 import { TopicReader } from '../support/topic-reader.ts';
-import { createStream, type Delivery } from './bench-cluster.ts';
+import type { SidecarProcess } from '../../src/demo/sidecar-process.ts';
+import { createStream, tabletsOf, until, type Delivery } from './bench-cluster.ts';
+import { cpuSeconds } from './process-usage.ts';
 
 export interface LatencyOptions {
   readonly kudu: KuduCluster;
   readonly kafka: KafkaServer;
-  /** API of a sidecar. */
-  readonly url: string;
+  readonly sidecars: readonly SidecarProcess[];
+  /** Of stream and topic, and so of the table. */
+  readonly name: string;
   readonly delivery: Delivery;
+  readonly tablets: number;
+  readonly replicas: number;
   /** Rows a second. */
   readonly rate: number;
+  /** Rows are written in small flushes, so many a second: about what a few dozen clients of an application do. */
+  readonly flushesPerSecond: number;
   readonly seconds: number;
 }
 
-/** Rows are written in small flushes, so many a second: about what a few dozen clients of an application do. */
-const FLUSHES_PER_SECOND = 100;
+export interface Latency {
+  readonly samplesMs: readonly number[];
+  readonly achievedRate: number;
+  /** Percent of a core, while it was measured. */
+  readonly brokerCpu: number;
+  /** Of all sidecars together. */
+  readonly sidecarsCpu: number;
+}
+
+const READY_TIMEOUT_MS = 180_000;
 /** Left out at the start: topics are made, connections opened, and the broker's code is still being compiled. */
 const WARM_UP_MS = 20_000;
 
@@ -26,11 +41,10 @@ const WARM_UP_MS = 20_000;
  * Writes at a steady rate and measures, for each row, the time from its commit to its arrival at a `read_committed`
  * consumer: from the operation's hybrid time, which Kudu gives it before it is replicated, so Kudu's own part is in.
  */
-export async function measureLatency(options: LatencyOptions): Promise<{ samplesMs: number[]; achievedRate: number }> {
-  const { kudu, kafka, url, delivery, rate, seconds } = options;
-  const name = `latency-${delivery}-${rate}`;
+export async function measureLatency(options: LatencyOptions): Promise<Latency> {
+  const { kudu, kafka, sidecars, name, delivery, tablets, replicas, rate, flushesPerSecond, seconds } = options;
   const table = `bench_latency.${name}`;
-  using client = await KuduClient.connect({ masters: kudu.masters });
+  using client = await KuduClient.connect({ masters: kudu.masters, timeoutMs: 60_000 });
   await client.createTable({
     name: table,
     columns: [
@@ -38,10 +52,15 @@ export async function measureLatency(options: LatencyOptions): Promise<{ samples
       { name: 'amount', type: 'INT32' },
       { name: 'note', type: 'STRING' },
     ],
-    hash: [{ columns: ['id'], buckets: 4 }],
-    numReplicas: 3,
+    hash: [{ columns: ['id'], buckets: tablets }],
+    numReplicas: replicas,
   });
+  const { url } = sidecars[0]!;
   await createStream(url, name, table, delivery);
+  await until('all tablets are shipped', READY_TIMEOUT_MS, async () => {
+    const views = await tabletsOf(url, name);
+    return views.length === tablets && views.every(({ state }) => state === 'running');
+  });
   const orders = await client.openTable({ name: table });
   await kafka.createTopic(name, 3).catch(() => undefined); // the stream may have been first
 
@@ -59,14 +78,16 @@ export async function measureLatency(options: LatencyOptions): Promise<{ samples
       samplesMs.push(nowMs - Number(value.toString('latin1', at, value.indexOf(',', at))) / 1000);
     },
   });
-  const perFlush = rate / FLUSHES_PER_SECOND;
+  const perFlush = rate / flushesPerSecond;
   const startMs = performance.now();
   const endMs = startMs + WARM_UP_MS + seconds * 1000;
   measureFrom = performance.timeOrigin + startMs + WARM_UP_MS;
   let written = 0;
+  let cpuBefore: readonly [number, number] | null = null;
   const inFlight = new Set<Promise<unknown>>();
   for (let flush = 0; performance.now() < endMs; flush++) {
-    const dueMs = startMs + (flush * 1000) / FLUSHES_PER_SECOND;
+    if (cpuBefore === null && performance.now() >= startMs + WARM_UP_MS) cpuBefore = await cpuOf(kafka, sidecars);
+    const dueMs = startMs + (flush * 1000) / flushesPerSecond;
     if (dueMs > performance.now()) await sleep(dueMs - performance.now());
     const rows = Array.from({ length: perFlush }, (_, i) => ({
       type: 'insert' as const,
@@ -76,7 +97,16 @@ export async function measureLatency(options: LatencyOptions): Promise<{ samples
     inFlight.add(write);
     written += rows.length;
   }
+  const cpu = await cpuOf(kafka, sidecars);
+  const percentOf = (at: 0 | 1): number => ((cpu[at] - (cpuBefore ?? cpu)[at]) / seconds) * 100;
   await Promise.all(inFlight);
   await reader.settle(() => reader.count >= written, { quietMs: 500, timeoutMs: 60_000 });
-  return { samplesMs, achievedRate: written / ((performance.now() - startMs) / 1000) };
+  const achievedRate = written / ((performance.now() - startMs) / 1000);
+  return { samplesMs, achievedRate, brokerCpu: percentOf(0), sidecarsCpu: percentOf(1) };
+}
+
+/** Seconds so far: of the broker, and of all sidecars. */
+async function cpuOf(kafka: KafkaServer, sidecars: readonly SidecarProcess[]): Promise<readonly [number, number]> {
+  const own = await Promise.all(sidecars.map(({ pid }) => cpuSeconds(pid)));
+  return [await cpuSeconds(kafka.pid), own.reduce((a, b) => a + b, 0)];
 }

@@ -1,9 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WorkDir } from '../../src/demo/work-dir.ts';
 import { KuduClient } from '../../src/kudu/client.ts';
-import type { TabletView } from '../../src/replication/views.ts';
 import { startKafka, startKudu } from '../support/cluster.ts';
-import { createStream, loadgen, shippedRecords, startSidecars, type Delivery } from './bench-cluster.ts';
+import {
+  createStream,
+  loadgen,
+  shippedRecords,
+  startSidecars,
+  tabletsOf,
+  until,
+  type Delivery,
+} from './bench-cluster.ts';
 import { cpuSeconds, memoryMib, peakMemoryMib } from './process-usage.ts';
 
 /** What a sidecar takes beside a tablet server with many streamed tablets. */
@@ -102,18 +109,5 @@ export async function measureManyTablets(options: {
     };
   } finally {
     await sidecar[Symbol.asyncDispose]();
-  }
-}
-
-async function tabletsOf(url: string, stream: string): Promise<readonly TabletView[]> {
-  const response = await fetch(`${url}/v1/streams/${stream}`, { signal: AbortSignal.timeout(10_000) });
-  return ((await response.json()) as { readonly tablets: readonly TabletView[] }).tablets;
-}
-
-async function until(what: string, timeoutMs: number, isSo: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + timeoutMs;
-  while (!(await isSo())) {
-    if (performance.now() > deadline) throw new Error(`not within ${timeoutMs / 1000} s: ${what}`);
-    await sleep(100);
   }
 }
