@@ -45,6 +45,7 @@ import type { ReplicatorLimits } from './replication/batch-policy.ts';
 import type { ReplicaKeepersOptions } from './replication/replica-keepers.ts';
 import { TabletChanges } from './replication/tablet-changes.ts';
 import { TabletSource } from './replication/tablet-source.ts';
+import { KafkaBrokers } from './sinks/kafka/kafka-brokers.ts';
 import { createKafkaSink } from './sinks/kafka/kafka-sink.ts';
 import { refusingSink } from './sinks/refusing-sink.ts';
 import type { Sink } from './sinks/sink.ts';
@@ -54,6 +55,7 @@ import type { Logger } from './util/logger.ts';
 import { pause } from './util/pause.ts';
 import { StandBack } from './util/stand-back.ts';
 import { TimeLimit } from './util/time-limit.ts';
+import { zstd, ZSTD_NEEDS } from './util/zstd.ts';
 import { SPOOR_VERSION } from './util/version.ts';
 
 /** How long tablets may take to finish their batch in hand when the sidecar stops; the rest of the 10 s is for closing. */
@@ -125,7 +127,7 @@ export async function runSidecar(
     const { now: kuduNow } = client.clock;
     const { holds, watcher, keepers } = logs.parts;
     const { prefix } = config.systemTables;
-    await using configuredSink = brokersOf(config, logger);
+    await using brokers = brokersOf(config, logger);
     const store = new StreamStore(kudu.streams, logger, kuduNow);
     const self = { id: kudu.tserverUuid, http: advertise, tserver: config.tserver, version: SPOOR_VERSION };
     const registry = new SidecarRegistry(
@@ -230,7 +232,8 @@ export async function runSidecar(
           await checkWalDir(config.walDir, config.tserver, kudu.tserverUuid);
           checkLinks(holds);
         },
-        configuredSink,
+        configuredSink: brokers,
+        markless: async (topics, s) => brokers?.compactedOf(topics, s) ?? [],
         advertise,
         systemTablePrefix: prefix,
         logger,
@@ -348,7 +351,9 @@ function kafkaSinkFor(
 ): Sink {
   const kafka = kafkaClientOf(config);
   if (!kafka) return refusingSink('SPOOR_KAFKA_BROKERS is not given to this sidecar, so it cannot ship to Kafka');
-  const { topic, topics, schemaTopic, delivery, partitions, replicationFactor, createTopics } = definition.sink;
+  const { topic, topics, topicConfig, compression, ...sink } = definition.sink;
+  if (compression === 'zstd' && zstd === null)
+    return refusingSink(`sink.compression of the stream is zstd, which needs ${ZSTD_NEEDS}`);
   const { tablesOf, ...others } = parts;
   return createKafkaSink({
     streamName: definition.name,
@@ -357,21 +362,17 @@ function kafkaSinkFor(
     ...kafka,
     topic,
     ...(topics && { topics }),
+    ...(topicConfig && { topicConfig }),
+    ...(compression && { compression }),
+    ...sink,
     tables: () => tablesOf(definition),
-    schemaTopic,
-    delivery,
-    partitions,
-    replicationFactor,
-    createTopics,
   });
 }
 
-/** The configured brokers, to be checked alone: no stream may be there yet. Null where none are configured. */
-function brokersOf(config: Config, logger: Logger): Sink | null {
+/** Null where none are configured. */
+function brokersOf(config: Config, logger: Logger): KafkaBrokers | null {
   const kafka = kafkaClientOf(config);
-  const never = { topic: 'none', partitions: -1, replicationFactor: -1, createTopics: false } as const;
-  const nobody = { streamName: 'readiness', streamGeneration: '', installation: '', sidecar: '' };
-  return kafka && createKafkaSink({ ...nobody, ...kafka, ...never, delivery: 'at-least-once', logger });
+  return kafka && new KafkaBrokers({ ...kafka, logger });
 }
 
 function kafkaClientOf({ kafka: { brokers, ssl, sasl } }: Config) {

@@ -45,6 +45,8 @@ export function addApiCommands(program: Command, context: CliContext): void {
     .option('--partitions <n>', 'of topics that Spoor creates')
     .option('--replication-factor <n>', 'of topics that Spoor creates')
     .option('--no-create-topics', 'wait for a missing topic instead of creating it')
+    .option('--topic-config <name=value...>', 'settings of topics that Spoor creates for rows')
+    .option('--compression <codec>', 'none, gzip, snappy, lz4 or zstd')
     .option('--schema-topic <topic>', 'topic of the schema changes')
     .option('--format <type>', 'json')
     .option('--images <kind>', 'changed')

@@ -11,6 +11,8 @@ export interface CreateFlags {
   readonly partitions?: string;
   readonly replicationFactor?: string;
   readonly createTopics?: boolean;
+  readonly topicConfig?: string[];
+  readonly compression?: string;
   readonly schemaTopic?: string;
   readonly format?: string;
   readonly images?: string;
@@ -35,6 +37,8 @@ const FLAGS = [
   'partitions',
   'replicationFactor',
   'createTopics',
+  'topicConfig',
+  'compression',
   'schemaTopic',
   'format',
   'images',
@@ -111,6 +115,8 @@ function fromFlags(flags: CreateFlags): unknown {
     partitions,
     replicationFactor,
     createTopics,
+    topicConfig,
+    compression,
     schemaTopic,
     format,
     images,
@@ -129,6 +135,8 @@ function fromFlags(flags: CreateFlags): unknown {
       partitions: toNumber(partitions),
       replicationFactor: toNumber(replicationFactor),
       createTopics: createTopics === false ? false : undefined,
+      topicConfig: topicConfig && settingsOf(topicConfig),
+      compression,
       schemaTopic,
     }),
     format: format === undefined ? undefined : { type: format },
@@ -137,6 +145,17 @@ function fromFlags(flags: CreateFlags): unknown {
     resolved: resolvedIntervalMs === undefined ? undefined : { intervalMs: toNumber(resolvedIntervalMs) },
     copyRowsPerSecond: toNumber(copyRowsPerSecond),
   });
+}
+
+/** @param given `name=value` each */
+function settingsOf(given: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    given.map((setting) => {
+      const at = setting.indexOf('=');
+      if (at < 1) throw new CliError(2, `--topic-config is given as <name>=<value>, not ${JSON.stringify(setting)}`);
+      return [setting.slice(0, at), setting.slice(at + 1)];
+    }),
+  );
 }
 
 /** Text that is no number goes to the API as it is, whose answer names the field and what is allowed. */

@@ -25,12 +25,16 @@ import type {
   ReasonedView,
   UpdatedStream,
 } from '../replication/views.ts';
-import { StreamExistsError, UnknownMemberError } from '../replication/views.ts';
+import { RefusedDefinitionError, StreamExistsError, UnknownMemberError } from '../replication/views.ts';
 import { encodeLog, type HeldGeneration, type LogRequest } from '../wal/log-transfer.ts';
 
 const CHECK_TIMEOUT_MS = 3000;
 /** Readiness is asked often; the sinks are not. */
 const SINK_CHECK_EVERY_MS = 5000;
+/** Longer than a connection may take, so that it is told which one it is. */
+const SINK_CHECK_TIMEOUT_MS = 5000;
+/** A sink that is away is no reason to refuse a stream. */
+const ASK_SINK_TIMEOUT_MS = 2000;
 
 export interface RunningControlPlaneOptions {
   readonly store: StreamStore;
@@ -52,6 +56,8 @@ export interface RunningControlPlaneOptions {
     signal: AbortSignal,
   ) => Promise<readonly (string | null)[]>;
   readonly planSink: SinkPlanner;
+  /** Which of these places of the sink take no marks of `resolved`, as far as it can be asked. */
+  readonly markless: (places: readonly string[], signal: AbortSignal) => Promise<readonly string[]>;
   /** Rejects with the reason when the log of the tablet server beside us cannot be read or held. */
   readonly checkWal: (signal: AbortSignal) => Promise<void>;
   /** What is held of the log of a replica beside us, oldest incarnation first; null where nothing is. */
@@ -84,6 +90,7 @@ export class RunningControlPlane implements ControlPlane {
       await catalog.fetchNow(signal);
       const matching = this.#matching(definition);
       planStream(definition, matching, planSink);
+      await this.#refuseMarks(definition, matching);
       await cluster.holdEverywhere(tabletIdsOf(matching), signal);
       const isNow = definition.start === 'now';
       const starts = isNow ? await endsOf(matching, signal) : copiesOf(matching);
@@ -100,7 +107,10 @@ export class RunningControlPlane implements ControlPlane {
       if (await store.has(definition.name, signal))
         throw new StreamExistsError(`there is a stream ${JSON.stringify(definition.name)} already`);
       await catalog.fetchNow(signal);
-      return planStream(definition, this.#matching(definition), planSink);
+      const matching = this.#matching(definition);
+      const plan = planStream(definition, matching, planSink);
+      await this.#refuseMarks(definition, matching);
+      return plan;
     });
   }
 
@@ -130,6 +140,7 @@ export class RunningControlPlane implements ControlPlane {
           [definition, this.#matching(definition)],
           planSink,
         );
+        await this.#refuseMarks(definition, stored.definition.resolved ? joins : this.#matching(definition));
         await cluster.holdEverywhere(tabletIdsOf(joins), signal);
         return { definition, joins, leaves, starts: copiesOf(joins) };
       };
@@ -271,12 +282,34 @@ export class RunningControlPlane implements ControlPlane {
     if (this.#sinkHealth && performance.now() - this.#sinkHealth.atMs < SINK_CHECK_EVERY_MS)
       return this.#sinkHealth.health;
     const { configuredSink, peers } = this.#options;
-    const signal = AbortSignal.timeout(CHECK_TIMEOUT_MS);
+    const signal = AbortSignal.timeout(SINK_CHECK_TIMEOUT_MS);
     const sinks = [...(configuredSink ? [configuredSink] : []), ...peers.sinks()];
     const checks = await Promise.all(sinks.map((sink) => healthOf(sink.check(signal))));
     const health = checks.find(({ ok }) => !ok) ?? { ok: true };
     this.#sinkHealth = { health, atMs: performance.now() };
     return health;
+  }
+
+  /** Where marks are left out, somebody would wait for them for ever. @throws {RefusedDefinitionError} */
+  async #refuseMarks(definition: StreamDefinition, tables: readonly CatalogTable[]): Promise<void> {
+    if (!definition.resolved) return;
+    const { planSink, markless: ask, logger } = this.#options;
+    const { places } = planSink(
+      definition,
+      tables.map(({ name }) => name),
+    );
+    let markless: readonly string[] = [];
+    try {
+      markless = await ask([...new Set(places.values())], AbortSignal.timeout(ASK_SINK_TIMEOUT_MS));
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      logger.debug({ stream: definition.name, reason }, 'the sink cannot be asked what it takes');
+    }
+    const faults = markless.map(
+      (topic) =>
+        `topic ${topic} is compacted and takes no marks, since they have no key: set its cleanup.policy to delete, or leave resolved out`,
+    );
+    if (faults.length > 0) throw new RefusedDefinitionError('resolved', faults);
   }
 
   #matching(definition: StreamDefinition): CatalogTable[] {

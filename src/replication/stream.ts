@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { describeIssue, faultsOf, type BodyFault } from '../util/zod-faults.ts';
+import { zstd, ZSTD_NEEDS } from '../util/zstd.ts';
 import { editTables } from './table-edits.ts';
 
 /** Placeholders of topic templates; `{database}` is what stands before the table name's first dot. */
@@ -96,6 +97,16 @@ function unservedVariant<const Type extends string>(type: Type, instead: string)
   );
 }
 
+const topicConfig = z.record(z.string(), z.string('must be text, such as "86400000"')).superRefine((settings, ctx) => {
+  for (const name of Object.keys(settings))
+    if (!/^[a-z][a-z.]*$/.test(name))
+      ctx.addIssue({
+        code: 'custom',
+        path: [name],
+        message: 'must be a setting of Kafka topics, such as "retention.ms"',
+      });
+});
+
 const kafkaSink = z.strictObject({
   type: z.literal('kafka'),
   topic: topicTemplate.describe(
@@ -118,6 +129,14 @@ const kafkaSink = z.strictObject({
     .boolean()
     .default(true)
     .describe('Whether Spoor creates a topic that is missing. If not, the tablets wait for it.'),
+  topicConfig: topicConfig
+    .exactOptional()
+    .describe("Settings of topics that Spoor creates for rows, by Kafka's names, as text."),
+  compression: z
+    .enum(['none', 'gzip', 'snappy', 'lz4', 'zstd'])
+    .refine((name) => name !== 'zstd' || zstd !== null, `"zstd" needs ${ZSTD_NEEDS}: take gzip, snappy or lz4`)
+    .exactOptional()
+    .describe('How batches of records are compressed; none without it.'),
   schemaTopic: topicName.default('spoor.schema-changes').describe('Topic of the schema changes.'),
 });
 
@@ -205,6 +224,8 @@ const CHANGEABLE_OF_SINK = [
   'partitions',
   'replicationFactor',
   'createTopics',
+  'topicConfig',
+  'compression',
   'schemaTopic',
 ] as const;
 

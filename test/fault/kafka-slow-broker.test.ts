@@ -104,7 +104,12 @@ describe('a slow broker', () => {
       channel: 1,
       transactionTime: { ms: 60_000, wantedMs: 60_000 },
     };
-    const producer = new Producer(cluster, opened, { transactional: false, batchLimits: new BatchLimits() });
+    const producer = new Producer(cluster, opened, {
+      transactional: false,
+      batchLimits: new BatchLimits(),
+      marks: { refused: () => undefined },
+      compression: 'none',
+    });
     const topic = (await cluster.findTopics([TOPIC], never)).get(TOPIC)!;
     const send = () => producer.send([{ topic, partition: 0, records: [recordAt(1)], bytes: 100 }], never);
     const create = () =>
@@ -122,7 +127,14 @@ describe('a slow broker', () => {
       if (asked++ === 0) request.answer(metadataOf(broker)); // the topic is there; whether it is led is not told
     });
     await using cluster = clusterOf(broker);
-    const options = { createTopics: false, partitions: 1, replicationFactor: 1, schemaTopic: 's', lookAgainMs: 60_000 };
+    const options = {
+      createTopics: false,
+      partitions: 1,
+      replicationFactor: 1,
+      topicConfig: {},
+      schemaTopic: 's',
+      lookAgainMs: 60_000,
+    };
     const topics = new StreamTopics(cluster, options, keepingLogger(), never);
     const start = performance.now();
     await assert.rejects(topics.find(TOPIC, never), /no answer for/);

@@ -8,6 +8,7 @@ import type { SinkRecord } from '../../src/change/record.ts';
 import type { KafkaServer } from '../../src/demo/kafka-server.ts';
 import { freePort } from '../../src/demo/ports.ts';
 import { partitionForKey } from '../../src/sinks/kafka/murmur2.ts';
+import { KafkaBrokers } from '../../src/sinks/kafka/kafka-brokers.ts';
 import { createKafkaSink, type KafkaSinkOptions } from '../../src/sinks/kafka/kafka-sink.ts';
 import { compareSinkIds, parseSinkId } from '../../src/sinks/sink-id.ts';
 import { SinkError, type Sink, type TabletWriter } from '../../src/sinks/sink.ts';
@@ -44,6 +45,25 @@ function sinkOf(streamName: string, changes: Partial<KafkaSinkOptions> = {}): Si
     logger: keepingLogger(),
     ...changes,
   });
+}
+
+interface Listener {
+  readonly name: string;
+  readonly protocol: 'PLAINTEXT' | 'SASL_PLAINTEXT';
+  readonly at: string;
+  readonly advertised: string;
+}
+
+/** From the broker's next start on. */
+async function addListener({ name, protocol, at, advertised }: Listener, settings: readonly string[] = []) {
+  const file = join(dirname(kafka.logFile), 'server.properties');
+  const append = (text: string, key: string, value: string): string =>
+    text.replace(new RegExp(`^(${key}=.*)$`, 'm'), `$1,${value}`);
+  let text = await readFile(file, 'utf8');
+  text = append(text, 'listeners', `${name}://${at}`);
+  text = append(text, 'advertised\\.listeners', `${name}://${advertised}`);
+  text = append(text, 'listener\\.security\\.protocol\\.map', `${name}:${protocol}`);
+  await writeFile(file, `${[text.trimEnd(), ...settings].join('\n')}\n`);
 }
 
 function schemaRecord(index: number, before: object | null): SinkRecord {
@@ -106,6 +126,34 @@ describe('the topics of a stream', () => {
     assert.deepEqual(
       (await readTopic('made.schema-changes', 1)).map(({ key }) => String(key)),
       ['{"table_id":"t","schema_version":1}'],
+    );
+  });
+
+  it('are created with the settings that the stream gives, but for the schema topic', async () => {
+    await using sink = sinkOf('configured', {
+      topicConfig: { 'retention.ms': '86400000', 'max.message.bytes': '2000000' },
+    });
+    await using writer = await sink.openTablet(tabletOf('configured'), never);
+    await writer.write([[schemaRecord(1, null), recordAt(2)]], positionAt(2), never);
+    const settingsOf = async (name: string): Promise<Record<string, string>> =>
+      kafka.withAdmin(async (admin) => {
+        const configNames = ['retention.ms', 'max.message.bytes'];
+        const resources = [{ type: kafkajs.ConfigResourceTypes.TOPIC, name, configNames }];
+        const answer = await admin.describeConfigs({ includeSynonyms: false, resources });
+        const entries = answer.resources[0]!.configEntries.map((entry) => [entry.configName, entry.configValue]);
+        return Object.fromEntries(entries) as Record<string, string>;
+      });
+    const given = { 'retention.ms': '86400000', 'max.message.bytes': '2000000' };
+    assert.deepEqual(await settingsOf('configured.shop.orders'), given);
+    assert.notDeepEqual(await settingsOf('configured.schema-changes'), given);
+  });
+
+  it('are not created with a setting that Kafka does not know, and it is said which', async () => {
+    await using sink = sinkOf('misconfigured', { topicConfig: { 'retention.msec': '1' } });
+    await using writer = await sink.openTablet(tabletOf('misconfigured'), never);
+    await assert.rejects(
+      writer.write([[recordAt(1)]], positionAt(1), never),
+      refused(/create topic misconfigured\.shop\.orders: INVALID_CONFIG.*retention\.msec/),
     );
   });
 
@@ -260,6 +308,60 @@ describe('the topics of a stream', () => {
       assert.deepEqual(marks.sort(), [0, 1, 2]);
     });
 
+  for (const delivery of ['exactly-once', 'at-least-once'] as const)
+    it(`take rows without marks while they are compacted: ${delivery}`, async () => {
+      const name = `compacted-${delivery}`;
+      const topic = `${name}.shop.orders`;
+      const lines: LogLine[] = [];
+      const lookAgainMs = 1_000;
+      await kafka.createTopic(topic, 2, { 'cleanup.policy': 'compact,delete' });
+      await using brokers = new KafkaBrokers({ brokers: kafka.brokers, logger: keepingLogger() });
+      assert.deepEqual(await brokers.compactedOf([topic, 'is-not-there'], never), [topic]);
+      await using sink = sinkOf(name, { delivery, lookAgainMs, logger: keepingLogger(lines) });
+      let writer = await open(sink);
+      let index = 0;
+      /** Answers whether it was taken at once. */
+      const write = async (): Promise<boolean> => {
+        index++;
+        for (let isFirst = true; ; isFirst = false)
+          try {
+            const mark = recordAt(index, 0, { kind: 'resolved', position: `m${index}` });
+            await writer.write([[recordAt(index, index), mark]], positionAt(index), never);
+            return isFirst;
+          } catch (error) {
+            assert.ok(error instanceof SinkError && /left out of the next try/.test(error.message), String(error));
+            await writer[Symbol.asyncDispose]();
+            writer = await open(sink);
+          }
+      };
+      const setPolicy = async (value: string): Promise<void> => {
+        const configEntries = [{ name: 'cleanup.policy', value }];
+        const resources = [{ type: kafkajs.ConfigResourceTypes.TOPIC, name: topic, configEntries }];
+        await kafka.withAdmin((admin) => admin.alterConfigs({ validateOnly: false, resources }));
+        await sleep(500);
+      };
+      async function open(from: Sink): Promise<TabletWriter> {
+        return from.openTablet(tabletOf(name), never);
+      }
+      assert.ok(await write(), 'it was known beforehand');
+      assert.equal(
+        lines.filter(({ message }) => message.startsWith('the topic is compacted and takes no marks')).length,
+        1,
+      );
+      await setPolicy('delete');
+      await sleep(lookAgainMs);
+      assert.ok(await write());
+      await setPolicy('compact');
+      await write(); // perhaps refused once: it is asked now and then only
+      await write();
+      await writer[Symbol.asyncDispose]();
+      const seen = await readTopic(topic, 6);
+      const marks = seen.filter(({ key }) => key === null).map(({ headers }) => headers['spoor.resolved']);
+      assert.deepEqual(marks, ['m2', 'm2'], 'one in each partition, of the time when it was not compacted');
+      const rows = seen.filter(({ key }) => key !== null).map(({ headers }) => headers['spoor.pos']);
+      assert.deepEqual(rows.sort(), [1, 2, 3, 4].map((i) => recordAt(i, i).position).sort());
+    });
+
   it('follow a table that is renamed, the position too', async () => {
     await using sink = sinkOf('renamed');
     const renamed = { ...positionAt(2), tableName: 'shop.sales' };
@@ -338,14 +440,7 @@ describe('a broker that asks who we are', () => {
   before(async () => {
     const port = await freePort();
     address = `127.0.0.1:${port}`;
-    const file = join(dirname(kafka.logFile), 'server.properties');
-    const append = (text: string, key: string, value: string): string =>
-      text.replace(new RegExp(`^(${key}=.*)$`, 'm'), `$1,${value}`);
-    let text = await readFile(file, 'utf8');
-    text = append(text, 'listeners', `SASL://${address}`);
-    text = append(text, 'advertised\\.listeners', `SASL://${address}`);
-    text = append(text, 'listener\\.security\\.protocol\\.map', 'PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT');
-    text += [
+    await addListener({ name: 'SASL', protocol: 'SASL_PLAINTEXT', at: address, advertised: address }, [
       'listener.name.sasl.sasl.enabled.mechanisms=PLAIN',
       'listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required ' +
         'user_spoor="right" user_nobody="right";',
@@ -353,9 +448,7 @@ describe('a broker that asks who we are', () => {
       'authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer',
       'super.users=User:ANONYMOUS;User:spoor',
       'connections.max.idle.ms=2000',
-      '',
-    ].join('\n');
-    await writeFile(file, text);
+    ]);
     await kafka.restart();
   });
 
@@ -405,6 +498,40 @@ describe('a broker that asks who we are', () => {
     await using sink = sinkOf('tls', { ssl: true });
     await assert.rejects(sink.check(never), SinkError);
   });
+});
+
+describe('a broker that says of itself that it is elsewhere', () => {
+  const kinds: Record<'closed' | 'unknown' | 'silent', { at: string; advertised: string }> = {
+    closed: { at: '', advertised: '' },
+    unknown: { at: '', advertised: 'no-such-host.invalid:9092' },
+    silent: { at: '', advertised: '10.255.255.1:9092' },
+  };
+
+  before(async () => {
+    kinds.closed.advertised = `127.0.0.1:${await freePort()}`;
+    for (const [kind, listener] of Object.entries(kinds)) {
+      listener.at = `127.0.0.1:${await freePort()}`;
+      await addListener({ name: kind.toUpperCase(), protocol: 'PLAINTEXT', ...listener });
+    }
+    await kafka.restart();
+  });
+
+  for (const kind of ['closed', 'unknown', 'silent'] as const)
+    it(`is named with that address, and with who gave it, by readiness and by a tablet: ${kind}`, async () => {
+      const { at, advertised } = kinds[kind];
+      const isNamed = (error: unknown): boolean =>
+        error instanceof SinkError &&
+        error.kind === 'unavailable' &&
+        error.message.endsWith(
+          `(broker 1 at ${advertised}, the address that ${at} gives of it: look at its advertised.listeners)`,
+        );
+      const signal = AbortSignal.timeout(5_000);
+      await using brokers = new KafkaBrokers({ brokers: [at], logger: keepingLogger() });
+      await assert.rejects(brokers.check(signal), isNamed);
+      await using sink = sinkOf(`elsewhere-${kind}`, { brokers: [at] });
+      await assert.rejects(sink.check(AbortSignal.timeout(5_000)), isNamed);
+      await assert.rejects(sink.openTablet(tabletOf(`elsewhere-${kind}`), AbortSignal.timeout(30_000)), isNamed);
+    });
 });
 
 it('finds a broker that answers among several', async () => {

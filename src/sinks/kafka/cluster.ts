@@ -1,6 +1,7 @@
 import type { BrokerPatience } from './broker-patience.ts';
 import type { ConnectionOptions } from './connections.ts';
 import { formatAddress, KafkaConnections, type Address, type Throttling } from './connections.ts';
+import { isOfConnection, UnreachableError, type BrokerAddress } from './unreachable-error.ts';
 import { whileSettling, type Patience } from './wait.ts';
 import {
   CREATE_TOPICS,
@@ -39,11 +40,13 @@ const SETTLING: Patience = { codes: SETTLES_ELSEWHERE, pauseMs: 20, maxPauseMs: 
 /** Which nodes there are and what each is responsible for. Caches nodes only; who asks keeps topics and coordinators. */
 export class KafkaCluster implements AsyncDisposable {
   readonly #bootstrap: readonly Address[];
-  readonly #nodes = new Map<number, Address>();
+  readonly #nodes = new Map<number, BrokerAddress>();
   readonly #connections: KafkaConnections;
   /** By name, of every topic that was looked up. */
   readonly #topicIds = new Map<string, string>();
   #clusterId: string | null = null;
+  /** Who answered last is asked first: others may keep us waiting until they count as away. */
+  #lastToAnswer: Address | null = null;
 
   constructor(brokers: readonly string[], options: ConnectionOptions) {
     this.#bootstrap = brokers.map(parseAddress);
@@ -69,7 +72,7 @@ export class KafkaCluster implements AsyncDisposable {
 
   /** How long one node is waited for, see {@link KafkaConnections.patienceWith}. */
   patienceWith(nodeId: number): BrokerPatience {
-    return this.#connections.patienceWith(this.#addressOf(nodeId));
+    return this.#connections.patienceWith(this.#brokerOf(nodeId).address);
   }
 
   /** With the slowest node of all. */
@@ -84,7 +87,8 @@ export class KafkaCluster implements AsyncDisposable {
 
   /** Sends to one node, see {@link KafkaConnections.send}. */
   async send<Q, S>(nodeId: number, channel: number, api: Api<Q, S>, request: Q, signal: AbortSignal): Promise<S> {
-    return this.#connections.send(this.#addressOf(nodeId), channel, api, request, signal);
+    const broker = this.#brokerOf(nodeId);
+    return naming(broker, this.#connections.send(broker.address, channel, api, request, signal));
   }
 
   /** As {@link send}, and goes on when `signal` aborts, see {@link KafkaConnections.request}. */
@@ -96,7 +100,8 @@ export class KafkaCluster implements AsyncDisposable {
     signal: AbortSignal,
     onSent?: () => void,
   ): Promise<S> {
-    return this.#connections.request(this.#addressOf(nodeId), channel, api, request, signal, onSent);
+    const broker = this.#brokerOf(nodeId);
+    return naming(broker, this.#connections.request(broker.address, channel, api, request, signal, onSent));
   }
 
   /** The last wait that a quota asked for, see {@link QuotaWaits.since}. */
@@ -176,9 +181,10 @@ export class KafkaCluster implements AsyncDisposable {
   async findCoordinator(kind: CoordinatorKind, key: string, signal: AbortSignal): Promise<number> {
     return whileSettling(
       async () => {
-        const { errorCode, message, node } = await this.sendToAny(FIND_COORDINATOR, { kind, key }, signal);
+        const { answer, by } = await this.#askAny(FIND_COORDINATOR, { kind, key }, signal);
+        const { errorCode, message, node } = answer;
         failOnErrorCode(errorCode, `to find the ${kind} coordinator of ${key}`, message);
-        this.#learn([node]);
+        this.#learn([node], by);
         return node.nodeId;
       },
       SETTLING,
@@ -186,47 +192,76 @@ export class KafkaCluster implements AsyncDisposable {
     );
   }
 
-  /** Resolves when a broker answers. */
+  /**
+   * Resolves when every broker that the cluster lists answers at the address that it gives: a configured one that does says
+   * nothing of where records go.
+   */
   async check(signal: AbortSignal): Promise<void> {
-    await this.#metadata([], signal);
+    const { nodes } = await this.#metadata([], signal);
+    await Promise.all(nodes.map(({ nodeId }) => this.send(nodeId, COMMON_CHANNEL, METADATA, [], signal)));
   }
 
   async #metadata(topics: readonly string[], signal: AbortSignal) {
-    const metadata = await this.sendToAny(METADATA, topics, signal);
+    const { answer: metadata, by } = await this.#askAny(METADATA, topics, signal);
     this.#clusterId = metadata.clusterId;
-    this.#learn(metadata.nodes);
+    this.#learn(metadata.nodes, by);
     for (const { name, id, errorCode } of metadata.topics)
       if (id !== null) this.#topicIds.set(name, id);
       else if (errorCode === UNKNOWN_TOPIC_OR_PARTITION) this.#topicIds.delete(name);
     return metadata;
   }
 
-  #learn(nodes: readonly NodeAddress[]): void {
-    for (const { nodeId, host, port } of nodes) this.#nodes.set(nodeId, { host, port });
+  #learn(nodes: readonly NodeAddress[], by: Address): void {
+    const configured = new Set(this.#bootstrap.map(formatAddress));
+    for (const { nodeId, host, port } of nodes) {
+      const isConfigured = configured.has(formatAddress({ host, port }));
+      this.#nodes.set(nodeId, { nodeId, address: { host, port }, toldBy: isConfigured ? null : by });
+    }
   }
 
-  #addressOf(nodeId: number): Address {
-    const address = this.#nodes.get(nodeId);
-    if (address === undefined) throw new Error(`the cluster has no broker ${nodeId} any more`);
-    return address;
+  #brokerOf(nodeId: number): BrokerAddress {
+    const broker = this.#nodes.get(nodeId);
+    if (broker === undefined) throw new Error(`the cluster has no broker ${nodeId} any more`);
+    return broker;
   }
 
   /** Asks the known brokers, then the configured ones, until one answers; those that were silent come last. */
   async sendToAny<Q, S>(api: Api<Q, S>, request: Q, signal: AbortSignal): Promise<S> {
-    const known = [...this.#nodes.values(), ...this.#bootstrap];
+    return (await this.#askAny(api, request, signal)).answer;
+  }
+
+  async #askAny<Q, S>(
+    api: Api<Q, S>,
+    request: Q,
+    signal: AbortSignal,
+  ): Promise<{ readonly answer: S; readonly by: Address }> {
+    const nodes = Array.from(this.#nodes.values(), ({ address }) => address);
+    const known = [...(this.#lastToAnswer ? [this.#lastToAnswer] : []), ...nodes, ...this.#bootstrap];
     const addresses = [...new Map(known.map((address) => [formatAddress(address), address])).values()];
     const patienceMs = (address: Address): number => this.#connections.patienceWith(address).ms;
     addresses.sort((a, b) => patienceMs(a) - patienceMs(b));
     let failure: unknown = new Error('no brokers are configured');
     for (const address of addresses) {
       try {
-        return await this.#connections.send(address, COMMON_CHANNEL, api, request, signal);
+        const answer = await this.#connections.send(address, COMMON_CHANNEL, api, request, signal);
+        this.#lastToAnswer = address;
+        return { answer, by: address };
       } catch (error) {
         signal.throwIfAborted();
+        if (this.#lastToAnswer === address) this.#lastToAnswer = null;
         failure = error;
       }
     }
     throw failure;
+  }
+}
+
+/** @throws {UnreachableError} the connection to this broker failed */
+async function naming<T>(broker: BrokerAddress, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    throw isOfConnection(error) ? new UnreachableError(broker, error) : error;
   }
 }
 

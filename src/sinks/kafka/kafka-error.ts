@@ -1,5 +1,6 @@
 import { SinkError } from '../sink.ts';
 import { BatchError } from './producer.ts';
+import { UnreachableError } from './unreachable-error.ts';
 import { KafkaCodeError } from './wire/error-codes.ts';
 
 /** OpenSSL's and Node's codes for a certificate or handshake that no retry makes good. */
@@ -12,6 +13,10 @@ const TLS_CODE = /^(ERR_TLS_|ERR_SSL_|CERT_|SELF_SIGNED_|DEPTH_ZERO_|UNABLE_TO_|
 export function toSinkError(error: unknown): SinkError {
   if (error instanceof SinkError) return error;
   if (error instanceof BatchError) return toSinkError(error.cause);
+  if (error instanceof UnreachableError) {
+    const { kind, message } = toSinkError(error.cause);
+    return new SinkError(kind, `${message} (${error.message})`, error);
+  }
   if (error instanceof KafkaCodeError) return new SinkError(error.kind, `Kafka refused ${error.message}`, error);
   if (!(error instanceof Error)) return new SinkError('unavailable', `Kafka failed: ${String(error)}`, error);
   if (error.name === 'AbortError' || error.name === 'TimeoutError')

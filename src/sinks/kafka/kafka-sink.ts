@@ -13,6 +13,7 @@ import type { LaneLimits } from './lanes/lane-core.ts';
 import { LaneWriter, releaseSoon } from './lanes/lane-writer.ts';
 import { PositionsPartition } from './lanes/positions-partition.ts';
 import { takeLegacyPosition } from './legacy-positions.ts';
+import { MarkPolicy } from './mark-policy.ts';
 import { Producer } from './producer.ts';
 import { nextEpoch } from './producer-epoch.ts';
 import { BatchLimits, RecordPlanner } from './record-planner.ts';
@@ -20,6 +21,7 @@ import { clashOf, planTopics, type TopicPlanOptions } from './topic-plan.ts';
 import { TransactionTimes } from './transaction-time.ts';
 import { compileTopicTemplate, type TopicNamer, type TopicNaming } from './topic-template.ts';
 import { StreamTopics } from './topics.ts';
+import type { Compression } from './wire/compression.ts';
 
 export interface KafkaSinkOptions extends TopicNaming {
   readonly streamName: string;
@@ -42,6 +44,10 @@ export interface KafkaSinkOptions extends TopicNaming {
   readonly partitions: number;
   readonly replicationFactor: number;
   readonly createTopics: boolean;
+  /** More settings of topics that are created for rows, by Kafka's names. */
+  readonly topicConfig?: Readonly<Record<string, string>>;
+  /** Of record batches; none where it is not given. */
+  readonly compression?: Compression;
   /** The names of the stream's tables at present, to say which of them come in each other's way. */
   readonly tables?: () => readonly string[];
   readonly logger: Logger;
@@ -88,6 +94,7 @@ class KafkaSink implements Sink {
   readonly #nameTopic: TopicNamer;
   readonly #planner: RecordPlanner;
   readonly #batchLimits = new BatchLimits();
+  readonly #marks: MarkPolicy;
   readonly #transactionTimes = new TransactionTimes();
   readonly #writeSlots = new Slots(MAX_WRITES_AT_A_TIME);
   readonly #positions: PositionsPartition;
@@ -104,7 +111,7 @@ class KafkaSink implements Sink {
 
   constructor(options: KafkaSinkOptions) {
     const { logger, streamName, installation, brokers, ssl, sasl, socketFactory } = options;
-    const { createTopics, partitions, replicationFactor } = options;
+    const { createTopics, partitions, replicationFactor, topicConfig = {} } = options;
     this.#options = options;
     const requestTimeoutMs = options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
     const schemaTopic = options.schemaTopic ?? DEFAULT_SCHEMA_TOPIC;
@@ -120,16 +127,18 @@ class KafkaSink implements Sink {
     const lookAgainMs = options.lookAgainMs ?? LOOK_AGAIN_MS;
     this.#topics = new StreamTopics(
       this.#cluster,
-      { createTopics, partitions, replicationFactor, schemaTopic, lookAgainMs },
+      { createTopics, partitions, replicationFactor, topicConfig, schemaTopic, lookAgainMs },
       logger,
       this.#stop.signal,
     );
+    this.#marks = new MarkPolicy(this.#cluster, lookAgainMs, logger, this.#stop.signal);
     this.#naming = { ...options, schemaTopic };
     this.#nameTopic = compileTopicTemplate(options, streamName);
     this.#planner = new RecordPlanner({
       topics: this.#topics,
       nameTopic: this.#nameTopic,
       batchLimits: this.#batchLimits,
+      marks: this.#marks,
       logger,
       clashOf: (tableName) => clashOf(this.#naming, tableName, this.#tables()),
     });
@@ -151,6 +160,10 @@ class KafkaSink implements Sink {
     });
     this.#main = this.#newLane('main', MAIN_CHANNEL);
     this.#side = this.#newLane('side', SIDE_CHANNEL);
+  }
+
+  get #compression(): Compression {
+    return this.#options.compression ?? 'none';
   }
 
   async openTablet(tablet: SinkTablet, signal: AbortSignal): Promise<TabletWriter> {
@@ -192,6 +205,8 @@ class KafkaSink implements Sink {
       topics: this.#topics,
       planner: this.#planner,
       batchLimits: this.#batchLimits,
+      marks: this.#marks,
+      compression: this.#compression,
       transactionTimes: this.#transactionTimes,
       positions: this.#positions,
       limits: LANE_LIMITS[delivery],
@@ -232,7 +247,12 @@ class KafkaSink implements Sink {
     const committed = await this.#positionIn(hold, tablet, signal);
     const options = {
       cluster: this.#cluster,
-      producer: new Producer(this.#cluster, opened, { transactional: false, batchLimits: this.#batchLimits }),
+      producer: new Producer(this.#cluster, opened, {
+        transactional: false,
+        batchLimits: this.#batchLimits,
+        marks: this.#marks,
+        compression: this.#compression,
+      }),
       planner: this.#planner,
       hold,
       tableName,

@@ -1,11 +1,14 @@
+import type { SinkRecord } from '../../change/record.ts';
 import { nameRow } from '../record-name.ts';
 import { SinkError } from '../sink.ts';
 import type { PlannedBatch } from './batch-planner.ts';
 import type { KafkaCluster } from './cluster.ts';
 import type { RequestSender } from './on-the-wire.ts';
+import type { MarkPolicy } from './mark-policy.ts';
 import type { OpenedProducer } from './producer-epoch.ts';
 import type { BatchLimits } from './record-planner.ts';
 import { PRODUCE } from './wire/apis.ts';
+import type { Compression } from './wire/compression.ts';
 import { KafkaCodeError, MESSAGE_TOO_LARGE, NO_ERROR, REQUEST_TIMED_OUT } from './wire/error-codes.ts';
 import { encodeProduceRequest, type PartitionBatch } from './wire/record-batch.ts';
 
@@ -16,13 +19,13 @@ const MAX_SEQUENCE = 0x7fffffff;
 export class BatchError extends Error {
   override readonly name = 'BatchError';
   readonly batches: readonly PlannedBatch[];
-  /** Larger than the topic takes: smaller ones are tried next. */
-  readonly isShrunk: boolean;
+  /** What was wrong with them is known by now, and the next try is another one: smaller batches, or no marks. */
+  readonly isLearned: boolean;
 
-  constructor(batches: readonly PlannedBatch[], cause: unknown, isShrunk = false) {
+  constructor(batches: readonly PlannedBatch[], cause: unknown, isLearned = false) {
     super(cause instanceof Error ? cause.message : String(cause), { cause });
     this.batches = batches;
-    this.isShrunk = isShrunk;
+    this.isLearned = isLearned;
   }
 }
 
@@ -39,6 +42,8 @@ export class Producer {
   readonly opened: OpenedProducer;
   readonly #cluster: KafkaCluster;
   readonly #batchLimits: BatchLimits;
+  readonly #marks: Pick<MarkPolicy, 'refused'>;
+  readonly #compression: Compression;
   readonly #transactional: boolean;
   readonly #nextSequence = new Map<string, number[]>();
 
@@ -46,11 +51,18 @@ export class Producer {
   constructor(
     cluster: KafkaCluster,
     opened: OpenedProducer,
-    options: { readonly transactional: boolean; readonly batchLimits: BatchLimits },
+    options: {
+      readonly transactional: boolean;
+      readonly batchLimits: BatchLimits;
+      readonly marks: Pick<MarkPolicy, 'refused'>;
+      readonly compression: Compression;
+    },
   ) {
     this.#cluster = cluster;
     this.opened = opened;
     this.#batchLimits = options.batchLimits;
+    this.#marks = options.marks;
+    this.#compression = options.compression;
     this.#transactional = options.transactional;
   }
 
@@ -97,6 +109,7 @@ export class Producer {
       producerId,
       epoch,
       timeoutMs,
+      compression: this.#compression,
     });
     const results = await sender.send(leader, this.opened.channel, PRODUCE, bytes, signal).catch((error: unknown) => {
       throw new BatchError(planned, error);
@@ -111,6 +124,8 @@ export class Producer {
       batch.topic.name === result.topic && batch.partition === result.partition;
     if (first.errorCode === MESSAGE_TOO_LARGE || first.errorCode === RECORD_LIST_TOO_LARGE)
       throw this.#tooLarge(planned.find((batch) => isOf(batch)(first))!);
+    const marked = planned.filter((batch) => failed.some(isOf(batch)) && batch.records.some(isMark));
+    if (first.errorCode === INVALID_RECORD && marked.length > 0) throw this.#takesNoMarks(marked);
     const what = `records for partition ${first.partition} of topic ${first.topic}`;
     const cause = new KafkaCodeError(first.errorCode, what, first.message);
     throw new BatchError(
@@ -131,6 +146,13 @@ export class Producer {
     return new BatchError([batch], new SinkError('unavailable', message), true);
   }
 
+  #takesNoMarks(batches: readonly PlannedBatch[]): BatchError {
+    for (const { topic } of batches) this.#marks.refused(topic);
+    const topics = [...new Set(batches.map(({ topic }) => topic.name))].join(', ');
+    const message = `topic ${topics} takes no marks of resolved: they are left out of the next try`;
+    return new BatchError(batches, new SinkError('unavailable', message), true);
+  }
+
   #takeSequence(topic: string, partition: number, count: number): number {
     let ofTopic = this.#nextSequence.get(topic);
     if (ofTopic === undefined) this.#nextSequence.set(topic, (ofTopic = []));
@@ -141,6 +163,13 @@ export class Producer {
 }
 
 const RECORD_LIST_TOO_LARGE = 18;
+/** Of a compacted topic, for a record without a key. Source: LogValidator.validateKey. */
+const INVALID_RECORD = 87;
+
+function isMark({ kind }: SinkRecord): boolean {
+  return kind === 'resolved';
+}
+
 /** OUT_OF_ORDER_SEQUENCE_NUMBER */
 const CONSEQUENCES: ReadonlySet<number> = new Set([45]);
 

@@ -3,6 +3,7 @@ import type { Logger } from '../../util/logger.ts';
 import { SinkError } from '../sink.ts';
 import { planRequests, type PlannedBatch } from './batch-planner.ts';
 import type { Topic } from './cluster.ts';
+import type { MarkPolicy } from './mark-policy.ts';
 import type { TopicNamer } from './topic-template.ts';
 import type { StreamTopics } from './topics.ts';
 import { KafkaCodeError } from './wire/error-codes.ts';
@@ -11,6 +12,7 @@ export interface RecordPlannerOptions {
   readonly topics: StreamTopics;
   readonly nameTopic: TopicNamer;
   readonly batchLimits: BatchLimits;
+  readonly marks: Pick<MarkPolicy, 'takes'>;
   readonly logger: Logger;
   /** Which other tables of the stream have a topic that Kafka does not take beside this one's, and what to do; or null. */
   clashOf(tableName: string): string | null;
@@ -27,20 +29,28 @@ export class RecordPlanner {
 
   /**
    * Divides records into requests, in order; looks up and creates topics as needed. The first schema of a table is left
-   * out, with one warning, where the schema topic is missing and may not be made: it says nothing that changed.
+   * out, with one warning, where the schema topic is missing and may not be made: it says nothing that changed. So are marks
+   * where the topic takes none.
    */
   async plan(records: readonly SinkRecord[], signal: AbortSignal): Promise<PlannedBatch[][]> {
     const ofTable = new Map<string, Topic>();
+    const withoutMarks = new Set<Topic>();
     let schemaTopic: Topic | null = null;
     for (const record of records) {
-      if (record.kind === 'schema') schemaTopic ??= await this.#findSchemaTopic(record, signal);
-      else if (!ofTable.has(record.table)) ofTable.set(record.table, await this.requireTopic(record.table, signal));
+      if (record.kind === 'schema') {
+        schemaTopic ??= await this.#findSchemaTopic(record, signal);
+        continue;
+      }
+      if (!ofTable.has(record.table)) ofTable.set(record.table, await this.requireTopic(record.table, signal));
+      if (record.kind !== 'resolved') continue;
+      const topic = ofTable.get(record.table)!;
+      if (!(await this.#options.marks.takes(topic, signal))) withoutMarks.add(topic);
     }
     let last: { readonly table: string; readonly topic: Topic } | null = null;
     const topicOf = (record: SinkRecord): Topic | null => {
       if (record.kind === 'schema') return schemaTopic;
       if (last?.table !== record.table) last = { table: record.table, topic: ofTable.get(record.table)! };
-      return last.topic;
+      return record.kind === 'resolved' && withoutMarks.has(last.topic) ? null : last.topic;
     };
     return planRequests(records, topicOf, (topic) => this.maxBatchBytes(topic));
   }

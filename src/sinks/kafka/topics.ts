@@ -9,6 +9,8 @@ export interface TopicOptions {
   readonly createTopics: boolean;
   readonly partitions: number;
   readonly replicationFactor: number;
+  /** More settings of topics that are made for rows, by Kafka's names. */
+  readonly topicConfig: Readonly<Record<string, string>>;
   readonly schemaTopic: string;
   /** A topic that is written to is looked up again so often, and not written to by a look that is twice as old. */
   readonly lookAgainMs: number;
@@ -131,8 +133,8 @@ export class StreamTopics {
   async #create(topic: string, signal: AbortSignal): Promise<void> {
     const schema = topic === this.#options.schemaTopic;
     const partitions = schema ? 1 : this.#options.partitions;
-    const config: Record<string, string> = schema ? { 'cleanup.policy': 'compact' } : {};
-    const { replicationFactor } = this.#options;
+    const { replicationFactor, topicConfig } = this.#options;
+    const config = schema ? { 'cleanup.policy': 'compact' } : topicConfig;
     await this.#cluster.createTopics([{ topic, partitions, replicationFactor, config }], signal);
     this.#logger.info({ topic, partitions }, 'topic created');
   }

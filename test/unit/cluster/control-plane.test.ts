@@ -71,6 +71,7 @@ describe('the control plane', () => {
   let brokers: FakeCheck;
   let streamSink: FakeCheck;
   let checkWal: () => Promise<void>;
+  let markless: (topics: readonly string[]) => Promise<readonly string[]>;
   let lines: LogLine[];
 
   beforeEach(async () => {
@@ -80,6 +81,7 @@ describe('the control plane', () => {
     heldForNow = [];
     lines = [];
     catalogTables = () => Promise.resolve([TABLE]);
+    markless = () => Promise.resolve([]);
     endsOf = () => Promise.resolve(new Map(TABLETS.map((tabletId) => [tabletId, END])));
     [brokers, streamSink] = [new FakeCheck(), new FakeCheck()];
     checkWal = () => Promise.resolve();
@@ -124,6 +126,7 @@ describe('the control plane', () => {
         holdForNow: (tabletIds) => heldForNow.push(...tabletIds),
       },
       planSink: ({ name, sink }, tables) => planTopics({ ...sink, streamName: name }, tables),
+      markless: (topics) => markless(topics),
       tabletsOfKeys: (_, keys) => Promise.resolve(keys.map((key) => (key.length > 0 ? key.toString() : null))),
       endsOf: () => endsOf(),
       configuredSink: brokers,
@@ -168,6 +171,42 @@ describe('the control plane', () => {
       const out = await plane.updateStream('orders', { tables: ['shop*', '!shop_a.b'] });
       assert.equal(out.kind, 'ok');
       await assert.rejects(plane.updateStream('orders', { tables: ['shop*'] }), clashing);
+    });
+  });
+
+  describe('of topics that take no marks of resolved', () => {
+    const marked = (resolved: boolean) => {
+      const made = parseStreamDefinition({ ...definition(), ...(resolved && { resolved: { intervalMs: 1_000 } }) });
+      assert.ok(made.kind === 'ok');
+      return made.definition;
+    };
+    const refused = (error: unknown): boolean =>
+      error instanceof RefusedDefinitionError &&
+      error.path === 'resolved' &&
+      /^topic \S+ is compacted and takes no marks.*cleanup\.policy to delete, or leave resolved out$/.test(
+        error.faults[0]!,
+      );
+
+    it('says so when it is made and when it is changed, and makes nothing', async () => {
+      markless = (topics) => Promise.resolve(topics);
+      await assert.rejects(plane.planStream(marked(true)), refused);
+      await assert.rejects(plane.createStream(marked(true)), refused);
+      assert.deepEqual(await plane.listStreams(), []);
+      await plane.createStream(marked(false));
+      await assert.rejects(plane.updateStream('orders', { resolved: { intervalMs: 1_000 } }), refused);
+      assert.equal((await plane.updateStream('orders', { copyRowsPerSecond: 10 })).kind, 'ok');
+    });
+
+    it('hinders no other change where a topic became one later', async () => {
+      await plane.createStream(marked(true));
+      markless = (topics) => Promise.resolve(topics);
+      assert.equal((await plane.updateStream('orders', { copyRowsPerSecond: 10 })).kind, 'ok');
+    });
+
+    it('makes it where the sink cannot be asked', async () => {
+      markless = () => Promise.reject(new Error('Kafka is away'));
+      await plane.createStream(marked(true));
+      assert.equal((await plane.listStreams()).length, 1);
     });
   });
 

@@ -196,6 +196,21 @@ describe('parseStreamDefinition', () => {
       faults: [['sink.createTopics', /boolean, not a string/]],
     },
     {
+      what: 'a compression that Kafka does not know',
+      body: withSink({ compression: 'brotli' }),
+      faults: [['sink.compression', /"none", "gzip", "snappy", "lz4"/]],
+    },
+    {
+      what: 'a setting as a number',
+      body: withSink({ topicConfig: { 'retention.ms': 5 } }),
+      faults: [['sink.topicConfig.retention.ms', /must be text, such as "86400000"/]],
+    },
+    {
+      what: 'a setting that is none',
+      body: withSink({ topicConfig: { 'retention ms': '5' } }),
+      faults: [['sink.topicConfig.retention ms', /must be a setting of Kafka topics/]],
+    },
+    {
       what: 'a schema topic with a placeholder',
       body: withSink({ schemaTopic: '{table}' }),
       faults: [['sink.schemaTopic', /Kafka allows/]],

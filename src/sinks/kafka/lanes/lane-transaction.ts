@@ -251,7 +251,7 @@ export class LaneTransaction {
       if (tablets) return { culprits: new Map(Array.from(tablets, (tablet) => [tablet, cause])), cause };
     }
     if (!(error instanceof BatchError)) return { culprits: isPassing(cause) ? 'none' : 'all', cause };
-    if (error.isShrunk) return { culprits: 'none', cause };
+    if (error.isLearned) return { culprits: 'none', cause };
     const culprits = new Map<string, Cause>();
     for (const batch of error.batches) for (const tablet of this.#tabletsIn(batch)) culprits.set(tablet, cause);
     // The positions themselves: that concerns everybody.

@@ -8,11 +8,13 @@ import type { TransactionMetrics } from '../../transaction-metrics.ts';
 import type { KafkaCluster } from '../cluster.ts';
 import type { Throttling } from '../connections.ts';
 import { toSinkError } from '../kafka-error.ts';
+import type { MarkPolicy } from '../mark-policy.ts';
 import { nextEpoch, type OpenedProducer } from '../producer-epoch.ts';
 import { Producer } from '../producer.ts';
 import type { BatchLimits, RecordPlanner } from '../record-planner.ts';
 import type { StreamTopics } from '../topics.ts';
 import { OverdueError, type TransactionTimes } from '../transaction-time.ts';
+import type { Compression } from '../wire/compression.ts';
 import { LaneCore, type LaneEffect, type LaneEvent, type LaneLimits, type Share } from './lane-core.ts';
 import { FencedError, LaneTransaction, type RecordsOfWrite, type TransactionEnd } from './lane-transaction.ts';
 import { OpenEnds, placesIn } from './open-ends.ts';
@@ -29,6 +31,8 @@ export interface LaneOptions {
   readonly topics: StreamTopics;
   readonly planner: RecordPlanner;
   readonly batchLimits: BatchLimits;
+  readonly marks: MarkPolicy;
+  readonly compression: Compression;
   readonly transactionTimes: TransactionTimes;
   readonly positions: PositionsPartition;
   readonly limits: LaneLimits;
@@ -416,13 +420,13 @@ export class Lane implements AsyncDisposable {
   }
 
   async #open(): Promise<void> {
-    const { cluster, batchLimits, id } = this.#options;
+    const { cluster, batchLimits, marks, compression, id } = this.#options;
     this.#producer = null;
     const opened = await this.#nextEpochOf(id);
     await this.#settlePositions();
     this.#isSure = false;
     this.#transaction = null;
-    this.#producer = new Producer(cluster, opened, { transactional: true, batchLimits });
+    this.#producer = new Producer(cluster, opened, { transactional: true, batchLimits, marks, compression });
     this.#lookForOpenEnds();
   }
 

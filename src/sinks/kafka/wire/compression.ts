@@ -1,9 +1,11 @@
-import { gunzipSync } from 'node:zlib';
-import { decompressFrameSync } from 'lz4-napi';
-import { uncompressSync } from 'snappy';
+import { gunzipSync, gzipSync } from 'node:zlib';
+import { compressFrameSync, decompressFrameSync } from 'lz4-napi';
+import { compressSync, uncompressSync } from 'snappy';
+import { zstd, ZSTD_NEEDS } from '../../../util/zstd.ts';
 
 /** By number, as the lowest three bits of a batch's attributes say. Source: org.apache.kafka.common.record.CompressionType. */
 const CODECS = ['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const;
+export type Compression = (typeof CODECS)[number];
 
 /** No batch is nearly as large. gzip packs up to 1032 to 1, and only it could make gigabytes of what a broker takes. */
 const MAX_RAW_BYTES = 256 * 1024 * 1024;
@@ -30,8 +32,46 @@ export function decompressRecords(codec: number, stored: Buffer): Buffer {
     case 'lz4':
       return decompressFrameSync(stored);
     case 'zstd':
-      throw new Error('its records are compressed with zstd, which Node 20 cannot read: use gzip, snappy or lz4');
+      if (zstd === null) throw new Error(`its records are compressed with zstd, which needs ${ZSTD_NEEDS}`);
+      return zstd.decompress(stored, { maxOutputLength: MAX_RAW_BYTES });
   }
+}
+
+/** With less there is nothing to gain. */
+const WORTHWHILE_BYTES = 512;
+
+/**
+ * Compresses the records of a batch; null where they would not become less.
+ * @throws {Error} zstd, where this Node has none
+ */
+export function compressRecords(compression: Compression, records: Buffer): { codec: number; stored: Buffer } | null {
+  if (compression === 'none' || records.length < WORTHWHILE_BYTES) return null;
+  const stored = compressWith(compression, records);
+  return stored.length < records.length ? { codec: CODECS.indexOf(compression), stored } : null;
+}
+
+function compressWith(compression: Exclude<Compression, 'none'>, records: Buffer): Buffer {
+  switch (compression) {
+    case 'gzip':
+      return gzipSync(records);
+    case 'snappy':
+      return snappyStream(compressSync(records));
+    case 'lz4':
+      return compressFrameSync(records);
+    case 'zstd':
+      if (zstd === null) throw new Error(`zstd needs ${ZSTD_NEEDS}`);
+      return zstd.compress(records);
+  }
+}
+
+/** As snappy-java writes it, in one block. Source: org.xerial.snappy.SnappyOutputStream. */
+function snappyStream(block: Buffer): Buffer {
+  const header = Buffer.alloc(XERIAL_HEADER_BYTES + 4);
+  XERIAL_MAGIC.copy(header);
+  header.writeInt32BE(1, 8); // version
+  header.writeInt32BE(1, 12); // the oldest that reads it
+  header.writeInt32BE(block.length, XERIAL_HEADER_BYTES);
+  return Buffer.concat([header, block]);
 }
 
 /** Java writes snappy-java's stream; other clients also a bare block, which Java reads too. */

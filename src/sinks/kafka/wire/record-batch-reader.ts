@@ -1,5 +1,5 @@
 import { crc32c } from '../../../util/crc32c.ts';
-import { decompressRecords } from './decompress.ts';
+import { decompressRecords } from './compression.ts';
 import type { AbortedTransaction } from './fetch.ts';
 import { BATCH_HEADER_BYTES, POSITION_HEADER, TRANSACTIONAL } from './record-batch.ts';
 

@@ -1,5 +1,6 @@
 import { crc32c } from '@node-rs/crc32';
 import type { SinkRecord } from '../../../change/record.ts';
+import { compressRecords, type Compression } from './compression.ts';
 
 /** The header in which every record carries its position. */
 export const POSITION_HEADER = Buffer.from('spoor.pos', 'latin1');
@@ -28,6 +29,8 @@ export interface ProduceOptions {
   readonly epoch: number;
   /** How long the broker may wait for its replicas. */
   readonly timeoutMs: number;
+  /** None where it is not given. */
+  readonly compression?: Compression;
 }
 
 /** At most this many bytes does a record take in a batch: its own and its headers' lengths. */
@@ -36,7 +39,7 @@ export function recordBytesBound(record: SinkRecord): number {
 }
 
 /**
- * Encodes a Produce request (version 8, acks = all, uncompressed, timestamps as given), every batch straight into the
+ * Encodes a Produce request (version 8, acks = all, timestamps as given), every batch straight into the
  * request's memory: lengths are known only afterwards, so each is left open and filled in.
  *
  * Why not kafkajs's own: it takes a buffer for every record and every header, copies a batch six times and computes
@@ -88,11 +91,14 @@ function writeBatch(
     if (record.timestampMs > maxTimestamp) maxTimestamp = record.timestampMs;
     at = writeRecord(out, at, record, i, record.timestampMs - baseTimestamp);
   }
+  const compressed = compressRecords(options.compression ?? 'none', out.subarray(start + BATCH_HEADER_BYTES, at));
+  if (compressed) at = start + BATCH_HEADER_BYTES + compressed.stored.copy(out, start + BATCH_HEADER_BYTES);
+  const transactional = options.transactionalId === null ? 0 : TRANSACTIONAL;
   out.writeBigInt64BE(0n, start); // base offset: the broker's to give
   out.writeInt32BE(at - start - 12, start + 8); // length of all that follows
   out.writeInt32BE(-1, start + 12); // leader epoch: the broker's to give
   out[start + 16] = 2; // magic
-  out.writeInt16BE(options.transactionalId === null ? 0 : TRANSACTIONAL, start + 21);
+  out.writeInt16BE(transactional | (compressed?.codec ?? 0), start + 21);
   out.writeInt32BE(records.length - 1, start + 23);
   out.writeBigInt64BE(BigInt(baseTimestamp), start + 27);
   out.writeBigInt64BE(BigInt(maxTimestamp), start + 35);

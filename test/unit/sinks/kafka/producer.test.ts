@@ -36,7 +36,12 @@ describe('a record that Kafka does not take', () => {
     };
     const identity = { transactionalId: 'spoor.s.t', producerId: 1n, epoch: 0 };
     const opened = { identity, coordinator: 1, channel: 1, transactionTime: { ms: 60_000, wantedMs: 60_000 } };
-    const options = { transactional: true, batchLimits: new BatchLimits() };
+    const options = {
+      transactional: true,
+      batchLimits: new BatchLimits(),
+      marks: { refused: () => undefined },
+      compression: 'none' as const,
+    };
     const producer = new Producer(cluster as unknown as KafkaCluster, opened, options);
     const record = {
       kind: 'row' as const,

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import type { SinkRecord } from '../../../../../src/change/record.ts';
+import { readStoredBatches, type StoredBatch } from '../../../../../src/sinks/kafka/wire/record-batch-reader.ts';
 import { ByteReader } from '../../../../../src/sinks/kafka/wire/bytes.ts';
 import {
   encodeProduceRequest,
@@ -68,6 +69,10 @@ function readRequest(bytes: Buffer) {
   });
   assert.throws(() => r.int8(), RangeError, 'nothing behind the last batch');
   return { head, batches };
+}
+
+function recordsOf({ records }: StoredBatch): unknown[] {
+  return [...records];
 }
 
 describe('encodeProduceRequest', () => {
@@ -141,6 +146,25 @@ describe('encodeProduceRequest', () => {
     );
     assert.equal((await decodeBatch(new Decoder(batches[0]!.bytes))).inTransaction, false);
   });
+
+  for (const compression of ['gzip', 'snappy', 'lz4'] as const)
+    it(`may compress its records with ${compression}, where they become less`, () => {
+      fc.assert(
+        fc.property(fc.array(record, { minLength: 1, maxLength: 30 }), (records) => {
+          const batch = { topic: 't', partition: 0, records, baseSequence: 0 };
+          const [raw, packed] = [{}, { compression }].map(
+            (more) => readRequest(encodeProduceRequest([batch], { ...OPTIONS, ...more })).batches[0]!.bytes,
+          ) as [Buffer, Buffer];
+          assert.equal(packed.readUInt32BE(17), crc32cOfKafkajs(packed.subarray(21)) >>> 0, 'checksum');
+          assert.equal(packed.readInt32BE(8), packed.length - 12, 'length');
+          assert.ok(packed.length <= raw.length);
+          if (packed.length === raw.length) assert.deepEqual(packed, raw);
+          const [ofRaw, ofPacked] = [raw, packed].map((bytes) => [...readStoredBatches(bytes)].map(recordsOf));
+          assert.deepEqual(ofPacked, ofRaw);
+        }),
+        { numRuns: 60 },
+      );
+    });
 
   it('never takes more than the bound by which batches are filled', () => {
     fc.assert(
