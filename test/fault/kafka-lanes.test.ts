@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { SinkRecord } from '../../src/change/record.ts';
 import { createKafkaSink, type KafkaSinkOptions } from '../../src/sinks/kafka/kafka-sink.ts';
 import { PRODUCE } from '../../src/sinks/kafka/wire/apis.ts';
 import { SinkError, type Sink, type TabletWriter } from '../../src/sinks/sink.ts';
@@ -42,9 +43,23 @@ function sinkOn(kafka: ModelKafka, sidecar: string, changes: Partial<KafkaSinkOp
   });
 }
 
-function recordOf(tabletId: string, index: number) {
-  const key = Buffer.from(`{"id":"${tabletId[0]}${index % KEYS}"}`);
-  return recordAt(index, index % KEYS, { key, position: `${tabletId}/3.${index}.0` });
+function recordOf(tabletId: string, index: number, row = 0) {
+  const id = (index + row) % KEYS;
+  const key = Buffer.from(`{"id":"${tabletId[0]}${id}"}`);
+  return recordAt(index, id, { key, position: `${tabletId}/3.${index}.${row}` });
+}
+
+/** Some operations have more rows than one transaction takes. */
+function rowsOf(index: number): number {
+  return index % 7 === 3 ? 11 : 1;
+}
+
+/** Of these operations, three records a slice. */
+function slicesOf(tabletId: string, from: number, upTo: number): SinkRecord[][] {
+  const records: SinkRecord[] = [];
+  for (let index = from; index <= upTo; index++)
+    for (let row = 0; row < rowsOf(index); row++) records.push(recordOf(tabletId, index, row));
+  return Array.from({ length: Math.ceil(records.length / 3) }, (_, i) => records.slice(3 * i, 3 * i + 3));
 }
 
 /** Ships operations of a tablet until there are `last`, or it is told to stop. @returns whether all are there */
@@ -66,8 +81,7 @@ async function ship(
       }
       if (next > last) break;
       const upTo = Math.min(last, next + random(4));
-      const records = Array.from({ length: upTo - next + 1 }, (_, i) => recordOf(tabletId, next + i));
-      await writer.write([records], positionAt(upTo), AbortSignal.timeout(20_000));
+      await writer.write(slicesOf(tabletId, next, upTo), positionAt(upTo), AbortSignal.timeout(20_000));
       next = upTo + 1;
     } catch (error) {
       assert.ok(error instanceof SinkError, String(error));
@@ -80,28 +94,31 @@ async function ship(
   return next > last;
 }
 
-/** Every operation of each tablet once, and in the order of each key. */
+/** Every row of each tablet once, and in the order of each key. */
 function assertExactlyOnce(kafka: ModelKafka, last: number): void {
   const seen = new Map<string, number[]>();
+  const placeOf = (index: number, row: number): number => index * 100 + row;
   for (let partition = 0; partition < kafka.partitionsOf(TOPIC); partition++) {
     const newest = new Map<string, number>();
     for (const { key, position } of kafka.committed(TOPIC, partition)) {
       const [tablet, opId] = position!.split('/') as [string, string];
-      const index = Number(opId.split('.')[1]);
-      seen.set(tablet, [...(seen.get(tablet) ?? []), index]);
+      const [, index, row] = opId.split('.').map(Number) as [number, number, number];
+      const place = placeOf(index, row);
+      seen.set(tablet, [...(seen.get(tablet) ?? []), place]);
       const before = newest.get(key!.toString()) ?? 0;
-      assert.ok(index > before, `${key!.toString()}: ${index} behind ${before}`);
-      newest.set(key!.toString(), index);
+      assert.ok(place > before, `${key!.toString()}: ${place} behind ${before}`);
+      newest.set(key!.toString(), place);
     }
   }
-  for (const tablet of TABLETS) {
-    const indices = (seen.get(tablet) ?? []).sort((a, b) => a - b);
+  const all = Array.from({ length: last }, (_, i) => i + 1).flatMap((index) =>
+    Array.from({ length: rowsOf(index) }, (_, row) => placeOf(index, row)),
+  );
+  for (const tablet of TABLETS)
     assert.deepEqual(
-      indices,
-      Array.from({ length: last }, (_, i) => i + 1),
+      (seen.get(tablet) ?? []).sort((a, b) => a - b),
+      all,
       `tablet ${tablet[0]}`,
     );
-  }
 }
 
 async function play(seed: number): Promise<void> {
@@ -115,7 +132,7 @@ async function play(seed: number): Promise<void> {
   kafka.createTopic(TOPIC, 4);
   kafka.createTopic(POSITIONS, 16);
   const last = 40;
-  const sinks = ['x', 'y', 'z'].map((name) => sinkOn(kafka, name, { requestTimeoutMs: 500 }));
+  const sinks = ['x', 'y', 'z'].map((name) => sinkOn(kafka, name, { requestTimeoutMs: 500, maxTransactionBytes: 500 }));
   const leaders = TABLETS.map(() => random(sinks.length));
   const shipping = TABLETS.map(async (tabletId, tablet) => {
     for (let by = leaders[tablet]!; ; by = leaders[tablet]!) {
@@ -147,6 +164,42 @@ async function play(seed: number): Promise<void> {
     for (const sink of sinks) await sink[Symbol.asyncDispose]();
   }
 }
+
+describe('an operation that is larger than a transaction', () => {
+  it('goes in several, and on in its midst by whoever takes the tablet over, whatever batches it makes', async () => {
+    await using kafka = await ModelKafka.start({});
+    kafka.createTopic(TOPIC, 4);
+    const [tabletId] = TABLETS as [string];
+    const tablet = tabletOf(STREAM, { tabletId });
+    const records = (from: number, upTo: number) => slicesOf(tabletId, from, upTo);
+    const first = sinkOn(kafka, 'first', { maxTransactionBytes: 300 });
+    {
+      await using writer = await first.openTablet(tablet, never);
+      await writer.write(records(1, 1), positionAt(1), never);
+      const slices = {
+        *[Symbol.iterator](): Generator<readonly SinkRecord[]> {
+          for (const [i, slice] of records(2, 10).entries()) {
+            if (i === 4) throw new Error('the log is gone');
+            yield slice;
+          }
+        },
+      };
+      await assert.rejects(writer.write(slices, positionAt(10), never));
+    }
+    await first[Symbol.asyncDispose]();
+    const placesSeen = (): string[] =>
+      [0, 1, 2, 3].flatMap((p) => kafka.committed(TOPIC, p).map(({ position }) => position!.split('/')[1]!));
+    assert.ok(placesSeen().includes('3.3.0') && !placesSeen().includes('3.3.10'), placesSeen().join(' '));
+    await using second = sinkOn(kafka, 'second', { maxTransactionBytes: 300 });
+    await using writer = await second.openTablet(tablet, never);
+    assert.deepEqual(writer.position, positionAt(1), 'operations are told of as a whole');
+    await writer.write(records(2, 2), positionAt(2), never); // less than had been written
+    await writer.write(records(3, 10), positionAt(10), never);
+    const expected = records(1, 10).flatMap((slice) => slice.map(({ position }) => position.split('/')[1]!));
+    assert.deepEqual(placesSeen().sort(), expected.sort());
+    assert.ok(kafka.ends.filter(({ commit }) => commit).length > 6, 'several transactions');
+  });
+});
 
 describe('lanes on brokers that lose things', { skip: chosen !== undefined }, () => {
   it(`ship exactly once, with ${SEEDS} seeds`, async () => {

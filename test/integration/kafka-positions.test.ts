@@ -10,6 +10,7 @@ import { encodePosition, positionGroup } from '../../src/sinks/kafka/position.ts
 import { OFFSET_COMMIT, OFFSET_FETCH } from '../../src/sinks/kafka/wire/apis.ts';
 import { SinkError, type Sink } from '../../src/sinks/sink.ts';
 import { openWhenBack, positionAt, recordAt, tabletOf } from '../contract/sink.ts';
+import type { SinkRecord } from '../../src/change/record.ts';
 import { startKafka } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
@@ -146,6 +147,35 @@ describe('a tablet of a lane', () => {
     assert.equal(new Set(positions).size, positions.length);
     await one[Symbol.asyncDispose]();
     await taken[Symbol.asyncDispose]();
+  });
+
+  it('has operations in several transactions that are too large for one, and each row once, whoever goes on', async () => {
+    const stream = 'large';
+    const rows = 20_000;
+    const tablet = tabletOf(stream);
+    function* slicesOf(index: number, failsAt = Infinity): Generator<SinkRecord[]> {
+      for (let row = 0; row < rows; row += 500) {
+        if (row >= failsAt) throw new Error('the log is gone');
+        const position = (i: number): string => `${tablet.tabletId}/3.${index}.${row + i}`;
+        yield Array.from({ length: 500 }, (_, i) => recordAt(index, row + i, { position: position(i) }));
+      }
+    }
+    const again = (index: number, failsAt?: number) => ({ [Symbol.iterator]: () => slicesOf(index, failsAt) });
+    const ends = noEnds();
+    {
+      await using sink = sinkOf(stream, { maxTransactionBytes: 200_000 }, ends);
+      await using writer = await sink.openTablet(tablet, never);
+      await writer.write([[recordAt(1)]], positionAt(1), never);
+      await assert.rejects(writer.write(again(2, rows / 2), positionAt(2), never), /the log is gone/);
+    }
+    assert.ok(ends.committed > 3, `${ends.committed} transactions`);
+    await using sink = sinkOf(stream, { maxTransactionBytes: 1_000_000 });
+    await using writer = await sink.openTablet(tablet, never);
+    assert.deepEqual(writer.position, positionAt(1));
+    await writer.write(again(2), positionAt(2), never);
+    const positions = await valuesOf(`${stream}.shop.orders`, rows + 1);
+    assert.equal(positions.length, rows + 1);
+    assert.equal(new Set(positions).size, rows + 1, 'each once');
   });
 
   it('is nobody’s of another installation with a stream of the same name', async () => {

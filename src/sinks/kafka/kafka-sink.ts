@@ -56,6 +56,8 @@ export interface KafkaSinkOptions extends TopicNaming {
   /** How soon it is noticed that a topic was made anew, or has more partitions, while it is written to: twice that at the latest. */
   readonly lookAgainMs?: number;
   readonly positionsTopic?: string;
+  /** Of records in a transaction: an operation that has more is in several, and nobody reads it as a whole. */
+  readonly maxTransactionBytes?: number;
   readonly metrics?: TransactionMetrics;
 }
 
@@ -64,6 +66,8 @@ const DEFAULT_SCHEMA_TOPIC = 'spoor.schema-changes';
 const REQUEST_TIMEOUT_MS = 5_000;
 const CONNECT_TIMEOUT_MS = 3_000;
 const LOOK_AGAIN_MS = 10_000;
+/** A broker writes so much within seconds, and whoever reads need not wait longer for the first of it. */
+const MAX_TRANSACTION_BYTES = 64 << 20;
 const DEFAULT_POSITIONS_TOPIC = 'spoor.positions';
 /** Many tablets share a transaction, and few wait for none. At least once only the positions wait for one. */
 const LANE_LIMITS: Readonly<Record<KafkaSinkOptions['delivery'], LaneLimits>> = {
@@ -210,6 +214,7 @@ class KafkaSink implements Sink {
       transactionTimes: this.#transactionTimes,
       positions: this.#positions,
       limits: LANE_LIMITS[delivery],
+      maxTransactionBytes: this.#options.maxTransactionBytes ?? MAX_TRANSACTION_BYTES,
       topicNames: () => this.#topicNames(),
       logger,
       ...(metrics && { metrics }),

@@ -57,7 +57,13 @@ export type LaneEvent =
    * Decided, with what was not left out of it: by tablet why not, and null where there was no room, which is nobody's
    * fault.
    */
-  | { readonly kind: 'committed'; readonly call: number; readonly leftOut: ReadonlyMap<string, Cause | null> }
+  | {
+      readonly kind: 'committed';
+      readonly call: number;
+      readonly leftOut: ReadonlyMap<string, Cause | null>;
+      /** Of writes that go on in the next transaction: where they stand now. */
+      readonly parts: ReadonlyMap<string, LanePosition>;
+    }
   /** It failed for `culprits`, or for no tablet in particular (`none`: it is tried again); nobody knows how it ended. */
   | {
       readonly kind: 'not-committed';
@@ -81,6 +87,8 @@ export interface Share {
   /** Which records it has, by the number of the write; null for none. */
   readonly write: number | null;
   readonly position: LanePosition | null;
+  /** Where it stands before. */
+  readonly from: LanePosition | null;
   /** With this the tablet is given up. */
   readonly isReleased: boolean;
 }
@@ -244,7 +252,7 @@ export class LaneCore {
           this.#round = { ...this.#round, step: 'read', call: this.#call((call) => ({ kind: 'read', call })) };
         return;
       case 'committed':
-        if (this.#transaction?.call === event.call) this.#onCommitted(this.#transaction.shares, event.leftOut);
+        if (this.#transaction?.call === event.call) this.#onCommitted(this.#transaction.shares, event);
         return;
       case 'not-committed':
         if (this.#transaction?.call === event.call) this.#onNotCommitted(this.#transaction.shares, event, nowMs);
@@ -403,10 +411,12 @@ export class LaneCore {
     return own.claim.offset >= stored.claim.offset ? own : stored;
   }
 
-  #onCommitted(shares: readonly Share[], leftOut: ReadonlyMap<string, Cause | null>): void {
+  #onCommitted(shares: readonly Share[], { leftOut, parts }: LaneEvent & { kind: 'committed' }): void {
     this.#transaction = null;
     this.#faultless = 0;
-    for (const { tablet: name, claim, write, position, isReleased } of shares) {
+    for (const { tablet: name, claim, write, position: whole, isReleased } of shares) {
+      const part = parts.get(name);
+      const position = part ?? whole;
       const cause = leftOut.get(name);
       if (cause !== undefined) {
         if (cause !== null) this.#fail(name, write, cause);
@@ -417,6 +427,7 @@ export class LaneCore {
       if (tablet?.claim?.offset !== claim.offset) continue; // lost meanwhile
       tablet.position = position;
       tablet.isSettled = true;
+      if (part) continue; // it goes on, unless nobody wants it any more
       if (write !== null && tablet.write?.id === write) this.#onWritten(name, tablet, write);
       if (isReleased) this.#onReleased(name, tablet);
       else if (!tablet.isReleased && tablet.write === null) this.#pending.delete(name);
@@ -559,9 +570,10 @@ export class LaneCore {
     }
     const shares: Share[] = [];
     for (const name of this.#pending) {
-      const { claim, write, position, isReleased, isSettled } = this.#tablets.get(name)!;
+      const { claim, write, position: from, isReleased, isSettled } = this.#tablets.get(name)!;
       if (!write && !isReleased && isSettled) continue; // its write was cancelled
-      const share = { write: write?.id ?? null, position: write?.position ?? position, isReleased };
+      const position = write ? carried(from, write.position) : from;
+      const share = { write: write?.id ?? null, position, from, isReleased };
       shares.push({ tablet: name, claim: claim!, ...share });
     }
     if (shares.length === 0) return;
@@ -582,6 +594,12 @@ export class LaneCore {
     this.#effects.push(effect(call));
     return call;
   }
+}
+
+/** What is there beyond a position stays there when the position moves, as long as it does not move past it. */
+function carried(from: LanePosition | null, to: LanePosition): LanePosition {
+  const isBeyond = from?.upTo && from.generation === to.generation && !to.at.copy && from.upTo.index > to.at.opId.index;
+  return isBeyond ? { ...to, upTo: from.upTo } : to;
 }
 
 function isAsFar(position: LanePosition, as: LanePosition): boolean {

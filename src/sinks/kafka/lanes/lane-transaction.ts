@@ -16,10 +16,8 @@ import type { Cause, Share } from './lane-core.ts';
 import { byTopic, placeKey, type OpenEnds, type Place } from './open-ends.ts';
 import { encodeStored } from './positions-codec.ts';
 import type { PositionsPartition } from './positions-partition.ts';
-import type { LaneId } from './positions-view.ts';
-
-/** Records of one tablet's write: each time that they are iterated they are encoded anew. */
-export type RecordsOfWrite = Iterable<readonly SinkRecord[]>;
+import type { LaneId, LanePosition } from './positions-view.ts';
+import type { WriteCursor } from './write-cursor.ts';
 
 export interface TransactionParts {
   readonly lane: LaneId;
@@ -31,17 +29,25 @@ export interface TransactionParts {
   readonly positions: PositionsPartition;
   readonly openEnds: OpenEnds;
   readonly transactionTimes: TransactionTimes;
+  /** A single write that is larger goes on in the next transaction. */
+  readonly maxBytes: number;
 }
 
 /** A share and its records; null where it has but a position. */
 export interface FilledShare {
   readonly share: Share;
-  readonly slices: RecordsOfWrite | null;
+  readonly open: (() => WriteCursor) | null;
 }
 
 /** How it went, as {@link LaneCore} is told. */
 export type TransactionEnd =
-  | { readonly kind: 'committed'; readonly leftOut: ReadonlyMap<string, Cause | null> }
+  | {
+      readonly kind: 'committed';
+      readonly leftOut: ReadonlyMap<string, Cause | null>;
+      readonly parts: ReadonlyMap<string, LanePosition>;
+      /** Of the same writes: where the next transaction takes their records from. */
+      readonly cursors: ReadonlyMap<string, WriteCursor>;
+    }
   | {
       readonly kind: 'not-committed';
       readonly culprits: ReadonlyMap<string, Cause> | 'all' | 'none';
@@ -52,14 +58,16 @@ export type TransactionEnd =
 const MAX_IN_FLIGHT = 3;
 /**
  * Of all records of a transaction, as encoded: with more the tablets that come last wait for the next one. A single write may
- * be larger.
+ * be larger, see {@link TransactionParts.maxBytes}.
  */
 const MAX_BYTES = 8 << 20;
+/** Of the time that the broker grants, a transaction takes so much for records: what is on the way then has to arrive. */
+const SHARE_OF_TIME = 3;
 
-/** Slices of one tablet that are not planned yet. */
+/** What is planned of one tablet, and what is not yet. */
 interface Draft {
-  readonly tablet: string;
-  readonly rest: Iterator<readonly SinkRecord[]>;
+  readonly share: Share;
+  readonly cursor: WriteCursor;
   /** Its first slice, planned; none: it has no records. */
   readonly first: readonly (readonly PlannedBatch[])[];
 }
@@ -75,11 +83,13 @@ interface Draft {
  * their transaction.
  */
 export class LaneTransaction {
-  readonly #parts: TransactionParts;
+  readonly #of: TransactionParts;
   readonly #wire: OnTheWire;
   readonly #requests = new InFlight(MAX_IN_FLIGHT);
   readonly #joined = new Map<string, Place>();
   readonly #leftOut = new Map<string, Cause | null>();
+  readonly #parts = new Map<string, LanePosition>();
+  readonly #cursors = new Map<string, WriteCursor>();
   /** Which tablets have records in a partition. */
   readonly #tabletsOf = new Map<string, Set<string>>();
   /** When the broker's clock for it started at the earliest. */
@@ -89,17 +99,17 @@ export class LaneTransaction {
   #ackedBytes = 0;
 
   constructor(parts: TransactionParts) {
-    this.#parts = parts;
+    this.#of = parts;
     this.#wire = new OnTheWire(parts.cluster);
   }
 
   /** Never rejects. */
   async run(shares: readonly FilledShare[], signal: AbortSignal): Promise<TransactionEnd> {
-    const { openEnds, lane } = this.#parts;
+    const { openEnds, lane } = this.#of;
     try {
       const isDone = await this.#attempt(shares, signal);
       if (isDone) openEnds.ended(lane, [...this.#joined.values()], 'commit');
-      return { kind: 'committed', leftOut: this.#leftOut };
+      return { kind: 'committed', leftOut: this.#leftOut, parts: this.#parts, cursors: this.#cursors };
     } catch (error) {
       return { kind: 'not-committed', ...this.#blame(error) };
     }
@@ -114,56 +124,61 @@ export class LaneTransaction {
    */
   async abort(signal: AbortSignal): Promise<boolean> {
     if ((await waitFor(this.#wire.close(), signal)) === 'lost') return false;
-    const { cluster, producer } = this.#parts;
+    const { cluster, producer } = this.#of;
     if (this.#beganAtMs !== null) await endTransaction(cluster, producer.opened, 'abort', signal);
     return true;
   }
 
   /** @returns whether anything was committed */
   async #attempt(shares: readonly FilledShare[], signal: AbortSignal): Promise<boolean> {
-    const ownPlace = await this.#parts.positions.place(signal);
+    const ownPlace = await this.#of.positions.place(signal);
     const drafts = await this.#draft(shares, signal);
     const places = placesOf(drafts.flatMap(({ first }) => first.flat()));
-    const failures = await this.#parts.openEnds.check([ownPlace, ...places], signal);
+    const failures = await this.#of.openEnds.check([ownPlace, ...places], signal);
     const ownFailure = failures.get(placeKey(ownPlace));
     if (ownFailure !== undefined) throw ownFailure;
-    const sound = drafts.filter(({ tablet, first }) => {
+    const sound = drafts.filter(({ share, first }) => {
       const fault = first.flat().find((batch) => failures.has(placeKey(batch)));
-      if (fault) this.#leftOut.set(tablet, failures.get(placeKey(fault))!);
+      if (fault) this.#leftOut.set(share.tablet, failures.get(placeKey(fault))!);
       return !fault;
     });
     const kept = shares.filter(({ share }) => !this.#leftOut.has(share.tablet));
     if (kept.length === 0) return false;
     await this.#join([ownPlace, ...placesOf(sound.flatMap(({ first }) => first.flat()))], signal);
-    const plans = [...sound.map(({ first }) => first.flat()), this.#positionsOf(kept, ownPlace)];
-    const maxBatchBytes = (topic: Topic): number => this.#parts.planner.maxBatchBytes(topic);
+    const rests = sound.filter(({ cursor }) => !cursor.isDone);
+    const isOver = (share: Share): boolean => !rests.some((rest) => rest.share === share);
+    const over = kept.map(({ share }) => share).filter(isOver);
+    const plans = [...sound.map(({ first }) => first.flat()), over.map((share) => this.#positionOf(share, ownPlace))];
+    const maxBatchBytes = (topic: Topic): number => this.#of.planner.maxBatchBytes(topic);
     for (const request of mergeRequests(plans, maxBatchBytes)) await this.#start(request, signal);
-    for (const { tablet, rest } of sound) await this.#sendRest(tablet, rest, signal);
+    for (const { share, cursor } of rests) {
+      await this.#sendRest(share, cursor, signal);
+      await this.#start([this.#positionOf(share, ownPlace)], signal);
+    }
     await this.#requests.drain();
-    await endTransaction(this.#wire, this.#parts.producer.opened, 'commit', signal);
+    await endTransaction(this.#wire, this.#of.producer.opened, 'commit', signal);
     return true;
   }
 
   /** Plans the first slice of each write, as far as there is room. */
   async #draft(shares: readonly FilledShare[], signal: AbortSignal): Promise<Draft[]> {
-    const { planner } = this.#parts;
+    const { planner } = this.#of;
     const drafts: Draft[] = [];
     let room = MAX_BYTES;
-    for (const { share, slices } of shares) {
+    for (const { share, open } of shares) {
       if (share.write === null) continue;
-      if (room <= 0 && slices !== null) {
+      if (room <= 0 && open !== null) {
         this.#leftOut.set(share.tablet, null);
         continue;
       }
       try {
         // It is made, or missed, before there is a record for it: whoever waits for rows there wants to know.
         await planner.requireTopic(share.position!.at.tableName, signal);
-        if (slices === null) continue;
-        const rest = slices[Symbol.iterator]();
-        const slice = rest.next();
-        const first = slice.done === true ? [] : await this.#plan(share.tablet, slice.value, signal);
+        if (open === null) continue;
+        const cursor = open();
+        const first = cursor.isDone ? [] : await this.#plan(share.tablet, cursor.take(), signal);
         for (const { bytes } of first.flat()) room -= bytes;
-        drafts.push({ tablet: share.tablet, rest, first });
+        drafts.push({ share, cursor, first });
       } catch (error) {
         signal.throwIfAborted();
         this.#leftOut.set(share.tablet, asError(error));
@@ -173,7 +188,7 @@ export class LaneTransaction {
   }
 
   async #plan(tablet: string, slice: readonly SinkRecord[], signal: AbortSignal): Promise<PlannedBatch[][]> {
-    const planned = await this.#parts.planner.plan(slice, signal);
+    const planned = await this.#of.planner.plan(slice, signal);
     for (const batch of planned.flat()) {
       const key = placeKey(batch);
       const tablets = this.#tabletsOf.get(key);
@@ -183,16 +198,23 @@ export class LaneTransaction {
     return planned;
   }
 
-  async #sendRest(tablet: string, rest: Iterator<readonly SinkRecord[]>, signal: AbortSignal): Promise<void> {
-    for (;;) {
+  /** Until there is no more of it, or the transaction is large enough: then the next one goes on from there. */
+  async #sendRest({ tablet, from, position }: Share, cursor: WriteCursor, signal: AbortSignal): Promise<void> {
+    // A write that moves a copy, or begins one, has no operation in whose midst it could be left.
+    const mayBeLeft = from !== null && from.generation === position?.generation && !from.at.copy && !position.at.copy;
+    while (!cursor.isDone) {
+      const upTo = mayBeLeft && this.#isFull() ? cursor.leftAt : null;
+      if (upTo) {
+        this.#parts.set(tablet, { ...from!, upTo });
+        this.#cursors.set(tablet, cursor);
+        return;
+      }
       let planned: PlannedBatch[][];
       try {
-        const slice = rest.next();
-        if (slice.done === true) return;
-        planned = await this.#plan(tablet, slice.value, signal);
+        planned = await this.#plan(tablet, cursor.take(), signal);
         const places = placesOf(planned.flat());
         const fresh = places.filter((place) => !this.#joined.has(placeKey(place)));
-        const [failure] = (await this.#parts.openEnds.check(fresh, signal)).values();
+        const [failure] = (await this.#of.openEnds.check(fresh, signal)).values();
         if (failure !== undefined) throw failure;
       } catch (error) {
         signal.throwIfAborted();
@@ -203,15 +225,19 @@ export class LaneTransaction {
     }
   }
 
-  #positionsOf(kept: readonly FilledShare[], place: Place): PlannedBatch[] {
-    const timestampMs = Date.now();
-    const { isSure, positions } = this.#parts;
-    const { owner } = positions;
-    return kept.map(({ share: { tablet, claim, position, isReleased } }): PlannedBatch => {
-      const stored = encodeStored(owner, tablet, { claim, position, isReleased: isReleased && isSure });
-      const record: SinkRecord = { kind: 'row', table: '', ...stored, position: tablet, timestampMs };
-      return { ...place, records: [record], bytes: recordBytesBound(record) };
-    });
+  /** Brokers end what takes too long, and whoever reads waits for the end of what is open. */
+  #isFull(): boolean {
+    const { maxBytes, producer } = this.#of;
+    const openMs = this.#beganAtMs === null ? 0 : performance.now() - this.#beganAtMs;
+    return this.#bytes >= maxBytes || openMs >= producer.opened.transactionTime.ms / SHARE_OF_TIME;
+  }
+
+  #positionOf({ tablet, claim, position: whole, isReleased }: Share, place: Place): PlannedBatch {
+    const { isSure, positions } = this.#of;
+    const position = this.#parts.get(tablet) ?? whole;
+    const stored = encodeStored(positions.owner, tablet, { claim, position, isReleased: isReleased && isSure });
+    const record: SinkRecord = { kind: 'row', table: '', ...stored, position: tablet, timestampMs: Date.now() };
+    return { ...place, records: [record], bytes: recordBytesBound(record) };
   }
 
   async #start(request: readonly PlannedBatch[], signal: AbortSignal): Promise<void> {
@@ -222,7 +248,7 @@ export class LaneTransaction {
     }
     this.#bytes += size;
     await this.#requests.start(async () => {
-      await this.#parts.producer.send(request, signal, this.#wire);
+      await this.#of.producer.send(request, signal, this.#wire);
       this.#ackedBytes += size;
     });
   }
@@ -232,7 +258,7 @@ export class LaneTransaction {
     if (fresh.length === 0) return;
     this.#beganAtMs ??= performance.now();
     for (const place of fresh) this.#joined.set(placeKey(place), place);
-    await addPartitions(this.#wire, this.#parts.producer.opened, byTopic(fresh), signal);
+    await addPartitions(this.#wire, this.#of.producer.opened, byTopic(fresh), signal);
   }
 
   /** Whose fault it is, as far as that can be told. */
@@ -270,7 +296,7 @@ export class LaneTransaction {
    */
   #overdue(error: KafkaCodeError): OverdueError | null {
     if (this.#beganAtMs === null) return null;
-    const { transactionTime: granted, identity } = this.#parts.producer.opened;
+    const { transactionTime: granted, identity } = this.#of.producer.opened;
     const tookMs = performance.now() - this.#beganAtMs;
     if (tookMs < granted.ms) return null;
     const progress = {
@@ -278,12 +304,12 @@ export class LaneTransaction {
       records: this.#records,
       bytes: this.#bytes,
       ackedBytes: this.#ackedBytes,
-      throttledMs: this.#parts.cluster.throttledSince(this.#beganAtMs),
+      throttledMs: this.#of.cluster.throttledSince(this.#beganAtMs),
     };
     return new OverdueError(
       progress,
       granted,
-      this.#parts.transactionTimes.ranOut(identity.transactionalId, granted),
+      this.#of.transactionTimes.ranOut(identity.transactionalId, granted),
       error,
     );
   }

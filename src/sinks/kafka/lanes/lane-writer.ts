@@ -3,8 +3,8 @@ import type { Logger } from '../../../util/logger.ts';
 import { SinkError, type TabletWriter } from '../../sink.ts';
 import type { Throttling } from '../connections.ts';
 import { toSinkError } from '../kafka-error.ts';
-import type { RecordsOfWrite } from './lane-transaction.ts';
 import type { Lane, TabletHold } from './lane.ts';
+import type { RecordsOfWrite } from './write-cursor.ts';
 
 export interface LaneWriterOptions {
   /** The lane that most tablets are in. */

@@ -16,10 +16,11 @@ import type { StreamTopics } from '../topics.ts';
 import { OverdueError, type TransactionTimes } from '../transaction-time.ts';
 import type { Compression } from '../wire/compression.ts';
 import { LaneCore, type LaneEffect, type LaneEvent, type LaneLimits, type Share } from './lane-core.ts';
-import { FencedError, LaneTransaction, type RecordsOfWrite, type TransactionEnd } from './lane-transaction.ts';
+import { FencedError, LaneTransaction, type TransactionEnd } from './lane-transaction.ts';
 import { OpenEnds, placesIn } from './open-ends.ts';
 import type { PositionsPartition } from './positions-partition.ts';
 import type { LaneId, LanePosition, PositionsEntry } from './positions-view.ts';
+import { isUpTo, WriteCursor, type RecordsOfWrite, type RowRef } from './write-cursor.ts';
 
 export interface LaneOptions {
   /** Transactional id. */
@@ -36,6 +37,8 @@ export interface LaneOptions {
   readonly transactionTimes: TransactionTimes;
   readonly positions: PositionsPartition;
   readonly limits: LaneLimits;
+  /** Of records in a transaction, as encoded: a write that has more goes on in the next one. */
+  readonly maxTransactionBytes: number;
   /** Topics in which transactions of the stream may have records. */
   readonly topicNames: () => readonly string[];
   /** Another lane of this process, by its id. */
@@ -68,6 +71,8 @@ interface PendingWrite extends Waiter<void> {
   readonly slices: RecordsOfWrite | null;
   /** Whether its records were taken once. */
   isBegun: boolean;
+  /** What the last transaction has left of them. */
+  cursor: WriteCursor | null;
 }
 
 /** A tablet that was taken; of no use any more once somebody else has taken it. */
@@ -148,12 +153,13 @@ export class Lane implements AsyncDisposable {
     this.#options = options;
     this.#core = new LaneCore(options.id, options.limits);
     const { cluster, logger, generation } = options;
-    const isShipped = (tabletId: string, index: bigint): boolean | null => {
+    const isShipped = (tabletId: string, row: RowRef): boolean | null => {
       const position = this.#core.positionOf(tabletId);
       if (position === null) return false;
       // Of another generation it says nothing; and in a copy the log may be read a second time.
       if (position?.generation !== generation || position.at.copy) return null;
-      return position.at.opId.index >= index;
+      const { at, upTo } = position;
+      return at.opId.index >= row.index || (upTo !== undefined && isUpTo(row, upTo));
     };
     this.#openEnds = new OpenEnds(cluster, {
       channel: options.channel,
@@ -230,7 +236,7 @@ export class Lane implements AsyncDisposable {
     if (lost) throw lost;
     const write = ++this.#writeCount;
     const written = new Promise<void>((resolve, reject) => {
-      this.#writes.set(write, { tablet, slices, isBegun: false, resolve, reject });
+      this.#writes.set(write, { tablet, slices, isBegun: false, cursor: null, resolve, reject });
     });
     written.catch(() => undefined);
     this.#post({ kind: 'write', tablet, write, position: { generation, at } });
@@ -476,7 +482,7 @@ export class Lane implements AsyncDisposable {
     return this.#exclusively(async () => {
       const producer = this.#producer;
       if (!producer) return { kind: 'not-committed', culprits: 'none', cause: new Error('no producer is open') };
-      const { id, cluster, planner, positions, transactionTimes } = this.#options;
+      const { id, cluster, planner, positions, transactionTimes, maxTransactionBytes: maxBytes } = this.#options;
       const parts = {
         isSure: this.#isSure,
         lane: id,
@@ -486,11 +492,17 @@ export class Lane implements AsyncDisposable {
         positions,
         openEnds: this.#openEnds,
         transactionTimes,
+        maxBytes,
       };
       const transaction = (this.#transaction = new LaneTransaction(parts));
-      const filled = shares.map((share) => ({ share, slices: this.#recordsOf(share) }));
+      const filled = shares.map((share) => ({ share, open: this.#opening(share) }));
       const beganAtMs = performance.now();
       const end = await transaction.run(filled, this.#stop.signal);
+      const cursors = end.kind === 'committed' ? end.cursors : null;
+      for (const { tablet, write } of shares) {
+        const pending = write === null ? undefined : this.#writes.get(write);
+        if (pending) pending.cursor = cursors && (cursors.get(tablet) ?? pending.cursor);
+      }
       if (end.kind === 'committed') {
         this.#transaction = null;
         this.#lookBackSoon();
@@ -500,14 +512,21 @@ export class Lane implements AsyncDisposable {
     });
   }
 
-  #recordsOf({ write: number }: Share): RecordsOfWrite | null {
+  /** Null for a share without records. What it answers throws what encoding the first of them does. */
+  #opening({ write: number, from, position }: Share): (() => WriteCursor) | null {
     const write = number === null ? undefined : this.#writes.get(number);
     if (!write?.slices) return null;
-    const { slices, isBegun } = write;
-    write.isBegun = true;
-    // What can be iterated but once has no records any more, and no one would notice.
-    const isSpent = isBegun && Object.is(slices[Symbol.iterator](), slices);
-    return isSpent ? SPENT : slices;
+    const { slices } = write;
+    const after = from?.generation === position?.generation ? (from?.upTo ?? null) : null;
+    return () => {
+      const { isBegun, cursor } = write;
+      write.isBegun = true;
+      write.cursor = null;
+      if (cursor) return cursor;
+      // What can be iterated but once has no records any more, and no one would notice.
+      const isSpent = isBegun && Object.is(slices[Symbol.iterator](), slices);
+      return new WriteCursor(isSpent ? SPENT : slices, after);
+    };
   }
 
   #tell(end: TransactionEnd, seconds: number, tablets: number): void {

@@ -10,6 +10,7 @@ import { ENDED_BY_BROKER, failOnErrorCode, KafkaCodeError, NOT_AUTHORIZED } from
 import { FETCH } from '../wire/fetch.ts';
 import { readStoredBatches } from '../wire/record-batch-reader.ts';
 import type { Decision, LaneId } from './positions-view.ts';
+import { rowOf, type RowRef } from './write-cursor.ts';
 
 /*
  * A coordinator ends a transaction in two steps: it writes down the decision, which is what EndTxn answers, and then has
@@ -35,8 +36,8 @@ export interface OpenEndsOptions {
   /** Of all that it asks. */
   readonly channel: number;
   readonly logger: Logger;
-  /** Whether the operation with this index of a tablet is in the sink by what its position says; null: it says nothing. */
-  readonly isShipped: (tabletId: string, index: bigint) => boolean | null;
+  /** Whether this row of a tablet is in the sink by what its position says; null: it says nothing. */
+  readonly isShipped: (tabletId: string, row: RowRef) => boolean | null;
   /** Where decisions are noted that the coordinator is about to forget. */
   readonly positions?: {
     place(signal: AbortSignal): Promise<Place>;
@@ -311,8 +312,8 @@ export class OpenEnds {
     for (const batch of readStoredBatches(fetched.records)) {
       if (batch.producerId !== producer.owner.identity.producerId) continue;
       for (const { position } of batch.records) {
-        const match = /^([^/]+)\/\d+\.(\d+)\.\d+$/.exec(position ?? '');
-        const isShipped = match && this.#options.isShipped(match[1]!, BigInt(match[2]!));
+        const row = rowOf(position ?? '');
+        const isShipped = row && this.#options.isShipped(row.tablet, row);
         if (isShipped !== null) return isShipped ? 'commit' : 'abort';
       }
     }

@@ -1,12 +1,13 @@
 import * as z from 'zod';
 import { positionJson, positionToJson } from '../../../change/position.ts';
+import type { RowRef } from './write-cursor.ts';
 import type { Decision, LaneId, PositionsEntry, StoredPosition } from './positions-view.ts';
 
 /*
  * The records of the positions topic, for people and other programs to read: JSON, compacted by key.
  *
  *   {"installation":…,"stream":…,"tablet":…}
- *     → {"spoor":1,"claim":{"lane":…,"offset":"…"},"generation":…,"position":{…}|null,"released":true?}
+ *     → {"spoor":1,"claim":{"lane":…,"offset":"…"},"generation":…,"position":{…}|null,"upTo":"<index>.<row>"?,"released":true?}
  *   the same with "lane":…, a claim of that lane
  *     → {"spoor":1}
  *   {"installation":…,"stream":…,"lane":…}, how that lane's last transaction was decided, noted before it was fenced
@@ -46,6 +47,14 @@ const storedJson = z.object({
   }),
   generation: z.string().exactOptional(),
   position: positionJson.nullable(),
+  upTo: z
+    .string()
+    .regex(/^\d{1,19}\.\d{1,10}$/)
+    .transform((text): RowRef => {
+      const [index, row] = text.split('.') as [string, string];
+      return { index: BigInt(index), row: Number(row) };
+    })
+    .exactOptional(),
   released: z.literal(true).exactOptional(),
 });
 
@@ -84,6 +93,7 @@ export function encodeStored(
     claim: { lane: claim.lane, offset: claim.offset.toString() },
     ...(position && { generation: position.generation }),
     position: position && positionToJson(position.at),
+    ...(position?.upTo && { upTo: `${position.upTo.index}.${position.upTo.row}` }),
     ...(isReleased && { released: true }),
   };
   return { key: keyOf(owner, tablet), value: Buffer.from(JSON.stringify(value)) };
@@ -115,8 +125,8 @@ export function decodeEntry(
     const why = `the position of tablet ${tablet} at offset ${offset} was not written by Spoor, or by a newer version: ${z.prettifyError(stored.error)}`;
     return { kind: 'unreadable', offset, tablet, why };
   }
-  const { claim, generation = '', position: at, released } = stored.data;
-  const position = at && { generation, at };
+  const { claim, generation = '', position: at, upTo, released } = stored.data;
+  const position = at && { generation, at, ...(upTo && { upTo }) };
   return { kind: 'position', offset, tablet, producerId, stored: { claim, position, isReleased: released ?? false } };
 }
 

@@ -1,4 +1,5 @@
 import type { SinkPosition } from '../../../change/position.ts';
+import type { RowRef } from './write-cursor.ts';
 
 /** Name of a lane: the transactional id of its producer. */
 export type LaneId = string;
@@ -13,6 +14,8 @@ export interface ClaimRef {
 export interface LanePosition {
   readonly generation: string;
   readonly at: SinkPosition;
+  /** Records behind `at` are there too, up to this row: a write takes several transactions, and was left in its midst. */
+  readonly upTo?: RowRef;
 }
 
 /** What the positions partition says of one tablet. */
