@@ -485,7 +485,8 @@ export class LaneWorld {
         if (!kafka.appendPosition(lane, epoch, tablet, { claim, position, isReleased })) return isFenced();
     yield;
     if (!this.#rules.reportsDecided) this.#post(sidecar, { kind: 'committed', call, leftOut, parts: NO_PARTS });
-    if (this.#isLost()) return this.#rules.doubtsSilence ? lost() : { kind: 'committed', call, leftOut, parts: NO_PARTS };
+    if (this.#isLost())
+      return this.#rules.doubtsSilence ? lost() : { kind: 'committed', call, leftOut, parts: NO_PARTS };
     const transaction = kafka.commit(lane, epoch);
     if (transaction === 'fenced') return isFenced();
     yield;
