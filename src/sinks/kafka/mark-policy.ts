@@ -69,7 +69,7 @@ export class MarkPolicy {
   }
 }
 
-export const MARKS_LEFT_OUT =
+const MARKS_LEFT_OUT =
   'the topic is compacted and takes no marks of resolved, since they have no key: rows go on, and no mark says what is resolved there; set its cleanup.policy to delete, or take resolved off the stream';
 
 /** @param policy as in `cleanup.policy`: one or both of `compact` and `delete` */
