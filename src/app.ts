@@ -16,6 +16,7 @@ import {
   tabletFates,
   tabletsOfKeys,
 } from './cluster/kudu-access.ts';
+import { ForeignInstallations } from './cluster/foreign-installations.ts';
 import { checkLinks } from './cluster/held-links.ts';
 import { HoldTakenError } from './cluster/hold-owner.ts';
 import { KuduCopier } from './cluster/kudu-copier.ts';
@@ -136,7 +137,9 @@ export async function runSidecar(
       { kuduNow, logger },
     );
     const living = new LivingSidecars((s) => registry.list(s));
-    const newCatalog = (): Catalog => new Catalog((s) => fetchCatalog(client, s), CATALOG_MAX_AGE_MS);
+    const others = new ForeignInstallations(client);
+    const fetchTables = async (s: AbortSignal) => others.leaveOut(await fetchCatalog(client, s), s);
+    const newCatalog = (): Catalog => new Catalog(fetchTables, CATALOG_MAX_AGE_MS);
     // The API has a catalog of its own: a question from outside never changes what the peer manager works with.
     const catalog = newCatalog();
     const known = newCatalog();

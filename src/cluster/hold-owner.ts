@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readFileSync, readdirSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -12,6 +13,7 @@ import { assertHoldDir, readServerUuid } from './server-folders.ts';
 const OWNER_FILE = 'owner.json';
 /** In the folder of held logs and in the tablet server's: locked by the sidecar that runs. */
 const LOCK_FILE = 'spoor.lock';
+const DEFAULT_PREFIX = 'spoor.';
 
 /** The sidecar cannot have the folders: they are another's. The message says whose, and what to do. */
 export class HoldTakenError extends Error {
@@ -83,6 +85,12 @@ export function objectionTo(known: HoldOwner, given: HoldOwner): string | null {
   return null;
 }
 
+/** In the tablet server's folder: another installation, with a prefix and held logs of its own, may stand beside it too. */
+function lockFileOf(prefix: string): string {
+  if (prefix === DEFAULT_PREFIX) return LOCK_FILE;
+  return `spoor-${createHash('sha256').update(prefix).digest('hex').slice(0, 12)}.lock`;
+}
+
 /**
  * That the folder of held logs, and the tablet server, are this sidecar's alone: two that let go of each other's held
  * logs would lose what neither has shipped. Both folders are locked while it lives, and the folder of held logs says
@@ -120,10 +128,10 @@ export class HoldOwnership implements Disposable {
     try {
       locks.push(
         lock(
-          join(walDir, LOCK_FILE),
+          join(walDir, lockFileOf(systemTablePrefix)),
           self,
           `the tablet server of SPOOR_WAL_DIR ${walDir} has a sidecar`,
-          'A tablet server has one: stop that one first',
+          'A tablet server has one: stop that one first, or give this one a SPOOR_SYSTEM_TABLE_PREFIX of its own',
         ),
       );
       makePrivateDir(holdDir);

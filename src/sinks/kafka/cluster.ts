@@ -197,8 +197,9 @@ export class KafkaCluster implements AsyncDisposable {
    * nothing of where records go.
    */
   async check(signal: AbortSignal): Promise<void> {
-    const { nodes } = await this.#metadata([], signal);
-    await Promise.all(nodes.map(({ nodeId }) => this.send(nodeId, COMMON_CHANNEL, METADATA, [], signal)));
+    const { nodes, by } = await this.#metadata([], signal);
+    const others = nodes.filter((node) => formatAddress(node) !== formatAddress(by));
+    await Promise.all(others.map(({ nodeId }) => this.send(nodeId, COMMON_CHANNEL, METADATA, [], signal)));
   }
 
   async #metadata(topics: readonly string[], signal: AbortSignal) {
@@ -208,7 +209,7 @@ export class KafkaCluster implements AsyncDisposable {
     for (const { name, id, errorCode } of metadata.topics)
       if (id !== null) this.#topicIds.set(name, id);
       else if (errorCode === UNKNOWN_TOPIC_OR_PARTITION) this.#topicIds.delete(name);
-    return metadata;
+    return { ...metadata, by };
   }
 
   #learn(nodes: readonly NodeAddress[], by: Address): void {

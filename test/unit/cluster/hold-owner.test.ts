@@ -175,6 +175,17 @@ describe('the owner of held logs', () => {
     second.open(); // it is free again
   });
 
+  it('takes one of another installation beside the same tablet server, with held logs of its own', () => {
+    sidecar(0).open();
+    assert.throws(() => {
+      sidecar(0, { prefix: 'other.' }).open();
+    }, /is used by another sidecar/);
+    sidecar(0, { prefix: 'other.', holdDir: join(dir, 'another') }).open();
+    assert.throws(() => {
+      sidecar(0, { prefix: 'other.', holdDir: join(dir, 'third') }).open();
+    }, /A tablet server has one: stop that one first, or give this one a SPOOR_SYSTEM_TABLE_PREFIX/);
+  });
+
   it('leaves the logs of another tablet server alone while that one has no sidecar', async () => {
     await leaveHeld(0);
     const held = heldFiles();

@@ -13,7 +13,7 @@ import { OverdueError, type TransactionTimes } from '../transaction-time.ts';
 import { ENDED_BY_BROKER, KafkaCodeError } from '../wire/error-codes.ts';
 import { recordBytesBound } from '../wire/record-batch.ts';
 import type { Cause, Share } from './lane-core.ts';
-import { byTopic, placeKey, type OpenEnds, type Place } from './open-ends.ts';
+import { byTopic, placeKey, placesIn, type OpenEnds, type Place } from './open-ends.ts';
 import { encodeStored } from './positions-codec.ts';
 import type { PositionsPartition } from './positions-partition.ts';
 import type { LaneId, LanePosition } from './positions-view.ts';
@@ -134,7 +134,11 @@ export class LaneTransaction {
     const ownPlace = await this.#of.positions.place(signal);
     const drafts = await this.#draft(shares, signal);
     const places = placesOf(drafts.flatMap(({ first }) => first.flat()));
-    const failures = await this.#of.openEnds.check([ownPlace, ...places], signal);
+    // What comes later of a write may go to any partition, and once we have begun nothing can be ended there any more.
+    const laterTopics = new Set(
+      drafts.flatMap(({ cursor, first }) => (cursor.isDone ? [] : first.flat().map(({ topic }) => topic))),
+    );
+    const failures = await this.#of.openEnds.check([ownPlace, ...places, ...placesIn(laterTopics)], signal);
     const ownFailure = failures.get(placeKey(ownPlace));
     if (ownFailure !== undefined) throw ownFailure;
     const sound = drafts.filter(({ share, first }) => {
@@ -214,11 +218,12 @@ export class LaneTransaction {
         planned = await this.#plan(tablet, cursor.take(), signal);
         const places = placesOf(planned.flat());
         const fresh = places.filter((place) => !this.#joined.has(placeKey(place)));
-        const [failure] = (await this.#of.openEnds.check(fresh, signal)).values();
-        if (failure !== undefined) throw failure;
+        await this.#of.openEnds.expectClean(fresh, signal).catch((error: unknown) => {
+          throw new MidwayError(error);
+        });
       } catch (error) {
         signal.throwIfAborted();
-        throw new TabletError(tablet, error);
+        throw error instanceof MidwayError ? error : new TabletError(tablet, error);
       }
       await this.#join(placesOf(planned.flat()), signal);
       for (const request of planned) await this.#start(request, signal);
@@ -263,6 +268,7 @@ export class LaneTransaction {
 
   /** Whose fault it is, as far as that can be told. */
   #blame(error: unknown): { culprits: ReadonlyMap<string, Cause> | 'all' | 'none'; cause: Cause } {
+    if (error instanceof MidwayError) return { culprits: 'none', cause: asError(error.cause) };
     if (error instanceof TabletError) {
       const cause = asError(error.cause);
       return { culprits: new Map([[error.tablet, cause]]), cause };
@@ -325,6 +331,13 @@ export class FencedError extends SinkError {
 /** A coordinator or a leader that moves: the next try may succeed, and if not the lane's next epoch tells why. */
 function isPassing(cause: Error): boolean {
   return cause instanceof KafkaCodeError && cause.kind === 'unavailable';
+}
+
+/** A partition may not join the transaction that has begun: the next epoch sees to it, and the next try finds it clean. */
+class MidwayError extends Error {
+  constructor(cause: unknown) {
+    super('', { cause });
+  }
 }
 
 /** One tablet's fault. */

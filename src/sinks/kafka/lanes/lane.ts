@@ -517,7 +517,9 @@ export class Lane implements AsyncDisposable {
     const write = number === null ? undefined : this.#writes.get(number);
     if (!write?.slices) return null;
     const { slices } = write;
-    const after = from?.generation === position?.generation ? (from?.upTo ?? null) : null;
+    // A copy reads the log a second time, and what it finds there is to come again, behind its rows.
+    const isSameLog = from?.generation === position?.generation && !from?.at.copy && !position?.at.copy;
+    const after = isSameLog ? (from?.upTo ?? null) : null;
     return () => {
       const { isBegun, cursor } = write;
       write.isBegun = true;

@@ -158,6 +158,18 @@ export class OpenEnds {
     await this.settle(places, signal);
   }
 
+  /**
+   * Whether something is open in one of these partitions, or cannot be seen to be not: for whoever has a transaction open itself,
+   * since to end what is open would end that too. @throws {SinkError} it is
+   */
+  async expectClean(places: readonly Place[], signal: AbortSignal): Promise<void> {
+    const failures = new Map<string, Error>();
+    const [open] = await this.#look(places, failures, signal);
+    const [failure] = failures.values();
+    if (open) throw stillOpen(open.place);
+    if (failure) throw failure;
+  }
+
   /** As {@link check}. @throws the first failure */
   async settle(places: readonly Place[], signal: AbortSignal): Promise<void> {
     const [failure] = (await this.check(places, signal)).values();
@@ -165,7 +177,7 @@ export class OpenEnds {
   }
 
   /**
-   * Sees to it that nothing is open in these partitions.
+   * Sees to it that nothing is open in these partitions. Not while a transaction of ours is open: see {@link expectClean}.
    * @returns by {@link placeKey}: where that could not be done, or seen
    */
   async check(places: readonly Place[], signal: AbortSignal): Promise<Map<string, Error>> {

@@ -68,11 +68,13 @@ export class WriteCursor {
     }
   }
 
-  /** A mark in between was written, or says no more than the next one. */
-  #isNew({ position }: SinkRecord): boolean {
+  /** A mark in between was written, or says no more than the next one. Rows of a copy are no rows of an operation. */
+  #isNew({ kind, position }: SinkRecord): boolean {
     if (this.#after === null) return true;
+    if (kind === 'resolved') return false;
     const row = rowOf(position);
-    if (row === null || isUpTo(row, this.#after)) return false;
+    if (row === null) return true;
+    if (isUpTo(row, this.#after)) return false;
     this.#after = null;
     return true;
   }

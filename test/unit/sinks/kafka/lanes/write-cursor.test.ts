@@ -71,10 +71,12 @@ describe('WriteCursor', () => {
     );
   });
 
-  it('can be left at no row of a copy, which all have one position', () => {
+  it('can be left at no row of a copy, which all have one position, and leaves none out', () => {
     const rows = [1, 2, 3].map(() => recordAt('row', `${TABLET}/base.123`));
     assert.equal(take(new WriteCursor(sliced(rows, 1), null), 1).leftAt, null);
     assert.equal(rowOf(rows[0]!.position), null);
+    const { taken } = take(new WriteCursor(sliced(rows, 2), { index: 9n, row: 9 }));
+    assert.deepEqual(taken, rows, 'and none is left out');
   });
 });
 
