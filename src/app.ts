@@ -354,7 +354,7 @@ function kafkaSinkFor(
 ): Sink {
   const kafka = kafkaClientOf(config);
   if (!kafka) return refusingSink('SPOOR_KAFKA_BROKERS is not given to this sidecar, so it cannot ship to Kafka');
-  const { topic, topics, topicConfig, compression, ...sink } = definition.sink;
+  const { topics, topicConfig, compression, ...sink } = definition.sink;
   if (compression === 'zstd' && zstd === null)
     return refusingSink(`sink.compression of the stream is zstd, which needs ${ZSTD_NEEDS}`);
   const { tablesOf, ...others } = parts;
@@ -363,7 +363,6 @@ function kafkaSinkFor(
     streamGeneration: generation,
     ...others,
     ...kafka,
-    topic,
     ...(topics && { topics }),
     ...(topicConfig && { topicConfig }),
     ...(compression && { compression }),

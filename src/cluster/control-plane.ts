@@ -12,7 +12,7 @@ import { isStreamable } from '../replication/stream-members.ts';
 import type { SidecarRegistry } from './sidecar-registry.ts';
 import type { ParsedDefinition, StreamDefinition } from '../replication/stream.ts';
 import { changeDefinition, matchTables, type StreamChange } from '../replication/stream.ts';
-import { planStream, refuseNewFaults, withWarnings, type SinkPlanner } from './stream-plan.ts';
+import { placesOf, planStream, refuseNewFaults, withWarnings, type SinkPlanner } from './stream-plan.ts';
 import type { StreamEdit, StreamStore } from './stream-store.ts';
 import type {
   ControlPlane,
@@ -294,13 +294,10 @@ export class RunningControlPlane implements ControlPlane {
   async #refuseMarks(definition: StreamDefinition, tables: readonly CatalogTable[]): Promise<void> {
     if (!definition.resolved) return;
     const { planSink, markless: ask, logger } = this.#options;
-    const { places } = planSink(
-      definition,
-      tables.map(({ name }) => name),
-    );
+    const places = placesOf(definition, tables, planSink);
     let markless: readonly string[] = [];
     try {
-      markless = await ask([...new Set(places.values())], AbortSignal.timeout(ASK_SINK_TIMEOUT_MS));
+      markless = await ask(places, AbortSignal.timeout(ASK_SINK_TIMEOUT_MS));
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       logger.debug({ stream: definition.name, reason }, 'the sink cannot be asked what it takes');

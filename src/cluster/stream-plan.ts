@@ -49,6 +49,15 @@ export function withWarnings(view: StreamView, planSink: SinkPlanner): StreamVie
   return all.length === 0 ? view : { ...view, warnings: all };
 }
 
+/** Where the sink puts these tables, each place once. */
+export function placesOf(
+  definition: StreamDefinition,
+  tables: readonly CatalogTable[],
+  planSink: SinkPlanner,
+): string[] {
+  return [...new Set(planSink(definition, namesOf(tables)).places.values())];
+}
+
 function namesOf(tables: readonly CatalogTable[]): string[] {
   return tables.map(({ name }) => name);
 }

@@ -1,9 +1,8 @@
 import type { KafkaConfig } from 'kafkajs';
 import type { Logger } from '../../util/logger.ts';
+import { describeCleanupPolicy, isCompacted } from './cleanup-policy.ts';
 import { KafkaCluster } from './cluster.ts';
 import { toSinkError } from './kafka-error.ts';
-import { isCompacted } from './mark-policy.ts';
-import { DESCRIBE_TOPIC_CONFIG } from './wire/describe-configs.ts';
 
 export interface KafkaBrokersOptions {
   /** `host:port` each. */
@@ -41,9 +40,8 @@ export class KafkaBrokers implements AsyncDisposable {
   async compactedOf(topics: readonly string[], signal: AbortSignal): Promise<string[]> {
     try {
       const policies = topics.map(async (topic) => {
-        const request = { topic, names: ['cleanup.policy'] };
-        const { values } = await this.#cluster.sendToAny(DESCRIBE_TOPIC_CONFIG, request, signal);
-        return values.get('cleanup.policy') ?? '';
+        const { policy } = await describeCleanupPolicy(this.#cluster, topic, signal);
+        return policy ?? '';
       });
       const isSo = (await Promise.all(policies)).map(isCompacted);
       return topics.filter((_, i) => isSo[i]);

@@ -1,7 +1,7 @@
 import type { Logger } from '../../util/logger.ts';
 import { waitFor } from '../../util/wait-for.ts';
+import { describeCleanupPolicy, isCompacted } from './cleanup-policy.ts';
 import type { KafkaCluster, Topic } from './cluster.ts';
-import { DESCRIBE_TOPIC_CONFIG } from './wire/describe-configs.ts';
 
 interface Answer {
   readonly topicId: string | null;
@@ -59,9 +59,7 @@ export class MarkPolicy {
   /** Null where that cannot be known. */
   async #ask(topic: string): Promise<boolean | null> {
     try {
-      const request = { topic, names: ['cleanup.policy'] };
-      const { errorCode, values } = await this.#cluster.sendToAny(DESCRIBE_TOPIC_CONFIG, request, this.#lifetime);
-      const policy = values.get('cleanup.policy') ?? null;
+      const { errorCode, policy } = await describeCleanupPolicy(this.#cluster, topic, this.#lifetime);
       return errorCode !== 0 || policy === null ? null : !isCompacted(policy);
     } catch {
       return null; // whatever it is, the write that follows will say so
@@ -71,8 +69,3 @@ export class MarkPolicy {
 
 const MARKS_LEFT_OUT =
   'the topic is compacted and takes no marks of resolved, since they have no key: rows go on, and no mark says what is resolved there; set its cleanup.policy to delete, or take resolved off the stream';
-
-/** @param policy as in `cleanup.policy`: one or both of `compact` and `delete` */
-export function isCompacted(policy: string): boolean {
-  return policy.split(',').some((part) => part.trim() === 'compact');
-}

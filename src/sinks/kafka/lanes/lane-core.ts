@@ -1,5 +1,6 @@
 import { comparePositions } from '../../../change/position.ts';
 import {
+  isSameReading,
   PositionsView,
   type ClaimRef,
   type Decision,
@@ -598,7 +599,7 @@ export class LaneCore {
 
 /** What is there beyond a position stays there when the position moves, as long as it does not move past it. */
 function carried(from: LanePosition | null, to: LanePosition): LanePosition {
-  const isBeyond = from?.upTo && from.generation === to.generation && !to.at.copy && from.upTo.index > to.at.opId.index;
+  const isBeyond = from?.upTo && isSameReading(from, to) && from.upTo.index > to.at.opId.index;
   return isBeyond ? { ...to, upTo: from.upTo } : to;
 }
 

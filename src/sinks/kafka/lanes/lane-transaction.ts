@@ -16,7 +16,7 @@ import type { Cause, Share } from './lane-core.ts';
 import { byTopic, placeKey, placesIn, type OpenEnds, type Place } from './open-ends.ts';
 import { encodeStored } from './positions-codec.ts';
 import type { PositionsPartition } from './positions-partition.ts';
-import type { LaneId, LanePosition } from './positions-view.ts';
+import { isSameReading, type LaneId, type LanePosition } from './positions-view.ts';
 import type { WriteCursor } from './write-cursor.ts';
 
 export interface TransactionParts {
@@ -205,7 +205,7 @@ export class LaneTransaction {
   /** Until there is no more of it, or the transaction is large enough: then the next one goes on from there. */
   async #sendRest({ tablet, from, position }: Share, cursor: WriteCursor, signal: AbortSignal): Promise<void> {
     // A write that moves a copy, or begins one, has no operation in whose midst it could be left.
-    const mayBeLeft = from !== null && from.generation === position?.generation && !from.at.copy && !position.at.copy;
+    const mayBeLeft = from !== null && position !== null && isSameReading(from, position);
     while (!cursor.isDone) {
       const upTo = mayBeLeft && this.#isFull() ? cursor.leftAt : null;
       if (upTo) {

@@ -19,7 +19,7 @@ import { LaneCore, type LaneEffect, type LaneEvent, type LaneLimits, type Share 
 import { FencedError, LaneTransaction, type TransactionEnd } from './lane-transaction.ts';
 import { OpenEnds, placesIn } from './open-ends.ts';
 import type { PositionsPartition } from './positions-partition.ts';
-import type { LaneId, LanePosition, PositionsEntry } from './positions-view.ts';
+import { isSameReading, type LaneId, type LanePosition, type PositionsEntry } from './positions-view.ts';
 import { isUpTo, WriteCursor, type RecordsOfWrite, type RowRef } from './write-cursor.ts';
 
 export interface LaneOptions {
@@ -518,8 +518,7 @@ export class Lane implements AsyncDisposable {
     if (!write?.slices) return null;
     const { slices } = write;
     // A copy reads the log a second time, and what it finds there is to come again, behind its rows.
-    const isSameLog = from?.generation === position?.generation && !from?.at.copy && !position?.at.copy;
-    const after = isSameLog ? (from?.upTo ?? null) : null;
+    const after = from?.upTo && position && isSameReading(from, position) ? from.upTo : null;
     return () => {
       const { isBegun, cursor } = write;
       write.isBegun = true;

@@ -1,10 +1,10 @@
 import type { Logger } from '../../../util/logger.ts';
 import { waitFor } from '../../../util/wait-for.ts';
 import { SinkError } from '../../sink.ts';
+import { COMPACT, describeCleanupPolicy } from '../cleanup-policy.ts';
 import type { KafkaCluster, Topic } from '../cluster.ts';
 import { TOPIC_APPEARS } from '../topics.ts';
 import { whileSettling } from '../wait.ts';
-import { DESCRIBE_TOPIC_CONFIG } from '../wire/describe-configs.ts';
 import { failOnErrorCode, KafkaCodeError, LEADER_NOT_AVAILABLE, NOT_AUTHORIZED } from '../wire/error-codes.ts';
 
 export interface PositionsTopicOptions {
@@ -21,8 +21,6 @@ export interface PositionsTopicOptions {
  * many.
  */
 export const POSITIONS_PARTITIONS = 16;
-
-const COMPACT = 'compact';
 
 /**
  * The topic of positions and claims, which Spoor makes where it is missing, as Kafka Connect does with its own: it is part of
@@ -102,11 +100,9 @@ export class PositionsTopic {
         'refused',
         `topic ${name}, where Spoor keeps positions, has ${leaders.length} partitions and needs ${POSITIONS_PARTITIONS}: ${remedy}`,
       );
-    const request = { topic: name, names: ['cleanup.policy'] };
-    const answer = await this.#cluster.sendToAny(DESCRIBE_TOPIC_CONFIG, request, this.#lifetime);
-    if (NOT_AUTHORIZED.has(answer.errorCode)) return; // then whoever made it has to know
-    failOnErrorCode(answer.errorCode, `to describe topic ${name}`, answer.message);
-    const policy = answer.values.get('cleanup.policy');
+    const { errorCode, message, policy } = await describeCleanupPolicy(this.#cluster, name, this.#lifetime);
+    if (NOT_AUTHORIZED.has(errorCode)) return; // then whoever made it has to know
+    failOnErrorCode(errorCode, `to describe topic ${name}`, message);
     if (policy !== COMPACT)
       throw new SinkError(
         'refused',

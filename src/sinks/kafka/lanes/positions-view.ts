@@ -18,6 +18,11 @@ export interface LanePosition {
   readonly upTo?: RowRef;
 }
 
+/** Whether rows between the two are rows of the same reading of the log: a copy reads it a second time. */
+export function isSameReading(from: LanePosition, to: LanePosition): boolean {
+  return from.generation === to.generation && !from.at.copy && !to.at.copy;
+}
+
 /** What the positions partition says of one tablet. */
 export interface StoredPosition {
   readonly claim: ClaimRef;
