@@ -10,6 +10,7 @@ it('comes through 35 s of random faults with nothing lost, repeated or kept', as
   await runSoak({
     seconds: 35,
     seed: SEED,
+    tablets: 4,
     standsStillMs: 60_000,
     keepLogsIn: join(tmpdir(), `spoor-soak-short-${SEED}`),
     log: (line) => {

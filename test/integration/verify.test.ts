@@ -154,7 +154,7 @@ describe('spoor verify', { skip: await serversMissing(), timeout: 900_000 }, () 
   it('reports nothing on a sound stream under load: a base copy, ALTERs, dropped ranges, a resync', async (t) => {
     const tableId = await createDays('vf.load', 3);
     let days = [0, 1, 2];
-    await using writer = new Writer(client, tableId, { days: () => days, ids: 3000 });
+    await using writer = new Writer(client, tableId, { days: () => days, ids: 3000, pauseMs: 80 });
     await sleep(3000);
     await cluster.createStream('load', ['vf.*'], {
       start: 'snapshot',
