@@ -20,28 +20,36 @@ export interface KafkaServerOptions {
   readonly settings?: Readonly<Record<string, string | number | boolean>>;
   /** More options for its JVM, and that of its tools. */
   readonly javaOptions?: readonly string[];
+  /** It is a further broker of that one's cluster, with this id; the first has the id 1 and is the controller. */
+  readonly joins?: { readonly first: KafkaServer; readonly nodeId: number };
 }
 
-/** A single Kafka broker that is its own controller (KRaft), on loopback. Topics must be made: it makes none by itself. */
+/**
+ * A Kafka broker on loopback that is its own controller (KRaft), or a further one of such a broker's cluster. Topics must be
+ * made: it makes none by itself.
+ */
 export class KafkaServer implements AsyncDisposable {
   readonly #options: KafkaServerOptions;
   readonly #process: ServerProcess;
   readonly #address: string;
+  readonly #controller: string;
 
-  private constructor(options: KafkaServerOptions, process: ServerProcess, address: string) {
+  private constructor(options: KafkaServerOptions, process: ServerProcess, address: string, controller: string) {
     this.#options = options;
     this.#process = process;
     this.#address = address;
+    this.#controller = controller;
   }
 
   /** Resolves when topics can be created. */
   static async start(options: KafkaServerOptions): Promise<KafkaServer> {
-    const { dir, install, javaOptions = [] } = options;
-    const [port, controllerPort] = [await freePort(), await freePort()];
-    const address = `127.0.0.1:${port}`;
+    const { dir, install, joins, javaOptions = [] } = options;
+    const address = `127.0.0.1:${await freePort()}`;
+    const controller = joins ? joins.first.#controller : `127.0.0.1:${await freePort()}`;
+    const role = joins ? brokerOf(joins.nodeId, address, controller) : firstBroker(address, controller);
     await mkdir(dir, { recursive: true });
     const propertiesFile = join(dir, 'server.properties');
-    await writeFile(propertiesFile, toProperties({ ...settings(dir, address, controllerPort), ...options.settings }));
+    await writeFile(propertiesFile, toProperties({ ...role, ...settings(dir, address), ...options.settings }));
     const logFile = join(dir, 'output.log');
     const log4jFile = join(dir, 'log4j2.properties');
     await writeFile(log4jFile, toProperties(LOGGING));
@@ -60,7 +68,7 @@ export class KafkaServer implements AsyncDisposable {
       isReady: () => canServe(address),
       readyTimeoutMs: START_TIMEOUT_MS,
     });
-    return new KafkaServer(options, process, address);
+    return new KafkaServer(options, process, address, controller);
   }
 
   get brokers(): readonly string[] {
@@ -135,14 +143,26 @@ export class KafkaServer implements AsyncDisposable {
   }
 }
 
-function settings(dir: string, address: string, controllerPort: number): Record<string, string | number | boolean> {
-  const controller = `127.0.0.1:${controllerPort}`;
+function firstBroker(address: string, controller: string): Record<string, string | number> {
   return {
+    ...brokerOf(1, address, controller),
     'process.roles': 'broker,controller',
-    'node.id': 1,
-    'controller.quorum.voters': `1@${controller}`,
-    'controller.listener.names': 'CONTROLLER',
     listeners: `PLAINTEXT://${address},CONTROLLER://${controller}`,
+  };
+}
+
+function brokerOf(nodeId: number, address: string, controller: string): Record<string, string | number> {
+  return {
+    'process.roles': 'broker',
+    'node.id': nodeId,
+    'controller.quorum.voters': `1@${controller}`,
+    listeners: `PLAINTEXT://${address}`,
+  };
+}
+
+function settings(dir: string, address: string): Record<string, string | number | boolean> {
+  return {
+    'controller.listener.names': 'CONTROLLER',
     'advertised.listeners': `PLAINTEXT://${address}`,
     'listener.security.protocol.map': 'CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT',
     'log.dirs': join(dir, 'data'),

@@ -93,22 +93,22 @@ export async function startKudu(
 }
 
 /**
- * A single Kafka broker, on loopback, in a temporary folder; ends as Kudu does. `lasting`: it is to be fast, however long
- * it takes to become so.
+ * A Kafka broker, on loopback, in a temporary folder; ends as Kudu does. `lasting`: it is to be fast, however long it takes
+ * to become so.
  */
 export async function startKafka(
-  options: { settings?: NonNullable<KafkaServerOptions['settings']>; lasting?: boolean } = {},
+  options: Pick<KafkaServerOptions, 'settings' | 'joins'> & { lasting?: boolean } = {},
 ): Promise<KafkaServer> {
-  const { settings = {}, lasting = false } = options;
+  const { lasting = false, ...more } = options;
   const archive = archiveOf(await fetchKafka(await artifactOptions()));
-  return launchKafka(lasting ? [] : [...SHORT_LIVED, `-XX:SharedArchiveFile=${archive}`], settings);
+  return launchKafka(lasting ? [] : [...SHORT_LIVED, `-XX:SharedArchiveFile=${archive}`], more);
 }
 
 async function launchKafka(
   javaOptions: readonly string[],
-  settings: NonNullable<KafkaServerOptions['settings']> = {},
+  more: Pick<KafkaServerOptions, 'settings' | 'joins'> = {},
 ): Promise<KafkaServer> {
   const install = await fetchKafka(await artifactOptions());
   const dir = await WorkDir.create('spoor-test-kafka');
-  return KafkaServer.start({ install, dir: dir.path, settings, javaOptions });
+  return KafkaServer.start({ install, dir: dir.path, javaOptions, ...more });
 }
