@@ -13,8 +13,8 @@ import { SpoorCluster } from '../support/spoor-cluster.ts';
 
 /** Ids of the brokers that are hurt; the first, which is the controller and leads Kafka's own topics, is not. */
 const [LEFT, RIGHT] = [2, 3] as const;
-const KILLS = form(4, 40);
-const FROZEN_MS = form(15_000, 120_000);
+const KILLS = form(3, 30);
+const FROZEN_MS = form(10_000, 120_000);
 /** Longer than the controller waits for a broker: its partitions have no leader then, and their markers are lost. */
 const DOWN_MS = 3_500;
 

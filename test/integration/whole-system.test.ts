@@ -8,6 +8,7 @@ import { DataType } from '../../src/kudu/schema.ts';
 import { WriteError } from '../../src/kudu/writer.ts';
 import { checkTopic } from '../soak/checker.ts';
 import { eventually } from '../support/eventually.ts';
+import { form } from '../support/forms.ts';
 import { javaTool, writeMixed } from '../support/java-tools.ts';
 import { Load } from '../support/load.ts';
 import { SpoorCluster } from '../support/spoor-cluster.ts';
@@ -16,9 +17,11 @@ import { TopicReader } from '../support/topic-reader.ts';
 /** One marker interval (SPOOR_MARKER_INTERVAL_MS), and what the marker's own write and a batch take on a busy machine. */
 const MAX_REPEATED_MS = 1000 + 1500;
 
-/** Everything together: three tablet servers, three sidecars, a broker, and writers through Kudu's own Java client. */
 const TRANSACTIONS = /^spoor_transactions_total\{stream="main",outcome="committed"\} (\d+)$/gm;
 
+const OPS = form(120_000, 300_000);
+
+/** Everything together: three tablet servers, three sidecars, a broker, and writers through Kudu's own Java client. */
 describe('whole system', () => {
   let cluster: SpoorCluster;
   before(async () => {
@@ -33,15 +36,15 @@ describe('whole system', () => {
   };
   const isRunning = ({ state }: { state: string }): boolean => state === 'running';
 
-  it('ships 300,000 mixed operations: fold equals table, one record for each applied row', async () => {
+  it('ships many mixed operations: fold equals table, one record for each applied row', async () => {
     await createTable('shop.main');
     await cluster.createStream('main', ['shop.main']);
     const { applied, rows, ignored, rejected } = await writeMixed({
       masters: cluster.masters,
       table: 'shop.main',
-      ops: 300_000,
+      ops: OPS,
     });
-    assert.equal(rows, 300_000);
+    assert.equal(rows, OPS);
     assert.ok(ignored > 10_000 && rejected > 10_000, 'many rows must have had no effect, or this test shows little');
     await cluster.assertFoldIsTable('main', 'shop.main', applied);
     const tablets = await cluster.waitForTablets('main', (tablet) => isRunning(tablet) && tablet.lagOps === 0);
@@ -58,51 +61,25 @@ describe('whole system', () => {
   it('loses and repeats nothing when sidecars are stopped and killed under load, exactly-once', async () => {
     await createTable('shop.restarts');
     await cluster.createStream('restarts', ['shop.restarts']);
-    const writing = writeMixed({ masters: cluster.masters, table: 'shop.restarts', ops: 40_000, rate: 2000, seed: 2 });
+    const writing = writeMixed({ masters: cluster.masters, table: 'shop.restarts', ops: 30_000, rate: 1500, seed: 2 });
     const load = { over: false };
     void writing.finally(() => (load.over = true));
     for (let round = 0; !load.over; round++) {
       const sidecar = cluster.sidecars[round % 3]!;
       await (round % 2 === 0 ? sidecar.kill() : sidecar.stop());
-      await sleep(300);
+      await sleep(500);
       await sidecar.restart();
-      await sleep(300);
+      await sleep(1000);
     }
     const { applied } = await writing;
     await cluster.assertFoldIsTable('restarts', 'shop.restarts', applied);
   });
 
-  it('at-least-once: a clean stop repeats nothing, a kill repeats at most what is not yet marked, nothing is lost', async () => {
-    await createTable('shop.alo');
-    await cluster.createStream('alo', ['shop.alo'], { sink: { delivery: 'at-least-once' } });
-    const first = await writeMixed({ masters: cluster.masters, table: 'shop.alo', ops: 5000, seed: 3 });
-    await cluster.waitForTablets('alo', (tablet) => isRunning(tablet) && tablet.lagOps === 0);
-    for (const sidecar of cluster.sidecars) await sidecar.stop();
-    for (const sidecar of cluster.sidecars) await sidecar.restart();
-    const second = await writeMixed({ masters: cluster.masters, table: 'shop.alo', ops: 5000, seed: 4 });
-    await cluster.assertFoldIsTable('alo', 'shop.alo', first.applied + second.applied);
-
-    for (const sidecar of cluster.sidecars) await sidecar.kill();
-    for (const sidecar of cluster.sidecars) await sidecar.restart();
-    const third = await writeMixed({ masters: cluster.masters, table: 'shop.alo', ops: 500, seed: 5 });
-    const positions = new Set<string>();
-    const applied = first.applied + second.applied + third.applied;
-    await using reader = await TopicReader.start({
-      brokers: cluster.kafka.brokers,
-      topics: ['alo'],
-      onRecord: ({ value, headers }) => {
-        if (value) positions.add(headers['spoor.pos'] ?? '');
-      },
-    });
-    await reader.settle(() => positions.size >= applied, { timeoutMs: 60_000 });
-    assert.equal(positions.size, applied);
-  });
-
-  it('at-least-once under load: clean stops repeat nothing, a kill at most a marker interval and the batch in hand', async (t) => {
+  it('at-least-once under load: nothing is lost, clean stops repeat nothing, a kill at most a marker interval and the batch in hand', async (t) => {
     await createTable('shop.repeats');
     await cluster.createStream('repeats', ['shop.repeats'], { sink: { delivery: 'at-least-once' } });
     await cluster.waitForTablets('repeats', isRunning);
-    using load = Load.start(cluster, 'shop.repeats', { rate: 1500, seed: 14 });
+    using load = Load.start(cluster, 'shop.repeats', { rate: 800, seed: 14 });
     await sleep(3000);
     const areShipped = async (): Promise<unknown> =>
       cluster.waitForTablets('repeats', (tablet) => isRunning(tablet) && tablet.role === 'leader');

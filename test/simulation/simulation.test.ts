@@ -12,7 +12,7 @@ import { Simulation, type Outcome } from './simulation.ts';
  *   SIM_SEED=n   plays one seed again, to the letter
  *   SIM_SEEDS=n  plays so many instead of the usual number
  */
-const SEEDS = Number(process.env['SIM_SEEDS'] ?? 4000);
+const SEEDS = Number(process.env['SIM_SEEDS'] ?? 3000);
 const SHOWN_STEPS = 60;
 const chosen = process.env['SIM_SEED'];
 

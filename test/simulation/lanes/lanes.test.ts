@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import '../../support/patient.ts';
 import { LANE_RULES, LaneWorld, type LaneOutcome, type LaneRules } from './world.ts';
 
-const SEEDS = Number(process.env['SIM_SEEDS'] ?? 600);
+const SEEDS = Number(process.env['SIM_SEEDS'] ?? 2000);
 const chosen = process.env['SIM_SEED'];
 
 function explain({ seed, broken, trace }: LaneOutcome): string {
