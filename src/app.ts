@@ -58,14 +58,14 @@ import { StandBack } from './util/stand-back.ts';
 import { TimeLimit } from './util/time-limit.ts';
 import { zstd, ZSTD_NEEDS } from './util/zstd.ts';
 import { SPOOR_VERSION } from './util/version.ts';
+import { backoffMs, type Backoff } from './util/backoff.ts';
 
 /** How long tablets may take to finish their batch in hand when the sidecar stops; the rest of the 10 s is for closing. */
 const FINISH_BATCHES_MS = 7000;
 /** How long the last word to the other sidecars may take; without it they miss us after their own time. */
 const LEAVE_WITHIN_MS = 1000;
 const CONNECT_TIMEOUT_MS = 10_000;
-const CONNECT_AGAIN_BASE_MS = 500;
-const CONNECT_AGAIN_CAP_MS = 10_000;
+const CONNECT_AGAIN: Backoff = { baseMs: 500, capMs: 10_000 };
 const CATALOG_MAX_AGE_MS = 5000;
 
 /** Below the keeper's own patience, so that what Kudu said is told. */
@@ -291,7 +291,7 @@ async function connectToKudu(
 ): Promise<KuduParts | null> {
   const isStopping = (): boolean => signal.aborted; // asked anew after each wait
   let lastReason = '';
-  for (let failures = 0; !isStopping(); failures++) {
+  for (let failures = 1; !isStopping(); failures++) {
     try {
       hold();
       using limit = new TimeLimit(signal, CONNECT_TIMEOUT_MS * 3);
@@ -304,7 +304,7 @@ async function connectToKudu(
       if (reason !== lastReason) logger.error({ reason }, 'cannot work yet, trying again');
       lastReason = reason;
       plane.waitingFor(trouble);
-      await pause(Math.min(CONNECT_AGAIN_CAP_MS, CONNECT_AGAIN_BASE_MS * 2 ** Math.min(failures, 10)), signal);
+      await pause(backoffMs(failures, CONNECT_AGAIN), signal);
     }
   }
   return null;
@@ -393,8 +393,7 @@ function limitsFor({ definition }: StoredStream, tabletCount: () => number): Rep
     maxWriteIntervalMs: MAX_WRITE_INTERVAL_MS,
     positionIntervalMs: 1000,
     positionRefreshMs: POSITION_REFRESH_MS,
-    retryBaseMs: 250,
-    retryCapMs: 10_000,
+    retry: { baseMs: 250, capMs: 10_000 },
   };
 }
 

@@ -14,6 +14,7 @@ import { pause } from '../util/pause.ts';
 import { TimeLimit } from '../util/time-limit.ts';
 import { waitFor } from '../util/wait-for.ts';
 import { SchemaLooks } from './schema-looks.ts';
+import { backoffMs, type Backoff } from '../util/backoff.ts';
 
 export interface KuduCopierOptions {
   readonly client: Pick<KuduClient, 'getTabletLocations' | 'openTable' | 'tabletServer'>;
@@ -31,8 +32,7 @@ const CUT_LATER_MS = 11_000;
 const CUT_TIMEOUT_MS = 60_000;
 /** How often in a row a scan may break off without a row having come, and the pauses between. */
 const MAX_FRUITLESS = 8;
-const SCAN_AGAIN_MS = 250;
-const SCAN_AGAIN_CAP_MS = 4_000;
+const SCAN_AGAIN: Backoff = { baseMs: 250, capMs: 4_000 };
 /** A batch that does not come for so long is given up, and the scan goes on with another scanner. */
 const BATCH_TIMEOUT_MS = 30_000;
 
@@ -181,7 +181,7 @@ export class KuduCopier implements TableCopier {
     const fault = this.#judge(error, tablet, scan);
     if (fault !== null || fruitless > MAX_FRUITLESS) throw fault ?? error;
     this.#options.logger.debug({ tabletId: tablet.tabletId, err: error }, 'scan of a copy broke off, going on');
-    await pause(Math.min(SCAN_AGAIN_CAP_MS, SCAN_AGAIN_MS * 2 ** (fruitless - 1)), signal);
+    await pause(backoffMs(fruitless, SCAN_AGAIN), signal);
     signal.throwIfAborted();
   }
 

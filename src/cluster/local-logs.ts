@@ -7,6 +7,7 @@ import { HoldStore } from '../wal/hold-store.ts';
 import { TabletLogReader } from '../wal/log-reader.ts';
 import { WalWatcher } from '../wal/wal-watcher.ts';
 import { HoldOwnership } from './hold-owner.ts';
+import type { Backoff } from '../util/backoff.ts';
 
 export interface LocalLogsOptions {
   readonly walDir: string;
@@ -24,8 +25,7 @@ export interface LocalLogsOptions {
 
 /** Streams are looked at once a second, and a new one's begin is fixed a few seconds before it can be seen. */
 const RELEASE_DELAY_MS = 10_000;
-const MARKER_RETRY_BASE_MS = 500;
-const MARKER_RETRY_CAP_MS = 30_000;
+const MARKER_RETRY: Backoff = { baseMs: 500, capMs: 30_000 };
 
 /**
  * The logs of the tablet server beside us: those that are there, those that are held, and the keepers of both. All that
@@ -72,7 +72,7 @@ export class LocalLogs implements AsyncDisposable {
       openLog: (tabletId, signal) => this.read(tabletId, signal),
       markers: { write: (tablet, marker, signal) => this.#writeMarker(tablet, marker, signal) },
       sidecarId: tserver,
-      limits: { markerIntervalMs, retryBaseMs: MARKER_RETRY_BASE_MS, retryCapMs: MARKER_RETRY_CAP_MS },
+      limits: { markerIntervalMs, retry: MARKER_RETRY },
       releaseDelayMs: RELEASE_DELAY_MS,
       maxBytes: hold.maxBytes,
       maxAgeMs: hold.maxAgeS * 1000,

@@ -6,13 +6,12 @@ import type { Logger } from '../util/logger.ts';
 import { decodeLog, isHad, type HadSegments, type ReceivedSegment } from '../wal/log-transfer.ts';
 import type { TabletHold } from '../wal/tablet-hold.ts';
 import { IdleLimit } from './idle-limit.ts';
+import { backoffMs, type Backoff } from '../util/backoff.ts';
 
 /** A sidecar that sends nothing for so long is asked no more. */
 const IDLE_TIMEOUT_MS = 10_000;
-/** A sidecar that had nothing new is asked again after so long, and then after twice as long each time, */
-const ASK_AGAIN_MS = 15_000;
-/** up to this: what is new with it is to be had soon. */
-const ASK_AGAIN_CAP_MS = 60_000;
+/** When a sidecar that had nothing new is asked again: what is new with it is to be had soon. */
+const ASK_AGAIN: Backoff = { baseMs: 15_000, capMs: 60_000 };
 /** What a sidecar has for one position is worth so many tries: its newest segment may grow for ever. */
 const MAX_TIMES_TOLD = 3;
 /** In one question; what does not fit comes once more. */
@@ -99,7 +98,7 @@ export class PeerLog implements GapFiller {
           Object.assign(asked, { timesTold: asked.timesTold + 1, brokeOff: false, timesInVain: 0 });
           return 'filled';
         }
-        asked.notBeforeMs = performance.now() + Math.min(ASK_AGAIN_CAP_MS, ASK_AGAIN_MS * 2 ** asked.timesInVain++);
+        asked.notBeforeMs = performance.now() + backoffMs(++asked.timesInVain, ASK_AGAIN);
       } catch (error) {
         if (error instanceof KeepError) throw error.cause;
         signal.throwIfAborted();

@@ -2,7 +2,7 @@ import type { DescMessage, MessageInitShape, MessageShape } from '@bufbuild/prot
 import { KuduError, masterError } from './errors.ts';
 import type { MasterErrorPB } from './proto/master_pb.ts';
 import { DEFAULT_MASTER_PORT, formatHostPort, parseHostPort } from './rpc/address.ts';
-import { Deadline, backoffMs } from './rpc/deadline.ts';
+import { Deadline, pauseBefore } from './rpc/deadline.ts';
 import type { Messenger, RpcMethod } from './rpc/messenger.ts';
 import { MasterService } from './services.ts';
 
@@ -75,7 +75,7 @@ export class MasterClient {
         lastError = error.kind === 'timeout' && lastError !== undefined ? lastError : error;
         if (deadline.remainingMs() === 0) throw timedOut(what, lastError);
       }
-      await deadline.sleep(backoffMs(attempt));
+      await deadline.sleep(pauseBefore(attempt));
     }
   }
 

@@ -1,6 +1,6 @@
 import type { ReplicaLocation, TabletLocation } from './catalog.ts';
 import { KuduError, withNotRun } from './errors.ts';
-import { backoffMs, type Deadline } from './rpc/deadline.ts';
+import { pauseBefore, type Deadline } from './rpc/deadline.ts';
 import { AppStatus } from './status.ts';
 
 /** One attempt: a server that hangs must not use up the whole time, when another may have taken over by now. */
@@ -71,7 +71,7 @@ export async function callReplica<T>(
     if (target) refusedBy.add(target.uuid);
     if (location.replicas.every((replica) => refusedBy.has(replica.uuid))) refusedBy.clear();
     if (deadline.remainingMs() === 0) throw outOfTime(tabletId, lastError, !mayHaveRun);
-    await deadline.sleep(backoffMs(attempt));
+    await deadline.sleep(pauseBefore(attempt));
     location = await refreshed(locations, location, deadline);
   }
 }

@@ -3,7 +3,7 @@ import { KuduError } from './errors.ts';
 import type { HybridTime } from './hybrid-time.ts';
 import { RowwiseRowBlockPBSchema } from './proto/common_pb.ts';
 import type { NewScanRequestPBSchema, ScanRequestPBSchema } from './proto/tserver_pb.ts';
-import { backoffMs, type Deadline } from './rpc/deadline.ts';
+import { pauseBefore, type Deadline } from './rpc/deadline.ts';
 import { rowBlockFromPb, type RowBlock } from './row-block.ts';
 import type { TableSchema } from './schema.ts';
 import { TserverErrorCode } from './status.ts';
@@ -68,7 +68,7 @@ export class TabletScanner {
         // A call that did not run may be made again; one that may have run has moved the scanner on.
         const again = error instanceof KuduError && error.kind === 'rpc' && error.notRun && error.retriable;
         if (!again || deadline.remainingMs() === 0) throw error;
-        await deadline.sleep(backoffMs(attempt));
+        await deadline.sleep(pauseBefore(attempt));
       }
     }
   }

@@ -1,4 +1,5 @@
 import type { SinkPosition } from '../change/position.ts';
+import type { Backoff } from '../util/backoff.ts';
 
 /** One read of the source: some committed operations, or rows of a copy, in order (often without a record: a NO_OP). */
 export interface QueuedRead {
@@ -22,8 +23,7 @@ export interface ReplicatorLimits {
   readonly positionIntervalMs: number;
   /** A position that has not moved for so long is written again: sinks may forget what is old (Kafka its transactional ids). */
   readonly positionRefreshMs: number;
-  readonly retryBaseMs: number;
-  readonly retryCapMs: number;
+  readonly retry: Backoff;
 }
 
 /** What is queued, and what is known of the last write. */
@@ -52,9 +52,4 @@ export function countForBatch(queue: readonly QueuedRead[], maxBatchBytes: numbe
     if (bytes > maxBatchBytes) return Math.max(1, i);
   }
   return queue.length;
-}
-
-/** How long to wait after so many failures in a row. */
-export function backoffMs(failures: number, limits: ReplicatorLimits): number {
-  return Math.min(limits.retryCapMs, limits.retryBaseMs * 2 ** Math.min(failures - 1, 20));
 }

@@ -1,5 +1,6 @@
 import { isAhead, type SinkPosition } from '../change/position.ts';
 import type { MarkedStream } from './apply-marker.ts';
+import { backoffMs, type Backoff } from '../util/backoff.ts';
 
 /*
  * What one replica's keeper knows of the streams on its tablet and decides from it: when a marker is due, what it says,
@@ -83,8 +84,7 @@ export type LedgerEffect =
 
 export interface LedgerLimits {
   readonly markerIntervalMs: number;
-  readonly retryBaseMs: number;
-  readonly retryCapMs: number;
+  readonly retry: Backoff;
 }
 
 export interface LedgerStep {
@@ -154,7 +154,7 @@ export function stepLedger(state: LedgerState, event: LedgerEvent, nowMs: number
     case 'marker-failed': {
       if (state.marker.kind !== 'writing') return { state, effects: [] };
       const failures = state.failures + 1;
-      const ms = event.lost ? limits.retryCapMs : backoffMs(failures, limits);
+      const ms = event.lost ? limits.retry.capMs : backoffMs(failures, limits.retry);
       return {
         state: { ...state, marker: { kind: 'waiting' }, failures },
         effects: [{ kind: 'retry-marker-in', ms }],
@@ -277,10 +277,6 @@ function bounded<T>(known: Map<string, T>, streams: readonly LedgerStream[]): Ma
 
 function flushed(marker: MarkerPhase): MarkerPhase {
   return marker.kind === 'waiting' ? { kind: 'idle' } : marker;
-}
-
-function backoffMs(failures: number, limits: LedgerLimits): number {
-  return Math.min(limits.retryCapMs, limits.retryBaseMs * 2 ** Math.min(failures - 1, 20));
 }
 
 function assertNever(event: never): never {

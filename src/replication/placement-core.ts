@@ -7,6 +7,7 @@
  * of time, so that one is before the others, and none of them is waited for longer than its turn. Who yields goes on
  * trying until another one claims: where nobody can, nothing moves.
  */
+import { backoffMs, type Backoff } from '../util/backoff.ts';
 
 /** What this sidecar's tablet server makes of its replica. */
 export type ReplicaRole =
@@ -122,9 +123,9 @@ export const TROUBLE_MS = 10_000;
 export const SLOW_MS = 45_000;
 /** One that has worked for so long begins with a clean slate. */
 export const WORKED_FOR_MS = 60_000;
-const HOPE_BASE_MS = 15_000;
 /** So seldom a tablet goes round that nobody can ship although all can reach the sink. */
 export const HOPE_CAP_MS = 300_000;
+const HOPE: Backoff = { baseMs: 15_000, capMs: HOPE_CAP_MS };
 
 /** Pure. */
 export function stepTrial(trial: Trial, sight: Sight, nowMs: number): Trial {
@@ -135,18 +136,14 @@ export function stepTrial(trial: Trial, sight: Sight, nowMs: number): Trial {
       return failures > 0 && nowMs - trial.sinceMs >= WORKED_FOR_MS ? { ...trial, failures: 0 } : trial;
     case 'slow':
     case 'troubled':
-      if (trial.kind === 'failed') return { ...trial, hopeAtMs: nowMs + hopeMs(failures) };
+      if (trial.kind === 'failed') return { ...trial, hopeAtMs: nowMs + backoffMs(failures, HOPE) };
       if (trial.kind !== 'troubled') return { kind: 'troubled', failures, sinceMs: nowMs };
       if (nowMs - trial.sinceMs < (sight === 'slow' ? SLOW_MS : TROUBLE_MS)) return trial;
-      return { kind: 'failed', failures: failures + 1, hopeAtMs: nowMs + hopeMs(failures + 1) };
+      return { kind: 'failed', failures: failures + 1, hopeAtMs: nowMs + backoffMs(failures + 1, HOPE) };
     case 'idle':
       if (trial.kind === 'failed' && nowMs < trial.hopeAtMs) return trial;
       return trial.kind === 'untried' ? trial : { kind: 'untried', failures };
   }
-}
-
-function hopeMs(failures: number): number {
-  return Math.min(HOPE_CAP_MS, HOPE_BASE_MS * 2 ** Math.min(failures - 1, 10));
 }
 
 /** By then whoever's turn it was is done, unless something holds it up: then it is the next one's. */

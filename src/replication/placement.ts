@@ -18,6 +18,7 @@ import {
 import type { Ending, Fault } from './replicator-state.ts';
 import type { SinkChecks } from './sink-checks.ts';
 import { Waits, type Wait } from './waits.ts';
+import { backoffMs, type Backoff } from '../util/backoff.ts';
 
 type Reason = Pick<Fault, 'code' | 'message'>;
 
@@ -72,8 +73,7 @@ const SILENT_AFTER_MS = 10_000;
 /** One that has shipped for so long was right to begin: being fenced then is no contest. */
 const FENCED_FORGET_MS = 60_000;
 /** A sidecar that was fenced waits for its tablet server to learn who leads; then it may be its turn again. */
-const FENCED_BASE_MS = 1000;
-const FENCED_CAP_MS = 30_000;
+const FENCED: Backoff = { baseMs: 1000, capMs: 30_000 };
 
 /**
  * Which tablets this sidecar is to ship now: gathers for placement-core.ts what is known of its own ability and of the
@@ -174,8 +174,7 @@ export class Placement {
       return;
     }
     const times = (ranMs > FENCED_FORGET_MS ? 0 : (memory.fenced?.times ?? 0)) + 1;
-    const waitMs = Math.min(FENCED_CAP_MS, FENCED_BASE_MS * 2 ** Math.min(times - 1, 10));
-    memory.fenced = { times, notBeforeMs: this.#now() + waitMs, why: WAITS_AFTER[ending] };
+    memory.fenced = { times, notBeforeMs: this.#now() + backoffMs(times, FENCED), why: WAITS_AFTER[ending] };
   }
 
   #memoryOf(key: string): Memory {

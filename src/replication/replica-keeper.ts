@@ -15,6 +15,7 @@ import type { LetGoCandidate } from './free-space.ts';
 import type { LedgerEffect, LedgerEvent, LedgerLimits, LedgerState, LedgerStream } from './ledger-core.ts';
 import { EMPTY_LEDGER, safeIndex, stepLedger } from './ledger-core.ts';
 import type { LogFeed } from './tablet-changes.ts';
+import { backoffMs, type Backoff } from '../util/backoff.ts';
 
 /** The held log of one replica, see wal/hold-store.ts. */
 export interface ReplicaHold {
@@ -72,8 +73,7 @@ export interface LostRange {
   readonly why: string;
 }
 
-const READ_AGAIN_BASE_MS = 500;
-const READ_AGAIN_CAP_MS = 10_000;
+const READ_AGAIN: Backoff = { baseMs: 500, capMs: 10_000 };
 /** When it is asked again whether what is known of the streams is sure. */
 const SURE_AGAIN_MS = 1_000;
 /** So many releases wait at most: a later one says all that an earlier one does. */
@@ -269,7 +269,7 @@ export class ReplicaKeeper implements AsyncDisposable {
   async #read(): Promise<void> {
     const { signal } = this.#abort;
     const isOver = (): boolean => signal.aborted; // asked anew after each wait
-    for (let failures = 0; !isOver(); failures++) {
+    for (let failures = 1; !isOver(); failures++) {
       try {
         await using log = this.#options.openLog(signal);
         await this.#readLog(log);
@@ -280,7 +280,7 @@ export class ReplicaKeeper implements AsyncDisposable {
         // waited for: whoever shipped without the markers in it would begin where the stream did.
         if (error instanceof SpoorError && ERRORS[error.code].retry === 'operator') this.#post({ kind: 'caught-up' });
       }
-      await pause(Math.min(READ_AGAIN_CAP_MS, READ_AGAIN_BASE_MS * 2 ** Math.min(failures, 10)), signal);
+      await pause(backoffMs(failures, READ_AGAIN), signal);
     }
   }
 

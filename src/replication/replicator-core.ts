@@ -1,7 +1,8 @@
 import { comparePositions, isAhead, type SinkPosition } from '../change/position.ts';
-import { backoffMs, countForBatch, writeDueInMs, type QueuedRead, type ReplicatorLimits } from './batch-policy.ts';
+import { countForBatch, writeDueInMs, type QueuedRead, type ReplicatorLimits } from './batch-policy.ts';
 import { isAwaited } from './replicator-state.ts';
 import type { Ending, Fault, LogPhase, OpenableLog, Opening, ReplicatorState } from './replicator-state.ts';
+import { backoffMs } from '../util/backoff.ts';
 
 /*
  * The decisions of one tablet's replicator, and nothing else: a state, the events that change it, and effects as data.
@@ -226,7 +227,7 @@ function onSinkFailed(
   const sinkFault = { fault, sinceMs: state.sinkFault?.sinceMs ?? nowMs };
   const next: ReplicatorState = { ...state, sinkFailures: failures, sinkFault, sink: { kind: 'waiting' } };
   if (state.ending) return advance(next, nowMs, limits);
-  const retry = { kind: 'retry-sink-in' as const, ms: backoffMs(failures, limits) };
+  const retry = { kind: 'retry-sink-in' as const, ms: backoffMs(failures, limits.retry) };
   const isLong = fault.kind === 'operator' || nowMs - sinkFault.sinceMs >= YIELD_AFTER_MS;
   if (!takesTurn || !isLong || state.log.kind !== 'open') return { state: next, effects: [retry] };
   return { state: { ...next, log: { kind: 'yielded', opening: null } }, effects: [{ kind: 'close-log' }, retry] };
@@ -292,7 +293,7 @@ function failLog(state: ReplicatorState, fault: Fault, nowMs: number, limits: Re
   const log: LogPhase = { kind: 'waiting', opening, fault, sinceMs };
   const next = advance({ ...state, logFailures: failures, log }, nowMs, limits);
   if (next.state.ending) return next;
-  const ms = fault.kind === 'operator' ? OPERATOR_RETRY_MS : backoffMs(failures, limits);
+  const ms = fault.kind === 'operator' ? OPERATOR_RETRY_MS : backoffMs(failures, limits.retry);
   // What it has open, and a turn among the copies, is others' meanwhile.
   return { state: next.state, effects: [{ kind: 'close-log' }, ...next.effects, { kind: 'retry-log-in', ms }] };
 }

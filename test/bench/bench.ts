@@ -17,7 +17,7 @@ import {
 } from './bench-cluster.ts';
 import { measureLatency } from './latency.ts';
 import { measureManyTablets } from './many-tablets.ts';
-import { measureTabletCounts } from './tablet-counts.ts';
+import { measureIdleTablets, measureRollingRestart, measureTabletCounts } from './tablet-counts.ts';
 import { percentile } from './percentiles.ts';
 import { cpuSeconds, peakMemoryMib } from './process-usage.ts';
 import { measureWriteThroughput, type WriteRate, type WriteThroughput } from './write-throughput.ts';
@@ -34,7 +34,7 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '30' },
     rates: { type: 'string', default: '1000,5000' },
     delivery: { type: 'string', default: 'exactly-once,at-least-once' },
-    only: { type: 'string', default: 'latency,writes,drain,tablets,tablets-eos' },
+    only: { type: 'string', default: 'latency,writes,drain,tablets,tablets-eos,idle,restart' },
     counts: { type: 'string', default: '4,60,600' },
     beside: { type: 'string' },
     help: { type: 'boolean', default: false },
@@ -43,7 +43,7 @@ const { values } = parseArgs({
 if (values.help) {
   process.stdout.write(
     'npm run bench -- [--rows 1000000] [--seconds 30] [--rates 1000,5000] [--delivery exactly-once,at-least-once]\n' +
-      '                 [--only latency,writes,drain,tablets,tablets-eos] [--counts 4,60,600]\n' +
+      '                 [--only latency,writes,drain,tablets,tablets-eos,idle,restart] [--counts 4,60,600]\n' +
       '                 [--beside <dist/cli/main.js of another version, for tablets-eos>]\n',
   );
   process.exit(0);
@@ -305,3 +305,21 @@ async function measureCounts(): Promise<void> {
 if (['latency', 'writes', 'drain'].some((section) => ONLY.includes(section))) await measureThree();
 if (ONLY.includes('tablets')) await measureOne();
 if (ONLY.includes('tablets-eos')) await measureCounts();
+if (ONLY.includes('idle')) {
+  const tablets = 1_000;
+  say(`# a stream of ${tablets} tablets with nothing to do for ${SECONDS} s`);
+  const idle = await measureIdleTablets(OWN_PROGRAM, tablets, SECONDS);
+  say('');
+  say(row(['idle, CPU % of a core', 'broker before', 'broker', 'sidecars']));
+  const cells = [idle.brokerCpuBefore, idle.brokerCpu, idle.sidecarsCpu].map((percent) => percent.toFixed(1));
+  say(row([`  ${tablets} tablets`, ...cells]));
+}
+if (ONLY.includes('restart')) {
+  const tablets = Number(values.counts.split(',').at(-1));
+  say(`# all sidecars are restarted, one after the other, under a load over ${tablets} tablets`);
+  const { samplesMs, repeats } = await measureRollingRestart(OWN_PROGRAM, tablets);
+  say('');
+  say(row(['rolling restart, commit to consumer, ms', 'p50', 'p99', 'max', 'repeats']));
+  const at = (share: number): string => percentile(samplesMs, share).toFixed(0);
+  say(row([`  ${tablets} tablets`, at(0.5), at(0.99), at(1), String(repeats)]));
+}

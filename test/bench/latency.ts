@@ -22,6 +22,8 @@ export interface LatencyOptions {
   /** Rows are written in small flushes, so many a second: about what a few dozen clients of an application do. */
   readonly flushesPerSecond: number;
   readonly seconds: number;
+  /** What is done to them while it is measured, for no longer than that. */
+  readonly meanwhile?: () => Promise<void>;
 }
 
 export interface Latency {
@@ -31,6 +33,8 @@ export interface Latency {
   readonly brokerCpu: number;
   /** Of all sidecars together. */
   readonly sidecarsCpu: number;
+  /** Records whose position had come before. */
+  readonly repeats: number;
 }
 
 const READY_TIMEOUT_MS = 180_000;
@@ -42,7 +46,8 @@ const WARM_UP_MS = 20_000;
  * consumer: from the operation's hybrid time, which Kudu gives it before it is replicated, so Kudu's own part is in.
  */
 export async function measureLatency(options: LatencyOptions): Promise<Latency> {
-  const { kudu, kafka, sidecars, name, delivery, tablets, replicas, rate, flushesPerSecond, seconds } = options;
+  const { kudu, kafka, sidecars, name, delivery, tablets, replicas, rate, flushesPerSecond, seconds, meanwhile } =
+    options;
   const table = `bench_latency.${name}`;
   using client = await KuduClient.connect({ masters: kudu.masters, timeoutMs: 60_000 });
   await client.createTable({
@@ -65,14 +70,20 @@ export async function measureLatency(options: LatencyOptions): Promise<Latency> 
   await kafka.createTopic(name, 3).catch(() => undefined); // the stream may have been first
 
   const samplesMs: number[] = [];
+  const positions = new Set<string>();
+  let repeats = 0;
   let measureFrom = Number.POSITIVE_INFINITY;
   await using reader = await TopicReader.start({
     brokers: kafka.brokers,
     topics: [name],
     maxWaitMs: 10,
-    onRecord: ({ value }) => {
+    onRecord: ({ value, headers }) => {
       const nowMs = performance.timeOrigin + performance.now();
-      if (nowMs < measureFrom || !value) return;
+      if (!value) return;
+      const position = headers['spoor.pos'] ?? '';
+      if (positions.has(position)) repeats++;
+      else positions.add(position);
+      if (nowMs < measureFrom) return;
       // Cheaper than parsing thousands of records a second beside what is being measured.
       const at = value.indexOf('"ts_us":') + 8;
       samplesMs.push(nowMs - Number(value.toString('latin1', at, value.indexOf(',', at))) / 1000);
@@ -84,9 +95,14 @@ export async function measureLatency(options: LatencyOptions): Promise<Latency> 
   measureFrom = performance.timeOrigin + startMs + WARM_UP_MS;
   let written = 0;
   let cpuBefore: readonly [number, number] | null = null;
+  let done: Promise<void> = Promise.resolve();
   const inFlight = new Set<Promise<unknown>>();
   for (let flush = 0; performance.now() < endMs; flush++) {
-    if (cpuBefore === null && performance.now() >= startMs + WARM_UP_MS) cpuBefore = await cpuOf(kafka, sidecars);
+    if (cpuBefore === null && performance.now() >= startMs + WARM_UP_MS) {
+      cpuBefore = await cpuOf(kafka, sidecars);
+      done = meanwhile?.() ?? done;
+      done.catch(() => undefined); // told below
+    }
     const dueMs = startMs + (flush * 1000) / flushesPerSecond;
     if (dueMs > performance.now()) await sleep(dueMs - performance.now());
     const rows = Array.from({ length: perFlush }, (_, i) => ({
@@ -97,12 +113,13 @@ export async function measureLatency(options: LatencyOptions): Promise<Latency> 
     inFlight.add(write);
     written += rows.length;
   }
+  await done;
   const cpu = await cpuOf(kafka, sidecars);
   const percentOf = (at: 0 | 1): number => ((cpu[at] - (cpuBefore ?? cpu)[at]) / seconds) * 100;
   await Promise.all(inFlight);
   await reader.settle(() => reader.count >= written, { quietMs: 500, timeoutMs: 60_000 });
   const achievedRate = written / ((performance.now() - startMs) / 1000);
-  return { samplesMs, achievedRate, brokerCpu: percentOf(0), sidecarsCpu: percentOf(1) };
+  return { samplesMs, achievedRate, brokerCpu: percentOf(0), sidecarsCpu: percentOf(1), repeats };
 }
 
 /** Seconds so far: of the broker, and of all sidecars. */

@@ -1,12 +1,25 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { KafkaServer } from '../../src/demo/kafka-server.ts';
+import type { KuduCluster } from '../../src/demo/kudu-servers.ts';
+import type { SidecarProcess } from '../../src/demo/sidecar-process.ts';
 import { WorkDir } from '../../src/demo/work-dir.ts';
+import { KuduClient } from '../../src/kudu/client.ts';
 import { startKafka, startKudu } from '../support/cluster.ts';
-import { startSidecars, type Delivery } from './bench-cluster.ts';
+import { createStream, startSidecars, tabletsOf, until, type Delivery } from './bench-cluster.ts';
 import { measureLatency, type Latency } from './latency.ts';
+import { cpuSeconds } from './process-usage.ts';
 
 const TSERVERS = 3;
 const RATE = 300;
 const FLUSHES_PER_SECOND = 15;
 const MAX_TABLETS = 1_000;
+/** Rows that every idle tablet has, about. */
+const ROWS_A_TABLET = 10;
+/** A stream is idle once its last markers are written. */
+const SETTLE_MS = 20_000;
+const READY_TIMEOUT_MS = 300_000;
+/** Between two restarts: what one left behind is shipped. */
+const BETWEEN_MS = 10_000;
 
 export interface TabletCount extends Latency {
   readonly version: string;
@@ -32,19 +45,113 @@ export async function measureTabletCounts(options: {
     for (const delivery of deliveries)
       for (const [version, program] of programs) {
         say(`# ${RATE} rows/s over ${tablets} tablets for ${seconds} s, ${delivery}, ${version}`);
-        const masterFlags = [`--max_create_tablets_per_ts=${MAX_TABLETS}`];
-        await using kudu = await startKudu({ tservers: TSERVERS, masterFlags });
-        await using kafka = await startKafka({ lasting: true });
-        await using dir = await WorkDir.create('spoor-bench-counts');
-        const sidecars = await startSidecars(kudu, kafka, dir.path, { SPOOR_SYSTEM_TABLE_REPLICAS: '1' }, program);
-        try {
-          const name = `counts-${tablets}-${delivery}`;
-          const load = { tablets, replicas: 1, rate: RATE, flushesPerSecond: FLUSHES_PER_SECOND, seconds };
-          const latency = await measureLatency({ kudu, kafka, sidecars, name, delivery, ...load });
+        await withServers(program, async (servers) => {
+          const latency = await measureLatency({ ...servers, ...loadOf(tablets, delivery), seconds });
           measured.push({ ...latency, version, delivery, tablets });
-        } finally {
-          await Promise.all(sidecars.map((sidecar) => sidecar[Symbol.asyncDispose]()));
-        }
+        });
       }
   return measured;
+}
+
+export interface IdleTablets {
+  readonly tablets: number;
+  /** Percent of a core: before there was a stream, and with one. */
+  readonly brokerCpuBefore: number;
+  readonly brokerCpu: number;
+  readonly sidecarsCpu: number;
+}
+
+/** Every tablet of a stream has shipped some rows, and then nothing happens. */
+export async function measureIdleTablets(program: string, tablets: number, seconds: number): Promise<IdleTablets> {
+  return withServers(program, async ({ kudu, kafka, sidecars }) => {
+    const { url } = sidecars[0]!;
+    using client = await KuduClient.connect({ masters: kudu.masters, timeoutMs: 60_000 });
+    const table = await client.createTable({
+      name: 'bench_idle.rows',
+      columns: [
+        { name: 'id', type: 'INT64', key: true },
+        { name: 'note', type: 'STRING' },
+      ],
+      hash: [{ columns: ['id'], buckets: tablets }],
+      numReplicas: 1,
+    });
+    const percentOfCore = async (pids: readonly number[]): Promise<number[]> => {
+      const before = await Promise.all(pids.map(cpuSeconds));
+      await sleep(seconds * 1000);
+      return Promise.all(pids.map(async (pid, i) => (((await cpuSeconds(pid)) - before[i]!) / seconds) * 100));
+    };
+    await sleep(SETTLE_MS);
+    const [brokerCpuBefore] = await percentOfCore([kafka.pid]);
+    await createStream(url, 'idle', 'bench_idle.*', 'exactly-once');
+    await table.write(
+      Array.from({ length: ROWS_A_TABLET * tablets }, (_, i) => ({
+        type: 'insert' as const,
+        row: { id: BigInt(i), note: `row ${i}` },
+      })),
+    );
+    await until('all tablets have shipped', READY_TIMEOUT_MS, async () => {
+      const views = await tabletsOf(url, 'idle');
+      return views.length === tablets && views.every(({ state, lagOps }) => state === 'running' && lagOps === 0);
+    });
+    await sleep(SETTLE_MS);
+    const [brokerCpu, ...sidecarsCpu] = await percentOfCore([kafka.pid, ...sidecars.map(({ pid }) => pid)]);
+    return {
+      tablets,
+      brokerCpuBefore: brokerCpuBefore!,
+      brokerCpu: brokerCpu!,
+      sidecarsCpu: sidecarsCpu.reduce((a, b) => a + b, 0),
+    };
+  });
+}
+
+/** What a row waits at most while all sidecars are restarted, one after the other, under the usual load. */
+export async function measureRollingRestart(program: string, tablets: number): Promise<Latency> {
+  return withServers(program, async (servers) => {
+    const meanwhile = async (): Promise<void> => {
+      for (const sidecar of servers.sidecars) {
+        await sidecar.restart();
+        await sidecar.waitUntilReady();
+        await sleep(BETWEEN_MS);
+      }
+    };
+    const seconds = ((BETWEEN_MS + 5_000) * servers.sidecars.length) / 1000;
+    return measureLatency({ ...servers, ...loadOf(tablets, 'exactly-once'), seconds, meanwhile });
+  });
+}
+
+const loadOf = (
+  tablets: number,
+  delivery: Delivery,
+): Pick<
+  Parameters<typeof measureLatency>[0],
+  'name' | 'delivery' | 'tablets' | 'replicas' | 'rate' | 'flushesPerSecond'
+> => ({
+  name: `counts-${tablets}-${delivery}`,
+  delivery,
+  tablets,
+  replicas: 1,
+  rate: RATE,
+  flushesPerSecond: FLUSHES_PER_SECOND,
+});
+
+interface Servers {
+  readonly kudu: KuduCluster;
+  readonly kafka: KafkaServer;
+  readonly sidecars: readonly SidecarProcess[];
+}
+
+/** New ones, for one measurement. */
+async function withServers<T>(program: string, measure: (servers: Servers) => Promise<T>): Promise<T> {
+  await using kudu = await startKudu({
+    tservers: TSERVERS,
+    masterFlags: [`--max_create_tablets_per_ts=${MAX_TABLETS}`],
+  });
+  await using kafka = await startKafka({ lasting: true });
+  await using dir = await WorkDir.create('spoor-bench-counts');
+  const sidecars = await startSidecars(kudu, kafka, dir.path, { SPOOR_SYSTEM_TABLE_REPLICAS: '1' }, program);
+  try {
+    return await measure({ kudu, kafka, sidecars });
+  } finally {
+    await Promise.all(sidecars.map((sidecar) => sidecar[Symbol.asyncDispose]()));
+  }
 }

@@ -141,7 +141,7 @@ function keep(
     hold,
     markers,
     sidecarId: 'us',
-    limits: { markerIntervalMs: options.intervalMs ?? 5, retryBaseMs: 2, retryCapMs: 10 },
+    limits: { markerIntervalMs: options.intervalMs ?? 5, retry: { baseMs: 2, capMs: 10 } },
     releaseDelayMs: options.releaseDelayMs ?? 0,
     maxBytes: options.maxBytes ?? 0,
     maxAgeMs: options.maxAgeMs ?? 0,

@@ -11,7 +11,7 @@ import type { SinkPosition } from '../../src/change/position.ts';
 import type { MarkerOutcome, Process, World } from './process.ts';
 import type { Entry, Replica } from './tablet.ts';
 
-const LIMITS: LedgerLimits = { markerIntervalMs: 1000, retryBaseMs: 200, retryCapMs: 5000 };
+const LIMITS: LedgerLimits = { markerIntervalMs: 1000, retry: { baseMs: 200, capMs: 5000 } };
 const MAX_ENTRIES_PER_READ = 8;
 
 /** Carries out what ledger-core.ts decides, as replica-keeper.ts does, in a simulated world. */

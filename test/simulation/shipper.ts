@@ -15,8 +15,7 @@ const LIMITS: ReplicatorLimits = {
   maxWriteIntervalMs: 200,
   positionIntervalMs: 500,
   positionRefreshMs: 60_000,
-  retryBaseMs: 100,
-  retryCapMs: 1000,
+  retry: { baseMs: 100, capMs: 1000 },
 };
 const BYTES_PER_OP = 60;
 const MAX_OPS_PER_READ = 3;

@@ -1,4 +1,5 @@
 import { KuduError } from '../errors.ts';
+import { backoffMs, type Backoff } from '../../util/backoff.ts';
 
 /** What every call of the public API takes. */
 export interface CallOptions {
@@ -91,11 +92,13 @@ function abortReason(signal: AbortSignal | undefined): Error {
   return reason instanceof Error ? reason : new Error('aborted', { cause: reason });
 }
 
+const AGAIN: Backoff = { baseMs: 10, capMs: 1000 };
+
 /**
  * Milliseconds to wait before attempt `attempt` (1 is the first repetition): rising from 10 to 1000, spread at random
  * so that many clients which lost the same server do not come back together.
  */
-export function backoffMs(attempt: number, random: () => number = Math.random): number {
-  const ceiling = Math.min(1000, 10 * 2 ** Math.min(attempt, 10));
+export function pauseBefore(attempt: number, random: () => number = Math.random): number {
+  const ceiling = backoffMs(attempt + 1, AGAIN);
   return ceiling / 2 + (ceiling / 2) * random();
 }

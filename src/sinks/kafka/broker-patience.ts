@@ -1,4 +1,4 @@
-/** However slow a broker is: a transaction's round trips must fit into its time-out, see take-over.ts. */
+/** However slow a broker is: a transaction's round trips must fit into its time-out, see transaction-time.ts. */
 const LONGEST_MS = 30_000;
 /**
  * So long without a slow answer, and a broker counts as quick again. Some of its answers come from memory and are quick

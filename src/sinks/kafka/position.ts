@@ -5,7 +5,7 @@ import type { OffsetEntry } from './wire/apis.ts';
 /**
  * A position as version 0.1 kept it, in a consumer group's offsets, see legacy-positions.ts: the offset is the apply OpId's index, all of it is metadata.
  * Brokers allow 4096 bytes of metadata by default (offset.metadata.max.bytes); Kudu's names end at 256, and of the keys
- * that a copy goes on from none is kept that is long (replication/copy-source.ts).
+ * that a copy goes on from none is kept that is long (replication/tablet-source.ts).
  */
 const Owner = z.object({ spoor: z.literal([1, 2]), generation: z.string() });
 

@@ -12,7 +12,7 @@ import type {
 import { EMPTY_LEDGER, safeIndex, stepLedger } from '../../../src/replication/ledger-core.ts';
 import type { SinkPosition } from '../../../src/change/position.ts';
 
-const LIMITS: LedgerLimits = { markerIntervalMs: 1000, retryBaseMs: 100, retryCapMs: 1000 };
+const LIMITS: LedgerLimits = { markerIntervalMs: 1000, retry: { baseMs: 100, capMs: 1000 } };
 const SINK = 'kafka:one';
 
 const at = (index: number): SinkPosition => ({

@@ -49,7 +49,7 @@ describe('the log of a replica that was moved away', () => {
       freeSpace: { look: () => null },
       markers: { write: () => Promise.reject(new Error('no tablet')) },
       sidecarId: 'us',
-      limits: { markerIntervalMs: 1000, retryBaseMs: 1000, retryCapMs: 1000 },
+      limits: { markerIntervalMs: 1000, retry: { baseMs: 1000, capMs: 1000 } },
       releaseDelayMs: 0,
       maxBytes: 0,
       maxAgeMs: 0,

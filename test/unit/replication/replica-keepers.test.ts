@@ -26,7 +26,7 @@ async function letGoAfter(fate: Unwanted, untilS: number): Promise<number | null
     freeSpace: { look: () => null },
     markers: { write: () => Promise.reject(new Error('not used')) },
     sidecarId: 'self',
-    limits: { markerIntervalMs: 1000, retryBaseMs: 100, retryCapMs: 1000 },
+    limits: { markerIntervalMs: 1000, retry: { baseMs: 100, capMs: 1000 } },
     releaseDelayMs: 0,
     maxBytes: 0,
     maxAgeMs: 0,

@@ -20,8 +20,7 @@ const LIMITS: ReplicatorLimits = {
   maxWriteIntervalMs: 100,
   positionIntervalMs: 1000,
   positionRefreshMs: 60_000,
-  retryBaseMs: 100,
-  retryCapMs: 1000,
+  retry: { baseMs: 100, capMs: 1000 },
 };
 const op = (index: number): SinkPosition => ({
   opId: { term: 1n, index: BigInt(index) },

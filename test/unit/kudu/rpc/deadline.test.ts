@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { KuduError } from '../../../../src/kudu/errors.ts';
-import { Deadline, backoffMs } from '../../../../src/kudu/rpc/deadline.ts';
+import { Deadline, pauseBefore } from '../../../../src/kudu/rpc/deadline.ts';
 
 const late = (): KuduError => new KuduError('timeout', 'late');
 const never = new Promise<never>(() => undefined);
@@ -51,10 +51,10 @@ describe('deadline', () => {
   });
 
   it('waits longer after each failure, up to a second', () => {
-    const longest = (attempt: number): number => backoffMs(attempt, () => 1);
+    const longest = (attempt: number): number => pauseBefore(attempt, () => 1);
     assert.deepEqual([1, 2, 3, 7, 20].map(longest), [20, 40, 80, 1000, 1000]);
     assert.equal(
-      backoffMs(1, () => 0),
+      pauseBefore(1, () => 0),
       10,
     );
   });

@@ -1,0 +1,39 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, sep } from 'node:path';
+import { describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+function filesIn(folder: string, ending: string): readonly string[] {
+  const names = readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' });
+  return names.filter((name) => name.endsWith(ending)).map((name) => join(folder, name).replaceAll(sep, '/'));
+}
+
+const CODE = ['src', 'test'].flatMap((folder) => filesIn(folder, '.ts'));
+const NAME = /[\w./-]*[\w-]+\.ts\b/g;
+
+/** Names of source files in a text, of which there is none. */
+function unknownIn(text: string): readonly string[] {
+  return (text.match(NAME) ?? []).filter((name) => !CODE.some((file) => file === name || file.endsWith(`/${name}`)));
+}
+
+describe('a file that is named', () => {
+  it('in a comment is there', () => {
+    const wrong: string[] = [];
+    for (const file of CODE)
+      for (const [number, line] of readFileSync(join(ROOT, file), 'utf8').split('\n').entries()) {
+        const [comment = ''] = /(?:^\s*\/?\*|\/\/ ).*/.exec(line) ?? [];
+        for (const name of unknownIn(comment)) wrong.push(`${file}:${number + 1}: ${name}`);
+      }
+    assert.deepEqual(wrong, []);
+  });
+
+  it('in the docs is there', () => {
+    const wrong: string[] = [];
+    for (const file of ['README.md', ...filesIn('docs', '.md')])
+      for (const name of unknownIn(readFileSync(join(ROOT, file), 'utf8'))) wrong.push(`${file}: ${name}`);
+    assert.deepEqual(wrong, []);
+  });
+});
