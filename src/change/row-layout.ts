@@ -1,4 +1,5 @@
-import { DataType, type TableSchema } from '../kudu/schema.ts';
+import { cellBytes, isVarLength } from '../kudu/cell-codec.ts';
+import { DataType, type ColumnSchema, type TableSchema } from '../kudu/schema.ts';
 import { Cell } from './change.ts';
 
 /** The bytes of a write are not what Kudu writes (`corrupt`), or are of a kind that Spoor does not know (`unsupported`). */
@@ -12,29 +13,24 @@ export class RowFormatError extends Error {
   }
 }
 
-/** Bytes of a cell in a row; a var-length cell is u64 offset, u64 length. Source: kudu/common/types.h; kudu-facts 7. */
-const CELL_BYTES: ReadonlyMap<DataType, number> = new Map<DataType, number>([
-  [DataType.INT8, 1],
-  [DataType.INT16, 2],
-  [DataType.INT32, 4],
-  [DataType.INT64, 8],
-  [DataType.BOOL, 1],
-  [DataType.FLOAT, 4],
-  [DataType.DOUBLE, 8],
-  [DataType.STRING, 16],
-  [DataType.BINARY, 16],
-  [DataType.VARCHAR, 16],
-  [DataType.UNIXTIME_MICROS, 8],
-  [DataType.DATE, 4],
-  [DataType.DECIMAL32, 4],
-  [DataType.DECIMAL64, 8],
-  [DataType.DECIMAL128, 16],
+/** Types that a column of a table may have and that Spoor reads; Kudu has more, for its own use. Source: kudu-facts 7. */
+const READABLE: ReadonlySet<DataType> = new Set([
+  DataType.INT8,
+  DataType.INT16,
+  DataType.INT32,
+  DataType.INT64,
+  DataType.BOOL,
+  DataType.FLOAT,
+  DataType.DOUBLE,
+  DataType.STRING,
+  DataType.BINARY,
+  DataType.VARCHAR,
+  DataType.UNIXTIME_MICROS,
+  DataType.DATE,
+  DataType.DECIMAL32,
+  DataType.DECIMAL64,
+  DataType.DECIMAL128,
 ]);
-
-/** Whether a cell of the type points into the indirect bytes. */
-function isVarLength(type: DataType): boolean {
-  return type === DataType.STRING || type === DataType.BINARY || type === DataType.VARCHAR;
-}
 
 /**
  * How the rows of a write lie, and where their cells belong: made once for a pair of schemas, used for every write.
@@ -113,7 +109,7 @@ export function compileRowLayout(request: TableSchema, tablet: TableSchema): Row
     width,
     bitmapBytes: (width + 7) >> 3,
     hasNullBitmap: request.columns.some((column) => column.nullable),
-    cellBytes: Uint8Array.from(request.columns, (column) => cellBytes(column.type, column.name)),
+    cellBytes: Uint8Array.from(request.columns, readableCellBytes),
     nullable: Uint8Array.from(request.columns, (column) => Number(column.nullable)),
     varLength: Uint8Array.from(request.columns, (column) => Number(isVarLength(column.type))),
     immutable: Uint8Array.from(target, (place) => Number(tablet.columns[place]!.immutable)),
@@ -129,14 +125,12 @@ export function compileRowLayout(request: TableSchema, tablet: TableSchema): Row
   };
 }
 
-function cellBytes(type: DataType, name: string): number {
-  const bytes = CELL_BYTES.get(type);
-  if (bytes === undefined)
-    throw new RowFormatError(
-      'unsupported',
-      `column ${quote(name)} has Kudu's data type ${type}, which Spoor cannot read`,
-    );
-  return bytes;
+function readableCellBytes({ type, name }: ColumnSchema): number {
+  if (READABLE.has(type)) return cellBytes(type);
+  throw new RowFormatError(
+    'unsupported',
+    `column ${quote(name)} has Kudu's data type ${type}, which Spoor cannot read`,
+  );
 }
 
 function quote(name: string): string {

@@ -6,10 +6,10 @@ import { LinkedAbort } from '../util/linked-abort.ts';
 import type { Logger } from '../util/logger.ts';
 import { pause } from '../util/pause.ts';
 import { Slots } from '../util/slots.ts';
+import { StandingQuestion } from '../util/standing-question.ts';
 import { steadyNow } from '../util/steady-clock.ts';
 import { TimeLimit } from '../util/time-limit.ts';
-import { waitFor } from '../util/wait-for.ts';
-import type { Catalog, CatalogTable } from './catalog.ts';
+import type { CatalogTable } from './catalog.ts';
 import type { ReplicatorLimits } from './batch-policy.ts';
 import type { Ending } from './replicator-state.ts';
 import { furthestStart } from './replica-keeper.ts';
@@ -80,13 +80,13 @@ export interface PeerManagerOptions extends StreamMembersOptions, HandOverOption
 /** A new leader is seen within it; the streams are looked at as often. */
 const TICK_MS = 1000;
 const CALL_TIMEOUT_MS = 5000;
-/** How long one question of a look may take before the last answer has to do. */
+/** How long one question of a look is waited for before the last answer has to do; it goes on, and the next look has it. */
 const LOOK_TIMEOUT_MS = 1500;
 const MAX_COMMITTED_CALLS_AT_A_TIME = 8;
 /** How often a tablet that seems to have nothing left to ship is held against what its server has committed. */
 const CHECK_COMMITTED_EVERY_MS = 10_000;
-/** How long a catalog may take; larger clusters are asked for it in the background. */
-const CATALOG_TIMEOUT_MS = 20_000;
+/** How long a catalog, or the streams, may take; large clusters and busy ones are asked in the background. */
+const ANSWER_TIMEOUT_MS = 20_000;
 
 interface Shipping extends Shipped {
   readonly membership: Membership;
@@ -126,12 +126,15 @@ export class PeerManager {
   #streams: readonly StoredStream[] | null = null;
   /** Why a question of the last look has no new answer. */
   #unanswered: unknown = null;
+  /** What is known of the streams may be older than a look. */
+  #isLate = false;
   #wake: () => void = () => undefined;
   #poked = false;
   #kuduTrouble: string | null = 'not asked yet';
   #streamed: readonly StreamedTablet[] = [];
   #checkedCommittedAtMs = Number.NEGATIVE_INFINITY;
-  #refreshing: Promise<void> | null = null;
+  readonly #askedStreams = new StandingQuestion<readonly StoredStream[]>(ANSWER_TIMEOUT_MS);
+  readonly #askedCatalog = new StandingQuestion<void>(ANSWER_TIMEOUT_MS);
   #following: Promise<void> | null = null;
 
   constructor(options: PeerManagerOptions) {
@@ -325,8 +328,13 @@ export class PeerManager {
   /** Tablets of which something is held that the master does not list, and that have no replica here. */
   #unlisted(here: ReadonlyMap<string, LocalReplica>): string[] {
     const { keepers, catalog } = this.#options;
-    if (this.#unanswered !== null || this.#hasUnreadable) return [];
+    if (!this.#isSure) return [];
     return [...keepers.tabletIds()].filter((tabletId) => !here.has(tabletId) && !catalog.tableOf(tabletId));
+  }
+
+  /** Whether nothing of what decides on what is let go of is older than this look. */
+  get #isSure(): boolean {
+    return this.#unanswered === null && !this.#isLate && !this.#hasUnreadable;
   }
 
   async #pause(signal: AbortSignal): Promise<void> {
@@ -356,26 +364,16 @@ export class PeerManager {
       }
     };
     this.#unanswered = null;
-    [this.#streams] = await Promise.all([
-      ask((s) => streams.list(s), this.#streams),
+    const [listed] = await Promise.all([
+      ask((s) => this.#askedStreams.ask((during) => streams.list(during), s), null),
       ask((s) => this.#handOver.look(s), undefined),
     ]);
+    this.#isLate = listed === null || steadyNow() - listed.askedAtMs > LOOK_TIMEOUT_MS;
+    if (listed) this.#streams = listed.answer;
     if (this.#streams === null || !this.#mayHaveStreams) return;
     const running = this.#replicas.filter(({ isRunning }) => isRunning).map(({ tabletId }) => tabletId);
     const tabletIds = [...new Set([...running, ...keepers.tabletIds()])];
-    await ask((s) => this.#refreshCatalog(catalog, tabletIds, s), undefined);
-  }
-
-  /** Waits for a new catalog as long as a question may take; asking goes on, and the next look finds the answer. */
-  async #refreshCatalog(catalog: Catalog, tabletIds: readonly string[], signal: AbortSignal): Promise<void> {
-    if (this.#refreshing === null) {
-      const asking = catalog.refresh(tabletIds, AbortSignal.timeout(CATALOG_TIMEOUT_MS)).finally(() => {
-        this.#refreshing = null;
-      });
-      asking.catch(() => undefined); // told to whoever waits for it
-      this.#refreshing = asking;
-    }
-    await waitFor(this.#refreshing, signal);
+    await ask((s) => this.#askedCatalog.ask((during) => catalog.refresh(tabletIds, during), s), null);
   }
 
   /** Makes what runs equal what should: keepers, replicators, and streams that are no more. */
@@ -407,8 +405,7 @@ export class PeerManager {
       return streams.some((stream) => had.some((generation) => isOfStream(generation, stream))) ? 'left' : 'listed';
     };
     const shipped = new Set(this.#replicators().map(({ tabletId }) => tabletId));
-    const isSure = this.#unanswered === null && !this.#hasUnreadable;
-    keepers.reconcile(kept, shipped, isSure ? fateOf : null, steadyNow());
+    keepers.reconcile(kept, shipped, this.#isSure ? fateOf : null, steadyNow());
     this.#ship();
   }
 

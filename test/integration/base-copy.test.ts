@@ -16,10 +16,10 @@ import type { SpoorCluster } from '../support/spoor-cluster.ts';
 
 /** Keys of the table whose copy is interrupted, three of five of which hold a row when it begins. */
 const KEYS = form(40_000, 1_700_000);
-/** A table of many rows that flushes each second is busy with compactions and nothing else. */
-const FLUSH_S = KEYS > 100_000 ? 60 : 1;
-const FLAGS = USUAL_FLAGS.map((flag) =>
-  flag.startsWith('--flush_threshold') ? `--flush_threshold_secs=${FLUSH_S}` : flag,
+/** A table of many rows that flushes every few seconds is busy with compactions and nothing else. */
+const FLAGS = form(
+  USUAL_FLAGS,
+  USUAL_FLAGS.map((flag) => (flag.startsWith('--flush_threshold') ? '--flush_threshold_secs=60' : flag)),
 );
 
 const isWhole = ({ state, lagOps }: TabletView): boolean => state === 'running' && lagOps === 0;

@@ -15,7 +15,7 @@ import { SpoorCluster } from '../support/spoor-cluster.ts';
 /** Log segments are small and log GC is eager, so that what Spoor does not hold is soon gone. */
 const FLAGS = [
   '--log_segment_size_mb=1',
-  '--flush_threshold_secs=1',
+  '--flush_threshold_secs=2',
   '--raft_heartbeat_interval_ms=200',
   '--maintenance_manager_polling_interval_ms=100',
 ];

@@ -17,7 +17,7 @@ OutageSuite.describe('outages', (on) => {
     'ships nothing of a paused stream, holds its log, lets the server collect its own, and ships all after',
     async (t) => {
       const tabletIds = await on.begin('paused', 'types', 2);
-      using load = Load.start(on.cluster, 'fo.paused', { rate: 4000, threads: 2 });
+      using load = Load.start(on.cluster, 'fo.paused', { rate: 2000, threads: 2 });
       await sleep(2000);
       assert.equal((await on.cluster.api('POST', '/v1/streams/paused/pause')).status, 200);
       await on.cluster.waitForTablets('paused', ({ state }) => state === 'paused');
@@ -93,7 +93,7 @@ OutageSuite.describe('outages', (on) => {
 
   on.check('fills what its own log lacks from another replica', async () => {
     const tabletIds = await on.begin('filled', 'types', 2);
-    using load = Load.start(on.cluster, 'fo.filled', { rate: 4000, threads: 2 });
+    using load = Load.start(on.cluster, 'fo.filled', { rate: 2000, threads: 2 });
     await sleep(1000);
     assert.equal((await on.cluster.api('POST', '/v1/streams/filled/pause')).status, 200);
     await on.cluster.waitForTablets('filled', ({ state }) => state === 'paused');
@@ -119,7 +119,7 @@ OutageSuite.describe('outages', (on) => {
     await on.cluster.replaceSidecars({ SPOOR_HOLD_MAX_BYTES: String(2 << 20), SPOOR_GAP_REPAIR: 'manual' });
     await on.begin('bounded', 'types', 2);
     await on.begin('small');
-    using load = Load.start(on.cluster, 'fo.bounded', { rate: 4000, threads: 2 });
+    using load = Load.start(on.cluster, 'fo.bounded', { rate: 2000, threads: 2 });
     using small = Load.start(on.cluster, 'fo.small', { rate: 50, threads: 1, flush: 10 });
     await on.cluster.kafka.kill();
     const metrics = async (): Promise<string> =>

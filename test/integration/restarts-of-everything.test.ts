@@ -12,7 +12,7 @@ import { SpoorCluster } from '../support/spoor-cluster.ts';
  * everything is restarted in turn, 10 times; that is the long form.
  * Rows are mixed operations: about half of them take effect, and each of those must arrive once.
  */
-const ROWS = form(60_000, 2_000_000);
+const ROWS = form(40_000, 2_000_000);
 const ROUNDS = form(2, 10);
 const WRITERS = 4;
 const FLUSH = 500;

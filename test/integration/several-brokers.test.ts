@@ -46,6 +46,7 @@ describe('several brokers', { skip: await serversMissing(), timeout: 900_000 }, 
     await javaTool('create-table', { masters: cluster.masters, table, shape: 'small', replicas: 1 });
     await cluster.kafka.withAdmin((admin) =>
       admin.createTopics({
+        waitForLeaders: false, // a broker knows of a topic a moment later than the controller
         topics: [
           { topic: name, partitions: 4 },
           { topic: `${name}.schema`, partitions: 1 },

@@ -12,7 +12,7 @@ import { World } from './world.ts';
 /** Log segments are small and log GC is eager, so that what Spoor does not hold is soon gone. */
 const FLAGS = [
   '--log_segment_size_mb=1',
-  '--flush_threshold_secs=1',
+  '--flush_threshold_secs=2',
   '--raft_heartbeat_interval_ms=200',
   '--maintenance_manager_polling_interval_ms=100',
   // The rows are few and change all the time: with a history of days Kudu compacts for ever more, until two cores do nothing else.

@@ -74,6 +74,9 @@ export async function serversMissing(): Promise<string | false> {
   }
 }
 
+/** What servers say of themselves that nobody reads. */
+const QUIET = ['--metrics_log_interval_ms=0', '--diagnostics_log_stack_traces_interval_ms=0'];
+
 /**
  * A stock Kudu cluster on loopback, in a temporary folder, three tablet servers unless told otherwise. `await using`
  * ends it; it also ends with this process.
@@ -87,7 +90,7 @@ export async function startKudu(
     install,
     dir: dir.path,
     tservers: options.tservers ?? 3,
-    tserverFlags: options.flags ?? [],
+    tserverFlags: [...QUIET, ...(options.flags ?? [])],
     masterFlags: options.masterFlags ?? [],
   });
 }
