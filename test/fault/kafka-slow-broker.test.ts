@@ -27,7 +27,7 @@ function clusterOf(...brokers: FakeBroker[]): KafkaCluster {
 }
 
 /** A cluster of the broker alone, which leads the one partition of the topic. */
-function metadataOf(broker: FakeBroker): Buffer {
+function metadataOf(broker: FakeBroker, leader = 1): Buffer {
   const { host, port } = broker.address;
   const w = new ByteWriter().int32(0);
   w.array([1], (id) => w.int32(id).string(host).int32(port).string(null));
@@ -37,7 +37,7 @@ function metadataOf(broker: FakeBroker): Buffer {
       .int16(0)
       .string(topic)
       .boolean(false)
-      .array([0], (p) => w.int16(0).int32(p).int32(1).int32(0).int32(0).int32(0)),
+      .array([0], (p) => w.int16(0).int32(p).int32(leader).int32(0).int32(0).int32(0)),
   );
   return w.finish();
 }
@@ -53,6 +53,23 @@ describe('a slow broker', () => {
     await using cluster = clusterOf(silent, other);
     for (let i = 0; i < 5; i++) await cluster.check(never);
     assert.deepEqual(asked, { silent: 1, other: 5 });
+  });
+
+  it('that knows of no leader is asked last: it may be behind the others', async () => {
+    const asked = { behind: 0, other: 0 };
+    await using behind: FakeBroker = await FakeBroker.start((request) => {
+      asked.behind++;
+      request.answer(metadataOf(behind, -1));
+    });
+    await using other: FakeBroker = await FakeBroker.start((request) => {
+      asked.other++;
+      request.answer(metadataOf(other));
+    });
+    await using cluster = clusterOf(behind, other);
+    const leaders: unknown[] = [];
+    for (let i = 0; i < 5; i++) leaders.push((await cluster.findTopics([TOPIC], never, 'allow')).get(TOPIC)?.leaders);
+    assert.deepEqual(leaders, [[-1], [1], [1], [1], [1]]);
+    assert.deepEqual(asked, { behind: 1, other: 4 });
   });
 
   it('is asked once for one thing, although it is both known and configured', async () => {

@@ -47,6 +47,8 @@ export class KafkaCluster implements AsyncDisposable {
   #clusterId: string | null = null;
   /** Who answered last is asked first: others may keep us waiting until they count as away. */
   #lastToAnswer: Address | null = null;
+  /** Who said last that a partition has no leader: it may be behind the others, who are asked first for that. */
+  #mayBeBehind: Address | null = null;
 
   constructor(brokers: readonly string[], options: ConnectionOptions) {
     this.#bootstrap = brokers.map(parseAddress);
@@ -206,6 +208,8 @@ export class KafkaCluster implements AsyncDisposable {
     const { answer: metadata, by } = await this.#askAny(METADATA, topics, signal);
     this.#clusterId = metadata.clusterId;
     this.#learn(metadata.nodes, by);
+    const isLed = metadata.topics.every(({ partitions }) => partitions.every(({ leader }) => leader >= 0));
+    this.#mayBeBehind = isLed ? null : by;
     for (const { name, id, errorCode } of metadata.topics)
       if (id !== null) this.#topicIds.set(name, id);
       else if (errorCode === UNKNOWN_TOPIC_OR_PARTITION) this.#topicIds.delete(name);
@@ -240,7 +244,9 @@ export class KafkaCluster implements AsyncDisposable {
     const known = [...(this.#lastToAnswer ? [this.#lastToAnswer] : []), ...nodes, ...this.#bootstrap];
     const addresses = [...new Map(known.map((address) => [formatAddress(address), address])).values()];
     const patienceMs = (address: Address): number => this.#connections.patienceWith(address).ms;
-    addresses.sort((a, b) => patienceMs(a) - patienceMs(b));
+    const isBehind = (address: Address): boolean =>
+      this.#mayBeBehind !== null && formatAddress(address) === formatAddress(this.#mayBeBehind);
+    addresses.sort((a, b) => Number(isBehind(a)) - Number(isBehind(b)) || patienceMs(a) - patienceMs(b));
     let failure: unknown = new Error('no brokers are configured');
     for (const address of addresses) {
       try {

@@ -6,7 +6,13 @@ import type { KafkaCluster, Topic } from '../cluster.ts';
 import { UnknownApiError } from '../connections.ts';
 import { addPartitions, describeTransaction, endTransaction, type TransactionOwner } from '../transaction-steps.ts';
 import { DESCRIBE_PRODUCERS, type TopicPartitions } from '../wire/apis.ts';
-import { ENDED_BY_BROKER, failOnErrorCode, KafkaCodeError, NOT_AUTHORIZED } from '../wire/error-codes.ts';
+import {
+  ENDED_BY_BROKER,
+  failOnErrorCode,
+  KafkaCodeError,
+  LEADER_NOT_AVAILABLE,
+  NOT_AUTHORIZED,
+} from '../wire/error-codes.ts';
 import { FETCH } from '../wire/fetch.ts';
 import { readStoredBatches } from '../wire/record-batch-reader.ts';
 import type { Decision, LaneId } from './positions-view.ts';
@@ -122,7 +128,8 @@ export class OpenEnds {
   }
 
   async #isOpenIn(place: Place, { producerId }: Decision, signal: AbortSignal): Promise<boolean> {
-    const leader = place.topic.leaders[place.partition]!;
+    const leader = leaderOf(place);
+    if (leader === null) throw leaderless(place);
     try {
       const [answer] = await this.#cluster.send(
         leader,
@@ -214,7 +221,11 @@ export class OpenEnds {
     if (doubtful.length === 0 || this.#isBlind) return [];
     const byLeader = new Map<number, Place[]>();
     for (const place of doubtful) {
-      const leader = place.topic.leaders[place.partition]!;
+      const leader = leaderOf(place);
+      if (leader === null) {
+        failures.set(placeKey(place), leaderless(place));
+        continue;
+      }
       const led = byLeader.get(leader);
       if (led) led.push(place);
       else byLeader.set(leader, [place]);
@@ -311,7 +322,8 @@ export class OpenEnds {
   async #evidence({ producer, place, since }: OpenEnd, signal: AbortSignal): Promise<Outcome | null> {
     const { topic, partition } = place;
     const request = { topic: topic.name, partition, offset: since, maxBytes: EVIDENCE_BYTES, maxWaitMs: 0 };
-    const leader = topic.leaders[partition]!;
+    const leader = leaderOf(place);
+    if (leader === null) throw leaderless(place);
     const fetched = await this.#cluster.send(
       leader,
       this.#options.channel,
@@ -331,6 +343,15 @@ export class OpenEnds {
     }
     return null;
   }
+}
+
+function leaderOf({ topic, partition }: Place): number | null {
+  const leader = topic.leaders[partition]!;
+  return leader < 0 ? null : leader;
+}
+
+function leaderless(place: Place): KafkaCodeError {
+  return new KafkaCodeError(LEADER_NOT_AVAILABLE, `what is open in ${placeKey(place)}`);
 }
 
 /** All partitions of topics. */
