@@ -29,6 +29,8 @@ const LONG_FILE_TIMEOUT_MS = 60 * 60_000;
 const CLUSTERS_AT_A_TIME = 2;
 /** These hold seconds against what is promised, so they have the machine for themselves. */
 const TIMED = ['failover'];
+/** In the order in which they begin, behind the groups: what is long and comes last would run alone. */
+const LONGEST = ['whole-system', 'several-brokers', 'restarts-of-everything', 'kafka-slow', 'server-retention'];
 const SOAK_MINUTES = Number(process.env['SPOOR_SOAK_MINUTES'] ?? 20);
 
 const TOOLS: readonly (readonly [title: string, command: readonly string[]])[] = [
@@ -173,8 +175,10 @@ async function runIntegration(): Promise<void> {
   const single = (await filesOf('integration')).filter((file) => !grouped.has(file));
   const isTimed = (file: string): boolean => TIMED.includes(basename(file, '.test.ts'));
   await runTests(single.filter(isTimed), 1, { timeout: GROUP_TIMEOUT_MS });
-  // Groups are longest, so they begin first: no lane is left with one at the end.
-  const others = single.filter((file) => !isTimed(file));
+  const rank = (file: string): number => LONGEST.indexOf(basename(file, '.test.ts')) + 1 || Number.POSITIVE_INFINITY;
+  const others = single
+    .filter((file) => !isTimed(file))
+    .sort((a, b) => (rank(a) < rank(b) ? -1 : Number(rank(a) > rank(b))));
   await runTests([...groups, ...others], CLUSTERS_AT_A_TIME, { timeout: GROUP_TIMEOUT_MS });
 }
 

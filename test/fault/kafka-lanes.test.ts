@@ -16,7 +16,7 @@ import { seededRandom } from '../support/sink-load.ts';
  * connections, in any order. docs/sinks.md: exactly once all the same.
  */
 
-const SEEDS = Number(process.env['SIM_SEEDS'] ?? 25);
+const SEEDS = Number(process.env['SIM_SEEDS'] ?? 15);
 const chosen = process.env['SIM_SEED'];
 const never = new AbortController().signal;
 const STREAM = 's';

@@ -295,7 +295,7 @@ describe('Kudu client on a real cluster', () => {
       assert.equal((await server.getFlags([name]))[0]!.value, old);
       using stranger = await KuduClient.connect({ masters: cluster.masters, user: 'a-stranger' });
       const shut = stranger.tabletServer(cluster.tservers[1]!.rpc);
-      for (const call of [shut.getFlags([name]), shut.setFlag({ name, value: '2' })])
+      for (const call of [() => shut.getFlags([name]), () => shut.setFlag({ name, value: '2' })])
         await assert.rejects(call, (error) => error instanceof KuduError && error.notAuthorized);
     });
 
