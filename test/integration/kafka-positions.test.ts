@@ -214,6 +214,24 @@ describe('a tablet of a lane', () => {
 });
 
 describe('the topic of positions', () => {
+  it('is made so that it stays small: a sidecar reads it whole when it starts', async () => {
+    const positionsTopic = 'made-positions';
+    await using sink = sinkOf('maker', { positionsTopic });
+    await using writer = await sink.openTablet(tabletOf('maker'), never);
+    assert.equal(writer.position, null);
+    const configNames = ['cleanup.policy', 'segment.bytes', 'min.cleanable.dirty.ratio'];
+    const { resources } = await kafka.withAdmin((admin) =>
+      admin.describeConfigs({ includeSynonyms: false, resources: [{ type: 2, name: positionsTopic, configNames }] }),
+    );
+    const settings = new Map(
+      resources[0]!.configEntries.map(({ configName, configValue }) => [configName, configValue]),
+    );
+    assert.deepEqual(
+      configNames.map((name) => settings.get(name)),
+      ['compact', '16777216', '0.1'],
+    );
+  });
+
   it('may hold what others wrote; a position that is none is refused, until it is deleted', async () => {
     const stream = 'strangers';
     await using sink = sinkOf(stream, { installation: 'i' });
