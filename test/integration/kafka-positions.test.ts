@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
+import { ConfigResourceTypes } from 'kafkajs';
 import kafkajs from 'kafkajs';
 import type { KafkaServer } from '../../src/demo/kafka-server.ts';
 import { KafkaCluster } from '../../src/sinks/kafka/cluster.ts';
@@ -221,7 +222,10 @@ describe('the topic of positions', () => {
     assert.equal(writer.position, null);
     const configNames = ['cleanup.policy', 'segment.bytes', 'min.cleanable.dirty.ratio'];
     const { resources } = await kafka.withAdmin((admin) =>
-      admin.describeConfigs({ includeSynonyms: false, resources: [{ type: 2, name: positionsTopic, configNames }] }),
+      admin.describeConfigs({
+        includeSynonyms: false,
+        resources: [{ type: ConfigResourceTypes.TOPIC, name: positionsTopic, configNames }],
+      }),
     );
     const settings = new Map(
       resources[0]!.configEntries.map(({ configName, configValue }) => [configName, configValue]),
