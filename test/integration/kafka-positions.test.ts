@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
-import { ConfigResourceTypes } from 'kafkajs';
 import kafkajs from 'kafkajs';
 import type { KafkaServer } from '../../src/demo/kafka-server.ts';
 import { KafkaCluster } from '../../src/sinks/kafka/cluster.ts';
@@ -224,7 +223,7 @@ describe('the topic of positions', () => {
     const { resources } = await kafka.withAdmin((admin) =>
       admin.describeConfigs({
         includeSynonyms: false,
-        resources: [{ type: ConfigResourceTypes.TOPIC, name: positionsTopic, configNames }],
+        resources: [{ type: kafkajs.ConfigResourceTypes.TOPIC, name: positionsTopic, configNames }],
       }),
     );
     const settings = new Map(
