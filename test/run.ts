@@ -175,10 +175,11 @@ async function runIntegration(): Promise<void> {
   const single = (await filesOf('integration')).filter((file) => !grouped.has(file));
   const isTimed = (file: string): boolean => TIMED.includes(basename(file, '.test.ts'));
   await runTests(single.filter(isTimed), 1, { timeout: GROUP_TIMEOUT_MS });
-  const rank = (file: string): number => LONGEST.indexOf(basename(file, '.test.ts')) + 1 || Number.POSITIVE_INFINITY;
-  const others = single
-    .filter((file) => !isTimed(file))
-    .sort((a, b) => (rank(a) < rank(b) ? -1 : Number(rank(a) > rank(b))));
+  const rank = (file: string): number => {
+    const at = LONGEST.indexOf(basename(file, '.test.ts'));
+    return at < 0 ? LONGEST.length : at;
+  };
+  const others = single.filter((file) => !isTimed(file)).sort((a, b) => rank(a) - rank(b));
   await runTests([...groups, ...others], CLUSTERS_AT_A_TIME, { timeout: GROUP_TIMEOUT_MS });
 }
 

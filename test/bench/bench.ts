@@ -160,29 +160,16 @@ async function measureThree(): Promise<void> {
       say(
         '# a round that does not count: a broker that has just started is slower by half, whatever is measured first',
       );
-      const warmUp = {
-        kudu,
-        kafka,
-        sidecars,
-        name: 'latency-warm-up',
-        delivery: DELIVERIES[0]!,
-        tablets: 4,
-        replicas: 3,
-      };
-      await measureLatency({ ...warmUp, rate: 1000, flushesPerSecond: 100, seconds: 10 });
+      const load = { kudu, kafka, sidecars, tablets: 4, replicas: 3, flushesPerSecond: 100 };
+      await measureLatency({ ...load, name: 'latency-warm-up', delivery: DELIVERIES[0]!, rate: 1000, seconds: 10 });
       for (const delivery of DELIVERIES)
         for (const rate of RATES) {
           say(`# latency at ${rate} rows/s for ${SECONDS} s, ${delivery}`);
           const { samplesMs, achievedRate } = await measureLatency({
-            kudu,
-            kafka,
-            sidecars,
+            ...load,
             name: `latency-${delivery}-${rate}`,
             delivery,
-            tablets: 4,
-            replicas: 3,
             rate,
-            flushesPerSecond: 100,
             seconds: SECONDS,
           });
           const at = (share: number): string => percentile(samplesMs, share).toFixed(1);
@@ -316,24 +303,30 @@ async function measureCounts(): Promise<void> {
   for (const [name, ...cells] of lines) say(row([`  ${name!}`, ...cells]));
 }
 
+/** What a stream of many tablets costs while nothing happens. */
+async function measureIdle(): Promise<void> {
+  const tablets = 1_000;
+  say(`# a stream of ${tablets} tablets with nothing to do for ${SECONDS} s`);
+  const { brokerCpuBefore, brokerCpu, sidecarsCpu } = await measureIdleTablets(OWN_PROGRAM, tablets, SECONDS);
+  const cells = [brokerCpuBefore, brokerCpu, sidecarsCpu].map((percent) => percent.toFixed(1));
+  say('');
+  say(row(['idle, CPU % of a core', 'broker before', 'broker', 'sidecars']));
+  say(row([`  ${tablets} tablets`, ...cells]));
+}
+
+/** What rows wait while all sidecars are restarted in turn, over the largest of the counts. */
+async function measureRestart(): Promise<void> {
+  const tablets = Math.max(...values.counts.split(',').map(Number));
+  say(`# all sidecars are restarted, one after the other, under a load over ${tablets} tablets`);
+  const { samplesMs, repeats } = await measureRollingRestart(OWN_PROGRAM, tablets);
+  const cells = [0.5, 0.99, 1].map((share) => percentile(samplesMs, share).toFixed(0));
+  say('');
+  say(row(['rolling restart, commit to consumer, ms', 'p50', 'p99', 'max', 'repeats']));
+  say(row([`  ${tablets} tablets`, ...cells, String(repeats)]));
+}
+
 if (['latency', 'writes', 'drain'].some((section) => ONLY.includes(section))) await measureThree();
 if (ONLY.includes('tablets')) await measureOne();
 if (ONLY.includes('tablets-eos')) await measureCounts();
-if (ONLY.includes('idle')) {
-  const tablets = 1_000;
-  say(`# a stream of ${tablets} tablets with nothing to do for ${SECONDS} s`);
-  const idle = await measureIdleTablets(OWN_PROGRAM, tablets, SECONDS);
-  say('');
-  say(row(['idle, CPU % of a core', 'broker before', 'broker', 'sidecars']));
-  const cells = [idle.brokerCpuBefore, idle.brokerCpu, idle.sidecarsCpu].map((percent) => percent.toFixed(1));
-  say(row([`  ${tablets} tablets`, ...cells]));
-}
-if (ONLY.includes('restart')) {
-  const tablets = Number(values.counts.split(',').at(-1));
-  say(`# all sidecars are restarted, one after the other, under a load over ${tablets} tablets`);
-  const { samplesMs, repeats } = await measureRollingRestart(OWN_PROGRAM, tablets);
-  say('');
-  say(row(['rolling restart, commit to consumer, ms', 'p50', 'p99', 'max', 'repeats']));
-  const at = (share: number): string => percentile(samplesMs, share).toFixed(0);
-  say(row([`  ${tablets} tablets`, at(0.5), at(0.99), at(1), String(repeats)]));
-}
+if (ONLY.includes('idle')) await measureIdle();
+if (ONLY.includes('restart')) await measureRestart();

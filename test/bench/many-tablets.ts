@@ -11,7 +11,7 @@ import {
   until,
   type Delivery,
 } from './bench-cluster.ts';
-import { cpuSeconds, memoryMib, peakMemoryMib } from './process-usage.ts';
+import { cpuPercent, memoryMib, peakMemoryMib } from './process-usage.ts';
 
 /** What a sidecar takes beside a tablet server with many streamed tablets. */
 export interface ManyTablets {
@@ -80,9 +80,7 @@ export async function measureManyTablets(options: {
       return views.length === tablets && views.every(({ state, lagOps }) => state === 'running' && lagOps === 0);
     });
     await sleep(SETTLE_MS);
-    const before = await cpuSeconds(sidecar.pid);
-    await sleep(idleSeconds * 1000);
-    const cpuPercent = (((await cpuSeconds(sidecar.pid)) - before) / idleSeconds) * 100;
+    const [percent] = await cpuPercent([sidecar.pid], idleSeconds);
     const residentMib = await memoryMib(sidecar.pid);
 
     await createStream(sidecar.url, 'many-backlog', 'many_backlog.*', delivery);
@@ -99,7 +97,7 @@ export async function measureManyTablets(options: {
       return count >= backlogRows;
     });
     return {
-      idle: { tablets, cpuPercent, residentMib },
+      idle: { tablets, cpuPercent: percent!, residentMib },
       backlog: {
         tablets: BACKLOG_TABLETS,
         rows: backlogRows,

@@ -7,11 +7,11 @@ import { KuduClient } from '../../src/kudu/client.ts';
 import { startKafka, startKudu } from '../support/cluster.ts';
 import { createStream, startSidecars, tabletsOf, until, type Delivery } from './bench-cluster.ts';
 import { measureLatency, type Latency } from './latency.ts';
-import { cpuSeconds } from './process-usage.ts';
+import { cpuPercent } from './process-usage.ts';
 
 const TSERVERS = 3;
-const RATE = 300;
-const FLUSHES_PER_SECOND = 15;
+/** With one replica a tablet, so that it is not Kudu's replication that is measured. */
+const LOAD = { replicas: 1, rate: 300, flushesPerSecond: 15 };
 const MAX_TABLETS = 1_000;
 /** Rows that every idle tablet has, about. */
 const ROWS_A_TABLET = 10;
@@ -28,8 +28,7 @@ export interface TabletCount extends Latency {
 }
 
 /**
- * The same few rows over few tablets and over many: what each costs a row, and what it costs the broker. On servers of
- * its own, with one replica a tablet, so that it is not Kudu's replication that is measured.
+ * The same few rows over few tablets and over many: what each costs a row, and what it costs the broker.
  * @param programs by version: the sidecars of each are measured one after the other, so that they can be compared
  */
 export async function measureTabletCounts(options: {
@@ -44,9 +43,10 @@ export async function measureTabletCounts(options: {
   for (const tablets of counts)
     for (const delivery of deliveries)
       for (const [version, program] of programs) {
-        say(`# ${RATE} rows/s over ${tablets} tablets for ${seconds} s, ${delivery}, ${version}`);
+        say(`# ${LOAD.rate} rows/s over ${tablets} tablets for ${seconds} s, ${delivery}, ${version}`);
         await withServers(program, async (servers) => {
-          const latency = await measureLatency({ ...servers, ...loadOf(tablets, delivery), seconds });
+          const name = `counts-${tablets}-${delivery}`;
+          const latency = await measureLatency({ ...servers, ...LOAD, name, tablets, delivery, seconds });
           measured.push({ ...latency, version, delivery, tablets });
         });
       }
@@ -75,13 +75,8 @@ export async function measureIdleTablets(program: string, tablets: number, secon
       hash: [{ columns: ['id'], buckets: tablets }],
       numReplicas: 1,
     });
-    const percentOfCore = async (pids: readonly number[]): Promise<number[]> => {
-      const before = await Promise.all(pids.map(cpuSeconds));
-      await sleep(seconds * 1000);
-      return Promise.all(pids.map(async (pid, i) => (((await cpuSeconds(pid)) - before[i]!) / seconds) * 100));
-    };
     await sleep(SETTLE_MS);
-    const [brokerCpuBefore] = await percentOfCore([kafka.pid]);
+    const [brokerCpuBefore] = await cpuPercent([kafka.pid], seconds);
     await createStream(url, 'idle', 'bench_idle.*', 'exactly-once');
     await table.write(
       Array.from({ length: ROWS_A_TABLET * tablets }, (_, i) => ({
@@ -94,7 +89,7 @@ export async function measureIdleTablets(program: string, tablets: number, secon
       return views.length === tablets && views.every(({ state, lagOps }) => state === 'running' && lagOps === 0);
     });
     await sleep(SETTLE_MS);
-    const [brokerCpu, ...sidecarsCpu] = await percentOfCore([kafka.pid, ...sidecars.map(({ pid }) => pid)]);
+    const [brokerCpu, ...sidecarsCpu] = await cpuPercent([kafka.pid, ...sidecars.map(({ pid }) => pid)], seconds);
     return {
       tablets,
       brokerCpuBefore: brokerCpuBefore!,
@@ -115,24 +110,17 @@ export async function measureRollingRestart(program: string, tablets: number): P
       }
     };
     const seconds = ((BETWEEN_MS + 5_000) * servers.sidecars.length) / 1000;
-    return measureLatency({ ...servers, ...loadOf(tablets, 'exactly-once'), seconds, meanwhile });
+    return measureLatency({
+      ...servers,
+      ...LOAD,
+      name: 'restart',
+      tablets,
+      delivery: 'exactly-once',
+      seconds,
+      meanwhile,
+    });
   });
 }
-
-const loadOf = (
-  tablets: number,
-  delivery: Delivery,
-): Pick<
-  Parameters<typeof measureLatency>[0],
-  'name' | 'delivery' | 'tablets' | 'replicas' | 'rate' | 'flushesPerSecond'
-> => ({
-  name: `counts-${tablets}-${delivery}`,
-  delivery,
-  tablets,
-  replicas: 1,
-  rate: RATE,
-  flushesPerSecond: FLUSHES_PER_SECOND,
-});
 
 interface Servers {
   readonly kudu: KuduCluster;

@@ -4,7 +4,7 @@ import { after, afterEach, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KuduClient } from '../../src/kudu/client.ts';
 import type { TableAlteration } from '../../src/kudu/ddl.ts';
-import type { StreamView, TabletView } from '../../src/replication/views.ts';
+import type { StreamView } from '../../src/replication/views.ts';
 import { serversMissing } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
 import { form } from '../support/forms.ts';
@@ -12,7 +12,7 @@ import { javaTool, writeMixed } from '../support/java-tools.ts';
 import { Load } from '../support/load.ts';
 import { ReplicaWatch } from '../support/replica-watch.ts';
 import { leaseCluster, USUAL_FLAGS, type LeasedCluster } from '../support/leased-cluster.ts';
-import type { SpoorCluster } from '../support/spoor-cluster.ts';
+import { isCaughtUp, type SpoorCluster } from '../support/spoor-cluster.ts';
 
 /** Keys of the table whose copy is interrupted, three of five of which hold a row when it begins. */
 const KEYS = form(40_000, 1_700_000);
@@ -21,8 +21,6 @@ const FLAGS = form(
   USUAL_FLAGS,
   USUAL_FLAGS.map((flag) => (flag.startsWith('--flush_threshold') ? '--flush_threshold_secs=60' : flag)),
 );
-
-const isWhole = ({ state, lagOps }: TabletView): boolean => state === 'running' && lagOps === 0;
 
 /** Tables that hold rows before a stream wants them. Each time the topic must fold into the table, row for row. */
 describe('base copy', { skip: await serversMissing(), timeout: 900_000 + KEYS }, () => {
@@ -77,7 +75,7 @@ describe('base copy', { skip: await serversMissing(), timeout: 900_000 + KEYS },
     await cluster.waitForTablets('first', ({ state }) => state === 'running');
     await sleep(1500);
     await load.stop();
-    await cluster.waitForTablets('first', isWhole);
+    await cluster.waitForTablets('first', isCaughtUp);
     const fold = await cluster.foldIsTable('first', 'bc.first');
     t.diagnostic(`${fold.baseRows} rows copied, ${fold.records} changes`);
     assert.ok(fold.baseRows > 1000 && fold.records > 1000);
@@ -113,7 +111,7 @@ describe('base copy', { skip: await serversMissing(), timeout: 900_000 + KEYS },
     await cluster.waitForTablets('killed', ({ state }) => state === 'running', 120_000 + KEYS / 5);
     t.diagnostic(`whole ${Math.round(performance.now() - startedMs)} ms after its begin`);
     await load.stop();
-    await cluster.waitForTablets('killed', isWhole);
+    await cluster.waitForTablets('killed', isCaughtUp);
     const fold = await cluster.foldIsTable('killed', 'bc.killed'); // which refuses a row that comes twice in one copy
     t.diagnostic(`${fold.baseRows} copied, ${fold.records} changes`);
     assert.equal(fold.copies.size, 4, 'one copy a tablet');
@@ -134,7 +132,7 @@ describe('base copy', { skip: await serversMissing(), timeout: 900_000 + KEYS },
     await change('old', { copyRowsPerSecond: 0 });
     await cluster.waitForTablets('old', ({ state }) => state === 'running', 120_000);
     await load.stop();
-    await cluster.waitForTablets('old', isWhole);
+    await cluster.waitForTablets('old', isCaughtUp);
     // Log that was shipped in between speaks of rows that are copied later.
     const fold = await cluster.foldIsTable('old', 'bc.old', { lenient: true });
     t.diagnostic(`${fold.baseRows} rows copied, ${fold.records} changes`);
@@ -190,7 +188,7 @@ describe('base copy', { skip: await serversMissing(), timeout: 900_000 + KEYS },
       (await cluster.tablets('alter')).some(({ state }) => state === 'base-copy'),
     );
     await change('alter', { copyRowsPerSecond: 0 });
-    await cluster.waitForTablets('alter', isWhole);
+    await cluster.waitForTablets('alter', isCaughtUp);
     const fold = await cluster.foldIsTable('alter', 'bc.alter');
     assert.equal(fold.baseRows, 12_000);
   });
@@ -217,7 +215,7 @@ describe('base copy', { skip: await serversMissing(), timeout: 900_000 + KEYS },
     const perSecond = ((await at()) - first) / ((performance.now() - firstMs) / 1000);
     assert.ok(perSecond < 3 * 100 * 1.5, `${perSecond} rows a second on three sidecars`);
     await change('slow', { copyRowsPerSecond: 100_000 });
-    await cluster.waitForTablets('slow', isWhole, 30_000);
+    await cluster.waitForTablets('slow', isCaughtUp, 30_000);
     assert.ok(performance.now() - startedMs < (1000 * rows) / 300, 'the new pace counts at once');
     const fold = await cluster.foldIsTable('slow', 'bc.slow');
     assert.equal(fold.baseRows, rows);
@@ -234,7 +232,7 @@ describe('base copy', { skip: await serversMissing(), timeout: 900_000 + KEYS },
     await change('copied-alo', { copyRowsPerSecond: 0 });
     await cluster.waitForTablets('copied-alo', ({ state }) => state === 'running', 60_000);
     await load.stop();
-    await cluster.waitForTablets('copied-alo', isWhole);
+    await cluster.waitForTablets('copied-alo', isCaughtUp);
     await cluster.foldIsTable('copied-alo', 'bc.alo', { lenient: true });
   });
 });

@@ -2,14 +2,13 @@ import assert from 'node:assert/strict';
 import { open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import type { TabletView } from '../../src/replication/views.ts';
 import { serversMissing } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
 import { javaTool } from '../support/java-tools.ts';
 import { Load } from '../support/load.ts';
 import { ReplicaWatch } from '../support/replica-watch.ts';
 import { leaseCluster, type LeasedCluster } from '../support/leased-cluster.ts';
-import type { SpoorCluster } from '../support/spoor-cluster.ts';
+import { isCaughtUp, type SpoorCluster } from '../support/spoor-cluster.ts';
 
 const ROWS = 100_000;
 
@@ -27,8 +26,6 @@ describe('a held log with damage in it', { skip: await serversMissing(), timeout
     watch[Symbol.dispose]();
     await lease[Symbol.asyncDispose]();
   });
-
-  const isCaughtUp = ({ state, lagOps }: TabletView): boolean => state === 'running' && lagOps === 0;
 
   /** A stream that is paused over a load of some segments: all of them are held, everywhere. */
   async function heldStream(name: string): Promise<{ tabletId: string; table: string; applied: number }> {

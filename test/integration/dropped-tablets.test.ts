@@ -3,15 +3,13 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KuduClient } from '../../src/kudu/client.ts';
 import type { HashSpec } from '../../src/kudu/ddl.ts';
-import type { TabletView } from '../../src/replication/views.ts';
 import { serversMissing } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
 import type { TableFold } from '../support/fold.ts';
 import { ReplicaWatch } from '../support/replica-watch.ts';
 import { leaseCluster, type LeasedCluster } from '../support/leased-cluster.ts';
-import type { SpoorCluster } from '../support/spoor-cluster.ts';
+import { isCaughtUp, type SpoorCluster } from '../support/spoor-cluster.ts';
 
-const isWhole = ({ state, lagOps }: TabletView): boolean => state === 'running' && lagOps === 0;
 const PER_DAY = 1500;
 
 /** Rows that go with their range partition or table, without a delete of their own. */
@@ -84,14 +82,14 @@ describe('dropped tablets', { skip: await serversMissing(), timeout: 600_000 }, 
     await createDays('drop.days', [1, 2, 3], { 1: { hash: [{ columns: ['day', 'id'], buckets: 3 }] } });
     await cluster.createStream('days', ['drop.days']);
     for (const day of [1, 2]) await write('drop.days', day);
-    await cluster.waitForTablets('days', isWhole);
+    await cluster.waitForTablets('days', isCaughtUp);
     await sleep(2500); // a tablet that no sidecar has looked at is let go of later: nobody knows whose it was
     const before = await watch.tabletIds('drop.days');
     await dropDay('drop.days', 1);
     await dropDay('drop.days', 3);
     const after = await watch.tabletIds('drop.days');
     await eventually('the end is told', async () => (await cluster.tablets('days')).length === 2);
-    await cluster.waitForTablets('days', isWhole);
+    await cluster.waitForTablets('days', isCaughtUp);
     const dropped = before.filter((id) => !after.includes(id));
     await eventually('their logs are let go of', () => heldNowhere(dropped));
     const fold = await cluster.foldIsTable('days', 'drop.days');
@@ -106,7 +104,7 @@ describe('dropped tablets', { skip: await serversMissing(), timeout: 600_000 }, 
     await createDays('drop.teller', [1, 2, 3]);
     await cluster.createStream('teller', ['drop.teller']);
     for (const day of [1, 2, 3]) await write('drop.teller', day, 0, 200);
-    await cluster.waitForTablets('teller', isWhole);
+    await cluster.waitForTablets('teller', isCaughtUp);
     let rows = 200; // of the days that are left
     /** Drops the day whose tablet tells the schema; the next one says what is in force where it begins to. */
     const dropTeller = async (day: number): Promise<void> => {
@@ -126,11 +124,11 @@ describe('dropped tablets', { skip: await serversMissing(), timeout: 600_000 }, 
     await dropTeller(1);
     await addColumn('first');
     await write('drop.teller', 2, rows, 100);
-    await cluster.waitForTablets('teller', isWhole);
+    await cluster.waitForTablets('teller', isCaughtUp);
     await dropTeller(2); // whose tablet told it in the place of the first
     await addColumn('second');
     await write('drop.teller', 3, rows, 100);
-    await cluster.waitForTablets('teller', isWhole);
+    await cluster.waitForTablets('teller', isCaughtUp);
     const changes = (await cluster.schemaRecords('teller')).filter(({ before }) => before !== null);
     assert.deepEqual(
       changes.map(({ after }) => after?.columns.map(({ name }) => name).slice(3)),
@@ -145,7 +143,7 @@ describe('dropped tablets', { skip: await serversMissing(), timeout: 600_000 }, 
     await createDays('drop.paused', [1, 2]);
     await cluster.createStream('pause', ['drop.paused']);
     await write('drop.paused', 1);
-    await cluster.waitForTablets('pause', isWhole);
+    await cluster.waitForTablets('pause', isCaughtUp);
     assert.equal((await cluster.api('POST', '/v1/streams/pause/pause')).status, 200);
     await cluster.waitForTablets('pause', ({ state }) => state === 'paused');
     await write('drop.paused', 1, PER_DAY, 300);
@@ -155,7 +153,7 @@ describe('dropped tablets', { skip: await serversMissing(), timeout: 600_000 }, 
     await write('drop.paused', 2);
     assert.equal((await cluster.api('POST', '/v1/streams/pause/resume')).status, 200);
     await eventually('the end is told', async () => (await cluster.schemaEvents('pause')).length === 2, 90_000);
-    await cluster.waitForTablets('pause', isWhole);
+    await cluster.waitForTablets('pause', isCaughtUp);
     const fold = await cluster.foldIsTable('pause', 'drop.paused');
     assert.equal(fold.records, 2 * PER_DAY + 300);
     assert.deepEqual(told(fold), [range('range-dropped', 0, 1), range('range-dropped', 1, 1)]);
@@ -165,7 +163,7 @@ describe('dropped tablets', { skip: await serversMissing(), timeout: 600_000 }, 
     await createDays('drop.table', [1]);
     await cluster.createStream('table', ['drop.table']);
     await write('drop.table', 1, 0, 200);
-    await cluster.waitForTablets('table', isWhole);
+    await cluster.waitForTablets('table', isCaughtUp);
     await cluster.kafka.kill();
     await write('drop.table', 1, 200, 500);
     const before = await watch.tabletIds('drop.table');
@@ -176,7 +174,7 @@ describe('dropped tablets', { skip: await serversMissing(), timeout: 600_000 }, 
     await cluster.kafka.restart();
     for (const sidecar of cluster.sidecars) await sidecar.restart();
     await eventually('the end is told', async () => (await cluster.schemaEvents('table')).length === 2, 90_000);
-    await cluster.waitForTablets('table', isWhole);
+    await cluster.waitForTablets('table', isCaughtUp);
     await eventually('their logs are let go of', () => heldNowhere(before));
     const tabletIds = await watch.tabletIds('drop.table');
     const fold = await cluster.foldIsTable('table', 'drop.table', { tabletIds });
@@ -199,7 +197,7 @@ describe('dropped tablets', { skip: await serversMissing(), timeout: 600_000 }, 
         })),
       );
     await insert(0, 300);
-    await cluster.waitForTablets('soft', isWhole);
+    await cluster.waitForTablets('soft', isCaughtUp);
     await client.deleteTable({ name: 'drop.soft' }, { reserveSeconds: 600 });
     await sleep(3000); // whatever the sidecars know of the master by then, it is that
     await insert(300, 300);

@@ -6,7 +6,8 @@ import { eventually } from '../support/eventually.ts';
 import { form } from '../support/forms.ts';
 import { writeMixed } from '../support/java-tools.ts';
 import { Load } from '../support/load.ts';
-import { isCaughtUp, OutageSuite } from '../support/outage-suite.ts';
+import { OutageSuite } from '../support/outage-suite.ts';
+import { isCaughtUp } from '../support/spoor-cluster.ts';
 
 /** How soon another goes on where servers or sidecars go away under load; each time the topic must fold into the table. */
 OutageSuite.describe('failover', (on) => {

@@ -3,14 +3,13 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { TabletView } from '../../src/replication/views.ts';
 import { serversMissing } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
 import { assertIntact } from '../support/intact-table.ts';
 import { javaTool } from '../support/java-tools.ts';
 import { Load } from '../support/load.ts';
 import { ReplicaWatch } from '../support/replica-watch.ts';
-import { SpoorCluster } from '../support/spoor-cluster.ts';
+import { isCaughtUp, SpoorCluster } from '../support/spoor-cluster.ts';
 
 /** Log segments are small and log GC is eager, so that what Spoor does not hold is soon gone. */
 const FLAGS = [
@@ -37,8 +36,6 @@ describe('replicas that come and go while they are held', { skip: await serversM
     watch[Symbol.dispose]();
     await cluster[Symbol.asyncDispose]();
   });
-
-  const isCaughtUp = ({ state, lagOps }: TabletView): boolean => state === 'running' && lagOps === 0;
 
   async function replicasOf(tabletId: string): Promise<{ leader: number; followers: readonly number[] }> {
     return eventually('it has a leader and two followers', async () => {

@@ -4,7 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../support/eventually.ts';
 import { form } from '../support/forms.ts';
 import { Load } from '../support/load.ts';
-import { isCaughtUp, OutageSuite } from '../support/outage-suite.ts';
+import { OutageSuite } from '../support/outage-suite.ts';
+import { isCaughtUp } from '../support/spoor-cluster.ts';
 
 /** How long the broker is frozen in the case of that name. */
 const FREEZE_S = form(24, 600);

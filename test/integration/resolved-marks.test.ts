@@ -3,19 +3,16 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KuduClient } from '../../src/kudu/client.ts';
 import { encodeKey } from '../../src/kudu/key-encoder.ts';
-import type { TabletView } from '../../src/replication/views.ts';
 import { serversMissing } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
 import { javaTool } from '../support/java-tools.ts';
 import { Load } from '../support/load.ts';
 import { ReplicaWatch } from '../support/replica-watch.ts';
 import { leaseCluster, type LeasedCluster } from '../support/leased-cluster.ts';
-import type { SpoorCluster } from '../support/spoor-cluster.ts';
+import { isCaughtUp, type SpoorCluster } from '../support/spoor-cluster.ts';
 import { TopicReader } from '../support/topic-reader.ts';
 
 const PARTITIONS = 3;
-const isWhole = ({ state, lagOps }: TabletView): boolean => state === 'running' && lagOps === 0;
-
 /** What a topic's marks say of one tablet in one partition. */
 class Marks {
   /** By `<partition> <tablet>`. */
@@ -92,7 +89,7 @@ describe('marks of what is resolved', { skip: await serversMissing(), timeout: 6
     await cluster.sidecars[leader]!.restart();
     await sleep(3_000);
     await load.stop();
-    await cluster.waitForTablets('marks', isWhole);
+    await cluster.waitForTablets('marks', isCaughtUp);
     const tabletIds = await watch.tabletIds('marks.t');
     const marks = await read('marks', ({ last }) => last.size === tabletIds.length * PARTITIONS);
     assert.deepEqual(marks.faults, []);
@@ -107,7 +104,7 @@ describe('marks of what is resolved', { skip: await serversMissing(), timeout: 6
     assert.deepEqual(marks.faults, []);
     const { status } = await cluster.api('PATCH', '/v1/streams/marks', { resolved: null });
     assert.equal(status, 200);
-    await cluster.waitForTablets('marks', isWhole);
+    await cluster.waitForTablets('marks', isCaughtUp);
     await cluster.foldIsTable('marks', 'marks.t'); // also the copy, and what came after the leader's death
     await sleep(1_500);
     const before = (await cluster.tablets('marks')).map(({ committedOpId }) => committedOpId);
@@ -150,7 +147,7 @@ describe('marks of what is resolved', { skip: await serversMissing(), timeout: 6
       );
     }
     await load.stop();
-    await cluster.waitForTablets('marks', isWhole);
+    await cluster.waitForTablets('marks', isCaughtUp);
     const fold = await cluster.foldIsTable('marks', 'marks.t');
     assert.ok(fold.baseDeletes >= 10, 'a row that is not there is deleted');
     assert.ok(fold.baseRows > 0);

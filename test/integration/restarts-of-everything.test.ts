@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { TabletView } from '../../src/replication/views.ts';
 import { serversMissing } from '../support/cluster.ts';
 import { form } from '../support/forms.ts';
 import { javaTool } from '../support/java-tools.ts';
 import { Load } from '../support/load.ts';
-import { SpoorCluster } from '../support/spoor-cluster.ts';
+import { isCaughtUp, SpoorCluster } from '../support/spoor-cluster.ts';
 
 /**
  * The heaviest of the ten cases of an earlier attempt (see ten-cases.test.ts): 2,000,000 rows from 4 writers while
@@ -56,7 +55,6 @@ describe(
       const { rows, applied } = await load.finished();
       t.diagnostic(`${rows} rows were written after ${seconds()} s, ${applied} of them took effect`);
       assert.equal(rows, ROWS);
-      const isCaughtUp = ({ state, lagOps }: TabletView): boolean => state === 'running' && lagOps === 0;
       await cluster.waitForTablets('all', isCaughtUp, 300_000);
       t.diagnostic(`all was shipped after ${seconds()} s`);
       await cluster.assertFoldIsTableAfterRestarts('all', 'all.rows', applied, ROUNDS * 3 * FLUSH * WRITERS);

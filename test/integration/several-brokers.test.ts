@@ -3,13 +3,12 @@ import { readFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { KafkaServer } from '../../src/demo/kafka-server.ts';
-import type { TabletView } from '../../src/replication/views.ts';
 import { serversMissing, startKafka } from '../support/cluster.ts';
 import { form } from '../support/forms.ts';
 import { javaTool } from '../support/java-tools.ts';
 import { USUAL_FLAGS } from '../support/leased-cluster.ts';
 import { Load } from '../support/load.ts';
-import { SpoorCluster } from '../support/spoor-cluster.ts';
+import { isCaughtUp, SpoorCluster } from '../support/spoor-cluster.ts';
 
 /** Ids of the brokers that are hurt; the first, which is the controller and leads Kafka's own topics, is not. */
 const [LEFT, RIGHT] = [2, 3] as const;
@@ -17,8 +16,6 @@ const KILLS = form(3, 30);
 const FROZEN_MS = form(15_000, 120_000);
 /** Longer than the controller waits for a broker: its partitions have no leader then, and their markers are lost. */
 const DOWN_MS = 3_500;
-
-const isWhole = ({ state, lagOps }: TabletView): boolean => state === 'running' && lagOps === 0;
 
 /**
  * Topics with one replica, on two brokers of three. It alone shows on real brokers what docs/sinks.md says of markers that
@@ -31,7 +28,7 @@ describe('several brokers', { skip: await serversMissing(), timeout: 900_000 }, 
     cluster = await SpoorCluster.start({ tservers: 2, flags: USUAL_FLAGS, env: { SPOOR_SYSTEM_TABLE_REPLICAS: '1' } });
     // Kafka's own topics are made while there is no other broker.
     await begin('warm', () => 1);
-    await cluster.waitForTablets('warm', isWhole);
+    await cluster.waitForTablets('warm', isCaughtUp);
     for (const nodeId of [LEFT, RIGHT])
       brokers.set(nodeId, await startKafka({ joins: { first: cluster.kafka, nodeId } }));
   });
@@ -90,7 +87,7 @@ describe('several brokers', { skip: await serversMissing(), timeout: 900_000 }, 
       ['sound', toSound],
     ] as const) {
       const { applied } = await load.stop();
-      await cluster.waitForTablets(name, isWhole);
+      await cluster.waitForTablets(name, isCaughtUp);
       await cluster.assertFoldIsTable(name, `sb.${name}`, applied);
     }
     assert.ok(worst < 10, `${worst} s`);
@@ -123,7 +120,7 @@ describe('several brokers', { skip: await serversMissing(), timeout: 900_000 }, 
       await cluster.waitForTablets('killed', ({ state, lagSeconds }) => state === 'running' && (lagSeconds ?? 9) < 1);
     }
     const { applied } = await load.stop();
-    await cluster.waitForTablets('killed', isWhole);
+    await cluster.waitForTablets('killed', isCaughtUp);
     await cluster.assertFoldIsTable('killed', 'sb.killed', applied);
     const logs = await Promise.all(cluster.sidecars.map(async ({ logFile }) => readFile(logFile, 'utf8')));
     const ended = logs.join('').match(/ended once more/g)?.length ?? 0;

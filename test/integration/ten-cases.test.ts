@@ -3,12 +3,11 @@ import { after, afterEach, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort } from '../../src/demo/ports.ts';
 import { KuduClient } from '../../src/kudu/client.ts';
-import type { TabletView } from '../../src/replication/views.ts';
 import { serversMissing } from '../support/cluster.ts';
 import { javaTool, writeMixed, type MixedCounts } from '../support/java-tools.ts';
 import { Load } from '../support/load.ts';
 import { leaseCluster, type LeasedCluster } from '../support/leased-cluster.ts';
-import type { SpoorCluster } from '../support/spoor-cluster.ts';
+import { isCaughtUp, type SpoorCluster } from '../support/spoor-cluster.ts';
 
 /**
  * What an earlier attempt, a patched Kudu, was tested with, on stock Kudu. Of its ten cases, these are elsewhere:
@@ -34,8 +33,6 @@ describe('ten cases of an earlier attempt', { skip: await serversMissing(), time
     client[Symbol.dispose]();
     await lease[Symbol.asyncDispose]();
   });
-
-  const isCaughtUp = ({ state, lagOps }: TabletView): boolean => state === 'running' && lagOps === 0;
 
   async function createTable(table: string): Promise<void> {
     await javaTool('create-table', { masters: cluster.masters, table, shape: 'small' });

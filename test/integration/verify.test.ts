@@ -8,18 +8,15 @@ import type { TableAlteration } from '../../src/kudu/ddl.ts';
 import { KuduError } from '../../src/kudu/errors.ts';
 import type { ColumnSchema } from '../../src/kudu/schema.ts';
 import type { RowOperation } from '../../src/kudu/writer.ts';
-import type { TabletView } from '../../src/replication/views.ts';
 import { createKafkaReader } from '../../src/sinks/kafka/kafka-reader.ts';
 import type { StoredRecord } from '../../src/sinks/reader.ts';
 import { serversMissing } from '../support/cluster.ts';
 import { keepingLogger } from '../support/loggers.ts';
 import { Random } from '../support/random.ts';
 import { leaseCluster, type LeasedCluster } from '../support/leased-cluster.ts';
-import type { SpoorCluster } from '../support/spoor-cluster.ts';
+import { isCaughtUp, type SpoorCluster } from '../support/spoor-cluster.ts';
 
 const TYPES = ['insert', 'upsert', 'upsert', 'update', 'update', 'delete'] as const;
-const isWhole = ({ state, lagOps }: TabletView): boolean => state === 'running' && lagOps === 0;
-
 interface Ended {
   readonly code: number;
   readonly out: string;
@@ -212,7 +209,7 @@ describe('spoor verify', { skip: await serversMissing(), timeout: 900_000 }, () 
     await cluster.createStream('wrong', ['wrong.t'], { start: 'snapshot' });
     const table = await client.openTable({ tableId });
     for (let id = 0; id < 400; id++) await table.insert({ day: 0, id: BigInt(id), a: id, b: id, note: `row ${id}` });
-    await cluster.waitForTablets('wrong', isWhole);
+    await cluster.waitForTablets('wrong', isCaughtUp);
     await assertSound(t, 'wrong');
     const records = await readTopic('wrong');
     await plant(records);
@@ -267,7 +264,7 @@ describe('spoor verify', { skip: await serversMissing(), timeout: 900_000 }, () 
     });
     await cluster.createStream('odd', ['odd.t'], { start: 'snapshot' });
     for (const k of ['good', 'better', Buffer.of(0x61, 0xff)]) await table.insert({ k, a: 1 });
-    await cluster.waitForTablets('odd', isWhole);
+    await cluster.waitForTablets('odd', isCaughtUp);
     await assertSound(t, 'odd');
     const records = await readTopic('odd');
     await produce(
@@ -295,7 +292,7 @@ describe('spoor verify', { skip: await serversMissing(), timeout: 900_000 }, () 
     const write = async (first: number, name: string): Promise<void> => {
       const table = await client.openTable({ tableId });
       for (let id = first; id < first + 10; id++) await table.insert({ day: 0, id: BigInt(id), [name]: id });
-      await cluster.waitForTablets('moved', isWhole);
+      await cluster.waitForTablets('moved', isCaughtUp);
     };
     const move = async (schemaTopic: string): Promise<void> => {
       assert.equal((await cluster.api('PATCH', '/v1/streams/moved', { sink: { schemaTopic } })).status, 200);

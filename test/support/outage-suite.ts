@@ -1,12 +1,9 @@
 import { after, afterEach, before, describe, it, type TestContext } from 'node:test';
 import { join } from 'node:path';
-import type { TabletView } from '../../src/replication/views.ts';
 import { javaTool } from './java-tools.ts';
 import { leaseCluster, type LeasedCluster } from './leased-cluster.ts';
 import { ReplicaWatch } from './replica-watch.ts';
 import type { SpoorCluster } from './spoor-cluster.ts';
-
-export const isCaughtUp = ({ state, lagOps }: TabletView): boolean => state === 'running' && lagOps === 0;
 
 /** Cases that take servers, sidecars or the broker away, one after the other on a cluster of three. */
 export class OutageSuite {

@@ -32,6 +32,9 @@ export interface FoldOptions {
   readonly tabletIds?: readonly string[];
 }
 
+/** Of a tablet: it is shipped, and all that is committed is. */
+export const isCaughtUp = ({ state, lagOps }: TabletView): boolean => state === 'running' && lagOps === 0;
+
 /** The program as built, where the runner of the tests has just done that: it starts in a third of the time. */
 const BUILT = process.env['TEST_SPOOR_PROGRAM'];
 
