@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { SinkRecord } from '../../src/change/record.ts';
 import { createKafkaSink, type KafkaSinkOptions } from '../../src/sinks/kafka/kafka-sink.ts';
-import { PRODUCE } from '../../src/sinks/kafka/wire/apis.ts';
+import { ADD_PARTITIONS_TO_TXN, END_TXN, PRODUCE } from '../../src/sinks/kafka/wire/apis.ts';
 import { SinkError, type Sink, type TabletWriter } from '../../src/sinks/sink.ts';
+import { asError } from '../../src/util/as-error.ts';
 import { positionAt, recordAt, tabletOf } from '../contract/sink.ts';
 import { eventually } from '../support/eventually.ts';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
@@ -160,6 +164,10 @@ async function play(seed: number): Promise<void> {
     await Promise.all(shipping);
     await eventually('nothing is open', () => Promise.resolve(kafka.open().length === 0), 20_000);
     assertExactlyOnce(kafka, last);
+  } catch (error) {
+    const path = join(await mkdtemp(join(tmpdir(), 'spoor-lanes-')), 'journal');
+    await writeFile(path, kafka.journal.join('\n'));
+    throw new Error(`SIM_SEED=${seed}, ${path}: ${asError(error).message}`, { cause: error });
   } finally {
     for (const sink of sinks) await sink[Symbol.asyncDispose]();
   }
@@ -203,12 +211,7 @@ describe('an operation that is larger than a transaction', () => {
 
 describe('lanes on brokers that lose things', { skip: chosen !== undefined }, () => {
   it(`ship exactly once, with ${SEEDS} seeds`, async () => {
-    for (let seed = 1; seed <= SEEDS; seed++)
-      await play(seed).catch((error: unknown) => {
-        throw new Error(`SIM_SEED=${seed}: ${error instanceof Error ? error.message : String(error)}`, {
-          cause: error,
-        });
-      });
+    for (let seed = 1; seed <= SEEDS; seed++) await play(seed);
   });
 });
 
@@ -275,6 +278,47 @@ describe('a marker that Kafka loses', () => {
       );
       await dead[Symbol.asyncDispose]();
     });
+
+  for (const [step, apiKey] of [
+    ['begins', ADD_PARTITIONS_TO_TXN.key],
+    ['ends', END_TXN.key],
+  ] as const)
+    for (const fate of ['lose-answer', 'hang-up'] as const)
+      for (const partition of [TOPIC, POSITIONS])
+        for (const who of ['the same sidecar', 'another'] as const)
+          it(`stays decided where its mend in the ${partition === TOPIC ? 'rows' : 'positions'} is cut off (${fate} as it ${step}), and ${who} goes on`, async () => {
+            let isLost = false;
+            let isCut = false;
+            let cuts = 0;
+            await using kafka = await ModelKafka.start({
+              keepsMarker: (place) => !isLost || !place.startsWith(partition),
+              fate: (key) => (isCut && key === apiKey && cuts++ === 0 ? fate : 'serve'),
+            });
+            kafka.createTopic(TOPIC, 1);
+            const [tabletId] = TABLETS as [string];
+            const tablet = tabletOf(STREAM, { tabletId });
+            const first = sinkOn(kafka, 'first');
+            const writer = await first.openTablet(tablet, never);
+            // What a copy reads has no place in the log that could tell whether it is shipped.
+            await writer.write([[recordAt(1, 1, { position: `${tabletId}/copy` })]], positionAt(1), never);
+            isLost = true;
+            await writer.write([[recordAt(2, 1, { position: `${tabletId}/copy 2` })]], positionAt(2), never);
+            isLost = false;
+            isCut = true;
+            await eventually('its mend is cut off', () => Promise.resolve(cuts > 0), 10_000);
+            isCut = false;
+            if (who === 'another') void first[Symbol.asyncDispose]();
+            await using second = who === 'another' ? sinkOn(kafka, 'second') : null;
+            await using next = await (second ?? first).openTablet(tablet, never);
+            assert.deepEqual(next.position, positionAt(2));
+            await next.write([[recordAt(3, 1, { position: `${tabletId}/copy 3` })]], positionAt(3), never);
+            await eventually('nothing is open', () => Promise.resolve(kafka.open().length === 0), 10_000);
+            assert.deepEqual(
+              kafka.committed(TOPIC, 0).map(({ position }) => position),
+              ['copy', 'copy 2', 'copy 3'].map((what) => `${tabletId}/${what}`),
+            );
+            if (who !== 'another') await first[Symbol.asyncDispose]();
+          });
 
   for (const isLeaderless of [false, true])
     it(`is looked for where nothing is written behind it${isLeaderless ? ', as soon as the partition has a leader again' : ''}`, async () => {

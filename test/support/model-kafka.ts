@@ -86,6 +86,8 @@ export class ModelKafka implements AsyncDisposable {
   readonly #topics = new Map<string, Partition[]>();
   readonly #transactions = new Map<string, Transactions>();
   #producers = 1000n;
+  /** What happened, for people to read. */
+  readonly journal: string[] = [];
   /** What came, in its order. */
   readonly asked: { readonly apiKey: number; readonly node: number }[] = [];
   /** Each end of a transaction that somebody asked for. */
@@ -126,6 +128,7 @@ export class ModelKafka implements AsyncDisposable {
 
   /** @param leader -1: none */
   setLeader(name: string, partition: number, leader: number): void {
+    this.#tell(`leader of ${name}/${partition}: ${leader}`);
     this.#topics.get(name)![partition]!.leader = leader;
   }
 
@@ -169,10 +172,15 @@ export class ModelKafka implements AsyncDisposable {
     for (const broker of this.#brokers) await broker[Symbol.asyncDispose]();
   }
 
+  #tell(what: string): void {
+    this.journal.push(`${performance.now().toFixed(1)} ${what}`);
+  }
+
   #take(request: FakeRequest, node: number): void {
     const { apiKey } = request;
     this.asked.push({ apiKey, node });
     const fate = this.#options.fate?.(apiKey, node) ?? 'serve';
+    if (fate !== 'serve') this.#tell(`request ${apiKey}: ${JSON.stringify(fate)}`);
     if (fate === 'silent') return;
     if (fate === 'hang-up') {
       request.hangUp();
@@ -359,6 +367,7 @@ export class ModelKafka implements AsyncDisposable {
               ? partition
               : this.#append(partition, `${name}/${number}`, id, batch);
         const isTaken = typeof result === 'bigint';
+        this.#tell(`append ${name}/${number} ${isTaken ? `at ${result}` : `refused, ${result}`}: ${sayBatch(batch)}`);
         return w
           .int32(number)
           .int16(isTaken ? 0 : result)
@@ -407,6 +416,7 @@ export class ModelKafka implements AsyncDisposable {
     const id = r.string();
     const timeoutMs = r.int32();
     this.timeoutsMs.push(timeoutMs);
+    this.#tell(`init ${id}: ${sayTransactions(this.#transactions.get(id))}`);
     const answer = (code: number, producerId = -1n, epoch = -1): Buffer =>
       new ByteWriter().int32(0).int16(code).int64(producerId).int16(epoch).finish();
     if (refused !== 0) return answer(refused);
@@ -434,6 +444,7 @@ export class ModelKafka implements AsyncDisposable {
     const epoch = r.int16();
     const topics = r.array(() => ({ topic: r.string(), partitions: r.array(() => r.int32()) }));
     const known = this.#transactions.get(id);
+    this.#tell(`join ${id} epoch ${epoch} ${JSON.stringify(topics)}: ${sayTransactions(known)}`);
     let code = refused;
     if (code === 0 && known?.epoch !== epoch) code = INVALID_EPOCH;
     if (code === 0 && known!.state.startsWith('Prepare')) code = CONCURRENT;
@@ -455,6 +466,7 @@ export class ModelKafka implements AsyncDisposable {
     const epoch = r.int16();
     const commit = r.boolean();
     const known = this.#transactions.get(id);
+    this.#tell(`end ${id} epoch ${epoch} ${commit ? 'commit' : 'abort'}: ${sayTransactions(known)}`);
     const answer = (code: number): Buffer => new ByteWriter().int32(0).int16(code).finish();
     if (refused !== 0) return answer(refused);
     if (known?.epoch !== epoch) return answer(INVALID_EPOCH);
@@ -482,7 +494,9 @@ export class ModelKafka implements AsyncDisposable {
     const at = place.lastIndexOf('/');
     const partition = this.#topics.get(place.slice(0, at))?.[Number(place.slice(at + 1))];
     // One without a leader counts as deleted: that is how markers get lost.
-    if (!partition || partition.leader < 0 || this.#options.keepsMarker?.(place, outcome) === false) return;
+    const isLost = !partition || partition.leader < 0 || this.#options.keepsMarker?.(place, outcome) === false;
+    this.#tell(`marker ${outcome} of ${producerId} epoch ${epoch} in ${place}: ${isLost ? 'lost' : partition.end}`);
+    if (isLost) return;
     this.#store(partition, markerBatch(producerId, epoch, outcome));
     const before = partition.producers.get(producerId);
     const isNew = !before || epoch > before.epoch;
@@ -508,7 +522,13 @@ export class ModelKafka implements AsyncDisposable {
         .int64(0n)
         .int64(known?.producerId ?? -1n)
         .int16(known?.epoch ?? -1)
-        .compactArray([], () => 0)
+        .compactArray(joinedBy(known), (place) => {
+          const at = place.lastIndexOf('/');
+          return w
+            .compactString(place.slice(0, at))
+            .compactArray([Number(place.slice(at + 1))], (number) => w.int32(number))
+            .noTags();
+        })
         .noTags();
     });
     return w.noTags().finish();
@@ -542,6 +562,23 @@ export class ModelKafka implements AsyncDisposable {
     );
     return w.noTags().finish();
   }
+}
+
+/** Once all markers are written a coordinator forgets where they were. */
+function joinedBy(transactions: Transactions | undefined): string[] {
+  return transactions && !/^(Empty|Complete)/.test(transactions.state) ? [...transactions.partitions] : [];
+}
+
+function sayTransactions(transactions: Transactions | undefined): string {
+  if (!transactions) return 'unknown';
+  const { producerId, epoch, state, partitions } = transactions;
+  return `${producerId} epoch ${epoch} ${state} [${[...partitions].join(' ')}]`;
+}
+
+function sayBatch(batch: Buffer): string {
+  const records = [...readStoredBatches(batch)].flatMap((stored) => stored.records);
+  const names = records.map(({ key, position }) => position ?? key?.toString() ?? '');
+  return `${batch.readBigInt64BE(43)} epoch ${batch.readInt16BE(51)} sequence ${batch.readInt32BE(53)} ${names.join(' ')}`;
 }
 
 function lastOffset(batch: Buffer): bigint {

@@ -208,8 +208,10 @@ export class KafkaCluster implements AsyncDisposable {
     const { answer: metadata, by } = await this.#askAny(METADATA, topics, signal);
     this.#clusterId = metadata.clusterId;
     this.#learn(metadata.nodes, by);
-    const isLed = metadata.topics.every(({ partitions }) => partitions.every(({ leader }) => leader >= 0));
-    this.#mayBeBehind = isLed ? null : by;
+    if (topics.length > 0) {
+      const isLed = metadata.topics.every(({ partitions }) => partitions.every(({ leader }) => leader >= 0));
+      this.#mayBeBehind = isLed ? null : by;
+    }
     for (const { name, id, errorCode } of metadata.topics)
       if (id !== null) this.#topicIds.set(name, id);
       else if (errorCode === UNKNOWN_TOPIC_OR_PARTITION) this.#topicIds.delete(name);

@@ -58,6 +58,13 @@ export async function addPartitions(
   );
 }
 
+export interface DescribedTransaction {
+  readonly state: string;
+  readonly producerId: bigint;
+  readonly epoch: number;
+  readonly partitions: readonly TopicPartitions[];
+}
+
 /**
  * What the coordinator says of the last transaction of an id, and of whose it was. Null: it knows no such id, or cannot tell
  * (before Kafka 2.8).
@@ -66,7 +73,7 @@ export async function describeTransaction(
   cluster: RequestSender,
   { id, coordinator, channel }: { readonly id: string; readonly coordinator: number; readonly channel: number },
   signal: AbortSignal,
-) {
+): Promise<DescribedTransaction | null> {
   try {
     const answer = await cluster.send(coordinator, channel, DESCRIBE_TRANSACTIONS, { transactionalId: id }, signal);
     if (answer.errorCode === TRANSACTIONAL_ID_NOT_FOUND) return null;

@@ -13,7 +13,8 @@ import { OverdueError, type TransactionTimes } from '../transaction-time.ts';
 import { ENDED_BY_BROKER, KafkaCodeError } from '../wire/error-codes.ts';
 import { recordBytesBound } from '../wire/record-batch.ts';
 import type { Cause, Share } from './lane-core.ts';
-import { byTopic, placeKey, placesIn, type OpenEnds, type Place } from './open-ends.ts';
+import type { OpenEnds } from './open-ends.ts';
+import { byTopic, distinct, placeKey, placesIn, type Place } from './places.ts';
 import { encodeStored } from './positions-codec.ts';
 import type { PositionsPartition } from './positions-partition.ts';
 import { isSameReading, type LaneId, type LanePosition } from './positions-view.ts';
@@ -133,12 +134,12 @@ export class LaneTransaction {
   async #attempt(shares: readonly FilledShare[], signal: AbortSignal): Promise<boolean> {
     const ownPlace = await this.#of.positions.place(signal);
     const drafts = await this.#draft(shares, signal);
-    const places = placesOf(drafts.flatMap(({ first }) => first.flat()));
+    const places = distinct(drafts.flatMap(({ first }) => first.flat()));
     // What comes later of a write may go to any partition, and once we have begun nothing can be ended there any more.
     const laterTopics = new Set(
       drafts.flatMap(({ cursor, first }) => (cursor.isDone ? [] : first.flat().map(({ topic }) => topic))),
     );
-    const failures = await this.#of.openEnds.check([ownPlace, ...places, ...placesIn(laterTopics)], signal);
+    const failures = await this.#of.openEnds.check(distinct([ownPlace, ...places, ...placesIn(laterTopics)]), signal);
     const ownFailure = failures.get(placeKey(ownPlace));
     if (ownFailure !== undefined) throw ownFailure;
     const sound = drafts.filter(({ share, first }) => {
@@ -148,7 +149,7 @@ export class LaneTransaction {
     });
     const kept = shares.filter(({ share }) => !this.#leftOut.has(share.tablet));
     if (kept.length === 0) return false;
-    await this.#join([ownPlace, ...placesOf(sound.flatMap(({ first }) => first.flat()))], signal);
+    await this.#join([ownPlace, ...distinct(sound.flatMap(({ first }) => first.flat()))], signal);
     const rests = sound.filter(({ cursor }) => !cursor.isDone);
     const isOver = (share: Share): boolean => !rests.some((rest) => rest.share === share);
     const over = kept.map(({ share }) => share).filter(isOver);
@@ -216,7 +217,7 @@ export class LaneTransaction {
       let planned: PlannedBatch[][];
       try {
         planned = await this.#plan(tablet, cursor.take(), signal);
-        const places = placesOf(planned.flat());
+        const places = distinct(planned.flat());
         const fresh = places.filter((place) => !this.#joined.has(placeKey(place)));
         await this.#of.openEnds.expectClean(fresh, signal).catch((error: unknown) => {
           throw new MidwayError(error);
@@ -225,7 +226,7 @@ export class LaneTransaction {
         signal.throwIfAborted();
         throw error instanceof MidwayError ? error : new TabletError(tablet, error);
       }
-      await this.#join(placesOf(planned.flat()), signal);
+      await this.#join(distinct(planned.flat()), signal);
       for (const request of planned) await this.#start(request, signal);
     }
   }
@@ -348,10 +349,6 @@ class TabletError extends Error {
     super('', { cause });
     this.tablet = tablet;
   }
-}
-
-function placesOf(batches: readonly PlannedBatch[]): Place[] {
-  return [...new Map(batches.map((batch) => [placeKey(batch), batch])).values()];
 }
 
 /**

@@ -2,20 +2,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { asError } from '../../../util/as-error.ts';
 import type { Logger } from '../../../util/logger.ts';
 import { SinkError } from '../../sink.ts';
-import type { KafkaCluster, Topic } from '../cluster.ts';
+import type { KafkaCluster } from '../cluster.ts';
 import { UnknownApiError } from '../connections.ts';
 import { addPartitions, describeTransaction, endTransaction, type TransactionOwner } from '../transaction-steps.ts';
-import { DESCRIBE_PRODUCERS, type TopicPartitions } from '../wire/apis.ts';
-import {
-  ENDED_BY_BROKER,
-  failOnErrorCode,
-  KafkaCodeError,
-  LEADER_NOT_AVAILABLE,
-  NOT_AUTHORIZED,
-} from '../wire/error-codes.ts';
+import { DESCRIBE_PRODUCERS } from '../wire/apis.ts';
+import { failOnErrorCode, KafkaCodeError, NOT_AUTHORIZED } from '../wire/error-codes.ts';
 import { FETCH } from '../wire/fetch.ts';
 import { readStoredBatches } from '../wire/record-batch-reader.ts';
-import type { Decision, LaneId } from './positions-view.ts';
+import { Decisions, isStillOurs, type DecisionsOptions } from './decisions.ts';
+import { byTopic, leaderOf, placeKey, type OpenEnd, type Outcome, type Place } from './places.ts';
+import type { LaneId } from './positions-view.ts';
 import { rowOf, type RowRef } from './write-cursor.ts';
 
 /*
@@ -31,26 +27,10 @@ import { rowOf, type RowRef } from './write-cursor.ts';
  * transaction, so what is open there is the last one, and of that the coordinator knows.
  */
 
-export type Outcome = 'commit' | 'abort';
-
-export interface Place {
-  readonly topic: Topic;
-  readonly partition: number;
-}
-
-export interface OpenEndsOptions {
-  /** Of all that it asks. */
-  readonly channel: number;
+export interface OpenEndsOptions extends Omit<DecisionsOptions, 'cluster'> {
   readonly logger: Logger;
   /** Whether this row of a tablet is in the sink by what its position says; null: it says nothing. */
   readonly isShipped: (tabletId: string, row: RowRef) => boolean | null;
-  /** Where decisions are noted that the coordinator is about to forget. */
-  readonly positions?: {
-    place(signal: AbortSignal): Promise<Place>;
-    note(lane: LaneId, decision: Decision, signal: AbortSignal): Promise<void>;
-  };
-  /** What was read of them. */
-  readonly decisionOf?: (lane: LaneId) => Decision | null;
 }
 
 interface KnownProducer {
@@ -58,17 +38,14 @@ interface KnownProducer {
   readonly owner: TransactionOwner;
   /** How its last transaction ended, where that was one of ours. */
   outcome: Outcome | null;
+  /** A transaction that ends once more what it had ended may have begun, and is to be ended so before all else. */
+  mending: Outcome | null;
   /** Where no transaction of it is open, nor can be. */
   readonly clean: Set<string>;
 }
 
-interface OpenEnd {
+interface OpenEndOf extends OpenEnd {
   readonly producer: KnownProducer;
-  readonly place: Place;
-  /** Offset of its first record there. */
-  readonly since: bigint;
-  /** Epoch of what is open. */
-  readonly epoch: number;
 }
 
 const MAX_ROUNDS = 4;
@@ -79,18 +56,12 @@ const MAX_PAUSE_MS = 200;
 const MARKERS_COME_WITHIN_MS = 10_000;
 const EVIDENCE_BYTES = 1 << 20;
 
-/** `<topic>/<partition>` */
-export function placeKey({ topic, partition }: Place): string {
-  return `${topic.name}/${partition}`;
-}
-
 /** What transactions may have left open, by producer and partition. */
 export class OpenEnds {
   readonly #cluster: KafkaCluster;
   readonly #options: OpenEndsOptions;
   readonly #producers = new Map<LaneId, KnownProducer>();
-  /** How a lane's last transaction ended, when we last asked. */
-  readonly #decisions = new Map<LaneId, Decision>();
+  readonly #decisions: Decisions;
   /** Of our own last transactions, by {@link placeKey}. */
   readonly #ended = new Map<string, Place>();
   #isBlind = false;
@@ -98,6 +69,7 @@ export class OpenEnds {
   constructor(cluster: KafkaCluster, options: OpenEndsOptions) {
     this.#cluster = cluster;
     this.#options = options;
+    this.#decisions = new Decisions({ ...options, cluster });
   }
 
   /**
@@ -106,45 +78,17 @@ export class OpenEnds {
    * somebody else.
    */
   async beforeFence(lane: LaneId, coordinator: number, signal: AbortSignal): Promise<void> {
-    const { channel, positions } = this.#options;
-    const last = await describeTransaction(this.#cluster, { id: lane, coordinator, channel }, signal);
-    if (!last || last.state === 'Empty' || last.state === 'Dead') return;
-    const outcome: Outcome = last.state === 'CompleteCommit' || last.state === 'PrepareCommit' ? 'commit' : 'abort';
-    const decision = { producerId: last.producerId, epoch: last.epoch, outcome };
-    this.#decisions.set(lane, decision);
-    if (!positions || last.state === 'Ongoing') return;
-    if (await this.#isOpenIn(await positions.place(signal), decision, signal))
-      await positions.note(lane, decision, signal);
+    await this.#decisions.beforeFence(lane, coordinator, signal);
   }
 
   /** A lane's next epoch is ours: wherever it wrote before, something may be open. */
   fenced(lane: LaneId, owner: TransactionOwner): void {
-    this.#producers.set(lane, { lane, owner, outcome: null, clean: new Set() });
+    this.#producers.set(lane, { lane, owner, outcome: null, mending: null, clean: new Set() });
   }
 
   /** How a lane's last transaction ended, as was known before the fence. */
   outcomeOf(lane: LaneId): Outcome | null {
-    return this.#decisions.get(lane)?.outcome ?? null;
-  }
-
-  async #isOpenIn(place: Place, { producerId }: Decision, signal: AbortSignal): Promise<boolean> {
-    const leader = leaderOf(place);
-    if (leader === null) throw leaderless(place);
-    try {
-      const [answer] = await this.#cluster.send(
-        leader,
-        this.#options.channel,
-        DESCRIBE_PRODUCERS,
-        byTopic([place]),
-        signal,
-      );
-      if (answer === undefined || NOT_AUTHORIZED.has(answer.errorCode)) return false;
-      failOnErrorCode(answer.errorCode, `to describe the producers of ${placeKey(place)}`);
-      return answer.producers.some((its) => its.producerId === producerId && its.openSince >= 0n);
-    } catch (error) {
-      if (error instanceof UnknownApiError) return false;
-      throw error;
-    }
+    return this.#decisions.outcomeOf(lane);
   }
 
   /** Our own transaction was decided; its markers are on their way. */
@@ -191,16 +135,17 @@ export class OpenEnds {
     const failures = new Map<string, Error>();
     const sinceMs = performance.now();
     let mended = 0;
+    await this.#finishMends(signal);
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, MAX_PAUSE_MS)) {
       const open = await this.#look(places, failures, signal);
       if (open.length === 0) return failures;
       const tookMs = performance.now() - sinceMs;
-      const lost: OpenEnd[] = [];
+      const lost: OpenEndOf[] = [];
       for (const end of open) if (tookMs >= ASK_AFTER_MS && (await this.#isOver(end, signal))) lost.push(end);
       if (lost.length > 0 && mended++ < MAX_ROUNDS) {
         // Its marker may have come just before the coordinator said that all have.
         const still = await this.#look(places, failures, signal);
-        const isStill = ({ place, since }: OpenEnd): boolean =>
+        const isStill = ({ place, since }: OpenEndOf): boolean =>
           still.some((end) => end.since === since && placeKey(end.place) === placeKey(place));
         await this.#mend(lost.filter(isStill), failures, signal);
       } else if (tookMs > MARKERS_COME_WITHIN_MS || mended >= MAX_ROUNDS) {
@@ -212,7 +157,7 @@ export class OpenEnds {
   }
 
   /** Which transactions are open where they should not be. */
-  async #look(places: readonly Place[], failures: Map<string, Error>, signal: AbortSignal): Promise<OpenEnd[]> {
+  async #look(places: readonly Place[], failures: Map<string, Error>, signal: AbortSignal): Promise<OpenEndOf[]> {
     const producers = [...this.#producers.values()];
     const doubtful = places.filter((place) => {
       const key = placeKey(place);
@@ -221,16 +166,16 @@ export class OpenEnds {
     if (doubtful.length === 0 || this.#isBlind) return [];
     const byLeader = new Map<number, Place[]>();
     for (const place of doubtful) {
-      const leader = leaderOf(place);
-      if (leader === null) {
-        failures.set(placeKey(place), leaderless(place));
-        continue;
+      try {
+        const leader = leaderOf(place);
+        const led = byLeader.get(leader);
+        if (led) led.push(place);
+        else byLeader.set(leader, [place]);
+      } catch (error) {
+        failures.set(placeKey(place), asError(error));
       }
-      const led = byLeader.get(leader);
-      if (led) led.push(place);
-      else byLeader.set(leader, [place]);
     }
-    const open: OpenEnd[] = [];
+    const open: OpenEndOf[] = [];
     await Promise.all(
       Array.from(byLeader, async ([leader, led]) => {
         try {
@@ -250,8 +195,8 @@ export class OpenEnds {
     led: readonly Place[],
     failures: Map<string, Error>,
     signal: AbortSignal,
-  ): Promise<OpenEnd[]> {
-    const open: OpenEnd[] = [];
+  ): Promise<OpenEndOf[]> {
+    const open: OpenEndOf[] = [];
     const answers = await this.#cluster.send(leader, this.#options.channel, DESCRIBE_PRODUCERS, byTopic(led), signal);
     for (const place of led) {
       const key = placeKey(place);
@@ -274,56 +219,70 @@ export class OpenEnds {
   }
 
   /** Whether the coordinator holds that all markers of a producer's last transaction are written. */
-  async #isOver({ producer: { owner } }: OpenEnd, signal: AbortSignal): Promise<boolean> {
-    const { coordinator, channel, identity } = owner;
+  async #isOver({ producer }: OpenEndOf, signal: AbortSignal): Promise<boolean> {
+    const { coordinator, channel, identity } = await this.#ownerNow(producer, signal);
     const id = identity.transactionalId;
     const last = await describeTransaction(this.#cluster, { id, coordinator, channel }, signal);
     return last === null || last.state.startsWith('Complete') || last.state === 'Empty';
   }
 
-  async #mend(ends: readonly OpenEnd[], failures: Map<string, Error>, signal: AbortSignal): Promise<void> {
-    const byProducer = new Map<KnownProducer, Map<Outcome, Place[]>>();
+  /**
+   * Takes two requests. Whoever dies between them leaves a transaction that the next fence would abort, and with it what had
+   * been committed: so it is noted before. While we live we end it ourselves, see {@link #finishMends}.
+   */
+  async #mend(ends: readonly OpenEndOf[], failures: Map<string, Error>, signal: AbortSignal): Promise<void> {
+    const byProducer = new Map<KnownProducer, Map<Outcome, OpenEndOf[]>>();
     for (const end of ends) {
-      const { producer, place } = end;
+      const { producer } = end;
       const outcome = (await this.#evidence(end, signal)) ?? producer.outcome ?? this.#decided(end) ?? 'abort';
-      const ofProducer = byProducer.get(producer) ?? new Map<Outcome, Place[]>();
+      const ofProducer = byProducer.get(producer) ?? new Map<Outcome, OpenEndOf[]>();
       byProducer.set(producer, ofProducer);
-      ofProducer.set(outcome, [...(ofProducer.get(outcome) ?? []), place]);
+      ofProducer.set(outcome, [...(ofProducer.get(outcome) ?? []), end]);
     }
-    for (const [{ owner }, byOutcome] of byProducer)
-      for (const [outcome, places] of byOutcome) {
-        const partitions = places.map(placeKey);
+    for (const [producer, byOutcome] of byProducer)
+      for (const [outcome, ofOutcome] of byOutcome) {
+        const owner = await this.#ownerNow(producer, signal);
+        const { transactionalId, producerId, epoch } = owner.identity;
+        const places = ofOutcome.map(({ place }) => place);
         this.#options.logger.warn(
-          { producer: owner.identity.transactionalId, outcome, partitions },
+          { producer: transactionalId, outcome, partitions: places.map(placeKey) },
           'kafka had left a transaction open that it had ended: ended once more',
         );
-        try {
-          await addPartitions(this.#cluster, owner, byTopic(places), signal);
-          await endTransaction(this.#cluster, owner, outcome, signal);
-        } catch (error) {
-          // Whoever has its next epoch by now has to look here as well.
-          if (!(error instanceof KafkaCodeError && ENDED_BY_BROKER.has(error.code))) throw error;
-          for (const place of places) failures.set(placeKey(place), stillOpen(place));
-        }
+        await this.#decisions.noteEnds(producer.lane, { producerId, epoch, outcome }, ofOutcome, signal);
+        producer.mending = outcome;
+        // Whoever has its next epoch by now has to look here as well.
+        const isJoined = await isStillOurs(addPartitions(this.#cluster, owner, byTopic(places), signal));
+        const isMended = isJoined && (await isStillOurs(endTransaction(this.#cluster, owner, outcome, signal)));
+        producer.mending = null;
+        if (!isMended) for (const place of places) failures.set(placeKey(place), stillOpen(place));
       }
   }
 
-  /** By what we were told before the fence, or another that fenced before us was. */
-  #decided({ producer: { lane, owner }, epoch }: OpenEnd): Outcome | null {
-    const { producerId } = owner.identity;
-    // A fence aborts with the next epoch.
-    const isOf = (decision: Decision | null | undefined): boolean =>
-      decision?.producerId === producerId && (decision.epoch === epoch || decision.epoch === epoch + 1);
-    const known = [this.#decisions.get(lane), this.#options.decisionOf?.(lane)].filter(isOf);
-    return known[0]?.outcome ?? null;
+  /** What joined a transaction whose end did not get through would be aborted with whatever comes next. */
+  async #finishMends(signal: AbortSignal): Promise<void> {
+    for (const producer of this.#producers.values()) {
+      if (producer.mending === null) continue;
+      const owner = await this.#ownerNow(producer, signal);
+      await isStillOurs(endTransaction(this.#cluster, owner, producer.mending, signal));
+      producer.mending = null;
+    }
+  }
+
+  /** Its coordinator may have moved since it was fenced. */
+  async #ownerNow({ owner }: KnownProducer, signal: AbortSignal): Promise<TransactionOwner> {
+    const coordinator = await this.#cluster.findCoordinator('transaction', owner.identity.transactionalId, signal);
+    return { ...owner, coordinator };
+  }
+
+  #decided({ producer: { lane, owner }, ...end }: OpenEndOf): Outcome | null {
+    return this.#decisions.outcomeOfEnd(lane, owner.identity.producerId, end);
   }
 
   /** What the records that are open say; null: nothing. */
-  async #evidence({ producer, place, since }: OpenEnd, signal: AbortSignal): Promise<Outcome | null> {
+  async #evidence({ producer, place, since }: OpenEndOf, signal: AbortSignal): Promise<Outcome | null> {
     const { topic, partition } = place;
     const request = { topic: topic.name, partition, offset: since, maxBytes: EVIDENCE_BYTES, maxWaitMs: 0 };
     const leader = leaderOf(place);
-    if (leader === null) throw leaderless(place);
     const fetched = await this.#cluster.send(
       leader,
       this.#options.channel,
@@ -343,30 +302,6 @@ export class OpenEnds {
     }
     return null;
   }
-}
-
-function leaderOf({ topic, partition }: Place): number | null {
-  const leader = topic.leaders[partition]!;
-  return leader < 0 ? null : leader;
-}
-
-function leaderless(place: Place): KafkaCodeError {
-  return new KafkaCodeError(LEADER_NOT_AVAILABLE, `what is open in ${placeKey(place)}`);
-}
-
-/** All partitions of topics. */
-export function placesIn(topics: Iterable<Topic>): Place[] {
-  return [...topics].flatMap((topic) => Array.from(topic.leaders.keys(), (partition) => ({ topic, partition })));
-}
-
-export function byTopic(places: readonly Place[]): TopicPartitions[] {
-  const partitions = new Map<string, number[]>();
-  for (const { topic, partition } of places) {
-    const ofTopic = partitions.get(topic.name);
-    if (ofTopic) ofTopic.push(partition);
-    else partitions.set(topic.name, [partition]);
-  }
-  return Array.from(partitions, ([topic, numbers]) => ({ topic, partitions: numbers }));
 }
 
 function stillOpen({ topic, partition }: Place): SinkError {

@@ -10,8 +10,9 @@ import type { Decision, LaneId, PositionsEntry, StoredPosition } from './positio
  *     → {"spoor":1,"claim":{"lane":…,"offset":"…"},"generation":…,"position":{…}|null,"upTo":"<index>.<row>"?,"released":true?}
  *   the same with "lane":…, a claim of that lane
  *     → {"spoor":1}
- *   {"installation":…,"stream":…,"lane":…}, how that lane's last transaction was decided, noted before it was fenced
- *     → {"spoor":1,"producer":"…","epoch":…,"outcome":"commit"|"abort"}
+ *   {"installation":…,"stream":…,"lane":…}, how that lane's last transaction was decided, noted before it was fenced, or before
+ *   what Kafka left open of it is ended once more
+ *     → {"spoor":1,"producer":"…","epoch":…,"outcome":"commit"|"abort","ends":[{"topic":…,"partition":…,"since":"<offset>"}…]?}
  */
 
 /** Whose positions they are: a partition may hold those of several. */
@@ -20,6 +21,10 @@ export interface PositionsOwner {
   readonly stream: string;
 }
 
+const int64Json = z
+  .string()
+  .regex(/^\d{1,19}$/)
+  .transform(BigInt);
 const keyJson = z.object({
   installation: z.string(),
   stream: z.string(),
@@ -29,21 +34,16 @@ const keyJson = z.object({
 const decisionKeyJson = z.strictObject({ installation: z.string(), stream: z.string(), lane: z.string() });
 const decisionJson = z.object({
   spoor: z.literal(1),
-  producer: z
-    .string()
-    .regex(/^\d{1,19}$/)
-    .transform(BigInt),
+  producer: int64Json,
   epoch: z.number(),
   outcome: z.enum(['commit', 'abort']),
+  ends: z.array(z.object({ topic: z.string(), partition: z.number(), since: int64Json })).exactOptional(),
 });
 const storedJson = z.object({
   spoor: z.literal(1),
   claim: z.object({
     lane: z.string(),
-    offset: z
-      .string()
-      .regex(/^\d{1,19}$/)
-      .transform(BigInt),
+    offset: int64Json,
   }),
   generation: z.string().exactOptional(),
   position: positionJson.nullable(),
@@ -76,10 +76,16 @@ export function encodeClaim(owner: PositionsOwner, tablet: string, lane: string)
 export function encodeDecision(
   { installation, stream }: PositionsOwner,
   lane: LaneId,
-  { producerId, epoch, outcome }: Decision,
+  { producerId, epoch, outcome, ends }: Decision,
 ): KeyAndValue {
   const key = { installation, stream, lane };
-  const value = { spoor: 1, producer: producerId.toString(), epoch, outcome } satisfies z.input<typeof decisionJson>;
+  const value = {
+    spoor: 1,
+    producer: producerId.toString(),
+    epoch,
+    outcome,
+    ...(ends && { ends: ends.map((end) => ({ ...end, since: end.since.toString() })) }),
+  } satisfies z.input<typeof decisionJson>;
   return { key: Buffer.from(JSON.stringify(key)), value: Buffer.from(JSON.stringify(value)) };
 }
 
@@ -136,8 +142,8 @@ function decodeDecision(owner: PositionsOwner, { offset, key, value }: Positions
   const { installation, stream, lane } = parsed.data;
   const decision = decisionJson.safeParse(parseJson(value));
   if (installation !== owner.installation || stream !== owner.stream || !decision.success) return null;
-  const { producer: producerId, epoch, outcome } = decision.data;
-  return { kind: 'decision', offset, lane, decision: { producerId, epoch, outcome } };
+  const { producer: producerId, epoch, outcome, ends } = decision.data;
+  return { kind: 'decision', offset, lane, decision: { producerId, epoch, outcome, ...(ends && { ends }) } };
 }
 
 function parseJson(bytes: Buffer | null): unknown {

@@ -7,11 +7,11 @@ import { partitionForKey } from '../murmur2.ts';
 import { TOPIC_APPEARS } from '../topics.ts';
 import { whileSettling } from '../wait.ts';
 import { PRODUCE } from '../wire/apis.ts';
-import { failOnErrorCode, KafkaCodeError, LEADER_NOT_AVAILABLE, OFFSET_OUT_OF_RANGE } from '../wire/error-codes.ts';
+import { failOnErrorCode, OFFSET_OUT_OF_RANGE } from '../wire/error-codes.ts';
 import { END_OFFSETS, FETCH } from '../wire/fetch.ts';
 import { encodeProduceRequest } from '../wire/record-batch.ts';
 import { readStoredBatches } from '../wire/record-batch-reader.ts';
-import type { Place } from './open-ends.ts';
+import { leaderOf, type Place } from './places.ts';
 import { decodeEntry, encodeClaim, encodeDecision, type KeyAndValue, type PositionsOwner } from './positions-codec.ts';
 import { POSITIONS_PARTITIONS, PositionsTopic, type PositionsTopicOptions } from './positions-topic.ts';
 import type { Decision, LaneId, PositionsEntry } from './positions-view.ts';
@@ -158,7 +158,8 @@ export class PositionsPartition implements AsyncDisposable {
   }
 
   async #leader(signal: AbortSignal): Promise<{ topic: Topic; leader: number }> {
-    const { topic } = await this.place(signal);
+    const place = await this.place(signal);
+    const { topic } = place;
     if (this.#topicId !== null && topic.id !== this.#topicId) {
       this.#options.logger.warn(
         { topic: topic.name, was: this.#topicId, is: topic.id },
@@ -168,9 +169,7 @@ export class PositionsPartition implements AsyncDisposable {
       this.#options.onAnew();
     }
     this.#topicId = topic.id;
-    const leader = topic.leaders[this.#number]!;
-    if (leader < 0) throw new KafkaCodeError(LEADER_NOT_AVAILABLE, this.#say());
-    return { topic, leader };
+    return { topic, leader: leaderOf(place) };
   }
 
   /** Never rejects: who needs what it would have read asks by {@link readToEnd}, and hears. */

@@ -37,6 +37,8 @@ export interface Decision {
   readonly producerId: bigint;
   readonly epoch: number;
   readonly outcome: 'commit' | 'abort';
+  /** What is about to be ended so, by the offset of its first record: it is open although its transaction is over. */
+  readonly ends?: readonly { readonly topic: string; readonly partition: number; readonly since: bigint }[];
 }
 
 /** One record of the positions partition, or a marker that says how a transaction ended. */
@@ -121,7 +123,7 @@ export class PositionsView {
     return this.#tablets.get(tablet)?.fault ?? null;
   }
 
-  /** What was noted before a lane was fenced; null: nothing had to be. */
+  /** What was noted last of a lane's open ends; null: nothing had to be. */
   decisionOf(lane: LaneId): Decision | null {
     return this.#decisions.get(lane) ?? null;
   }

@@ -365,6 +365,8 @@ export const DESCRIBE_TRANSACTIONS: Api<
     readonly state: string;
     readonly producerId: bigint;
     readonly epoch: number;
+    /** Of what is under way. */
+    readonly partitions: readonly TopicPartitions[];
   }
 > = {
   key: 65,
@@ -389,13 +391,13 @@ export const DESCRIBE_TRANSACTIONS: Api<
       r.int64(); // begin
       const producerId = r.int64();
       const epoch = r.int16();
-      r.compactArray(() => {
-        r.nullableCompactString();
-        r.compactArray(() => r.int32());
+      const partitions = r.compactArray(() => {
+        const joined = { topic: r.nullableCompactString() ?? '', partitions: r.compactArray(() => r.int32()) };
         r.tags();
+        return joined;
       });
       r.tags();
-      return { errorCode, state: name, producerId, epoch };
+      return { errorCode, state: name, producerId, epoch, partitions };
     });
     if (state === undefined) throw new RangeError('the answer describes no transaction');
     return { throttleMs, value: state };
