@@ -4,7 +4,7 @@ import { FreeSpaceFloor } from '../replication/free-space.ts';
 import { ReplicaKeepers, type ReplicaKeepersOptions } from '../replication/replica-keepers.ts';
 import type { Logger } from '../util/logger.ts';
 import { HoldStore } from '../wal/hold-store.ts';
-import { TabletLogReader } from '../wal/log-reader.ts';
+import type { LogFeed } from '../wal/log-reader.ts';
 import { WalWatcher } from '../wal/wal-watcher.ts';
 import { HoldOwnership } from './hold-owner.ts';
 import type { Backoff } from '../util/backoff.ts';
@@ -91,8 +91,8 @@ export class LocalLogs implements AsyncDisposable {
   }
 
   /** The log of a tablet, the held part first. */
-  read(tabletId: string, signal: AbortSignal): TabletLogReader {
-    return TabletLogReader.open({ watcher: this.parts.watcher, tabletId, signal, logger: this.#logger });
+  read(tabletId: string, signal: AbortSignal): LogFeed {
+    return this.parts.watcher.read(tabletId, signal);
   }
 
   /** The cluster whose streams are served from now on. @throws {HoldTakenError} what is held is of another one */

@@ -9,12 +9,12 @@ import { fileNow, steadyNow } from '../util/steady-clock.ts';
 import { TimeLimit } from '../util/time-limit.ts';
 import { waitFor } from '../util/wait-for.ts';
 import { OpType, type ReplicateEntry } from '../wal/entry.ts';
+import type { LogFeed } from '../wal/log-reader.ts';
 import { decodeMarker, MarkerError, type MarkedStream, type MarkerWriter } from './apply-marker.ts';
 import { CutFinder, type FoundCut } from './cut-finder.ts';
 import type { LetGoCandidate } from './free-space.ts';
 import type { LedgerEffect, LedgerEvent, LedgerLimits, LedgerState, LedgerStream } from './ledger-core.ts';
 import { EMPTY_LEDGER, safeIndex, stepLedger } from './ledger-core.ts';
-import type { LogFeed } from './tablet-changes.ts';
 import { backoffMs, type Backoff } from '../util/backoff.ts';
 
 /** The held log of one replica, see wal/hold-store.ts. */

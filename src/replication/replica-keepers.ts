@@ -1,9 +1,9 @@
+import type { LogFeed } from '../wal/log-reader.ts';
 import type { FreeSpaceFloor } from './free-space.ts';
 import type { LedgerLimits, LedgerStream } from './ledger-core.ts';
 import type { Logger } from '../util/logger.ts';
 import type { MarkerWriter } from './apply-marker.ts';
 import { ReplicaKeeper, type LostRange, type ReplicaHold } from './replica-keeper.ts';
-import type { LogFeed } from './tablet-changes.ts';
 
 /** The held logs of a tablet server; wal/hold-store.ts is one. */
 export interface HoldStore {

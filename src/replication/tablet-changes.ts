@@ -7,17 +7,12 @@ import { formatOpId, type OpId } from '../kudu/opid.ts';
 import type { SinkPosition } from '../change/position.ts';
 import { CommitOrder, type CommittedOp } from '../wal/commit-order.ts';
 import { OpType, type LogEntry } from '../wal/entry.ts';
-import type { LogChunk } from '../wal/log-reader.ts';
+import type { LogChunk, LogFeed } from '../wal/log-reader.ts';
 import type { SegmentHeader } from '../wal/segment-format.ts';
 import { decodeMarker } from './apply-marker.ts';
 import { NameHistory, type NameLookUp } from './name-history.ts';
 import { SchemaHistory, type SchemaVersion } from './schema-history.ts';
 import type { ChangeRead, ChangeSource } from './change-source.ts';
-
-/** What reads the log: a {@link TabletLogReader}, or anything that gives the same chunks. */
-export interface LogFeed extends AsyncDisposable {
-  next(): Promise<LogChunk>;
-}
 
 export interface TabletChangesOptions {
   readonly log: LogFeed;

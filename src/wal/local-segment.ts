@@ -8,7 +8,6 @@ export const AT_ONCE_BYTES = 64 * 1024;
 export class LocalSegment implements SegmentFile {
   readonly path: string;
   readonly sequenceNumber: number;
-  /** Tells it from another file that gets the same name later (kudu-facts trap 7). */
   readonly inode: bigint;
   readonly #fd: number;
   #holders = 1;

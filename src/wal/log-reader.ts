@@ -2,10 +2,9 @@ import { SpoorError } from '../errors.ts';
 import { LinkedAbort } from '../util/linked-abort.ts';
 import type { Logger } from '../util/logger.ts';
 import type { LogEntry } from './entry.ts';
-import { SegmentCursor, segmentFaultError, type SegmentStep } from './segment-cursor.ts';
+import { SegmentCursor, segmentFaultError, type CursorPlace, type SegmentStep } from './segment-cursor.ts';
 import type { SegmentHeader } from './segment-format.ts';
 import type { SegmentFile, SegmentSource } from './segment-source.ts';
-import type { WalWatcher } from './wal-watcher.ts';
 
 /** Wake-ups for which a header may look damaged: it is written in one go, but may be read at any moment of it. */
 const HEADER_TRIES = 3;
@@ -30,9 +29,20 @@ export type LogChunk =
   /** The tablet has no log here any more, and all that was opened of it was given. */
   | { readonly kind: 'gone' };
 
+/** Whatever gives a tablet's log in pieces, as {@link TabletLogReader} does; it says what the errors are. */
+export interface LogFeed extends AsyncDisposable {
+  next(): Promise<LogChunk>;
+}
+
+/** How far a log was read. */
+export interface LogPlace {
+  /** Of the last segment that was begun. */
+  readonly inode: bigint;
+  /** Null: nothing more comes of it. */
+  readonly within: CursorPlace | null;
+}
+
 export interface TabletLogReaderOptions {
-  readonly watcher: WalWatcher;
-  readonly tabletId: string;
   /** Ends a waiting {@link TabletLogReader.next} with its reason. */
   readonly signal: AbortSignal;
   readonly logger?: Logger;
@@ -45,12 +55,14 @@ export interface TabletLogReaderOptions {
  * committed; that is for `CommitOrder`. When the log begins anew it first gives the rest of the old one, since its
  * commits hold, and then the new one from its start.
  */
-export class TabletLogReader implements AsyncDisposable {
+export class TabletLogReader implements LogFeed {
   readonly #source: SegmentSource;
   /** One of our own: hundreds of readers may share the caller's. */
   readonly #stop: LinkedAbort;
   readonly #logger: Logger | undefined;
   #current: OpenSegment | null = null;
+  /** Inode of the segment before. */
+  #left: bigint | null = null;
   /** Of the segment before, in this log; null at the log's start. */
   #lastSequenceNumber: number | null = null;
   /** The source's version at which all was given. */
@@ -59,17 +71,34 @@ export class TabletLogReader implements AsyncDisposable {
   #advancing: Promise<unknown> = Promise.resolve();
   #failure: SpoorError | null = null;
 
-  /** Prefer {@link TabletLogReader.open}; the constructor takes any source of segments, and owns it. */
-  constructor(source: SegmentSource, options: { readonly signal: AbortSignal; readonly logger?: Logger | undefined }) {
+  /** @param source of segments, the lowest first; it is the reader's from now on */
+  constructor(source: SegmentSource, options: TabletLogReaderOptions) {
     this.#source = source;
     this.#stop = new LinkedAbort(options.signal);
     this.#logger = options.logger;
   }
 
-  /** Opens the tablet's log at its lowest segment, and holds all its segments from now on. */
-  static open(options: TabletLogReaderOptions): TabletLogReader {
-    options.signal.throwIfAborted();
-    return new TabletLogReader(options.watcher.follow(options.tabletId), options);
+  /**
+   * Goes on where another reader of the same log stood.
+   * @returns null when the log does not have that place any more: then it is to be read from its start
+   * @throws what the file system says when a held segment cannot be opened
+   */
+  static at(place: LogPlace, source: SegmentSource, options: TabletLogReaderOptions): TabletLogReader | null {
+    const reader = new TabletLogReader(source, options);
+    try {
+      if (reader.#seek(place)) return reader;
+    } catch (error) {
+      source[Symbol.dispose]();
+      throw error;
+    }
+    source[Symbol.dispose]();
+    return null;
+  }
+
+  /** Behind what was given; null before the first segment. */
+  get place(): LogPlace | null {
+    if (this.#current) return { inode: this.#current.file.inode, within: this.#current.cursor.place };
+    return this.#left === null ? null : { inode: this.#left, within: null };
   }
 
   /**
@@ -116,6 +145,25 @@ export class TabletLogReader implements AsyncDisposable {
     this.#source[Symbol.dispose]();
   }
 
+  #seek({ inode, within }: LogPlace): boolean {
+    for (let news = this.#source.peek(); news !== null; news = this.#source.peek()) {
+      this.#source.shift();
+      if (news.kind === 'over') this.#lastSequenceNumber = null;
+      if (news.kind !== 'segment') continue;
+      const { file, isDamaged } = news;
+      const isThere = file.inode === inode;
+      if (isThere && within) {
+        const restarted = this.#lastSequenceNumber === null;
+        const cursor = new SegmentCursor(file, within);
+        this.#current = { file, cursor, restarted, isDamaged: isDamaged === true, standstills: 0 };
+      } else file.release();
+      this.#lastSequenceNumber = file.sequenceNumber;
+      this.#left = inode;
+      if (isThere) return true;
+    }
+    return false;
+  }
+
   /** @returns null when there is nothing now */
   async #advance(version: number): Promise<LogChunk | null> {
     for (;;) {
@@ -131,6 +179,7 @@ export class TabletLogReader implements AsyncDisposable {
       } else {
         const chunk = await this.#readOrPass(this.#current, version);
         if (chunk?.kind !== 'ended' && chunk?.kind !== 'missing') return chunk;
+        this.#left = this.#current.file.inode;
         this.#current.file.release();
         this.#current = null;
         if (chunk.kind === 'missing') return chunk;

@@ -18,6 +18,12 @@ import type { SegmentFile } from './segment-source.ts';
 const TAIL_READ_BYTES = 16 * 1024;
 const BULK_READ_BYTES = 128 * 1024;
 
+/** How far a segment was read: in bytes, 0 before its header, and in entries. */
+export interface CursorPlace {
+  readonly offset: number;
+  readonly entryCount: bigint;
+}
+
 /** Why a segment gave nothing more. */
 export type TailReason = 'unborn' | 'short' | Exclude<RunStop, 'full' | 'more'>;
 
@@ -49,9 +55,12 @@ export class SegmentCursor {
   /** What the caller knew of the file when the window was read. */
   #windowVersion: number | null = null;
   #readBytes = TAIL_READ_BYTES;
+  #resumeAt: CursorPlace | null;
 
-  constructor(file: SegmentFile) {
+  /** @param from where another cursor stood in the same file; its header is then not given again */
+  constructor(file: SegmentFile, from: CursorPlace | null = null) {
     this.#file = file;
+    this.#resumeAt = from && from.offset > 0 ? from : null;
   }
 
   get header(): SegmentHeader | null {
@@ -62,6 +71,11 @@ export class SegmentCursor {
     return this.#offset;
   }
 
+  /** Behind what was given. */
+  get place(): CursorPlace {
+    return this.#resumeAt ?? { offset: this.#offset, entryCount: this.#entryCount };
+  }
+
   /**
    * The next piece.
    * @param version rises whenever the file may have changed: with the same one as before, bytes that were read already
@@ -69,8 +83,13 @@ export class SegmentCursor {
    * @throws {SpoorError} SPOOR_WAL_CORRUPT, SPOOR_WAL_UNSUPPORTED, naming file and byte
    */
   async step(version: number | null = null): Promise<SegmentStep> {
-    const header = this.#header;
-    if (header === null) return this.#readHeader();
+    if (this.#header === null) {
+      const begin = await this.#readHeader();
+      if (begin.kind !== 'header' || this.#resumeAt === null) return begin;
+      ({ offset: this.#offset, entryCount: this.#entryCount } = this.#resumeAt);
+      this.#resumeAt = null;
+    }
+    const header = this.#header!;
     let fresh = version !== null && version === this.#windowVersion;
     for (;;) {
       const run = this.#run(header);

@@ -4,6 +4,8 @@ export interface SegmentFile {
   readonly path: string;
   /** The number in its name. */
   readonly sequenceNumber: number;
+  /** Tells it from another file that gets the same name later (kudu-facts trap 7). */
+  readonly inode: bigint;
   /**
    * Reads into `target` from byte `position` of the file on, as far as both reach.
    * @returns how many bytes came: at once where they are sure to be in memory, else later

@@ -4,8 +4,10 @@ import { join } from 'node:path';
 import type { Logger } from '../util/logger.ts';
 import type { HoldStore } from './hold-store.ts';
 import { isTabletId } from './log-folder.ts';
+import type { LogFeed } from './log-reader.ts';
 import type { SegmentSource } from './segment-source.ts';
 import { TabletFolder } from './tablet-folder.ts';
+import { TabletLog } from './tablet-log.ts';
 
 /** What no notification told is found at the latest after this time. */
 const DEFAULT_POLL_MS = 1000;
@@ -39,6 +41,7 @@ export class WalWatcher extends EventEmitter<WalWatcherEvents> implements Dispos
   readonly #hold: HoldStore | undefined;
   readonly #endHold: (() => void) | undefined;
   readonly #folders = new Map<string, TabletFolder>();
+  readonly #logs = new Map<string, TabletLog>();
   #present: ReadonlySet<string>;
   #isListed = true;
   #watcher: FSWatcher | null;
@@ -68,8 +71,23 @@ export class WalWatcher extends EventEmitter<WalWatcherEvents> implements Dispos
     return [...this.#present];
   }
 
+  /** The tablet's log for one of those who follow it, see {@link TabletLog}. `signal` ends a waiting `next` with its reason. */
+  read(tabletId: string, signal: AbortSignal): LogFeed {
+    let log = this.#logs.get(tabletId);
+    if (log === undefined) {
+      log = new TabletLog({
+        tabletId,
+        source: () => this.follow(tabletId),
+        onUnused: () => this.#logs.delete(tabletId),
+        logger: this.#logger,
+      });
+      this.#logs.set(tabletId, log);
+    }
+    return log.follow(signal);
+  }
+
   /**
-   * The tablet's log for one follower, see {@link SegmentSource}: what is held of it from elsewhere and from earlier on,
+   * The segments of a tablet's log for one reader, see {@link SegmentSource}: what is held of it from elsewhere and from earlier on,
    * each followed by `over`, then the folder's from its lowest segment on, held or there.
    */
   follow(tabletId: string): SegmentSource {

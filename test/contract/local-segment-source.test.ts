@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it, mock } from 'node:test';
 import { HoldStore } from '../../src/wal/hold-store.ts';
-import { TabletLogReader } from '../../src/wal/log-reader.ts';
+import type { LogFeed } from '../../src/wal/log-reader.ts';
 import { WalWatcher } from '../../src/wal/wal-watcher.ts';
 import { eventually } from '../support/eventually.ts';
 import { segmentBytes, TEST_TABLET } from '../support/segment-bytes.ts';
@@ -154,7 +154,7 @@ describe('WalWatcher', () => {
     await using log = await LocalLog.open();
     await log.write(1, segmentBytes(['R1.1'], { closed: true }));
     const stop = new AbortController();
-    await using reader = TabletLogReader.open({ watcher: log.watcher, tabletId: TEST_TABLET, signal: stop.signal });
+    await using reader = log.watcher.read(TEST_TABLET, stop.signal);
     while ((await reader.next()).kind !== 'idle');
     const refusal = Object.assign(new Error('too many open files'), { code: 'EMFILE' });
     const refusing = mock.method(fs, 'openSync', () => {
@@ -185,9 +185,7 @@ describe('WalWatcher', () => {
     for (let number = 1; number <= 4; number++)
       await log.write(number, segmentBytes([], { sequenceNumber: number, closed: number < 4 }));
     const stop = new AbortController();
-    const readers = [1, 2].map(() =>
-      TabletLogReader.open({ watcher: log.watcher, tabletId: TEST_TABLET, signal: stop.signal }),
-    );
+    const readers = [1, 2].map(() => log.watcher.read(TEST_TABLET, stop.signal));
     assert.equal(await openSegments(), 4); // shared
     for (const reader of readers) while ((await reader.next()).kind !== 'idle');
     assert.equal(await openSegments(), 1);
@@ -198,14 +196,14 @@ describe('WalWatcher', () => {
   it('gives entries within milliseconds of their writing, hundreds of idle tablets beside it', async () => {
     await using log = await LocalLog.open();
     const stop = new AbortController();
-    const idle: TabletLogReader[] = [];
+    const idle: LogFeed[] = [];
     for (let i = 0; i < 200; i++) {
       const id = i.toString(16).padStart(32, '0');
       await mkdir(join(log.walDir, 'wals', id));
-      idle.push(TabletLogReader.open({ watcher: log.watcher, tabletId: id, signal: stop.signal }));
+      idle.push(log.watcher.read(id, stop.signal));
     }
     await log.write(1, segmentBytes([], { zeros: 1 << 20 }));
-    const reader = TabletLogReader.open({ watcher: log.watcher, tabletId: TEST_TABLET, signal: stop.signal });
+    const reader = log.watcher.read(TEST_TABLET, stop.signal);
     while ((await reader.next()).kind !== 'idle');
     const scripts: string[] = [];
     const delays: number[] = [];

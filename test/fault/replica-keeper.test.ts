@@ -13,7 +13,7 @@ import {
 } from '../../src/replication/apply-marker.ts';
 import type { LetGoCandidate } from '../../src/replication/free-space.ts';
 import { furthestStart, ReplicaKeeper, type ReplicaHold } from '../../src/replication/replica-keeper.ts';
-import type { LogFeed } from '../../src/replication/tablet-changes.ts';
+import type { LogFeed } from '../../src/wal/log-reader.ts';
 import type { SinkPosition } from '../../src/change/position.ts';
 import type { LogChunk } from '../../src/wal/log-reader.ts';
 import { readSegmentStart, type SegmentHeader } from '../../src/wal/segment-format.ts';

@@ -22,7 +22,6 @@ import {
   type MarkerErrorKind,
 } from '../../src/replication/apply-marker.ts';
 import type { CommitEntry, ReplicateEntry } from '../../src/wal/entry.ts';
-import { TabletLogReader } from '../../src/wal/log-reader.ts';
 import { WalWatcher } from '../../src/wal/wal-watcher.ts';
 import { serversMissing, startKudu } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
@@ -36,7 +35,7 @@ async function readExtensions(
   tabletId: string,
 ): Promise<readonly { readonly opId: OpId; readonly bytes: Buffer; readonly results: number | null }[]> {
   using watcher = new WalWatcher({ walDir: server.walDir });
-  await using log = TabletLogReader.open({ watcher, tabletId, signal: NEVER });
+  await using log = watcher.read(tabletId, NEVER);
   const replicates: ReplicateEntry[] = [];
   const commits = new Map<string, CommitEntry>();
   for (let chunk = await log.next(); chunk.kind !== 'idle' && chunk.kind !== 'gone'; chunk = await log.next()) {

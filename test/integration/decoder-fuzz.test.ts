@@ -11,7 +11,6 @@ import type { CellInput } from '../../src/kudu/cell-codec.ts';
 import { DataType, type ColumnSchema, type TableSchema } from '../../src/kudu/schema.ts';
 import type { RowOperation } from '../../src/kudu/writer.ts';
 import { OpType, type ReplicateEntry } from '../../src/wal/entry.ts';
-import { TabletLogReader } from '../../src/wal/log-reader.ts';
 import { WalWatcher } from '../../src/wal/wal-watcher.ts';
 import { serversMissing, startKudu } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
@@ -269,7 +268,7 @@ describe('the decoder on real tablet servers', { skip: await serversMissing(), t
 async function proposalsIn(server: TabletServer, tabletId: string): Promise<ReplicateEntry[]> {
   const { signal } = new AbortController();
   using watcher = new WalWatcher({ walDir: server.walDir });
-  await using log = TabletLogReader.open({ watcher, tabletId, signal });
+  await using log = watcher.read(tabletId, signal);
   const proposed: ReplicateEntry[] = [];
   for (let chunk = await log.next(); chunk.kind !== 'idle'; chunk = await log.next())
     if (chunk.kind === 'entries')

@@ -11,7 +11,6 @@ import { formatOpId, MIN_OPID, parseOpId, type OpId } from '../../src/kudu/opid.
 import { OpIdType } from '../../src/kudu/tserver-proxy.ts';
 import { CommitOrder } from '../../src/wal/commit-order.ts';
 import { HoldStore } from '../../src/wal/hold-store.ts';
-import { TabletLogReader } from '../../src/wal/log-reader.ts';
 import type { SegmentSource } from '../../src/wal/segment-source.ts';
 import type { TabletHold } from '../../src/wal/tablet-hold.ts';
 import { WalWatcher } from '../../src/wal/wal-watcher.ts';
@@ -63,11 +62,7 @@ class HeldServer implements Disposable {
   /** Reads all that is held and there, and ends where there is no more. */
   async read(tabletId: string, after: OpId): Promise<{ ops: string[]; last: string; segments: number }> {
     const order = new CommitOrder(after);
-    await using reader = TabletLogReader.open({
-      watcher: this.watcher,
-      tabletId,
-      signal: AbortSignal.timeout(30_000),
-    });
+    await using reader = this.watcher.read(tabletId, AbortSignal.timeout(30_000));
     const ops: string[] = [];
     let segments = 0;
     for (;;) {

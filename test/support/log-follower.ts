@@ -1,7 +1,7 @@
 import { MIN_OPID, formatOpId } from '../../src/kudu/opid.ts';
 import { CommitOrder } from '../../src/wal/commit-order.ts';
 import { OpType } from '../../src/wal/entry.ts';
-import { TabletLogReader } from '../../src/wal/log-reader.ts';
+import type { LogFeed } from '../../src/wal/log-reader.ts';
 import type { WalWatcher } from '../../src/wal/wal-watcher.ts';
 import { eventually } from './eventually.ts';
 
@@ -18,13 +18,13 @@ export class LogFollower implements AsyncDisposable {
   gone = false;
   /** What ended it, but for the end of the test. */
   failure: unknown = null;
-  readonly #reader: TabletLogReader;
+  readonly #reader: LogFeed;
   readonly #stop = new AbortController();
   readonly #order = new CommitOrder(MIN_OPID);
   #running: Promise<void> = Promise.resolve();
 
   constructor(watcher: WalWatcher, tabletId: string, options: { readonly paused?: boolean } = {}) {
-    this.#reader = TabletLogReader.open({ watcher, tabletId, signal: this.#stop.signal });
+    this.#reader = watcher.read(tabletId, this.#stop.signal);
     if (options.paused !== true) this.start();
   }
 

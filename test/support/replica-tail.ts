@@ -7,7 +7,6 @@ import { formatOpId, MIN_OPID, type OpId } from '../../src/kudu/opid.ts';
 import { TabletChanges } from '../../src/replication/tablet-changes.ts';
 import type { ChangeRead } from '../../src/replication/change-source.ts';
 import type { SinkPosition } from '../../src/change/position.ts';
-import { TabletLogReader } from '../../src/wal/log-reader.ts';
 import type { WalWatcher } from '../../src/wal/wal-watcher.ts';
 
 export interface ReplicaTailOptions {
@@ -57,7 +56,7 @@ export class ReplicaTail implements AsyncDisposable {
     this.upTo = options.after.opId;
     const { watcher, tablet, after } = options;
     this.#changes = new TabletChanges({
-      log: TabletLogReader.open({ watcher, tabletId: tablet.tabletId, signal: this.#abort.signal }),
+      log: watcher.read(tablet.tabletId, this.#abort.signal),
       tablet,
       after,
       announceSchema: after.opId.index === 0n,
@@ -110,7 +109,7 @@ export class ReplicaTail implements AsyncDisposable {
 /** What a replica's log, read anew, has of the operation at `index`, and how it ends; for messages. */
 export async function describeLog(watcher: WalWatcher, tabletId: string, index: bigint): Promise<string> {
   const { signal } = new AbortController();
-  await using log = TabletLogReader.open({ watcher, tabletId, signal });
+  await using log = watcher.read(tabletId, signal);
   const found: string[] = [];
   const all: string[] = [];
   let segments = 0;

@@ -32,11 +32,14 @@ export class ScriptedSource implements SegmentSource {
 
   changed(seen: number, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
-      signal.addEventListener('abort', () => {
-        reject(signal.reason as Error);
-      });
-      this.#wake = resolve;
-      if (this.version !== seen) resolve();
+      const settle = (): void => {
+        signal.removeEventListener('abort', settle);
+        if (signal.aborted) reject(signal.reason as Error);
+        else resolve();
+      };
+      signal.addEventListener('abort', settle);
+      this.#wake = settle;
+      if (this.version !== seen || signal.aborted) settle();
     });
   }
 
