@@ -7,6 +7,8 @@ const POLL_MS = 200;
 /** A tablet has three replicas on four servers: with two of them out of order one replica is still read and held. */
 const MAX_IMPAIRED = 2;
 const READY_TIMEOUT_MS = 60_000;
+/** Until the last replica has applied an ALTER, also where both cores are full. */
+const ALTERS_REACH_ALL_MS = 10_000;
 /** A sidecar that is ready takes a tick to find its tablets. */
 const TICKS_MS = 2_500;
 
@@ -85,6 +87,22 @@ export class World {
       await work();
     } finally {
       for (const one of numbers) this.#impaired.delete(one);
+    }
+  }
+
+  /** Does something while all servers and sidecars run, and for a while after. */
+  async whileNothingIsImpaired(work: () => Promise<void>): Promise<void> {
+    while (this.#impaired.size > 0) {
+      if (this.isOver) return;
+      await sleep(POLL_MS);
+    }
+    const all = [...this.cluster.kudu.tservers.keys()];
+    for (const number of all) this.#impaired.add(number);
+    try {
+      await work();
+      await this.pause(ALTERS_REACH_ALL_MS);
+    } finally {
+      for (const number of all) this.#impaired.delete(number);
     }
   }
 
