@@ -64,16 +64,20 @@ export class SpoorCluster implements AsyncDisposable {
       masterFlags?: readonly string[];
       /** Of the sidecars. */
       env?: Readonly<Record<string, string>>;
+      /** Of another version: its `dist/cli/main.js`. */
+      program?: string;
     } = {},
   ): Promise<SpoorCluster> {
-    const { tservers = 3, flags = [], masterFlags = [], env = {} } = options;
+    const { tservers = 3, flags = [], masterFlags = [], env = {}, program = BUILT } = options;
     const [kudu, kafka, dir] = await Promise.all([
       startKudu({ tservers, flags, masterFlags }),
       startKafka(),
       WorkDir.create('spoor-test-sidecars'),
     ]);
     const cluster = new SpoorCluster(kudu, kafka, env, dir);
-    const starts = await Promise.allSettled(kudu.tservers.map((_, number) => cluster.#launchSidecar(number, {})));
+    const starts = await Promise.allSettled(
+      kudu.tservers.map((_, number) => cluster.#launchSidecar(number, {}, program)),
+    );
     for (const start of starts) if (start.status === 'fulfilled') cluster.sidecars.push(start.value);
     try {
       for (const start of starts) if (start.status === 'rejected') throw start.reason as Error;
@@ -112,10 +116,21 @@ export class SpoorCluster implements AsyncDisposable {
     if (options.ready ?? true) await Promise.all(this.sidecars.map((sidecar) => sidecar.waitUntilReady()));
   }
 
-  async #launchSidecar(number: number, env: Readonly<Record<string, string>>): Promise<SidecarProcess> {
+  /** In the place of one that has ended, one of another version, or of this again. */
+  async startOther(number: number, program = BUILT): Promise<void> {
+    const sidecar = await this.#launchSidecar(number, {}, program);
+    this.sidecars[number] = sidecar;
+    await sidecar.waitUntilReady();
+  }
+
+  async #launchSidecar(
+    number: number,
+    env: Readonly<Record<string, string>>,
+    program = BUILT,
+  ): Promise<SidecarProcess> {
     return SidecarProcess.start({
       name: `sidecar-${number}`,
-      ...(BUILT && { command: [process.execPath, BUILT] }),
+      ...(program && { command: [process.execPath, program] }),
       masters: this.kudu.masters,
       tserver: this.kudu.tservers[number]!,
       brokers: this.kafka.brokers,
