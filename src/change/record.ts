@@ -20,6 +20,8 @@ export interface SinkRecord {
    * rows of a copy; of a mark `<tablet_id>/<hybrid_time>`, which is no position but what is resolved.
    */
   readonly position: string;
+  /** Of a schema: the one that a tablet begins with, by which nothing has changed. */
+  readonly isFirst?: true;
   /** The operation's hybrid time in whole milliseconds since the epoch. */
   readonly timestampMs: number;
 }

@@ -27,6 +27,7 @@ export function encodeSchemaChange(change: SchemaChange): SinkRecord {
     key: Buffer.from(`${key}}`),
     value: Buffer.from(`${key},${place},"hybrid_time":"${hybridTime}",${tables}}`),
     position: `${tablet.tabletId}/${opId.term}.${opId.index}.0`,
+    ...(before === null && { isFirst: true }),
     timestampMs: Math.floor(Number(hybridTimeToMicros(hybridTime)) / 1000),
   };
 }

@@ -69,7 +69,7 @@ async function addListener({ name, protocol, at, advertised }: Listener, setting
 function schemaRecord(index: number, before: object | null): SinkRecord {
   const key = Buffer.from(`{"table_id":"t","schema_version":${index}}`);
   const value = Buffer.from(JSON.stringify({ table_id: 't', schema_version: index, before, after: {} }));
-  return recordAt(index, 0, { kind: 'schema', key, value });
+  return recordAt(index, 0, { kind: 'schema', key, value, ...(before === null && { isFirst: true }) });
 }
 
 async function readTopic(topic: string, count: number): Promise<TopicRecord[]> {

@@ -82,7 +82,7 @@ export class RecordPlanner {
 
   async #findSchemaTopic(record: SinkRecord, signal: AbortSignal): Promise<Topic | null> {
     const { topics, logger } = this.#options;
-    if (!isFirstSchema(record)) return topics.require(topics.schemaTopic, signal);
+    if (record.isFirst !== true) return topics.require(topics.schemaTopic, signal);
     const topic = await topics.find(topics.schemaTopic, signal);
     if (topic === null && !this.#hasWarned) {
       logger.warn({ topic: topics.schemaTopic }, 'topic for schema changes is missing, first schemas are not written');
@@ -90,11 +90,6 @@ export class RecordPlanner {
     }
     return topic;
   }
-}
-
-function isFirstSchema(record: SinkRecord): boolean {
-  const value: unknown = record.value === null ? null : JSON.parse(record.value.toString());
-  return typeof value === 'object' && value !== null && 'before' in value && value.before === null;
 }
 
 /** A broker takes batches of 1 MiB by default (max.message.bytes); a topic that takes less is found out. */

@@ -210,7 +210,9 @@ describe('json records', () => {
         ],
       },
     });
-    assert.equal((JSON.parse(text(format.encode({ ...change, before: null })[0])) as { before: unknown }).before, null);
+    const [first] = format.encode({ ...change, before: null });
+    assert.equal((JSON.parse(text(first)) as { before: unknown }).before, null);
+    assert.equal(first!.isFirst, true);
   });
 
   it('writes a mark as what is resolved of which tablet', () => {
