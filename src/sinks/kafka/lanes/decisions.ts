@@ -80,11 +80,12 @@ export class Decisions {
   /** By what we were told before the fence, or another that fenced before us was. */
   outcomeOfEnd(lane: LaneId, producerId: bigint, end: OpenEnd): Outcome | null {
     const known = [this.#asked.get(lane), this.#options.decisionOf?.(lane)].filter(
-      (decision) => decision?.producerId === producerId,
+      (decision): decision is Decision => decision?.producerId === producerId,
     );
-    const noted = known.find((decision) => names(decision!, end));
+    const noted = known.find((decision) => names(decision, end));
     // A fence aborts with the next epoch.
-    const last = known.find((decision) => decision!.epoch === end.epoch || decision!.epoch === end.epoch + 1);
+    const epochs: readonly (number | undefined)[] = [end.epoch, end.epoch + 1];
+    const last = known.find(({ epoch }) => epoch !== undefined && epochs.includes(epoch));
     return (noted ?? last)?.outcome ?? null;
   }
 

@@ -242,13 +242,13 @@ export class OpenEnds {
     for (const [producer, byOutcome] of byProducer)
       for (const [outcome, ofOutcome] of byOutcome) {
         const owner = await this.#ownerNow(producer, signal);
-        const { transactionalId, producerId, epoch } = owner.identity;
+        const { transactionalId, producerId } = owner.identity;
         const places = ofOutcome.map(({ place }) => place);
         this.#options.logger.warn(
           { producer: transactionalId, outcome, partitions: places.map(placeKey) },
           'kafka had left a transaction open that it had ended: ended once more',
         );
-        await this.#decisions.noteEnds(producer.lane, { producerId, epoch, outcome }, ofOutcome, signal);
+        await this.#decisions.noteEnds(producer.lane, { producerId, outcome }, ofOutcome, signal);
         producer.mending = outcome;
         // Whoever has its next epoch by now has to look here as well.
         const isJoined = await isStillOurs(addPartitions(this.#cluster, owner, byTopic(places), signal));

@@ -12,7 +12,7 @@ import type { Decision, LaneId, PositionsEntry, StoredPosition } from './positio
  *     → {"spoor":1}
  *   {"installation":…,"stream":…,"lane":…}, how that lane's last transaction was decided, noted before it was fenced, or before
  *   what Kafka left open of it is ended once more
- *     → {"spoor":1,"producer":"…","epoch":…,"outcome":"commit"|"abort","ends":[{"topic":…,"partition":…,"since":"<offset>"}…]?}
+ *     → {"spoor":1,"producer":"…","epoch":…?,"outcome":"commit"|"abort","ends":[{"topic":…,"partition":…,"since":"<offset>"}…]?}
  */
 
 /** Whose positions they are: a partition may hold those of several. */
@@ -35,7 +35,7 @@ const decisionKeyJson = z.strictObject({ installation: z.string(), stream: z.str
 const decisionJson = z.object({
   spoor: z.literal(1),
   producer: int64Json,
-  epoch: z.number(),
+  epoch: z.number().exactOptional(),
   outcome: z.enum(['commit', 'abort']),
   ends: z.array(z.object({ topic: z.string(), partition: z.number(), since: int64Json })).exactOptional(),
 });
@@ -82,7 +82,7 @@ export function encodeDecision(
   const value = {
     spoor: 1,
     producer: producerId.toString(),
-    epoch,
+    ...(epoch !== undefined && { epoch }),
     outcome,
     ...(ends && { ends: ends.map((end) => ({ ...end, since: end.since.toString() })) }),
   } satisfies z.input<typeof decisionJson>;
@@ -143,7 +143,8 @@ function decodeDecision(owner: PositionsOwner, { offset, key, value }: Positions
   const decision = decisionJson.safeParse(parseJson(value));
   if (installation !== owner.installation || stream !== owner.stream || !decision.success) return null;
   const { producer: producerId, epoch, outcome, ends } = decision.data;
-  return { kind: 'decision', offset, lane, decision: { producerId, epoch, outcome, ...(ends && { ends }) } };
+  const said = { producerId, ...(epoch !== undefined && { epoch }), outcome, ...(ends && { ends }) };
+  return { kind: 'decision', offset, lane, decision: said };
 }
 
 function parseJson(bytes: Buffer | null): unknown {

@@ -32,10 +32,11 @@ export interface StoredPosition {
   readonly isReleased: boolean;
 }
 
-/** How the last transaction of a producer was decided, up to that epoch. */
+/** How transactions of a producer were decided. */
 export interface Decision {
   readonly producerId: bigint;
-  readonly epoch: number;
+  /** Of its last one, of which this is said; without it nothing is said but of `ends`. */
+  readonly epoch?: number;
   readonly outcome: 'commit' | 'abort';
   /** What is about to be ended so, by the offset of its first record: it is open although its transaction is over. */
   readonly ends?: readonly { readonly topic: string; readonly partition: number; readonly since: bigint }[];
