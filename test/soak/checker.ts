@@ -47,6 +47,7 @@ export async function checkTopic(
   let repeats = 0;
   let positions = 0n;
   const failures: Error[] = [];
+  const culprits: TopicRecord[] = [];
   const take = (record: TopicRecord): void => {
     const position = record.headers['spoor.pos'] ?? '';
     if (options.repeats && isRepeat(lanes, record, position)) {
@@ -63,6 +64,7 @@ export async function checkTopic(
       try {
         if (failures.length === 0) take(record);
       } catch (error) {
+        culprits.push(record);
         failures.push(error as Error);
       }
     },
@@ -75,6 +77,8 @@ export async function checkTopic(
       failures.push(new Error(`stream ${stream} was not read to its end in ${timeoutMs} ms`, { cause: error }));
     });
   const [failure] = failures;
+  if (failure && culprit)
+    throw new Error(`${failure.message}\n${await historyOf(cluster, stream, culprit)}`, { cause: failure });
   if (failure) throw failure;
   const { differences } = fold.compare(await cluster.dump(table));
   if (differences.length > 0)
@@ -82,6 +86,26 @@ export async function checkTopic(
       `stream ${stream} with ${fold.records} records, of at least ${options.atLeast}, differs:\n${differences.join('\n')}`,
     );
   return { records: fold.records, repeats, positions };
+}
+
+/** All that the topic has of a record's key, for whoever looks for what went wrong. */
+async function historyOf(cluster: SpoorCluster, stream: string, { key }: TopicRecord): Promise<string> {
+  const lines: string[] = [];
+  await using reader = await TopicReader.start({
+    brokers: cluster.kafka.brokers,
+    topics: [stream],
+    onRecord: (record) => {
+      if (!key || !record.key?.equals(key)) return;
+      const { op, source } = (record.value ? JSON.parse(record.value.toString()) : {}) as {
+        readonly op?: string;
+        readonly source?: { readonly kudu_op?: string; readonly ts_us?: number };
+      };
+      const what = record.value ? `${op} ${source?.kudu_op} at ${source?.ts_us}` : 'tombstone';
+      lines.push(`${record.partition} ${record.headers['spoor.pos']} ${what}`);
+    },
+  });
+  await reader.settle(() => lines.length > 0, { quietMs: 5_000, timeoutMs: 120_000 }).catch(() => undefined);
+  return lines.join('\n');
 }
 
 /** Whether a record came before; notes it. A tombstone is told from its delete, whose position it has. */

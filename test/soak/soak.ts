@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TabletView } from '../../src/replication/views.ts';
 import { javaTool } from '../support/java-tools.ts';
@@ -76,6 +77,9 @@ export async function runSoak(options: SoakOptions): Promise<void> {
     await judge(world, applied, options);
   } catch (error) {
     await cluster.keepLogs(keepLogsIn);
+    await cluster.keepData(join(keepLogsIn, 'data')).catch((failure: unknown) => {
+      log(`the data could not be kept: ${String(failure)}`);
+    });
     const trace = world?.trace.join('\n') ?? 'it did not start';
     throw new Error(`soak failed with seed ${seed}; logs are in ${keepLogsIn}\n${trace}`, { cause: error });
   }

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { copyFile, mkdir } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { execFile } from 'node:child_process';
+import { basename, dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { KafkaServer } from '../../src/demo/kafka-server.ts';
 import type { KuduCluster } from '../../src/demo/kudu-servers.ts';
@@ -103,6 +105,19 @@ export class SpoorCluster implements AsyncDisposable {
       ['kafka.log', this.kafka.logFile] as [string, string],
     ];
     for (const [name, logFile] of logs) await copyFile(logFile, join(dir, name)).catch(() => undefined);
+  }
+
+  /**
+   * Links Kafka's topics, the tablet servers' logs and what is held of them into a folder, where they outlive the cluster.
+   * On the file system of the cluster's own folders.
+   */
+  async keepData(dir: string): Promise<void> {
+    const folders = [
+      ['kafka', dirname(this.kafka.logFile)],
+      ...this.kudu.tservers.map(({ walDir }, number) => [`tserver-${number}`, walDir]),
+    ] as [string, string][];
+    await mkdir(dir, { recursive: true });
+    for (const [name, folder] of folders) await promisify(execFile)('cp', ['-al', folder, join(dir, name)]);
   }
 
   /**
