@@ -77,6 +77,7 @@ export async function checkTopic(
       failures.push(new Error(`stream ${stream} was not read to its end in ${timeoutMs} ms`, { cause: error }));
     });
   const [failure] = failures;
+  const [culprit] = culprits;
   if (failure && culprit)
     throw new Error(`${failure.message}\n${await historyOf(cluster, stream, culprit)}`, { cause: failure });
   if (failure) throw failure;
