@@ -217,6 +217,8 @@ class Channel implements AsyncDisposable {
 
   async send<Q, S>(api: Api<Q, S>, request: Q, signal: AbortSignal, onSent: () => void): Promise<S> {
     const broker = await this.#ready();
+    // A handshake that failed a moment ago: what the broker speaks is not known, and not nothing.
+    if (!broker.versions) throw new Error('connection closed before the handshake was over');
     const spoken = versionFor(broker, api);
     while (this.#throttled) await this.#throttled;
     if (signal.aborted) throw new NotSentError(signal.reason);

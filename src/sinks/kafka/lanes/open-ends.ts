@@ -182,12 +182,19 @@ export class OpenEnds {
           open.push(...(await this.#ask(leader, led, failures, signal)));
         } catch (error) {
           signal.throwIfAborted();
-          if (error instanceof UnknownApiError) this.#isBlind = true;
+          if (error instanceof UnknownApiError) this.#goBlind(error);
           else for (const place of led) failures.set(placeKey(place), asError(error));
         }
       }),
     );
     return open;
+  }
+
+  #goBlind(error: UnknownApiError): void {
+    if (this.#isBlind) return;
+    this.#isBlind = true;
+    const { logger } = this.#options;
+    logger.warn({ reason: error.message }, 'what a crash of a broker leaves open cannot be seen: that takes Kafka 2.8');
   }
 
   async #ask(
