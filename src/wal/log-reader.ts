@@ -43,8 +43,8 @@ export interface LogPlace {
 }
 
 export interface TabletLogReaderOptions {
-  /** Ends a waiting {@link TabletLogReader.next} with its reason. */
-  readonly signal: AbortSignal;
+  /** Ends a waiting {@link TabletLogReader.next} with its reason, as does the reader's own end. */
+  readonly signal?: AbortSignal;
   readonly logger?: Logger;
 }
 
@@ -72,10 +72,10 @@ export class TabletLogReader implements LogFeed {
   #failure: SpoorError | null = null;
 
   /** @param source of segments, the lowest first; it is the reader's from now on */
-  constructor(source: SegmentSource, options: TabletLogReaderOptions) {
+  constructor(source: SegmentSource, { signal, logger }: TabletLogReaderOptions) {
     this.#source = source;
-    this.#stop = new LinkedAbort(options.signal);
-    this.#logger = options.logger;
+    this.#stop = new LinkedAbort(...(signal ? [signal] : []));
+    this.#logger = logger;
   }
 
   /**
@@ -85,14 +85,13 @@ export class TabletLogReader implements LogFeed {
    */
   static at(place: LogPlace, source: SegmentSource, options: TabletLogReaderOptions): TabletLogReader | null {
     const reader = new TabletLogReader(source, options);
+    let isThere = false;
     try {
-      if (reader.#seek(place)) return reader;
-    } catch (error) {
-      source[Symbol.dispose]();
-      throw error;
+      isThere = reader.#seek(place);
+    } finally {
+      if (!isThere) void reader[Symbol.asyncDispose]();
     }
-    source[Symbol.dispose]();
-    return null;
+    return isThere ? reader : null;
   }
 
   /** Behind what was given; null before the first segment. */
@@ -150,15 +149,9 @@ export class TabletLogReader implements LogFeed {
       this.#source.shift();
       if (news.kind === 'over') this.#lastSequenceNumber = null;
       if (news.kind !== 'segment') continue;
-      const { file, isDamaged } = news;
-      const isThere = file.inode === inode;
-      if (isThere && within) {
-        const restarted = this.#lastSequenceNumber === null;
-        const cursor = new SegmentCursor(file, within);
-        this.#current = { file, cursor, restarted, isDamaged: isDamaged === true, standstills: 0 };
-      } else file.release();
-      this.#lastSequenceNumber = file.sequenceNumber;
-      this.#left = inode;
+      this.#open(news.file, news.isDamaged === true, within);
+      const isThere = news.file.inode === inode;
+      if (!isThere || within === null) this.#leave();
       if (isThere) return true;
     }
     return false;
@@ -179,9 +172,7 @@ export class TabletLogReader implements LogFeed {
       } else {
         const chunk = await this.#readOrPass(this.#current, version);
         if (chunk?.kind !== 'ended' && chunk?.kind !== 'missing') return chunk;
-        this.#left = this.#current.file.inode;
-        this.#current.file.release();
-        this.#current = null;
+        this.#leave();
         if (chunk.kind === 'missing') return chunk;
       }
     }
@@ -189,10 +180,21 @@ export class TabletLogReader implements LogFeed {
 
   #begin(file: SegmentFile, isDamaged: boolean): LogChunk | null {
     const last = this.#lastSequenceNumber;
-    this.#current = { file, cursor: new SegmentCursor(file), restarted: last === null, isDamaged, standstills: 0 };
-    this.#lastSequenceNumber = file.sequenceNumber;
+    this.#open(file, isDamaged);
     if (last === null || file.sequenceNumber === last + 1) return null;
     return { kind: 'missing', from: last + 1, until: file.sequenceNumber - 1 };
+  }
+
+  #open(file: SegmentFile, isDamaged: boolean, from: CursorPlace | null = null): void {
+    const restarted = this.#lastSequenceNumber === null;
+    this.#current = { file, cursor: new SegmentCursor(file, from), restarted, isDamaged, standstills: 0 };
+    this.#lastSequenceNumber = file.sequenceNumber;
+  }
+
+  #leave(): void {
+    this.#left = this.#current!.file.inode;
+    this.#current!.file.release();
+    this.#current = null;
   }
 
   /** What is damaged, and no more the end of the log, is lost here like a segment that is gone: others may have it whole. */

@@ -39,7 +39,7 @@ export class TabletLog {
     const { tabletId, source, logger, onUnused } = this.#options;
     const follower: Follower = new Follower(signal, {
       open: (place) => {
-        const options = { signal: NEVER, ...(logger && { logger }) };
+        const options = logger ? { logger } : {}; // it is ended by disposing of it
         // A place is lost with its segment: what comes again is known again, and what is missing is missed.
         const reader = place && TabletLogReader.at(place, source(), options);
         if (place && !reader) logger?.debug({ tabletId }, 'the log is read from its start again');
@@ -246,6 +246,3 @@ function isSame(a: LogPlace | null, b: LogPlace | null): boolean {
   if (a === null || b === null || a.inode !== b.inode) return false;
   return a.within?.offset === b.within?.offset;
 }
-
-/** Readers here are ended by disposing of them. */
-const NEVER = new AbortController().signal;

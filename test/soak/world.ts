@@ -77,8 +77,8 @@ export class World {
    * Does something to these servers or their sidecars, when so few others are out of order that every tablet has a
    * replica which is not: else its log could be lost for good, and rightly so. Nothing once the chaos is over.
    */
-  async impair(numbers: readonly number[], work: () => Promise<void>): Promise<void> {
-    while (numbers.some((one) => this.#impaired.has(one)) || this.#impaired.size + numbers.length > MAX_IMPAIRED) {
+  async impair(numbers: readonly number[], work: () => Promise<void>, most = MAX_IMPAIRED): Promise<void> {
+    while (numbers.some((one) => this.#impaired.has(one)) || this.#impaired.size + numbers.length > most) {
       if (this.isOver) return;
       await sleep(POLL_MS);
     }
@@ -92,18 +92,12 @@ export class World {
 
   /** Does something while all servers and sidecars run, and for a while after. */
   async whileNothingIsImpaired(work: () => Promise<void>): Promise<void> {
-    while (this.#impaired.size > 0) {
-      if (this.isOver) return;
-      await sleep(POLL_MS);
-    }
     const all = [...this.cluster.kudu.tservers.keys()];
-    for (const number of all) this.#impaired.add(number);
-    try {
+    const andAWhile = async (): Promise<void> => {
       await work();
       await this.pause(ALTERS_REACH_ALL_MS);
-    } finally {
-      for (const number of all) this.#impaired.delete(number);
-    }
+    };
+    await this.impair(all, andAWhile, all.length);
   }
 
   /** Starts a sidecar that is down, and waits until it holds again. Kafka may be away. */

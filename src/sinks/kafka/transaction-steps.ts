@@ -11,6 +11,9 @@ import {
 } from './wire/apis.ts';
 import { failOnErrorCode, KafkaCodeError, SETTLES, TRANSACTIONAL_ID_NOT_FOUND } from './wire/error-codes.ts';
 
+/** How a transaction ends. */
+export type Outcome = 'commit' | 'abort';
+
 /** Whose transactions they are, and where that is kept. */
 export interface TransactionOwner {
   readonly identity: ProducerIdentity;
@@ -89,7 +92,7 @@ export async function describeTransaction(
 export async function endTransaction(
   cluster: RequestSender,
   owner: TransactionOwner,
-  outcome: 'commit' | 'abort',
+  outcome: Outcome,
   signal: AbortSignal,
 ): Promise<void> {
   const { coordinator, channel, identity } = owner;

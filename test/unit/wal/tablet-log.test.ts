@@ -169,6 +169,22 @@ function opsOf(words: readonly string[]): string[] {
   return words.filter((word) => word.startsWith('C'));
 }
 
+/** Two that stand at the head, of which one takes no more. @param rolls whether the next segment begins before this append */
+async function oneGetsAhead(rolls: (append: number) => boolean) {
+  const written = new WrittenLog();
+  const stop = new AbortController();
+  written.append();
+  const [quick, slow] = [1, 2].map(() => new Taker(written.log.follow(stop.signal))) as [Taker, Taker];
+  await quick.takeAll();
+  await slow.takeAll();
+  for (let i = 0; i < 300; i++) {
+    if (rolls(i)) written.roll();
+    written.append(20);
+    await quick.takeAll();
+  }
+  return { written, stop, quick, slow };
+}
+
 describe('a log and those who follow it', () => {
   it('is read once at its head, however many follow', async () => {
     const written = new WrittenLog();
@@ -191,17 +207,7 @@ describe('a log and those who follow it', () => {
   });
 
   it('is read on alone by who is slow, from where it stood, and others are not held up', async () => {
-    const written = new WrittenLog();
-    const stop = new AbortController();
-    written.append();
-    const [quick, slow] = [1, 2].map(() => new Taker(written.log.follow(stop.signal))) as [Taker, Taker];
-    await quick.takeAll();
-    await slow.takeAll();
-    for (let i = 0; i < 300; i++) {
-      if (i % 50 === 49) written.roll();
-      written.append(20);
-      await quick.takeAll();
-    }
+    const { written, stop, quick, slow } = await oneGetsAhead((i) => i % 50 === 49);
     assert.equal(opsOf(quick.words).length, written.written);
     assert.equal(written.log.followersAtHead, 1);
     assert.equal(await slow.takeAll(), quick.words.join(' '), 'nothing is missing, and nothing came twice');
@@ -209,17 +215,7 @@ describe('a log and those who follow it', () => {
   });
 
   it('is read from its start by who finds its place gone', async () => {
-    const written = new WrittenLog();
-    const stop = new AbortController();
-    written.append();
-    const [quick, slow] = [1, 2].map(() => new Taker(written.log.follow(stop.signal))) as [Taker, Taker];
-    await quick.takeAll();
-    await slow.takeAll();
-    for (let i = 0; i < 300; i++) {
-      if (i === 299) written.roll();
-      written.append(20);
-      await quick.takeAll();
-    }
+    const { written, stop, quick, slow } = await oneGetsAhead((i) => i === 299);
     written.collect();
     await slow.takeAll();
     const all = opsOf(quick.words); // what it waited for it got, and then no more

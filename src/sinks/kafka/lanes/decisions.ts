@@ -4,11 +4,12 @@ import {
   describeTransaction,
   endTransaction,
   type DescribedTransaction,
+  type Outcome,
   type TransactionOwner,
 } from '../transaction-steps.ts';
 import { DESCRIBE_PRODUCERS } from '../wire/apis.ts';
 import { ENDED_BY_BROKER, failOnErrorCode, KafkaCodeError, NOT_AUTHORIZED } from '../wire/error-codes.ts';
-import { byTopic, leaderOf, placeKey, type OpenEnd, type Outcome, type Place } from './places.ts';
+import { byTopic, leaderOf, placeKey, type OpenEnd, type Place } from './places.ts';
 import type { Decision, LaneId } from './positions-view.ts';
 
 export interface DecisionsOptions {
@@ -53,22 +54,23 @@ export class Decisions {
     const { cluster, channel } = this.#options;
     const describe = (): Promise<DescribedTransaction | null> =>
       describeTransaction(cluster, { id: lane, coordinator, channel }, signal);
-    for (let last = await describe(); last !== null;) {
+    for (;;) {
+      const last = await describe();
+      const outcome = last && outcomes.get(last.state);
+      if (!outcome) return; // none was there
       const { producerId, epoch, state } = last;
-      const outcome = outcomes.get(state);
-      if (outcome === undefined) return; // none was there
       this.#asked.set(lane, { producerId, epoch, outcome });
-      const isUnderWay = state === 'Ongoing';
-      const isFinished = isUnderWay && (await this.#finishMend(lane, last, coordinator, signal));
-      const open = isUnderWay ? null : await this.#openPosition(producerId, signal);
-      if (!isFinished && open === null) return;
-      // The lane may be alive: what is open may be of a transaction that has begun since.
-      const still = await describe();
-      if (open !== null && still?.state === state && still.epoch === epoch) {
-        await this.noteEnds(lane, { producerId, epoch, outcome }, [open], signal);
+      if (state === 'Ongoing') {
+        if (await this.#finishMend(lane, last, coordinator, signal)) continue;
         return;
       }
-      last = still;
+      const open = await this.#openPosition(producerId, signal);
+      if (open === null) return;
+      // The lane may be alive: what is open may be of a transaction that has begun since, and then this is seen to anew.
+      const still = await describe();
+      if (still?.state !== state || still.epoch !== epoch) continue;
+      await this.noteEnds(lane, { producerId, epoch, outcome }, [open], signal);
+      return;
     }
   }
 

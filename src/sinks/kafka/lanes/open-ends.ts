@@ -4,13 +4,19 @@ import type { Logger } from '../../../util/logger.ts';
 import { SinkError } from '../../sink.ts';
 import type { KafkaCluster } from '../cluster.ts';
 import { UnknownApiError } from '../connections.ts';
-import { addPartitions, describeTransaction, endTransaction, type TransactionOwner } from '../transaction-steps.ts';
+import {
+  addPartitions,
+  describeTransaction,
+  endTransaction,
+  type Outcome,
+  type TransactionOwner,
+} from '../transaction-steps.ts';
 import { DESCRIBE_PRODUCERS } from '../wire/apis.ts';
 import { failOnErrorCode, KafkaCodeError, NOT_AUTHORIZED } from '../wire/error-codes.ts';
 import { FETCH } from '../wire/fetch.ts';
 import { readStoredBatches } from '../wire/record-batch-reader.ts';
 import { Decisions, isStillOurs, type DecisionsOptions } from './decisions.ts';
-import { byTopic, leaderOf, placeKey, type OpenEnd, type Outcome, type Place } from './places.ts';
+import { byTopic, leaderOf, placeKey, type OpenEnd, type Place } from './places.ts';
 import type { LaneId } from './positions-view.ts';
 import { rowOf, type RowRef } from './write-cursor.ts';
 

@@ -7,8 +7,6 @@ export interface Place {
   readonly partition: number;
 }
 
-export type Outcome = 'commit' | 'abort';
-
 /** What a transaction has left open in a partition. */
 export interface OpenEnd {
   readonly place: Place;

@@ -1,4 +1,5 @@
 import type { SinkPosition } from '../../../change/position.ts';
+import type { Outcome } from '../transaction-steps.ts';
 import type { RowRef } from './write-cursor.ts';
 
 /** Name of a lane: the transactional id of its producer. */
@@ -37,7 +38,7 @@ export interface Decision {
   readonly producerId: bigint;
   /** Of its last one, of which this is said; without it nothing is said but of `ends`. */
   readonly epoch?: number;
-  readonly outcome: 'commit' | 'abort';
+  readonly outcome: Outcome;
   /** What is about to be ended so, by the offset of its first record: it is open although its transaction is over. */
   readonly ends?: readonly { readonly topic: string; readonly partition: number; readonly since: bigint }[];
 }
@@ -61,7 +62,7 @@ export type PositionsEntry =
       readonly kind: 'marker';
       readonly offset: bigint;
       readonly producerId: bigint;
-      readonly outcome: 'commit' | 'abort';
+      readonly outcome: Outcome;
     };
 
 interface TabletLines {
