@@ -149,7 +149,6 @@ class Follower implements LogFeed {
 
   constructor(signal: AbortSignal, options: FollowerOptions) {
     signal.throwIfAborted();
-    signal.throwIfAborted();
     this.#options = options;
     this.#reader = options.open(null);
     this.#stop = new LinkedAbort(signal);
