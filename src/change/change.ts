@@ -89,7 +89,7 @@ export interface TabletEvent {
    * `recopied`: every row of it was copied again, as of `hybridTime`; of a row that the sink had before and the copy has
    * not, the delete is lost. `range-dropped`, `table-dropped`: its rows went with their range partition or table.
    */
-  readonly event: 'recopied' | 'range-dropped' | 'table-dropped';
+  readonly event: 'recopied' | DropKind;
   readonly tablet: TabletRef;
   /** The last operation before it, and its time. */
   readonly opId: OpId;
@@ -120,3 +120,13 @@ export interface ResolvedMark {
 }
 
 export type Change = ChangeBatch | SchemaChange | TabletEvent | ResolvedMark;
+
+/** Why a tablet is no more: its range partition was dropped, or its whole table. */
+export type DropKind = 'range-dropped' | 'table-dropped';
+
+/** Why a tablet has ended, what it had of its table, and up to which operation it had something to ship. */
+export interface TabletEnd {
+  readonly event: DropKind;
+  readonly partition: string | null;
+  readonly lastIndex: bigint;
+}

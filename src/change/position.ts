@@ -6,7 +6,7 @@ import { formatOpId, parseOpId, type OpId } from '../kudu/opid.ts';
  * How far a tablet's stream has come. It travels with the records: a sink that can commit both at once
  * (Kafka's transactions) makes delivery exact.
  */
-export interface SinkPosition {
+export interface TabletPosition {
   /** The apply OpId: every committed operation up to and including it is in the sink once this is durable. */
   readonly opId: OpId;
   /** What the log alone cannot tell a reader who starts at `opId`: the table's name and schema version there. */
@@ -54,7 +54,7 @@ export interface CopyProgress {
 }
 
 /** Orders the positions of one tablet's stream: by index, and at a cut by what of the copy, and then of its replay, is there. */
-export function comparePositions(a: SinkPosition, b: SinkPosition): number {
+export function comparePositions(a: TabletPosition, b: TabletPosition): number {
   if (a.opId.index !== b.opId.index) return a.opId.index < b.opId.index ? -1 : 1;
   const [before, after] = [copyRank(a), copyRank(b)];
   if (before !== after) return before - after;
@@ -62,15 +62,15 @@ export function comparePositions(a: SinkPosition, b: SinkPosition): number {
 }
 
 /** Whether `position` is further than `other`; null is none. */
-export function isAhead(position: SinkPosition, other: SinkPosition | null): boolean {
+export function isAhead(position: TabletPosition, other: TabletPosition | null): boolean {
   return other === null || comparePositions(position, other) > 0;
 }
 
-function replayedTo({ copy }: SinkPosition): bigint {
+function replayedTo({ copy }: TabletPosition): bigint {
   return copy === undefined || copy === 'wanted' ? 0n : (copy.replayAfter?.index ?? 0n);
 }
 
-function copyRank({ copy, ended }: SinkPosition): number {
+function copyRank({ copy, ended }: TabletPosition): number {
   if (ended) return Number.POSITIVE_INFINITY;
   if (copy === undefined) return Number.MAX_SAFE_INTEGER;
   return copy === 'wanted' ? -1 : copy.rows;
@@ -113,7 +113,7 @@ export const positionJson = z
     corrected: z.string().exactOptional(),
     ended: z.literal(true).exactOptional(),
   })
-  .transform(({ op, table, schema, copy, ...rest }): SinkPosition => {
+  .transform(({ op, table, schema, copy, ...rest }): TabletPosition => {
     const position = { opId: op, tableName: table, schemaVersion: schema, ...rest };
     if (copy === undefined || copy === 'wanted') return copy === undefined ? position : { ...position, copy };
     const { replay, ...progress } = copy;
@@ -122,7 +122,7 @@ export const positionJson = z
 export type PositionJson = z.input<typeof positionJson>;
 
 /** What {@link positionJson} reads. */
-export function positionToJson(position: SinkPosition): PositionJson {
+export function positionToJson(position: TabletPosition): PositionJson {
   const { opId: op, tableName, schemaVersion, named, copy, resync, corrected, ended } = position;
   return {
     op: formatOpId(op),

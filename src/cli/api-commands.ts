@@ -1,11 +1,11 @@
 import type { Command } from 'commander';
 import * as z from 'zod';
 import { loadClientConfig } from '../config/client-config.ts';
-import { sidecarView, streamView } from '../control/schemas.ts';
+import { sidecarView, streamView } from '../api/shapes.ts';
 import { ApiClient, expectShape } from './api-client.ts';
 import type { CliContext } from './cli-context.ts';
 import { CliError } from './cli-error.ts';
-import type { StreamView } from '../replication/views.ts';
+import type { StreamView } from '../api/shapes.ts';
 import { changeInput, streamInput, type ChangeFlags, type CreateFlags } from './stream-input.ts';
 import { renderSidecars, renderStream, renderStreams, renderTablets } from './stream-text.ts';
 

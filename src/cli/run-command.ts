@@ -52,6 +52,6 @@ export async function runCommand({ err: writeError, env, cwd }: CliContext): Pro
 }
 
 /** Kudu, Kafka and HTTP are loaded by this command alone. (Apart: tsc leaves an import in a scope with `using` as it is.) */
-function loadApp(): Promise<typeof import('../app.ts')> {
-  return import('../app.ts');
+function loadApp(): Promise<typeof import('../app/run-sidecar.ts')> {
+  return import('../app/run-sidecar.ts');
 }

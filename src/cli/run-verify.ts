@@ -1,7 +1,7 @@
 import type { ServersConfig } from '../config/client-config.ts';
-import { streamView } from '../control/schemas.ts';
+import { streamView } from '../api/shapes.ts';
 import { KuduClient } from '../kudu/client.ts';
-import type { StreamView } from '../replication/views.ts';
+import type { StreamView } from '../api/shapes.ts';
 import { createKafkaReader } from '../sinks/kafka/kafka-reader.ts';
 import type { SinkReader } from '../sinks/reader.ts';
 import { repair, WrongRows, type RepairOutcome } from '../verify/repair.ts';

@@ -1,4 +1,4 @@
-import type { CopyView, SidecarView, StreamView, TabletView } from '../replication/views.ts';
+import type { CopyView, SidecarView, StreamView, TabletView } from '../api/shapes.ts';
 import { printable, renderTable } from './text-table.ts';
 
 /** `spoor streams list`: one line a stream. */

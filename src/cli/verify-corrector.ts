@@ -1,5 +1,5 @@
-import { resyncedStream } from '../control/schemas.ts';
-import type { StreamView } from '../replication/views.ts';
+import { resyncedStream } from '../api/shapes.ts';
+import type { StreamView } from '../api/shapes.ts';
 import type { BodyFault } from '../util/zod-faults.ts';
 import type { CorrectionAnswer, Corrector } from '../verify/repair.ts';
 import { expectShape, type ApiClient } from './api-client.ts';

@@ -8,7 +8,7 @@ import { SchemaPBSchema } from '../kudu/proto/common_pb.ts';
 import { decodeRowOperations, RowOpType } from '../kudu/row-operations.ts';
 import { schemaFromPb } from '../kudu/schema-codec.ts';
 import { DataType, type TableSchema } from '../kudu/schema.ts';
-import { decodeMarker } from '../replication/apply-marker.ts';
+import { decodeMarker } from '../change/apply-marker.ts';
 import { Codec } from '../wal/compression.ts';
 import { OpType, type CommitEntry, type LogEntry, type ReplicateEntry } from '../wal/entry.ts';
 import { LocalSegment } from '../wal/local-segment.ts';

@@ -2,7 +2,7 @@ import { Readable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import * as z from 'zod';
 import { parseOpId } from '../kudu/opid.ts';
-import type { ControlPlane, LogRequest } from '../replication/views.ts';
+import type { LogRequest, ServedSidecar } from '../api/control-plane.ts';
 import type { BodyFault } from '../util/zod-faults.ts';
 import { ProblemError } from './problem.ts';
 import { routeSchema } from './route-schema.ts';
@@ -35,7 +35,7 @@ interface LogCall {
 }
 
 /** `GET /v1/local/tablets/{id}/log`: the held log of a replica beside us, for another sidecar. */
-export function addLogRoute(app: FastifyInstance, plane: ControlPlane): void {
+export function addLogRoute(app: FastifyInstance, sidecar: ServedSidecar): void {
   const sending = new Set<Readable>();
   const schema = routeSchema({
     tag: 'cluster',
@@ -51,7 +51,7 @@ export function addLogRoute(app: FastifyInstance, plane: ControlPlane): void {
   // No HEAD: fastify would read the whole log for it.
   app.get<LogCall>('/v1/local/tablets/:id/log', { schema, exposeHeadRoute: false }, (request, reply) => {
     const { id, after, asked } = parseLogCall(request.params.id, request.query);
-    const log = plane.openHeldLog(id, after, asked);
+    const log = sidecar.plane.openHeldLog(id, after, asked);
     if (log === null) throw new ProblemError(404, `This sidecar holds nothing of the log of tablet ${id}.`);
     const body = Readable.from(log, { objectMode: false });
     sending.add(body);

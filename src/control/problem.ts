@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 import { ERRORS, SpoorError } from '../errors.ts';
 import { KuduError } from '../kudu/errors.ts';
-import { RefusedDefinitionError, StreamExistsError, UnknownMemberError } from '../replication/views.ts';
+import { RefusedDefinitionError, StreamExistsError, UnknownMemberError } from '../streams/stream-errors.ts';
 import type { BodyFault } from '../util/zod-faults.ts';
 
 export const PROBLEM_TYPE = 'application/problem+json';

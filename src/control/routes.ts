@@ -1,25 +1,22 @@
 import type { FastifyInstance } from 'fastify';
 import * as z from 'zod';
-import { parseStreamDefinition, streamDefinition, type StreamChange } from '../replication/stream.ts';
-import { isException, type ControlPlane } from '../replication/views.ts';
+import { parseStreamDefinition, streamDefinition } from '../streams/definition.ts';
+import { type StreamChange } from '../streams/change-definition.ts';
+import type { ServedSidecar } from '../api/control-plane.ts';
 import { describeIssue, faultsOf } from '../util/zod-faults.ts';
 import { addLogRoute } from './log-route.ts';
 import { ProblemError, PROBLEM_TYPE, type Problem } from './problem.ts';
 import { routeSchema } from './route-schema.ts';
+import { createQuery, holdsRequest, localQuery, notReady, resyncRequest, streamChange } from './schemas.ts';
 import {
-  createQuery,
-  holdsRequest,
-  localQuery,
-  notReady,
+  isException,
   readiness,
   resyncedStream,
-  resyncRequest,
   sidecarView,
-  streamChange,
   streamPlan,
   streamView,
   tabletView,
-} from './schemas.ts';
+} from '../api/shapes.ts';
 
 /** What /metrics answers. */
 export interface MetricsPage {
@@ -28,7 +25,7 @@ export interface MetricsPage {
 }
 
 export interface RouteParts {
-  readonly plane: ControlPlane;
+  readonly sidecar: ServedSidecar;
   readonly metrics: MetricsPage;
   readonly version: string;
 }
@@ -44,13 +41,13 @@ const OF_BODY = [400, 413, 415] as const;
 
 /** Adds the routes of contract 4. What a definition asks of later versions answers 501. */
 export function addRoutes(app: FastifyInstance, parts: RouteParts): void {
-  addStreamRoutes(app, parts.plane);
+  addStreamRoutes(app, parts.sidecar);
   addClusterRoutes(app, parts);
-  addLogRoute(app, parts.plane);
+  addLogRoute(app, parts.sidecar);
   addHealthRoutes(app, parts);
 }
 
-function addStreamRoutes(app: FastifyInstance, plane: ControlPlane): void {
+function addStreamRoutes(app: FastifyInstance, sidecar: ServedSidecar): void {
   const create = routeSchema({
     tag: 'streams',
     summary: 'Create a stream',
@@ -68,8 +65,8 @@ function addStreamRoutes(app: FastifyInstance, plane: ControlPlane): void {
       });
     if (parsed.kind === 'unsupported')
       throw notSupported('The definition asks for what this version cannot do yet.', { errors: parsed.faults });
-    if (isDryRun(request.query)) return plane.planStream(parsed.definition);
-    const stream = await plane.createStream(parsed.definition);
+    if (isDryRun(request.query)) return sidecar.plane.planStream(parsed.definition);
+    const stream = await sidecar.plane.createStream(parsed.definition);
     return reply.code(201).header('location', `/v1/streams/${stream.name}`).send(stream);
   });
 
@@ -79,7 +76,7 @@ function addStreamRoutes(app: FastifyInstance, plane: ControlPlane): void {
     answer: [200, 'The streams.', z.array(streamView)],
     problems: OF_KUDU,
   });
-  app.get('/v1/streams', { schema: list }, () => plane.listStreams());
+  app.get('/v1/streams', { schema: list }, () => sidecar.plane.listStreams());
 
   const show = routeSchema({
     tag: 'streams',
@@ -88,20 +85,20 @@ function addStreamRoutes(app: FastifyInstance, plane: ControlPlane): void {
     problems: [404, 501, ...OF_KUDU],
   });
   app.get<NameParam>('/v1/streams/:name', { schema: show }, async ({ params }) => {
-    const stream = await plane.getStream(params.name);
+    const stream = await sidecar.plane.getStream(params.name);
     if (stream === null) throw noSuchStream(params.name);
     return stream;
   });
 
   const changes = [
-    ['pause', 'Pause a stream: nothing of it ships, and its log is held', plane.pauseStream.bind(plane)],
-    ['resume', 'Let a paused stream go on where it stopped', plane.resumeStream.bind(plane)],
+    ['pause', 'Pause a stream: nothing of it ships, and its log is held', 'pauseStream'],
+    ['resume', 'Let a paused stream go on where it stopped', 'resumeStream'],
   ] as const;
   for (const [verb, summary, change] of changes) {
     const answer = [200, 'The stream.', streamView] as const;
     const schema = routeSchema({ tag: 'streams', summary, answer, problems: [...OF_BODY, 403, 404, 501, ...OF_KUDU] });
     app.post<NameParam>(`/v1/streams/:name/${verb}`, { schema }, async ({ params }) => {
-      const stream = await change(params.name);
+      const stream = await sidecar.plane[change](params.name);
       if (stream === null) throw noSuchStream(params.name);
       return stream;
     });
@@ -115,7 +112,7 @@ function addStreamRoutes(app: FastifyInstance, plane: ControlPlane): void {
     problems: [400, 403, 404, 413, 415, 501, ...OF_KUDU],
   });
   app.patch<NameParam>('/v1/streams/:name', { schema: update }, async ({ params, body }) => {
-    const updated = await plane.updateStream(params.name, body as StreamChange);
+    const updated = await sidecar.plane.updateStream(params.name, body as StreamChange);
     if (updated.kind === 'missing') throw noSuchStream(params.name);
     if (updated.kind === 'invalid')
       throw new ProblemError(400, 'The change of the stream is wrong.', { errors: updated.faults });
@@ -133,7 +130,7 @@ function addStreamRoutes(app: FastifyInstance, plane: ControlPlane): void {
   });
   app.post<NameParam>('/v1/streams/:name/resync', { schema: resync }, async ({ params, body }) => {
     const request = parseInput('body', resyncRequest, body ?? {});
-    const stream = await plane.resyncStream(params.name, request);
+    const stream = await sidecar.plane.resyncStream(params.name, request);
     if (stream === null) throw noSuchStream(params.name);
     return stream;
   });
@@ -145,12 +142,12 @@ function addStreamRoutes(app: FastifyInstance, plane: ControlPlane): void {
     problems: [...OF_BODY, 403, 404, ...OF_KUDU],
   });
   app.delete<NameParam>('/v1/streams/:name', { schema: remove }, async ({ params }, reply) => {
-    if (!(await plane.deleteStream(params.name))) throw noSuchStream(params.name);
+    if (!(await sidecar.plane.deleteStream(params.name))) throw noSuchStream(params.name);
     return reply.code(204).send();
   });
 }
 
-function addClusterRoutes(app: FastifyInstance, { plane }: RouteParts): void {
+function addClusterRoutes(app: FastifyInstance, { sidecar }: RouteParts): void {
   const local = routeSchema({
     tag: 'cluster',
     summary: "List this sidecar's own tablets",
@@ -160,7 +157,7 @@ function addClusterRoutes(app: FastifyInstance, { plane }: RouteParts): void {
   });
   app.get('/v1/local', { schema: local }, async ({ query }) => {
     const { only } = parseInput('query', localQuery, query);
-    const tablets = plane.localTablets();
+    const tablets = sidecar.localTablets();
     return Promise.resolve(only === 'exceptions' ? tablets.filter(isException) : tablets);
   });
 
@@ -172,7 +169,7 @@ function addClusterRoutes(app: FastifyInstance, { plane }: RouteParts): void {
     problems: [400, 403, 413, 415, 503],
   });
   app.post('/v1/local/holds', { schema: holds }, async ({ body }, reply) => {
-    await plane.holdTablets(parseInput('body', holdsRequest, body).tablets);
+    await sidecar.plane.holdTablets(parseInput('body', holdsRequest, body).tablets);
     return reply.code(204).send();
   });
 
@@ -182,10 +179,10 @@ function addClusterRoutes(app: FastifyInstance, { plane }: RouteParts): void {
     answer: [200, 'The sidecars.', z.array(sidecarView)],
     problems: OF_KUDU,
   });
-  app.get('/v1/sidecars', { schema: sidecars }, () => plane.listSidecars());
+  app.get('/v1/sidecars', { schema: sidecars }, () => sidecar.plane.listSidecars());
 }
 
-function addHealthRoutes(app: FastifyInstance, { plane, metrics, version }: RouteParts): void {
+function addHealthRoutes(app: FastifyInstance, { sidecar, metrics, version }: RouteParts): void {
   const healthz = routeSchema({
     tag: 'health',
     summary: 'Whether the process lives',
@@ -202,7 +199,7 @@ function addHealthRoutes(app: FastifyInstance, { plane, metrics, version }: Rout
     open: true,
   });
   app.get('/readyz', { schema: readyz }, async (_request, reply) => {
-    const parts = await plane.readiness();
+    const parts = await sidecar.readiness();
     const failing = Object.entries(parts).filter(([, { ok }]) => !ok);
     if (failing.length === 0) return reply.send({ ready: true, ...parts });
     const detail = failing.map(([part, { reason }]) => `${part}: ${reason ?? 'no reason known'}`).join('; ');

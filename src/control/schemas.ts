@@ -1,112 +1,16 @@
 import * as z from 'zod';
-import { streamDefinition } from '../replication/stream.ts';
-import {
-  TABLET_STATES,
-  type ResyncedStream,
-  type SidecarView,
-  type StreamPlan,
-  type StreamView,
-  type TabletView,
-} from '../replication/views.ts';
+import { readiness } from '../api/shapes.ts';
+import { streamDefinition } from '../streams/definition.ts';
 import type { Problem } from './problem.ts';
 
-/*
- * The shapes of the API's answers. The types of views.ts are what the code works with; `satisfies` keeps the two
- * from drifting apart, and openapi.json is made from here.
- */
+/* What the API is asked with, and how it says that it will not. What it answers is in api/shapes.ts. */
 
-const opId = z.string().describe("A position in the tablet's Raft log, written term.index.");
-const hostPort = z.string().describe('host:port');
-
-export const tabletView = z.object({
-  stream: z.string(),
-  generation: z
-    .string()
-    .exactOptional()
-    .describe('Of which stream of that name, and which stay of the table in it, a sidecar speaks: in /v1/local alone.'),
-  tabletId: z.string(),
-  table: z.string(),
-  sidecar: hostPort.nullable().describe('The sidecar that ships it, by its host:port; null where none does.'),
-  role: z.enum(['leader', 'follower', 'learner', 'unknown']),
-  state: z.enum(TABLET_STATES),
-  applyOpId: opId.nullable().describe('Up to here the sink has everything.'),
-  committedOpId: opId.nullable(),
-  lagOps: z.number().nullable(),
-  lagSeconds: z
-    .number()
-    .nullable()
-    .describe('Age of the oldest committed operation that the sink has not acknowledged.'),
-  hold: z
-    .object({ index: z.number(), bytes: z.number(), ageSeconds: z.number() })
-    .nullable()
-    .describe('The log that is kept from garbage collection, from this index on.'),
-  yields: z
-    .boolean()
-    .exactOptional()
-    .describe('This sidecar cannot ship it at present, and leaves it to another one that can.'),
-  copy: z
-    .object({
-      kind: z.enum(['all', 'changes']).describe('changes: a repair, of what changed while the log was lost.'),
-      hybridTime: z.string().describe('The rows are copied as they were then.'),
-      rows: z.number().describe('In the sink.'),
-      totalRows: z.number().nullable().describe('Counted while the copy runs; null before, and for a repair.'),
-      percent: z.number().nullable(),
-      secondsLeft: z.number().nullable().describe('At the pace so far.'),
-    })
-    .exactOptional()
-    .describe('The copy of its rows that is under way.'),
-  corrected: z.string().exactOptional().describe('The last correction of rows that is in the sink, by its id.'),
-  error: z
-    .object({ code: z.string(), message: z.string(), since: z.iso.datetime() })
-    .exactOptional()
-    .describe('What keeps it from running, and since when. Codes: docs/errors.md. Of each that is `blocked` or `gap`.'),
-  waiting: z
-    .object({ for: z.string(), since: z.iso.datetime() })
-    .exactOptional()
-    .describe(
-      'What it waits for that is no error, in words, and since when. Of each that is neither `running`, `paused`, `blocked` nor `gap`.',
-    ),
-}) satisfies z.ZodType<TabletView>;
-
-export const streamView = z.object({
-  ...streamDefinition.shape,
-  createdAt: z.iso.datetime(),
-  tablets: z.array(tabletView),
-  warnings: z
-    .array(z.string())
-    .exactOptional()
-    .describe('What may not be meant, or cannot work, by the names that its tables have now.'),
-}) satisfies z.ZodType<StreamView>;
-
-export const streamPlan = z.object({
-  definition: streamDefinition,
-  tables: z.array(
-    z.object({
-      name: z.string(),
-      tablets: z.int(),
-      topic: z.string().nullable(),
-      begins: z
-        .enum(['copy', 'now'])
-        .describe('copy: with a copy of its rows. now: with what is written from then on.'),
-    }),
-  ),
-  warnings: z.array(z.string()),
-}) satisfies z.ZodType<StreamPlan>;
 export const createQuery = z.object({
   dryRun: z
     .enum(['true', 'false'])
     .default('false')
     .describe('true: the answer is 200 and what would become of it, or why not; nothing is made.'),
 });
-
-export const sidecarView = z.object({
-  id: z.string(),
-  http: hostPort.or(z.literal('')).describe('Where the other sidecars call it; empty once it has stopped.'),
-  tserver: hostPort,
-  tserverUuid: z.string(),
-  version: z.string(),
-  lastSeen: z.iso.datetime(),
-}) satisfies z.ZodType<SidecarView>;
 
 const nameList = z.array(z.string()).min(1, 'must name at least one');
 /** A cell of Spoor's own table takes 64 KiB (kudu-facts 5.5), and the rows are read in one go. */
@@ -140,12 +44,6 @@ export const resyncRequest = z
       refuse('tablets', 'must name one tablet, and no tables, with keys');
     if (from === 'gap') refuse('from', 'must be "snapshot" with keys');
   });
-export const resyncedStream = streamView.extend({
-  correction: z
-    .string()
-    .exactOptional()
-    .describe('Of named rows: they are in the sink when `corrected` of the tablet is this.'),
-}) satisfies z.ZodType<ResyncedStream>;
 export const localQuery = z.strictObject({
   only: z
     .enum(['exceptions'], { error: ({ input }) => `got ${JSON.stringify(input)}; allowed: "exceptions"` })
@@ -173,9 +71,6 @@ export const streamChange = z
     sink: z.looseObject({}).exactOptional(),
   })
   .describe('A merge patch (RFC 7396) of the definition.');
-
-const partHealth = z.object({ ok: z.boolean(), reason: z.string().exactOptional() });
-export const readiness = z.object({ ready: z.boolean(), kudu: partHealth, kafka: partHealth, wal: partHealth });
 
 export const problem = z.object({
   title: z.string(),

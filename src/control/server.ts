@@ -3,7 +3,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import swagger from '@fastify/swagger';
 import { fastify, type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
-import type { ControlPlane } from '../replication/views.ts';
+import type { ServedSidecar } from '../api/control-plane.ts';
 import { descriptorLimit } from '../util/descriptors.ts';
 import { formatHostPort, type HostPort } from '../util/host-port.ts';
 import type { Logger } from '../util/logger.ts';
@@ -18,7 +18,7 @@ export interface ControlServerOptions {
   readonly listen: HostPort;
   /** Bearer token that every call but /healthz and /readyz must carry, or null for none. */
   readonly token: string | null;
-  readonly plane: ControlPlane;
+  readonly sidecar: ServedSidecar;
   readonly metrics: MetricsPage;
   readonly logger: Logger;
   readonly version: string;

@@ -1,17 +1,17 @@
 import { KuduError } from './errors.ts';
 import { partitionFromPb, partitionSchemaFromPb, type Partition, type PartitionSchema } from './partition.ts';
 import { PartitionSchemaPBSchema } from './proto/common_pb.ts';
-import type {
-  GetTableSchemaResponsePB,
-  ListTablesResponsePB,
-  ListTabletServersResponsePB,
-  TSInfoPB,
-  TableIdentifierPBSchema,
-  TabletLocationsPB,
+import {
+  type GetTableSchemaResponsePB,
+  type ListTablesResponsePB,
+  type ListTabletServersResponsePB,
+  type TSInfoPB,
+  type TableIdentifierPBSchema,
+  type TabletLocationsPB,
+  GetTableSchemaResponsePBSchema,
+  ListTablesResponsePB_TableInfoSchema,
 } from './proto/master_pb.ts';
 import { create, isFieldSet, type MessageInitShape } from '@bufbuild/protobuf';
-import { GetTableSchemaResponsePBSchema } from './proto/master_pb.ts';
-import { ListTablesResponsePB_TableInfoSchema } from './proto/master_pb.ts';
 import { raftRoleFromPb, type RaftRole } from './raft.ts';
 import { formatHostPort } from './rpc/address.ts';
 import { schemaFromPb } from './schema-codec.ts';

@@ -1,8 +1,12 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { encodeCell, type CellInput } from './cell-codec.ts';
 import { KuduError } from './errors.ts';
-import { PartitionSchemaPBSchema, type PartitionSchemaPB, type RowOperationsPB } from './proto/common_pb.ts';
-import { RowOperationsPBSchema } from './proto/common_pb.ts';
+import {
+  PartitionSchemaPBSchema,
+  type PartitionSchemaPB,
+  type RowOperationsPB,
+  RowOperationsPBSchema,
+} from './proto/common_pb.ts';
 import type { AlterTableRequestPB_StepSchema, CreateTableRequestPBSchema } from './proto/master_pb.ts';
 import { RowOperationsEncoder, RowOpType, type RowInput } from './row-operations.ts';
 import { columnToPb, schemaToPb } from './schema-codec.ts';

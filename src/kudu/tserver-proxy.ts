@@ -3,14 +3,14 @@ import { KuduError, flagError, tserverError } from './errors.ts';
 import type { HybridTime } from './hybrid-time.ts';
 import type { OpId } from './opid.ts';
 import type { SchemaPB } from './proto/common_pb.ts';
-import { ListTabletsResponsePB_StatusAndSchemaPBSchema } from './proto/tserver_pb.ts';
-import type {
-  ScanRequestPBSchema,
-  ScanResponsePBSchema,
-  SplitKeyRangeRequestPBSchema,
-  TabletServerErrorPB,
-  WriteRequestPBSchema,
-  WriteResponsePBSchema,
+import {
+  ListTabletsResponsePB_StatusAndSchemaPBSchema,
+  type ScanRequestPBSchema,
+  type ScanResponsePBSchema,
+  type SplitKeyRangeRequestPBSchema,
+  type TabletServerErrorPB,
+  type WriteRequestPBSchema,
+  type WriteResponsePBSchema,
 } from './proto/tserver_pb.ts';
 import type { RequestIdPB } from './proto/rpc_pb.ts';
 import { consensusStateFromPb, raftRoleFromPb, type ConsensusState, type RaftRole } from './raft.ts';

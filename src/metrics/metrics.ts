@@ -1,18 +1,20 @@
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { parseOpId } from '../kudu/opid.ts';
-import {
-  TABLET_STATES,
-  type HoldFigures,
-  type MarkerMetrics,
-  type ReplicationMetrics,
-  type TabletLabels,
-  type TabletView,
-} from '../replication/views.ts';
+import { TABLET_STATES, type HoldFigures, type TabletView } from '../api/shapes.ts';
+import type { ReplicationMetrics, TabletLabels } from '../api/counters.ts';
 import { TRANSACTION_OUTCOMES, type TransactionMetrics } from '../sinks/transaction-metrics.ts';
 import { createInstruments, type Instruments } from './instruments.ts';
 
+/** What is so at the moment when the page is read. */
+export interface MetricsSources {
+  localTablets(): readonly TabletView[];
+  holds(): readonly HoldFigures[];
+  /** Of the disk of the held logs; null where that is not known. */
+  freePercent(): number | null;
+}
+
 /** What the core counts, and the page that Prometheus reads. */
-export interface Metrics extends ReplicationMetrics, MarkerMetrics {
+export interface Metrics extends ReplicationMetrics {
   readonly contentType: string;
   text(): Promise<string>;
   /** Of the stream's sink. */
@@ -26,16 +28,11 @@ export interface Metrics extends ReplicationMetrics, MarkerMetrics {
 const LINGER_MS = 5 * 60_000;
 
 /**
- * Makes the instruments of one sidecar. The gauges are set from `snapshot` when the page is read, so that between
- * two scrapes they cost nothing. When a tablet has left the snapshot its gauges leave the page at once, and what it
- * counted some minutes later.
+ * Makes the instruments of one sidecar. The gauges are set when the page is read, so that between two scrapes they cost
+ * nothing. When a tablet is no more among the local ones its gauges leave the page at once, and what it counted some
+ * minutes later.
  */
-export function createMetrics(
-  snapshot: () => readonly TabletView[],
-  nowMs = () => performance.now(),
-  holds: () => readonly HoldFigures[] = () => [],
-  freePercent: () => number | null = () => null,
-): Metrics {
+export function createMetrics(sources: MetricsSources, nowMs = () => performance.now()): Metrics {
   const registry = new Registry();
   // The default of 10 ms would wake an idle sidecar a hundred times a second.
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 100 });
@@ -46,10 +43,10 @@ export function createMetrics(
   return {
     contentType: registry.contentType,
     async text() {
-      const views = snapshot();
+      const views = sources.localTablets();
       setGauges(gauges, views);
-      setHoldGauges(gauges, holds());
-      const free = freePercent();
+      setHoldGauges(gauges, sources.holds());
+      const free = sources.freePercent();
       if (free === null) freeGauge.remove();
       else freeGauge.set(free);
       const gone = known.leave(views);

@@ -1,5 +1,4 @@
-import type { Sink } from './sink.ts';
-import { SinkError } from './sink.ts';
+import { type Sink, SinkError } from './sink.ts';
 
 /** A sink that takes nothing and says why: what this sidecar lacks to serve a stream of the cluster. */
 export function refusingSink(reason: string): Sink {

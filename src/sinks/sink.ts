@@ -1,5 +1,5 @@
 import type { SinkRecord } from '../change/record.ts';
-import type { SinkPosition } from '../change/position.ts';
+import type { TabletPosition } from '../change/position.ts';
 
 /** One tablet of one stream, as a sink sees it. */
 export interface SinkTablet {
@@ -40,7 +40,7 @@ export interface SinkPlan {
 
 export interface TabletWriter extends AsyncDisposable {
   /** The position that is durable in the sink itself, or null where there is none (first start, or a sink that keeps none). */
-  readonly position: SinkPosition | null;
+  readonly position: TabletPosition | null;
   /**
    * Where the tablet's records go, see sink-id.ts: `kafka:<cluster id>/<topic>@<topic id>`, or the first part alone as
    * long as the rest is not known. It may change with any opening and any write. Apply markers say of whom they speak.
@@ -51,7 +51,7 @@ export interface TabletWriter extends AsyncDisposable {
    * resolved for (a sink that stores positions now and then); it moves between writes, and once more when the writer is
    * disposed. A sink that stores position and records together leaves it out.
    */
-  readonly saved?: SinkPosition | null;
+  readonly saved?: TabletPosition | null;
   /** What a write waits for besides its answer, in words for a person, and since when: a quota, say. */
   readonly waits?: { readonly for: string; readonly sinceMs: number } | null;
   /**
@@ -62,7 +62,7 @@ export interface TabletWriter extends AsyncDisposable {
    * After a rejection the writer is not used again: the core disposes it and opens a new one, which says through
    * `position` whether the records had arrived.
    */
-  write(slices: Iterable<readonly SinkRecord[]>, position: SinkPosition, signal: AbortSignal): Promise<void>;
+  write(slices: Iterable<readonly SinkRecord[]>, position: TabletPosition, signal: AbortSignal): Promise<void>;
 }
 
 /**

@@ -1,8 +1,6 @@
-import type { OpId } from '../kudu/opid.ts';
-import { parseOpId } from '../kudu/opid.ts';
-import { isStreamable } from '../replication/stream-members.ts';
-import { matchTables } from '../replication/stream.ts';
-import type { StreamView, TabletView } from '../replication/views.ts';
+import { type OpId, parseOpId } from '../kudu/opid.ts';
+import { isStreamable, matchTables } from '../streams/table-patterns.ts';
+import type { StreamView, TabletView } from '../api/shapes.ts';
 import { pause } from '../util/pause.ts';
 import type { ListedTable, TableReader } from './table-rows.ts';
 import { StreamUnavailableError, VerifyError } from './verify-error.ts';

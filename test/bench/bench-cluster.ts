@@ -6,7 +6,7 @@ import type { KafkaServer } from '../../src/demo/kafka-server.ts';
 import type { KuduCluster } from '../../src/demo/kudu-servers.ts';
 import { runCommand } from '../../src/demo/run-command.ts';
 import { SidecarProcess } from '../../src/demo/sidecar-process.ts';
-import type { TabletView } from '../../src/replication/views.ts';
+import type { TabletView } from '../../src/api/shapes.ts';
 import { artifactOptions } from '../support/cluster.ts';
 
 export type Delivery = 'exactly-once' | 'at-least-once';

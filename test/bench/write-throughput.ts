@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { KuduCluster } from '../../src/demo/kudu-servers.ts';
-import type { StreamView } from '../../src/replication/views.ts';
+import type { StreamView } from '../../src/api/shapes.ts';
 import { createStream, loadgen } from './bench-cluster.ts';
 
 /** Rows a second that Kudu takes from its own generator: over all rounds, and in the slowest and the fastest of them. */

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { describe, it } from 'node:test';
 import type { SinkRecord } from '../../src/change/record.ts';
 import { SinkError, type Sink, type SinkTablet, type TabletWriter } from '../../src/sinks/sink.ts';
-import type { SinkPosition } from '../../src/change/position.ts';
+import type { TabletPosition } from '../../src/change/position.ts';
 
 /** A record as whoever reads the sink finds it. */
 export interface SeenRecord {
@@ -38,7 +38,7 @@ export function tabletOf(streamName: string, changes: Partial<SinkTablet> = {}):
   return { streamName, streamGeneration: 'first', tabletId: TABLET, tableName: TABLE, ...changes };
 }
 
-export function positionAt(index: number): SinkPosition {
+export function positionAt(index: number): TabletPosition {
   return { opId: { term: 3n, index: BigInt(index) }, tableName: TABLE, schemaVersion: 2 };
 }
 
@@ -103,7 +103,7 @@ export function describeSink(name: string, sut: () => SinkUnderTest, promises: S
 
     it('moves the position without a record, however far', async () => {
       const stream = freshStream();
-      const far: SinkPosition = {
+      const far: TabletPosition = {
         opId: { term: 1n << 40n, index: (1n << 62n) + 1n },
         tableName: 'shop.orders',
         schemaVersion: 7,

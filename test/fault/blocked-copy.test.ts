@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { compileJson } from '../../src/formats/json.ts';
-import { TabletReplicator } from '../../src/replication/tablet-replicator.ts';
+import { TabletReplicator } from '../../src/shipping/tablet-replicator.ts';
 import { SinkError, type Sink } from '../../src/sinks/sink.ts';
 import { Slots } from '../../src/util/slots.ts';
 import { MemoryCopier, START, marker, openCopied } from '../support/copied-table.ts';

@@ -21,7 +21,7 @@ before(async () => {
   server = await startControlServer({
     listen: { host: '127.0.0.1', port: 0 },
     token: null,
-    plane,
+    sidecar: plane,
     metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
     logger: keepingLogger(),
     version: '1.2.3',
@@ -215,7 +215,7 @@ describe('clients that come and do not go', () => {
     const bounded = await startControlServer({
       listen: { host: '127.0.0.1', port: 0 },
       token: null,
-      plane,
+      sidecar: plane,
       metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
       logger: keepingLogger(lines),
       version: '1.2.3',

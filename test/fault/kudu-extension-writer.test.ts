@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { create, fromBinary } from '@bufbuild/protobuf';
-import { KuduMarkerWriter } from '../../src/cluster/marker-writer.ts';
+import { KuduMarkerWriter } from '../../src/kudu-side/marker-writer.ts';
 import type { TableDescription } from '../../src/kudu/catalog.ts';
 import type { KuduClient } from '../../src/kudu/client.ts';
 import { KuduError } from '../../src/kudu/errors.ts';
@@ -17,7 +17,8 @@ import { AppStatus, MasterErrorCode, RpcErrorCode, TserverErrorCode } from '../.
 import { ClusterClock } from '../../src/kudu/cluster-clock.ts';
 import { ObservedTime } from '../../src/kudu/table-context.ts';
 import { TabletServerProxy } from '../../src/kudu/tserver-proxy.ts';
-import { encodeMarker, MarkerError, type MarkerErrorKind } from '../../src/replication/apply-marker.ts';
+import { encodeMarker } from '../../src/change/apply-marker.ts';
+import { MarkerError, type MarkerErrorKind } from '../../src/keeping/marker-writing.ts';
 import { column } from '../support/kudu-columns.ts';
 import { ScriptedKuduServer, type ScriptedCall } from '../support/scripted-kudu-server.ts';
 

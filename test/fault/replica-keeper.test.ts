@@ -2,20 +2,13 @@ import type { HybridTime } from '../../src/kudu/hybrid-time.ts';
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { TableSchema } from '../../src/kudu/schema.ts';
-import { DataType } from '../../src/kudu/schema.ts';
-import {
-  encodeMarker,
-  MarkerError,
-  type ApplyMarker,
-  type MarkedStream,
-  type MarkerWriter,
-} from '../../src/replication/apply-marker.ts';
-import type { LetGoCandidate } from '../../src/replication/free-space.ts';
-import { furthestStart, ReplicaKeeper, type ReplicaHold } from '../../src/replication/replica-keeper.ts';
-import type { LogFeed } from '../../src/wal/log-reader.ts';
-import type { SinkPosition } from '../../src/change/position.ts';
-import type { LogChunk } from '../../src/wal/log-reader.ts';
+import { type TableSchema, DataType } from '../../src/kudu/schema.ts';
+import { encodeMarker, type ApplyMarker, type MarkedStream } from '../../src/change/apply-marker.ts';
+import { MarkerError, type MarkerWriter } from '../../src/keeping/marker-writing.ts';
+import type { LetGoCandidate } from '../../src/keeping/free-space.ts';
+import { furthestStart, ReplicaKeeper, type ReplicaHold } from '../../src/keeping/replica-keeper.ts';
+import type { LogFeed, LogChunk } from '../../src/wal/log-reader.ts';
+import type { TabletPosition } from '../../src/change/position.ts';
 import { readSegmentStart, type SegmentHeader } from '../../src/wal/segment-format.ts';
 import { SpoorError } from '../../src/errors.ts';
 import { steadyNow } from '../../src/util/steady-clock.ts';
@@ -32,7 +25,7 @@ const SCHEMA: TableSchema = {
 const SINK = 'kafka:cluster';
 const SURE = { isSure: true };
 
-function positionAt(index: number): SinkPosition {
+function positionAt(index: number): TabletPosition {
   return { opId: opId(1, index), tableName: 't', schemaVersion: 0 };
 }
 function marked(generation: string, index: number): MarkedStream {

@@ -5,12 +5,11 @@ import type { Change } from '../../src/change/change.ts';
 import type { SinkRecord } from '../../src/change/record.ts';
 import { SpoorError } from '../../src/errors.ts';
 import { MIN_OPID } from '../../src/kudu/opid.ts';
-import type { ChangeRead, ChangeSource } from '../../src/replication/change-source.ts';
-import { TabletReplicator, type TabletReplicatorOptions } from '../../src/replication/tablet-replicator.ts';
-import type { ReplicationMetrics } from '../../src/replication/views.ts';
-import type { Sink, TabletWriter } from '../../src/sinks/sink.ts';
-import type { SinkPosition } from '../../src/change/position.ts';
-import { SinkError } from '../../src/sinks/sink.ts';
+import type { ChangeRead, ChangeSource } from '../../src/source/change-source.ts';
+import { TabletReplicator, type TabletReplicatorOptions } from '../../src/shipping/tablet-replicator.ts';
+import type { ReplicationMetrics } from '../../src/api/counters.ts';
+import { type Sink, type TabletWriter, SinkError } from '../../src/sinks/sink.ts';
+import type { TabletPosition } from '../../src/change/position.ts';
 import { steadyNow } from '../../src/util/steady-clock.ts';
 import { eventually } from '../support/eventually.ts';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
@@ -252,7 +251,7 @@ describe('tablet replicator under faults', () => {
     const open = new Set<number>();
     const beside: number[] = [];
     let [made, opened, fails] = [0, 0, false];
-    const openSource = (after: SinkPosition, first: ScriptedLog): ChangeSource => {
+    const openSource = (after: TabletPosition, first: ScriptedLog): ChangeSource => {
       const id = ++made;
       beside.push(...open);
       open.add(id);
@@ -492,7 +491,7 @@ function start(options: {
   sink?: Sink;
   ops?: number;
   log?: ChangeSource;
-  openSource?: (after: SinkPosition) => ChangeSource;
+  openSource?: (after: TabletPosition) => ChangeSource;
   lines?: LogLine[];
   startSink?: string;
   onAcked?: TabletReplicatorOptions['onAcked'];
@@ -502,7 +501,7 @@ function start(options: {
   encode?: TabletReplicatorOptions['encode'];
 }): TabletReplicator {
   const { store, ops = 0, log } = options;
-  const all = (after: SinkPosition): ChangeSource => new ScriptedLog(range(Number(after.opId.index) + 1, ops));
+  const all = (after: TabletPosition): ChangeSource => new ScriptedLog(range(Number(after.opId.index) + 1, ops));
   return new TabletReplicator({
     stream: { name: 's', generation: 'g' },
     tablet: { tableId: 'table', tabletId: 'tablet' },

@@ -3,24 +3,18 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { dumpWal } from '../../src/cli/wal-dump.ts';
-import { KuduMarkerWriter } from '../../src/cluster/marker-writer.ts';
+import { KuduMarkerWriter } from '../../src/kudu-side/marker-writer.ts';
 import type { KuduCluster, TabletServer } from '../../src/demo/kudu-servers.ts';
 import { KuduClient } from '../../src/kudu/client.ts';
 import type { AlterStep } from '../../src/kudu/ddl.ts';
 import { KuduError } from '../../src/kudu/errors.ts';
 import type { TabletOfTable } from '../../src/kudu/extension-writer.ts';
-import type { OpId } from '../../src/kudu/opid.ts';
-import { formatOpId } from '../../src/kudu/opid.ts';
+import { type OpId, formatOpId } from '../../src/kudu/opid.ts';
 import type { RowInput } from '../../src/kudu/row-operations.ts';
 import { TserverErrorCode } from '../../src/kudu/status.ts';
 import type { KuduTable } from '../../src/kudu/table.ts';
-import {
-  decodeMarker,
-  encodeMarker,
-  MarkerError,
-  type ApplyMarker,
-  type MarkerErrorKind,
-} from '../../src/replication/apply-marker.ts';
+import { decodeMarker, encodeMarker, type ApplyMarker } from '../../src/change/apply-marker.ts';
+import { MarkerError, type MarkerErrorKind } from '../../src/keeping/marker-writing.ts';
 import type { CommitEntry, ReplicateEntry } from '../../src/wal/entry.ts';
 import { WalWatcher } from '../../src/wal/wal-watcher.ts';
 import { serversMissing, startKudu } from '../support/cluster.ts';

@@ -4,7 +4,7 @@ import { after, afterEach, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KuduClient } from '../../src/kudu/client.ts';
 import type { TableAlteration } from '../../src/kudu/ddl.ts';
-import type { StreamView } from '../../src/replication/views.ts';
+import type { StreamView } from '../../src/api/shapes.ts';
 import { serversMissing } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
 import { form } from '../support/forms.ts';

@@ -221,7 +221,7 @@ describe('streams and status', () => {
     server = await startControlServer({
       listen: { host: '127.0.0.1', port: 0 },
       token: TOKEN,
-      plane,
+      sidecar: plane,
       metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
       logger: keepingLogger(),
       version: SPOOR_VERSION,

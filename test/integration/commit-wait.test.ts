@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { TabletView } from '../../src/replication/views.ts';
+import type { TabletView } from '../../src/api/shapes.ts';
 import { serversMissing } from '../support/cluster.ts';
 import { javaTool } from '../support/java-tools.ts';
 import { Load } from '../support/load.ts';

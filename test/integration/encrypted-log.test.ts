@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { TabletView } from '../../src/replication/views.ts';
+import type { TabletView } from '../../src/api/shapes.ts';
 import { serversMissing } from '../support/cluster.ts';
 import { javaTool, writeMixed } from '../support/java-tools.ts';
 import { SpoorCluster } from '../support/spoor-cluster.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { SidecarProcess } from '../../src/demo/sidecar-process.ts';
-import type { TabletView } from '../../src/replication/views.ts';
+import type { TabletView } from '../../src/api/shapes.ts';
 import { eventually } from '../support/eventually.ts';
 import { form } from '../support/forms.ts';
 import { writeMixed } from '../support/java-tools.ts';

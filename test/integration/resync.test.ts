@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KuduClient } from '../../src/kudu/client.ts';
-import type { StreamView } from '../../src/replication/views.ts';
+import type { StreamView } from '../../src/api/shapes.ts';
 import { serversMissing } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
 import { javaTool, writeMixed } from '../support/java-tools.ts';

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { SidecarProcess } from '../../src/demo/sidecar-process.ts';
-import type { StreamView } from '../../src/replication/views.ts';
+import type { StreamView } from '../../src/api/shapes.ts';
 import { eventually } from '../support/eventually.ts';
 import { javaTool, writeMixed } from '../support/java-tools.ts';
 import { SpoorCluster } from '../support/spoor-cluster.ts';

@@ -1,6 +1,6 @@
 import type { OpId } from '../../src/kudu/opid.ts';
-import { stepLedger, type LedgerStep } from '../../src/replication/ledger-core.ts';
-import { step, type ReplicatorEffect } from '../../src/replication/replicator-core.ts';
+import { stepLedger, type MarkerStep } from '../../src/keeping/marker-core.ts';
+import { step, type ReplicatorEffect } from '../../src/shipping/replicator-core.ts';
 import type { InvariantName } from './invariants.ts';
 import type { Rules } from './process.ts';
 import type { Focus } from './trouble.ts';
@@ -48,7 +48,7 @@ function withEffects(change: (effect: ReplicatorEffect) => ReplicatorEffect): ty
   };
 }
 
-function withRelease(result: LedgerStep, index: bigint): LedgerStep {
+function withRelease(result: MarkerStep, index: bigint): MarkerStep {
   return { state: result.state, effects: [...result.effects, { kind: 'release', index }] };
 }
 

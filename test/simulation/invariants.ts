@@ -1,4 +1,4 @@
-import type { SinkPosition } from '../../src/change/position.ts';
+import type { TabletPosition } from '../../src/change/position.ts';
 import type { SimSink } from './sink.ts';
 import type { Entry, Tablet } from './tablet.ts';
 
@@ -122,7 +122,7 @@ export class Invariants {
     this.#extend(reader);
   }
 
-  positionStored(sink: SimSink, position: SinkPosition): void {
+  positionStored(sink: SimSink, position: TabletPosition): void {
     this.#claim('acked <= delivered', sink.generation, Number(position.opId.index), 'the position in the sink');
   }
 

@@ -1,22 +1,22 @@
-import type { MarkedStream } from '../../src/replication/apply-marker.ts';
-import type {
-  LedgerEffect,
-  LedgerEvent,
-  LedgerLimits,
-  LedgerState,
-  LedgerStream,
-} from '../../src/replication/ledger-core.ts';
-import { EMPTY_LEDGER } from '../../src/replication/ledger-core.ts';
-import type { SinkPosition } from '../../src/change/position.ts';
+import type { MarkedStream } from '../../src/change/apply-marker.ts';
+import {
+  type MarkerEffect,
+  type MarkerEvent,
+  type MarkerLimits,
+  type MarkerState,
+  type StreamMarks,
+  EMPTY_LEDGER,
+} from '../../src/keeping/marker-core.ts';
+import type { TabletPosition } from '../../src/change/position.ts';
 import type { MarkerOutcome, Process, World } from './process.ts';
 import type { Entry, Replica } from './tablet.ts';
 
-const LIMITS: LedgerLimits = { markerIntervalMs: 1000, retry: { baseMs: 200, capMs: 5000 } };
+const LIMITS: MarkerLimits = { markerIntervalMs: 1000, retry: { baseMs: 200, capMs: 5000 } };
 const MAX_ENTRIES_PER_READ = 8;
 
-/** Carries out what ledger-core.ts decides, as replica-keeper.ts does, in a simulated world. */
+/** Carries out what marker-core.ts decides, as replica-keeper.ts does, in a simulated world. */
 export class Keeper {
-  state: LedgerState = EMPTY_LEDGER;
+  state: MarkerState = EMPTY_LEDGER;
   readonly #world: World;
   readonly #process: Process;
   readonly #replica: Replica;
@@ -25,7 +25,7 @@ export class Keeper {
   #journalAt: number;
   #writing = false;
   #whenSettled: ((outcome: MarkerOutcome) => void)[] = [];
-  /** What was ever reported, whatever the ledger made of it. */
+  /** What was ever reported, whatever the core made of it. */
   readonly #reported = new Map<string, { readonly index: bigint; readonly worthIndex: bigint }>();
   #dueAtMs = Number.POSITIVE_INFINITY;
 
@@ -43,7 +43,7 @@ export class Keeper {
   }
 
   /** Where a stream goes on, as far as markers say. */
-  marked(generation: string): SinkPosition | null {
+  marked(generation: string): TabletPosition | null {
     return this.state.marked.get(generation)?.position ?? null;
   }
 
@@ -52,11 +52,11 @@ export class Keeper {
     this.#post({ kind: 'marker-read', streams: [...streams] });
   }
 
-  setStreams(streams: readonly LedgerStream[]): void {
+  setStreams(streams: readonly StreamMarks[]): void {
     if (this.state.streams.length !== streams.length) this.#post({ kind: 'streams', streams });
   }
 
-  acked(generation: string, position: SinkPosition, worthIndex: bigint): void {
+  acked(generation: string, position: TabletPosition, worthIndex: bigint): void {
     const known = this.#reported.get(generation);
     if (!known || position.opId.index > known.index)
       this.#reported.set(generation, { index: position.opId.index, worthIndex });
@@ -111,7 +111,7 @@ export class Keeper {
     this.#readLater();
   }
 
-  #post(event: LedgerEvent): void {
+  #post(event: MarkerEvent): void {
     const { state, effects } = this.#world.rules.stepLedger(this.state, event, this.#world.nowMs, LIMITS);
     this.state = state;
     for (const effect of effects) {
@@ -120,7 +120,7 @@ export class Keeper {
     }
   }
 
-  #perform(effect: LedgerEffect): void {
+  #perform(effect: MarkerEffect): void {
     switch (effect.kind) {
       case 'write-marker':
         this.#write(effect.streams);

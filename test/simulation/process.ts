@@ -1,5 +1,5 @@
-import type { step } from '../../src/replication/replicator-core.ts';
-import type { stepLedger } from '../../src/replication/ledger-core.ts';
+import type { step } from '../../src/shipping/replicator-core.ts';
+import type { stepLedger } from '../../src/keeping/marker-core.ts';
 import type { Invariants } from './invariants.ts';
 import type { Random } from './random.ts';
 import type { SimSink } from './sink.ts';
@@ -21,7 +21,7 @@ export interface Rules {
   readonly stepLedger: typeof stepLedger;
   readonly sinkFences: boolean;
   readonly readsUncommitted: boolean;
-  /** Reports to the ledger as soon as a write begins. */
+  /** Reports to the core as soon as a write begins. */
   readonly reportsWhenSent: boolean;
   /** Whether an apply marker in the log is an operation worth a marker. */
   readonly markersAreNews: boolean;

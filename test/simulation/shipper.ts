@@ -1,9 +1,14 @@
 import type { OpId } from '../../src/kudu/opid.ts';
-import type { ReplicatorLimits } from '../../src/replication/batch-policy.ts';
-import type { ReplicatorEffect, ReplicatorEvent } from '../../src/replication/replicator-core.ts';
-import { initialState, isAwaited } from '../../src/replication/replicator-state.ts';
-import type { Ending, Fault, ReplicatorState } from '../../src/replication/replicator-state.ts';
-import type { SinkPosition } from '../../src/change/position.ts';
+import type { ReplicatorLimits } from '../../src/shipping/batch-policy.ts';
+import type { ReplicatorEffect, ReplicatorEvent } from '../../src/shipping/replicator-core.ts';
+import {
+  initialState,
+  isAwaited,
+  type Ending,
+  type Fault,
+  type ReplicatorState,
+} from '../../src/shipping/replicator-state.ts';
+import type { TabletPosition } from '../../src/change/position.ts';
 import type { Process, SimStream, World } from './process.ts';
 import type { SinkAnswer } from './sink.ts';
 import type { Entry, Replica } from './tablet.ts';
@@ -31,7 +36,7 @@ interface Read {
 
 /** What the sink has once a write is durable: up to where, and the highest operation in it that is no apply marker. */
 interface Had {
-  readonly position: SinkPosition;
+  readonly position: TabletPosition;
   readonly worthIndex: bigint;
 }
 
@@ -57,9 +62,9 @@ export interface ShipperOptions {
   readonly process: Process;
   readonly replica: Replica;
   readonly stream: SimStream;
-  readonly start: SinkPosition;
+  readonly start: TabletPosition;
   readonly lastAcked: LastAcked;
-  readonly onAcked: (position: SinkPosition, worthIndex: bigint) => void;
+  readonly onAcked: (position: TabletPosition, worthIndex: bigint) => void;
   readonly onDone: (ending: Ending) => void;
 }
 
@@ -324,7 +329,7 @@ export class Shipper {
     const writer = this.#writer;
     if (!writer) throw new TypeError('a write without a writer');
     writer.call = call;
-    const position: SinkPosition = { ...start, opId: reads.at(-1)?.upTo ?? this.state.acked.opId };
+    const position: TabletPosition = { ...start, opId: reads.at(-1)?.upTo ?? this.state.acked.opId };
     const had = { position, worthIndex: this.#worthOf(reads) };
     if (world.rules.reportsWhenSent) this.#report(had);
     if (world.random.chance(world.encodingFailures)) {

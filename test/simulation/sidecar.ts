@@ -1,12 +1,12 @@
 import type { OpId } from '../../src/kudu/opid.ts';
-import { furthestStart } from '../../src/replication/replica-keeper.ts';
-import type { Ending } from '../../src/replication/replicator-state.ts';
-import { SIDECAR_ALIVE_MS } from '../../src/cluster/sidecar-registry.ts';
-import type { Since, Word } from '../../src/replication/hand-over.ts';
-import type { LocalReplica } from '../../src/replication/local-replica.ts';
-import { Placement } from '../../src/replication/placement.ts';
+import { furthestStart } from '../../src/keeping/replica-keeper.ts';
+import type { Ending } from '../../src/shipping/replicator-state.ts';
+import { SIDECAR_ALIVE_MS } from '../../src/sidecars/sidecar-registry.ts';
+import type { Since, Word } from '../../src/placement/hand-over.ts';
+import type { LocalReplica } from '../../src/keeping/local-replica.ts';
+import { Placement } from '../../src/placement/placement.ts';
 import { refusingSink } from '../../src/sinks/refusing-sink.ts';
-import type { SinkPosition } from '../../src/change/position.ts';
+import type { TabletPosition } from '../../src/change/position.ts';
 import { Keeper } from './keeper.ts';
 import { Process, type SimStream, type World } from './process.ts';
 import { Shipper, type LastAcked } from './shipper.ts';
@@ -36,7 +36,7 @@ interface Answering {
   readonly sidecar: Sidecar;
 }
 
-/** One life of the sidecar beside a replica: what peer-manager.ts does for one tablet. */
+/** One life of the sidecar beside a replica: what tablet-manager.ts does for one tablet. */
 export class Sidecar {
   readonly process: Process;
   readonly keeper: Keeper;
@@ -289,7 +289,7 @@ export class Sidecar {
   }
 }
 
-function positionAt(index: number): SinkPosition {
+function positionAt(index: number): TabletPosition {
   const opId: OpId = { term: 0n, index: BigInt(index) };
   return { opId, tableName: 'table', schemaVersion: 0 };
 }

@@ -6,7 +6,7 @@ import type { Sight } from './invariants.ts';
 import { Simulation, type Outcome } from './simulation.ts';
 
 /*
- * The two state machines of src/replication, replicator-core.ts and ledger-core.ts, driven by a seeded scheduler over a
+ * The two state machines of src/replication, replicator-core.ts and marker-core.ts, driven by a seeded scheduler over a
  * simulated tablet, its three sidecars, their sinks and a clock. What a seed does is decided by the seed alone.
  *
  *   SIM_SEED=n   plays one seed again, to the letter

@@ -1,4 +1,4 @@
-import type { SinkPosition } from '../../src/change/position.ts';
+import type { TabletPosition } from '../../src/change/position.ts';
 import type { Entry } from './tablet.ts';
 import type { Invariants } from './invariants.ts';
 import type { Random } from './random.ts';
@@ -16,7 +16,7 @@ interface OpenWrite {
   readonly epoch: number;
   readonly ops: readonly Entry[];
   /** What the writer has asked to commit, of which it may never hear. */
-  asked: SinkPosition | null;
+  asked: TabletPosition | null;
 }
 
 /** One tablet of one stream in its sink: what a broker keeps, whoever writes. */
@@ -25,7 +25,7 @@ export class SimSink {
   readonly delivery: Delivery;
   isDown = false;
   epoch = 0;
-  position: SinkPosition | null = null;
+  position: TabletPosition | null = null;
   readonly #random: Random;
   readonly #invariants: Invariants;
   readonly #fences: boolean;
@@ -45,7 +45,7 @@ export class SimSink {
   }
 
   /** Fences every earlier writer; a commit that was on its way has arrived, or has not. */
-  open(): { readonly epoch: number; readonly position: SinkPosition | null } | 'unavailable' {
+  open(): { readonly epoch: number; readonly position: TabletPosition | null } | 'unavailable' {
     if (this.isDown) return 'unavailable';
     if (this.#fences) {
       for (const left of this.#open.values())
@@ -68,12 +68,12 @@ export class SimSink {
   }
 
   /** The writer's wish to commit is on its way; from now on it may come true without an answer. */
-  askToCommit(epoch: number, position: SinkPosition): void {
+  askToCommit(epoch: number, position: TabletPosition): void {
     const open = this.#open.get(epoch);
     if (open) open.asked = position;
   }
 
-  commit(epoch: number, position: SinkPosition): SinkAnswer {
+  commit(epoch: number, position: TabletPosition): SinkAnswer {
     const refusal = this.#refusal(epoch);
     if (refusal) return refusal;
     const open = this.#open.get(epoch);
@@ -87,19 +87,19 @@ export class SimSink {
     if (!this.#refusal(epoch)) this.#open.delete(epoch);
   }
 
-  savePosition(epoch: number, position: SinkPosition): SinkAnswer {
+  savePosition(epoch: number, position: TabletPosition): SinkAnswer {
     const refusal = this.#refusal(epoch);
     if (refusal) return refusal;
     this.#setPosition(position);
     return 'done';
   }
 
-  #commit(write: OpenWrite, position: SinkPosition): void {
+  #commit(write: OpenWrite, position: TabletPosition): void {
     for (const op of write.ops) this.#invariants.delivered(this, op, write.epoch);
     this.#setPosition(position);
   }
 
-  #setPosition(position: SinkPosition): void {
+  #setPosition(position: TabletPosition): void {
     this.position = position;
     this.#invariants.positionStored(this, position);
   }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { OpId } from '../../src/kudu/opid.ts';
-import type { MarkedStream } from '../../src/replication/apply-marker.ts';
+import type { MarkedStream } from '../../src/change/apply-marker.ts';
 import { HeldLog } from './held-log.ts';
 
 /** A REPLICATE. The same object in every log that has it. */

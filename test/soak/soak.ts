@@ -1,12 +1,14 @@
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { TabletView } from '../../src/replication/views.ts';
+import type { TabletView } from '../../src/api/shapes.ts';
 import { javaTool } from '../support/java-tools.ts';
 import { Load } from '../support/load.ts';
 import { Random } from '../support/random.ts';
 import { ReplicaWatch } from '../support/replica-watch.ts';
 import { SpoorCluster } from '../support/spoor-cluster.ts';
 import { checkTopic, type TopicFigures } from './checker.ts';
+import { LogArchive } from './log-archive.ts';
 import { BROKER_FAULTS, runSeries, SERVER_FAULTS, SIDECAR_FAULTS } from './faults.ts';
 import { World } from './world.ts';
 
@@ -50,6 +52,9 @@ export interface SoakOptions {
 export async function runSoak(options: SoakOptions): Promise<void> {
   const { seed, tablets, log, keepLogsIn } = options;
   await using cluster = await SpoorCluster.start({ tservers: 4, flags: FLAGS });
+  const archiveDir = join(keepLogsIn, 'archive');
+  mkdirSync(archiveDir, { recursive: true });
+  using archive = new LogArchive(cluster, archiveDir);
   let world: World | null = null;
   try {
     await javaTool('create-table', { masters: cluster.masters, table: TABLE, shape: 'types', buckets: tablets });
@@ -74,7 +79,10 @@ export async function runSoak(options: SoakOptions): Promise<void> {
     await heal(world);
     const applied = await writing;
     log(`${applied} rows applied; ${[...world.counts].map(([name, count]) => `${name}: ${count}`).join(', ')}`);
+    const differs = await archive.judgedOtherwise();
+    if (differs.length > 0) log(`Kudu judged rows of one operation differently:\n${differs.join('\n')}`);
     await judge(world, applied, options);
+    rmSync(archiveDir, { recursive: true });
   } catch (error) {
     await cluster.keepLogs(keepLogsIn);
     await cluster.keepData(join(keepLogsIn, 'data')).catch((failure: unknown) => {

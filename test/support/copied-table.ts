@@ -1,13 +1,13 @@
 import { RowOp } from '../../src/change/change.ts';
-import type { SinkPosition } from '../../src/change/position.ts';
+import type { TabletPosition } from '../../src/change/position.ts';
 import { encodeKey } from '../../src/kudu/key-encoder.ts';
 import { MIN_OPID } from '../../src/kudu/opid.ts';
 import { RowBlock } from '../../src/kudu/row-block.ts';
 import { DataType, type TableSchema } from '../../src/kudu/schema.ts';
-import { encodeMarker } from '../../src/replication/apply-marker.ts';
-import type { CopyBlock, CopyScan, Cut, TableCopier } from '../../src/replication/table-copier.ts';
-import { TabletChanges } from '../../src/replication/tablet-changes.ts';
-import { TabletSource, type TabletSourceOptions } from '../../src/replication/tablet-source.ts';
+import { encodeMarker } from '../../src/change/apply-marker.ts';
+import type { CopyBlock, CopyScan, Cut, TableCopier } from '../../src/source/table-copier.ts';
+import { TabletChanges } from '../../src/source/tablet-changes.ts';
+import { TabletSource, type TabletSourceOptions } from '../../src/source/tablet-source.ts';
 import { Pace } from '../../src/util/pace.ts';
 import { Slots } from '../../src/util/slots.ts';
 import type { LogEntry } from '../../src/wal/entry.ts';
@@ -24,7 +24,7 @@ const SCHEMA: TableSchema = {
   ],
 };
 const GENERATION = 'g';
-export const START: SinkPosition = { opId: MIN_OPID, tableName: 't', schemaVersion: 0 };
+export const START: TabletPosition = { opId: MIN_OPID, tableName: 't', schemaVersion: 0 };
 export const keyOf = (k: number): Buffer => encodeKey([SCHEMA.columns[0]!], { k: BigInt(k) });
 
 /** The INSERT of row `index` with a = 0. */

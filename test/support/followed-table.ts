@@ -6,7 +6,7 @@ import type { TabletLocation } from '../../src/kudu/catalog.ts';
 import type { KuduClient } from '../../src/kudu/client.ts';
 import { formatOpId, type OpId } from '../../src/kudu/opid.ts';
 import { OpIdType } from '../../src/kudu/tserver-proxy.ts';
-import type { SinkPosition } from '../../src/change/position.ts';
+import type { TabletPosition } from '../../src/change/position.ts';
 import { WalWatcher } from '../../src/wal/wal-watcher.ts';
 import { eventually } from './eventually.ts';
 import { TableFold } from './fold.ts';
@@ -127,7 +127,7 @@ export class FollowedTable implements AsyncDisposable {
     }
   }
 
-  async #readAgain(server: TabletServer, live: ReplicaTail, after: SinkPosition): Promise<readonly string[]> {
+  async #readAgain(server: TabletServer, live: ReplicaTail, after: TabletPosition): Promise<readonly string[]> {
     const watcher = this.#watchers.get(server)!;
     await using again = new ReplicaTail({ watcher, tablet: live.tablet, after });
     await eventually('the log is read again', () => again.failure !== null || again.upTo.index >= live.upTo.index);

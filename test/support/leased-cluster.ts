@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { KuduClient } from '../../src/kudu/client.ts';
-import { isStreamable } from '../../src/replication/stream-members.ts';
-import type { StreamView } from '../../src/replication/views.ts';
+import { isStreamable } from '../../src/streams/table-patterns.ts';
+import type { StreamView } from '../../src/api/shapes.ts';
 import { SpoorCluster } from './spoor-cluster.ts';
 
 /**

@@ -1,4 +1,4 @@
-/** Takes the lock of a file, says so and waits to be killed: see test/unit/cluster/hold-owner.test.ts. */
+/** Takes the lock of a file, says so and waits to be killed: see test/unit/keeping/hold-owner.test.ts. */
 import { FileLock } from '../../src/util/file-lock.ts';
 
 const lock = FileLock.take(process.argv[2]!, '{}');

@@ -1,11 +1,8 @@
 import type { OpId } from '../../src/kudu/opid.ts';
-import { changeDefinition, type StreamChange, type StreamDefinition } from '../../src/replication/stream.ts';
+import { type StreamDefinition } from '../../src/streams/definition.ts';
+import { changeDefinition, type StreamChange } from '../../src/streams/change-definition.ts';
 import {
-  StreamExistsError,
-  UnknownMemberError,
-  type ControlPlane,
   type FaultView,
-  type LogRequest,
   type PartHealth,
   type ReasonedView,
   type ResyncRequest,
@@ -16,10 +13,13 @@ import {
   type TabletView,
   type UpdatedStream,
   type WaitingView,
-} from '../../src/replication/views.ts';
+} from '../../src/api/shapes.ts';
+import { StreamExistsError, UnknownMemberError } from '../../src/streams/stream-errors.ts';
+import { type ControlPlane, type LogRequest, type ServedSidecar } from '../../src/api/control-plane.ts';
 
 /** A control plane that keeps its streams in memory, for tests of the API in front of it. */
-export class MemoryControlPlane implements ControlPlane {
+export class MemoryControlPlane implements ControlPlane, ServedSidecar {
+  readonly plane = this;
   readonly #streams = new Map<string, StreamView>();
   health: { kudu: PartHealth; kafka: PartHealth; wal: PartHealth } = {
     kudu: { ok: true },

@@ -1,17 +1,17 @@
 import type { SinkRecord } from '../../src/change/record.ts';
 import { SinkError, type Sink, type SinkTablet, type TabletWriter } from '../../src/sinks/sink.ts';
-import type { SinkPosition } from '../../src/change/position.ts';
+import type { TabletPosition } from '../../src/change/position.ts';
 
 /** What outlives a sink: records and positions, as a broker keeps them. */
 export class MemoryStore {
   readonly records: SinkRecord[] = [];
-  readonly #tablets = new Map<string, { epoch: number; generation: string; position: SinkPosition | null }>();
+  readonly #tablets = new Map<string, { epoch: number; generation: string; position: TabletPosition | null }>();
   /** What it calls itself, as a writer says it. */
   sinkId = 'memory:1';
   /** While it is set, nothing can be written or opened. */
   outage: SinkError | null = null;
 
-  openTablet(tablet: SinkTablet): { epoch: number; position: SinkPosition | null } {
+  openTablet(tablet: SinkTablet): { epoch: number; position: TabletPosition | null } {
     if (this.outage) throw this.outage;
     const key = `${tablet.streamName}/${tablet.tabletId}`;
     const known = this.#tablets.get(key);
@@ -22,7 +22,7 @@ export class MemoryStore {
   }
 
   /** Both or neither, as a transaction. */
-  append(tablet: SinkTablet, epoch: number, records: readonly SinkRecord[], position: SinkPosition): void {
+  append(tablet: SinkTablet, epoch: number, records: readonly SinkRecord[], position: TabletPosition): void {
     if (this.outage) throw this.outage;
     const known = this.#tablets.get(`${tablet.streamName}/${tablet.tabletId}`);
     if (known?.epoch !== epoch) throw new SinkError('fenced', `tablet ${tablet.tabletId} has a newer writer`);
@@ -58,12 +58,12 @@ export class MemorySink implements Sink {
 }
 
 class MemoryWriter implements TabletWriter {
-  readonly position: SinkPosition | null;
+  readonly position: TabletPosition | null;
   readonly #store: MemoryStore;
   readonly #tablet: SinkTablet;
   readonly #epoch: number;
 
-  constructor(store: MemoryStore, tablet: SinkTablet, epoch: number, position: SinkPosition | null) {
+  constructor(store: MemoryStore, tablet: SinkTablet, epoch: number, position: TabletPosition | null) {
     this.#store = store;
     this.#tablet = tablet;
     this.#epoch = epoch;
@@ -74,7 +74,7 @@ class MemoryWriter implements TabletWriter {
     return this.#store.sinkId;
   }
 
-  write(slices: Iterable<readonly SinkRecord[]>, position: SinkPosition, signal: AbortSignal): Promise<void> {
+  write(slices: Iterable<readonly SinkRecord[]>, position: TabletPosition, signal: AbortSignal): Promise<void> {
     return attempt(signal, () => {
       const records = [...slices].flat();
       throwIfStopped(signal);

@@ -1,4 +1,4 @@
-import type { ColumnFilter, SystemTable } from '../../src/cluster/system-table.ts';
+import type { ColumnFilter, SystemTable } from '../../src/streams/system-table.ts';
 
 /** Kudu's default: max_cell_size_bytes. */
 const MAX_CELL_BYTES = 64 << 10;

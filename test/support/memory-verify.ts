@@ -1,6 +1,6 @@
 import type { SinkRecord } from '../../src/change/record.ts';
 import type { HybridTime } from '../../src/kudu/hybrid-time.ts';
-import type { StreamView, TabletView } from '../../src/replication/views.ts';
+import type { StreamView, TabletView } from '../../src/api/shapes.ts';
 import type { SinkReader, StoredRecord } from '../../src/sinks/reader.ts';
 import type { ListedTable, ScannedTable, TableReader, TakeBlock } from '../../src/verify/table-rows.ts';
 import type { RecordHistory } from './record-history.ts';

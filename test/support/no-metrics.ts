@@ -1,4 +1,4 @@
-import type { ReplicationMetrics } from '../../src/replication/views.ts';
+import type { ReplicationMetrics } from '../../src/api/counters.ts';
 
 /** Counts nothing. */
 export const NO_METRICS: ReplicationMetrics = {
@@ -7,4 +7,5 @@ export const NO_METRICS: ReplicationMetrics = {
   sinkError: () => undefined,
   leaderChange: () => undefined,
   resynced: () => undefined,
+  markerWritten: () => undefined,
 };

@@ -1,4 +1,4 @@
-import type { ColumnFilter, SystemTable } from '../../src/cluster/system-table.ts';
+import type { ColumnFilter, SystemTable } from '../../src/streams/system-table.ts';
 import type { Random } from './random.ts';
 
 /** What befalls a call: it works, it is never made, its answer is lost, or it is done only later. */

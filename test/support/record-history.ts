@@ -1,5 +1,4 @@
-import type { Change, TabletRef } from '../../src/change/change.ts';
-import { RowOp } from '../../src/change/change.ts';
+import { type Change, type TabletRef, RowOp } from '../../src/change/change.ts';
 import { copiedRows } from '../../src/change/copied-rows.ts';
 import { decodeWrite } from '../../src/change/decode-write.ts';
 import type { SinkRecord } from '../../src/change/record.ts';

@@ -4,28 +4,28 @@ import type { Change } from '../../src/change/change.ts';
 import type { SinkRecord } from '../../src/change/record.ts';
 import { compileJson } from '../../src/formats/json.ts';
 import { formatOpId, MIN_OPID, type OpId } from '../../src/kudu/opid.ts';
-import { TabletChanges } from '../../src/replication/tablet-changes.ts';
-import type { ChangeRead } from '../../src/replication/change-source.ts';
-import type { SinkPosition } from '../../src/change/position.ts';
+import { TabletChanges } from '../../src/source/tablet-changes.ts';
+import type { ChangeRead } from '../../src/source/change-source.ts';
+import type { TabletPosition } from '../../src/change/position.ts';
 import type { WalWatcher } from '../../src/wal/wal-watcher.ts';
 
 export interface ReplicaTailOptions {
   readonly watcher: WalWatcher;
   readonly tablet: { readonly tableId: string; readonly tabletId: string };
-  readonly after: SinkPosition;
+  readonly after: TabletPosition;
   /** Sees every record in its order. */
   readonly onRecord?: (record: SinkRecord) => void;
 }
 
 /** Where a stream stood, and the digest of all that comes after it is asked for from there. */
 export interface TailMark {
-  readonly position: SinkPosition;
+  readonly position: TabletPosition;
   /** Records before it. */
   readonly records: number;
 }
 
 /** The position before a tablet's first operation. */
-export function fromTheStart(tableName: string): SinkPosition {
+export function fromTheStart(tableName: string): TabletPosition {
   return { opId: MIN_OPID, tableName, schemaVersion: 0 };
 }
 

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { Sink, SinkTablet, TabletWriter } from '../../src/sinks/sink.ts';
-import { SinkError } from '../../src/sinks/sink.ts';
+import { type Sink, type SinkTablet, type TabletWriter, SinkError } from '../../src/sinks/sink.ts';
 import { openWhenBack, positionAt, recordAt } from '../contract/sink.ts';
 
 const KEYS = 5;

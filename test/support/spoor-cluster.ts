@@ -8,7 +8,7 @@ import type { KafkaServer } from '../../src/demo/kafka-server.ts';
 import type { KuduCluster } from '../../src/demo/kudu-servers.ts';
 import { SidecarProcess } from '../../src/demo/sidecar-process.ts';
 import { WorkDir } from '../../src/demo/work-dir.ts';
-import type { StreamView, TabletView } from '../../src/replication/views.ts';
+import type { StreamView, TabletView } from '../../src/api/shapes.ts';
 import { startKafka, startKudu } from './cluster.ts';
 import { TableFold } from './fold.ts';
 import { javaTool } from './java-tools.ts';

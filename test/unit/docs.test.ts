@@ -5,7 +5,7 @@ import { Registry } from 'prom-client';
 import { VARIABLE_NAMES, hasFileVariant, variableInfo } from '../../src/config/variables.ts';
 import { ERRORS, type ErrorEntry } from '../../src/errors.ts';
 import { createInstruments } from '../../src/metrics/instruments.ts';
-import { TABLET_STATES } from '../../src/replication/views.ts';
+import { TABLET_STATES } from '../../src/api/shapes.ts';
 
 const read = (path: string): string => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8');
 

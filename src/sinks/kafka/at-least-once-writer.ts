@@ -1,7 +1,6 @@
 import type { SinkRecord } from '../../change/record.ts';
-import type { TabletWriter } from '../sink.ts';
-import { isAhead, type SinkPosition } from '../../change/position.ts';
-import type { SinkError } from '../sink.ts';
+import type { TabletWriter, SinkError } from '../sink.ts';
+import { isAhead, type TabletPosition } from '../../change/position.ts';
 import type { Logger } from '../../util/logger.ts';
 import type { Slots } from '../../util/slots.ts';
 import { steadyNow } from '../../util/steady-clock.ts';
@@ -40,7 +39,7 @@ export interface AtLeastOnceOptions {
 
 /** What one writer of a tablet leaves to the next of the same process: durable, though Kafka may not say so yet. */
 export interface AckedPosition {
-  last: { readonly position: SinkPosition; readonly by: ProducerIdentity } | null;
+  last: { readonly position: TabletPosition; readonly by: ProducerIdentity } | null;
 }
 
 /**
@@ -54,15 +53,15 @@ export interface AckedPosition {
  * same key, nor can a request that got stuck on the way.
  */
 export class AtLeastOnceWriter implements TabletWriter {
-  readonly position: SinkPosition | null;
+  readonly position: TabletPosition | null;
   readonly #options: AtLeastOnceOptions;
   readonly #acked: AckedPosition;
   /** Ends a save that is under way, see {@link LAST_POSITION_WITHIN_MS}. */
   readonly #hurry = new AbortController();
   #tableName: string;
   /** Durable in Kafka, not yet said there. */
-  #unsaid: SinkPosition | null = null;
-  #saved: SinkPosition | null;
+  #unsaid: TabletPosition | null = null;
+  #saved: TabletPosition | null;
   #failure: SinkError | null = null;
   #slotWait: Throttling | null = null;
   /** The next save, until it is done. */
@@ -70,7 +69,7 @@ export class AtLeastOnceWriter implements TabletWriter {
   #saving: Promise<void> = Promise.resolve();
   #disposed = false;
 
-  constructor(options: AtLeastOnceOptions, committed: SinkPosition | null, acked: AckedPosition) {
+  constructor(options: AtLeastOnceOptions, committed: TabletPosition | null, acked: AckedPosition) {
     const { producer, tableName } = options;
     this.#options = options;
     this.#acked = acked;
@@ -83,7 +82,7 @@ export class AtLeastOnceWriter implements TabletWriter {
     this.#saveLater();
   }
 
-  get saved(): SinkPosition | null {
+  get saved(): TabletPosition | null {
     return this.#saved;
   }
 
@@ -96,7 +95,7 @@ export class AtLeastOnceWriter implements TabletWriter {
     return this.#options.sinkId(this.#tableName);
   }
 
-  async write(slices: Iterable<readonly SinkRecord[]>, position: SinkPosition, signal: AbortSignal): Promise<void> {
+  async write(slices: Iterable<readonly SinkRecord[]>, position: TabletPosition, signal: AbortSignal): Promise<void> {
     this.#throwIfFailed();
     const requests = new InFlight(MAX_IN_FLIGHT);
     const { producer, planner, failure, writeSlots } = this.#options;

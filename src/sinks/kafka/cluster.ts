@@ -1,6 +1,11 @@
 import type { BrokerPatience } from './broker-patience.ts';
-import type { ConnectionOptions } from './connections.ts';
-import { formatAddress, KafkaConnections, type Address, type Throttling } from './connections.ts';
+import {
+  type ConnectionOptions,
+  formatAddress,
+  KafkaConnections,
+  type Address,
+  type Throttling,
+} from './connections.ts';
 import { isOfConnection, UnreachableError, type BrokerAddress } from './unreachable-error.ts';
 import { whileSettling, type Patience } from './wait.ts';
 import {

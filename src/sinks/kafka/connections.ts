@@ -1,10 +1,9 @@
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Kafka, logLevel } from 'kafkajs';
+import { Kafka, logLevel, type ISocketFactory, type KafkaConfig, type Logger as KafkajsLogger } from 'kafkajs';
 import Broker from 'kafkajs/src/broker/index.js';
 import connectionPoolBuilder from 'kafkajs/src/cluster/connectionPoolBuilder.js';
 import createSocketFactory from 'kafkajs/src/network/socketFactory.js';
-import type { ISocketFactory, KafkaConfig, Logger as KafkajsLogger } from 'kafkajs';
 import type { Logger } from '../../util/logger.ts';
 import { SinkError } from '../sink.ts';
 import { steadyNow } from '../../util/steady-clock.ts';

@@ -1,5 +1,5 @@
 import type { ISocketFactory, KafkaConfig } from 'kafkajs';
-import type { SinkPosition } from '../../change/position.ts';
+import type { TabletPosition } from '../../change/position.ts';
 import type { Logger } from '../../util/logger.ts';
 import { Slots } from '../../util/slots.ts';
 import { formatSinkId } from '../sink-id.ts';
@@ -270,7 +270,7 @@ class KafkaSink implements Sink {
   }
 
   /** Where a tablet that was taken stands; asked of version 0.1, where the lanes know nothing of it. */
-  async #positionIn(hold: TabletHold, tablet: SinkTablet, signal: AbortSignal): Promise<SinkPosition | null> {
+  async #positionIn(hold: TabletHold, tablet: SinkTablet, signal: AbortSignal): Promise<TabletPosition | null> {
     if (hold.stored !== null) return hold.position;
     const { logger } = this.#options;
     const options = {

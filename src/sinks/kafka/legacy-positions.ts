@@ -1,6 +1,6 @@
 import type { Logger } from '../../util/logger.ts';
 import { SinkError, type SinkTablet } from '../sink.ts';
-import type { SinkPosition } from '../../change/position.ts';
+import type { TabletPosition } from '../../change/position.ts';
 import type { KafkaCluster } from './cluster.ts';
 import { OpenEnds } from './lanes/open-ends.ts';
 import { placesIn } from './lanes/places.ts';
@@ -43,7 +43,7 @@ export async function takeLegacyPosition(
   options: LegacyPositionsOptions,
   tablet: SinkTablet,
   signal: AbortSignal,
-): Promise<SinkPosition | null> {
+): Promise<TabletPosition | null> {
   const { cluster, channel, transactionTimes, logger } = options;
   const group = positionGroup(tablet.streamName, tablet.tabletId);
   const before = await readOffsets(options, group, 'any', signal);
@@ -75,7 +75,7 @@ export async function takeLegacyPosition(
   return position;
 }
 
-function read(group: string, offsets: readonly GroupOffset[], { streamGeneration }: SinkTablet): SinkPosition | null {
+function read(group: string, offsets: readonly GroupOffset[], { streamGeneration }: SinkTablet): TabletPosition | null {
   try {
     return decodePosition(offsets, streamGeneration);
   } catch (error) {
@@ -92,7 +92,7 @@ async function mark(
   { cluster, channel }: LegacyPositionsOptions,
   group: string,
   offsets: readonly GroupOffset[],
-  { tablet, position }: { readonly tablet: SinkTablet; readonly position: SinkPosition | null },
+  { tablet, position }: { readonly tablet: SinkTablet; readonly position: TabletPosition | null },
   signal: AbortSignal,
 ): Promise<void> {
   if (!position) return; // of another generation: a stream of that is gone

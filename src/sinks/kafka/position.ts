@@ -1,11 +1,11 @@
 import { z } from 'zod';
-import { isAhead, positionJson, positionToJson, type SinkPosition } from '../../change/position.ts';
+import { isAhead, positionJson, positionToJson, type TabletPosition } from '../../change/position.ts';
 import type { OffsetEntry } from './wire/apis.ts';
 
 /**
  * A position as version 0.1 kept it, in a consumer group's offsets, see legacy-positions.ts: the offset is the apply OpId's index, all of it is metadata.
  * Brokers allow 4096 bytes of metadata by default (offset.metadata.max.bytes); Kudu's names end at 256, and of the keys
- * that a copy goes on from none is kept that is long (replication/tablet-source.ts).
+ * that a copy goes on from none is kept that is long (source/tablet-source.ts).
  */
 const Owner = z.object({ spoor: z.literal([1, 2]), generation: z.string() });
 
@@ -22,7 +22,7 @@ export function positionGroup(streamName: string, tabletId: string): string {
 
 /** The same position once for each topic that carries it, always in partition 0. */
 export function encodePosition(
-  position: SinkPosition,
+  position: TabletPosition,
   generation: string,
   topics: readonly string[],
   spoor: 1 | 2 = 1,
@@ -38,8 +38,8 @@ export function encodePosition(
  * @throws {RangeError} an offset was not written by Spoor (reset by hand, or by another program): what it means is
  *   for a person to say
  */
-export function decodePosition(offsets: readonly GroupOffset[], generation: string): SinkPosition | null {
-  let furthest: SinkPosition | null = null;
+export function decodePosition(offsets: readonly GroupOffset[], generation: string): TabletPosition | null {
+  let furthest: TabletPosition | null = null;
   for (const { topic, offset, metadata } of offsets) {
     if (offset < 0n) continue; // nothing committed there
     const json = parseJson(metadata);

@@ -1,5 +1,4 @@
-/** Longest topic name that Kafka takes. Source: org.apache.kafka.common.internals.Topic. */
-const MAX_TOPIC_LENGTH = 249;
+import { MAX_TOPIC_LENGTH, TEMPLATE_PLACEHOLDERS } from './definition.ts';
 
 /** Turns a table's name into a topic's. @throws {RangeError} the result is no topic name */
 export type TopicNamer = (tableName: string) => string;
@@ -19,11 +18,10 @@ export interface TopicNaming {
  * @throws {RangeError} on another placeholder
  */
 export function compileTopicTemplate({ topic: template, topics = {} }: TopicNaming, streamName: string): TopicNamer {
+  const known: readonly string[] = TEMPLATE_PLACEHOLDERS.map((name) => `{${name}}`);
   for (const [placeholder] of template.matchAll(/\{[^}]*\}?/g))
-    if (!/^\{(table|stream|database)\}$/.test(placeholder))
-      throw new RangeError(
-        `topic ${JSON.stringify(template)}: ${placeholder} is none of {table}, {stream}, {database}`,
-      );
+    if (!known.includes(placeholder))
+      throw new RangeError(`topic ${JSON.stringify(template)}: ${placeholder} is none of ${known.join(', ')}`);
   return (tableName) => {
     if (Object.hasOwn(topics, tableName)) return topics[tableName]!;
     const values: Record<string, string> = {

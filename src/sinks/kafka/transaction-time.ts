@@ -1,5 +1,4 @@
-import type { SinkErrorKind } from '../sink.ts';
-import { SinkError } from '../sink.ts';
+import { type SinkErrorKind, SinkError } from '../sink.ts';
 
 /** What the broker grants the transactions of one producer. */
 export interface GrantedTime {

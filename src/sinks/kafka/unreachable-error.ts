@@ -1,6 +1,5 @@
 import { SinkError } from '../sink.ts';
-import type { Address } from './connections.ts';
-import { formatAddress } from './connections.ts';
+import { type Address, formatAddress } from './connections.ts';
 
 export interface BrokerAddress {
   readonly nodeId: number;

@@ -1,4 +1,4 @@
-import type { SinkPosition } from '../../../src/change/position.ts';
+import type { TabletPosition } from '../../../src/change/position.ts';
 import type { PositionsEntry, StoredPosition } from '../../../src/sinks/kafka/lanes/positions-view.ts';
 
 interface Transaction {
@@ -158,6 +158,6 @@ export class SimKafka {
   }
 }
 
-export function positionAt(index: number): SinkPosition {
+export function positionAt(index: number): TabletPosition {
   return { opId: { term: 0n, index: BigInt(index) }, tableName: 'table', schemaVersion: 0 };
 }

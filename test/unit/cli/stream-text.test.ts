@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { renderSidecars, renderStream, renderStreams, renderTablets } from '../../../src/cli/stream-text.ts';
-import type { StreamView } from '../../../src/replication/views.ts';
+import type { StreamView } from '../../../src/api/shapes.ts';
 import { tabletView } from '../../support/memory-control-plane.ts';
 
 const STREAM: StreamView = {

@@ -9,7 +9,7 @@ import { SpoorError } from '../../../src/errors.ts';
 import { ReplicateMsgSchema } from '../../../src/kudu/proto/consensus_pb.ts';
 import { LogEntryBatchPBSchema } from '../../../src/kudu/proto/log_pb.ts';
 import { DataType } from '../../../src/kudu/schema.ts';
-import { encodeMarker } from '../../../src/replication/apply-marker.ts';
+import { encodeMarker } from '../../../src/change/apply-marker.ts';
 import type { ReplicateEntry } from '../../../src/wal/entry.ts';
 import { encryptedSegment, goldenWal } from '../../support/golden-wal.ts';
 import { opId, write, writeExtension } from '../../support/log-entries.ts';

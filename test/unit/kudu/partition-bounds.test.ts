@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { encodeKey, encodeKeyPrefix } from '../../../src/kudu/key-encoder.ts';
-import { decodeKey } from '../../../src/kudu/key-encoder.ts';
+import { encodeKey, encodeKeyPrefix, decodeKey } from '../../../src/kudu/key-encoder.ts';
 import type { HashDimension } from '../../../src/kudu/partition.ts';
 import { partitionBounds } from '../../../src/kudu/partition-bounds.ts';
 import { RowOpType, RowOperationsEncoder, type RowInput } from '../../../src/kudu/row-operations.ts';

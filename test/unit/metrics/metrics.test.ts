@@ -1,13 +1,20 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { createMetrics } from '../../../src/metrics/metrics.ts';
-import { TABLET_STATES, type TabletView } from '../../../src/replication/views.ts';
+import { createMetrics, type MetricsSources } from '../../../src/metrics/metrics.ts';
+import { TABLET_STATES, type HoldFigures, type TabletView } from '../../../src/api/shapes.ts';
 import { tabletView } from '../../support/memory-control-plane.ts';
 
 const A = { stream: 'orders', table: 'shop.orders', tablet: 'aaaa' };
 const B = { ...A, tablet: 'bbbb' };
 const view = (labels: typeof A, changed: Partial<TabletView> = {}): TabletView =>
   tabletView({ stream: labels.stream, table: labels.table, tabletId: labels.tablet, ...changed });
+
+/** A sidecar with these tablets. */
+const of = (localTablets: () => TabletView[], holds: () => HoldFigures[] = () => []): MetricsSources => ({
+  localTablets,
+  holds,
+  freePercent: () => null,
+});
 
 /** The samples of a page as `name{labels}` to value, comments left out. */
 function samples(page: string): Map<string, number> {
@@ -21,7 +28,7 @@ const labelText = ({ stream, table, tablet }: typeof A) => `stream="${stream}",t
 
 describe('the metrics page', () => {
   it('has every instrument of the contract, those of the hold, and the process defaults', async () => {
-    const page = await createMetrics(() => []).text();
+    const page = await createMetrics(of(() => [])).text();
     const types = new Map([...page.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name, type]) => [name, type]));
     const spoor = [...types].filter(([name]) => name!.startsWith('spoor_'));
     assert.deepEqual(Object.fromEntries(spoor), {
@@ -58,7 +65,7 @@ describe('the metrics page', () => {
   it('writes names of tables as Prometheus reads them back, however odd', async () => {
     const odd = ['a"b', 'a\\b', 'a\nb', 'a,tablet="x"', '{}', '__proto__', '😀', ' x '];
     const labels = odd.map((table, i) => ({ stream: 'orders', table, tablet: `t${i}` }));
-    const metrics = createMetrics(() => labels.map((of) => view(of)));
+    const metrics = createMetrics(of(() => labels.map((of) => view(of))));
     for (const [i, of] of labels.entries()) metrics.shipped(of, i + 1, 1, []);
     const page = await metrics.text();
     const lines = page.split('\n').filter((line) => line.startsWith('spoor_records_shipped_total{'));
@@ -82,9 +89,11 @@ describe('the metrics page', () => {
       { ...B, hold, secondsUntilLimit: 90, unmarkedOps: 0 },
     ];
     const metrics = createMetrics(
-      () => [view(A)],
+      of(
+        () => [view(A)],
+        () => figures,
+      ),
       () => 0,
-      () => figures,
     );
     const page = samples(await metrics.text());
     assert.deepEqual(
@@ -105,7 +114,7 @@ describe('the metrics page', () => {
 
   it('shows what the snapshot says at the moment it is read', async () => {
     let views = [view(A)];
-    const metrics = createMetrics(() => views);
+    const metrics = createMetrics(of(() => views));
     let page = samples(await metrics.text());
     assert.equal(page.get(`spoor_apply_index{${labelText(A)}}`), 1040);
     assert.equal(page.get(`spoor_committed_index{${labelText(A)}}`), 1042);
@@ -121,7 +130,7 @@ describe('the metrics page', () => {
 
   it('has one state of a tablet at 1 and the others at 0', async () => {
     for (const state of TABLET_STATES) {
-      const page = samples(await createMetrics(() => [view(A, { state })]).text());
+      const page = samples(await createMetrics(of(() => [view(A, { state })])).text());
       for (const each of TABLET_STATES)
         assert.equal(page.get(`spoor_tablet_state{${labelText(A)},state="${each}"}`), each === state ? 1 : 0);
     }
@@ -129,13 +138,13 @@ describe('the metrics page', () => {
 
   it('has no sample for what is not known', async () => {
     const unknown = view(A, { applyOpId: null, committedOpId: null, lagOps: null, lagSeconds: null, hold: null });
-    const names = [...samples(await createMetrics(() => [unknown]).text()).keys()];
+    const names = [...samples(await createMetrics(of(() => [unknown])).text()).keys()];
     const spoor = names.filter((name) => /^spoor_(apply|committed|lag|hold)/.test(name));
     assert.deepEqual(spoor, []);
   });
 
   it('counts what the core tells it', async () => {
-    const metrics = createMetrics(() => [view(A)]);
+    const metrics = createMetrics(of(() => [view(A)]));
     metrics.shipped(A, 10, 1000, [0.004, 0.2]);
     metrics.shipped(A, 1, 50, [700]);
     metrics.rowsRejected(A, 3);
@@ -169,7 +178,7 @@ describe('the metrics page', () => {
     let views = [view(A), view(B)];
     let nowMs = 0;
     const metrics = createMetrics(
-      () => views,
+      of(() => views),
       () => nowMs,
     );
     for (const labels of [A, B]) metrics.shipped(labels, 1, 1, [0.1]);
@@ -196,7 +205,7 @@ describe('the metrics page', () => {
   it('forgets also what was counted after the tablet was gone', async () => {
     let nowMs = 0;
     const metrics = createMetrics(
-      () => [],
+      of(() => []),
       () => nowMs,
     );
     metrics.shipped(A, 1, 1, []); // the answer of a write that was on its way
@@ -207,7 +216,7 @@ describe('the metrics page', () => {
 
   it('writes names that hold anything', async () => {
     const odd = { stream: 'orders', table: 'a"b\\c\nd', tablet: 'aaaa' };
-    const page = await createMetrics(() => [view(odd)]).text();
+    const page = await createMetrics(of(() => [view(odd)])).text();
     assert.ok(page.includes('spoor_lag_ops{stream="orders",table="a\\"b\\\\c\\nd",tablet="aaaa"} 2'));
   });
 });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { RowOp } from '../../../src/change/change.ts';
 import { DataType, type TableSchema } from '../../../src/kudu/schema.ts';
-import type { StreamView } from '../../../src/replication/views.ts';
+import type { StreamView } from '../../../src/api/shapes.ts';
 import type { Difference, RepeatedRow } from '../../../src/verify/comparison.ts';
 import {
   differenceToJson,

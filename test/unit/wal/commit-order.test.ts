@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import type { ErrorCode } from '../../../src/errors.ts';
-import { SpoorError } from '../../../src/errors.ts';
+import { type ErrorCode, SpoorError } from '../../../src/errors.ts';
 import { formatOpId, MIN_OPID, parseOpId, type OpId } from '../../../src/kudu/opid.ts';
 import { CommitOrder } from '../../../src/wal/commit-order.ts';
 import type { LogEntry } from '../../../src/wal/entry.ts';

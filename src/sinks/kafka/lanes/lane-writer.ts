@@ -1,4 +1,4 @@
-import { comparePositions, type SinkPosition } from '../../../change/position.ts';
+import { comparePositions, type TabletPosition } from '../../../change/position.ts';
 import type { Logger } from '../../../util/logger.ts';
 import { SinkError, type TabletWriter } from '../../sink.ts';
 import type { Throttling } from '../connections.ts';
@@ -22,15 +22,15 @@ const RELEASE_WITHIN_MS = 2_000;
 
 /** Exactly once: a write goes into its lane's next transaction, with its position. */
 export class LaneWriter implements TabletWriter {
-  readonly position: SinkPosition | null;
+  readonly position: TabletPosition | null;
   readonly #options: LaneWriterOptions;
   #hold: TabletHold;
   #tableName: string;
-  #written: SinkPosition | null;
+  #written: TabletPosition | null;
   #soundSinceMs: number | null = null;
 
   /** @param hold in the main lane; or in the side lane, where a tablet is whose records have failed: it holds up no sound one */
-  constructor(options: LaneWriterOptions, hold: TabletHold, position: SinkPosition | null) {
+  constructor(options: LaneWriterOptions, hold: TabletHold, position: TabletPosition | null) {
     this.#options = options;
     this.#hold = hold;
     this.position = position;
@@ -46,7 +46,7 @@ export class LaneWriter implements TabletWriter {
     return this.#options.sinkId(this.#tableName);
   }
 
-  async write(slices: RecordsOfWrite, position: SinkPosition, signal: AbortSignal): Promise<void> {
+  async write(slices: RecordsOfWrite, position: TabletPosition, signal: AbortSignal): Promise<void> {
     const { main, onSound } = this.#options;
     try {
       const nowMs = performance.now();

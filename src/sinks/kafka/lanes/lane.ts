@@ -1,4 +1,4 @@
-import type { SinkPosition } from '../../../change/position.ts';
+import type { TabletPosition } from '../../../change/position.ts';
 import { asError } from '../../../util/as-error.ts';
 import { steadyNow } from '../../../util/steady-clock.ts';
 import { waitFor } from '../../../util/wait-for.ts';
@@ -91,7 +91,7 @@ export class TabletHold {
   }
 
   /** Null where there is none of this generation. */
-  get position(): SinkPosition | null {
+  get position(): TabletPosition | null {
     return this.stored?.generation === this.generation ? this.stored.at : null;
   }
 
@@ -104,7 +104,7 @@ export class TabletHold {
   }
 
   /** One at a time. @param slices null: only the position moves */
-  async write(slices: RecordsOfWrite | null, position: SinkPosition, signal: AbortSignal): Promise<void> {
+  async write(slices: RecordsOfWrite | null, position: TabletPosition, signal: AbortSignal): Promise<void> {
     return this.#lane.write(this, slices, position, signal);
   }
 
@@ -230,7 +230,7 @@ export class Lane implements AsyncDisposable {
   }
 
   /** See {@link TabletHold.write}. */
-  async write(hold: TabletHold, slices: RecordsOfWrite | null, at: SinkPosition, signal: AbortSignal): Promise<void> {
+  async write(hold: TabletHold, slices: RecordsOfWrite | null, at: TabletPosition, signal: AbortSignal): Promise<void> {
     const { tablet, generation } = hold;
     if (this.#holders.get(tablet) !== hold) throw superseded(tablet);
     const lost = this.#lost.get(tablet);

@@ -1,4 +1,4 @@
-import type { SinkPosition } from '../../../change/position.ts';
+import type { TabletPosition } from '../../../change/position.ts';
 import type { Outcome } from '../transaction-steps.ts';
 import type { RowRef } from './write-cursor.ts';
 
@@ -14,7 +14,7 @@ export interface ClaimRef {
 /** A position, and of which making of the stream, or stay of the table in it, see {@link SinkTablet.streamGeneration}. */
 export interface LanePosition {
   readonly generation: string;
-  readonly at: SinkPosition;
+  readonly at: TabletPosition;
   /** Records behind `at` are there too, up to this row: a write takes several transactions, and was left in its midst. */
   readonly upTo?: RowRef;
 }

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { decodePosition, encodePosition, positionGroup } from '../../../../src/sinks/kafka/position.ts';
-import type { SinkPosition } from '../../../../src/change/position.ts';
+import type { TabletPosition } from '../../../../src/change/position.ts';
 
-const at = (index: bigint, tableName = 'shop.orders'): SinkPosition => ({
+const at = (index: bigint, tableName = 'shop.orders'): TabletPosition => ({
   opId: { term: 7n, index },
   tableName,
   schemaVersion: 4,

@@ -1,0 +1,63 @@
+import type { OpId } from '../kudu/opid.ts';
+import type { StreamDefinition } from '../streams/definition.ts';
+import type { StreamChange } from '../streams/change-definition.ts';
+import type { LogRequest } from '../wal/log-transfer.ts';
+import type {
+  PartHealth,
+  ReasonedView,
+  ResyncedStream,
+  ResyncRequest,
+  SidecarView,
+  StreamPlan,
+  StreamView,
+  UpdatedStream,
+} from './shapes.ts';
+
+export type { LogRequest };
+
+/** What a sidecar says of itself at any time. */
+export interface SidecarStatus {
+  /** The tablets that it ships, or would but for a pause. */
+  localTablets(): readonly ReasonedView[];
+  readiness(): Promise<{ readonly kudu: PartHealth; readonly kafka: PartHealth; readonly wal: PartHealth }>;
+}
+
+/** What the HTTP API asks of a sidecar that is at work. */
+export interface ControlPlane extends SidecarStatus {
+  /**
+   * @throws {StreamExistsError} when the name is taken; {@link RefusedDefinitionError} when the sink cannot take its tables;
+   *   {@link SpoorError} when Kudu cannot answer
+   */
+  createStream(definition: StreamDefinition): Promise<StreamView>;
+  /** What {@link createStream} would do; nothing is made. It throws what that would throw. */
+  planStream(definition: StreamDefinition): Promise<StreamPlan>;
+  listStreams(): Promise<readonly StreamView[]>;
+  getStream(name: string): Promise<StreamView | null>;
+  /** Changes what can change while the stream goes on. */
+  updateStream(name: string, change: StreamChange): Promise<UpdatedStream>;
+  /**
+   * Copies its rows again, or repairs its gaps, while it goes on. Null when there is no such stream.
+   * @throws {UnknownMemberError} it names a table or tablet that the stream has not
+   */
+  resyncStream(name: string, request: ResyncRequest): Promise<ResyncedStream | null>;
+  /** The logs of these tablets are held here for a while, before any stream has them: one is about to be made. */
+  holdTablets(tabletIds: readonly string[]): Promise<void>;
+  /** Nothing of it ships from now on, and its log is held. Null when there is no such stream. */
+  pauseStream(name: string): Promise<StreamView | null>;
+  /** A paused stream goes on where it stopped. Null when there is no such stream. */
+  resumeStream(name: string): Promise<StreamView | null>;
+  /** False when there is no such stream. */
+  deleteStream(name: string): Promise<boolean>;
+  /**
+   * The held log of a replica beside this sidecar from the first operation after `after` on, as wal/log-transfer.ts
+   * writes it; null where nothing of that tablet is held here. What cannot be read is thrown while it is iterated.
+   */
+  openHeldLog(tabletId: string, after: OpId, request: LogRequest): AsyncIterable<Uint8Array> | null;
+  listSidecars(): Promise<readonly SidecarView[]>;
+}
+
+/** A sidecar as its API serves it, from its first moment on. */
+export interface ServedSidecar extends SidecarStatus {
+  /** @throws {SpoorError} SPOOR_KUDU_UNAVAILABLE before it is at work */
+  readonly plane: ControlPlane;
+}

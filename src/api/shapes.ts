@@ -1,0 +1,224 @@
+import * as z from 'zod';
+import { streamDefinition, type ParsedDefinition } from '../streams/definition.ts';
+import type { ResyncFrom } from '../streams/stored-stream.ts';
+import { wallTimeOf } from '../util/steady-clock.ts';
+import type { Wait } from '../util/waits.ts';
+import type { TabletLabels } from './counters.ts';
+
+/*
+ * What the API answers, `spoor` prints and sidecars tell one another: each shape once. Types, checks of what another
+ * sidecar says, and openapi.json all come from here.
+ */
+
+/** The states of a tablet in a stream, as the contract names them. */
+export const TABLET_STATES = [
+  'starting',
+  'base-copy',
+  'running',
+  'stalled',
+  'blocked',
+  'paused',
+  'gap',
+  'resync',
+  'no-sidecar',
+] as const;
+export type TabletStateName = (typeof TABLET_STATES)[number];
+
+const opId = z
+  .string()
+  .regex(/^\d{1,19}\.\d{1,19}$/)
+  .describe("A position in the tablet's Raft log, written term.index.");
+const hostPort = z.string().describe('host:port');
+
+const holdView = z.object({ index: z.number(), bytes: z.number(), ageSeconds: z.number() });
+/** What is held of a replica's log, from the index on. */
+export type HoldView = Readonly<z.output<typeof holdView>>;
+
+const copyView = z.object({
+  kind: z.enum(['all', 'changes']).describe('changes: a repair, of what changed while the log was lost.'),
+  hybridTime: z.string().describe('The rows are copied as they were then.'),
+  rows: z.number().describe('In the sink.'),
+  totalRows: z.number().nullable().describe('Counted while the copy runs; null before, and for a repair.'),
+  percent: z.number().nullable(),
+  secondsLeft: z.number().nullable().describe('At the pace so far.'),
+});
+/** How far a copy of a tablet's rows has come. */
+export type CopyView = Readonly<z.output<typeof copyView>>;
+
+const faultView = z.object({ code: z.string(), message: z.string(), since: z.iso.datetime() });
+/** What keeps a tablet from running, and since when. */
+export type FaultView = Readonly<z.output<typeof faultView>>;
+
+const waitingView = z.object({ for: z.string(), since: z.iso.datetime() });
+/** What a tablet waits for that is no fault, in words, and since when. */
+export type WaitingView = Readonly<z.output<typeof waitingView>>;
+
+/** A tablet in a stream, as the API and `spoor status` show it. Who makes one makes a {@link ReasonedView}. */
+export const tabletView = z.object({
+  stream: z.string(),
+  generation: z
+    .string()
+    .exactOptional()
+    .describe('Of which stream of that name, and which stay of the table in it, a sidecar speaks: in /v1/local alone.'),
+  tabletId: z.string(),
+  table: z.string(),
+  sidecar: hostPort.nullable().describe('The sidecar that ships it, by its host:port; null where none does.'),
+  role: z.enum(['leader', 'follower', 'learner', 'unknown']),
+  state: z.enum(TABLET_STATES),
+  applyOpId: opId.nullable().describe('Up to here the sink has everything.'),
+  committedOpId: opId.nullable(),
+  lagOps: z.number().nullable(),
+  lagSeconds: z
+    .number()
+    .nullable()
+    .describe('Age of the oldest committed operation that the sink has not acknowledged.'),
+  hold: holdView.nullable().describe('The log that is kept from garbage collection, from this index on.'),
+  yields: z
+    .boolean()
+    .exactOptional()
+    .describe('This sidecar cannot ship it at present, and leaves it to another one that can.'),
+  copy: copyView.exactOptional().describe('The copy of its rows that is under way.'),
+  corrected: z.string().exactOptional().describe('The last correction of rows that is in the sink, by its id.'),
+  error: faultView
+    .exactOptional()
+    .describe('What keeps it from running, and since when. Codes: docs/errors.md. Of each that is `blocked` or `gap`.'),
+  waiting: waitingView
+    .exactOptional()
+    .describe(
+      'What it waits for that is no error, in words, and since when. Of each that is neither `running`, `paused`, `blocked` nor `gap`.',
+    ),
+});
+export type TabletView = Readonly<z.output<typeof tabletView>>;
+
+const facts = tabletView.omit({ state: true, error: true, waiting: true });
+export type TabletFacts = Readonly<z.output<typeof facts>>;
+
+/** A tablet's state with the reason for it: only one that runs or is paused has none to give. */
+export type Standing =
+  | { readonly state: 'running' | 'paused'; readonly error?: never; readonly waiting?: never }
+  | { readonly state: 'blocked' | 'gap'; readonly error: FaultView; readonly waiting?: never }
+  | {
+      readonly state: Exclude<TabletStateName, 'running' | 'paused' | 'blocked' | 'gap'>;
+      readonly waiting: WaitingView;
+      readonly error?: never;
+    };
+
+/** A view whose state cannot be without its reason. */
+export type ReasonedView = TabletFacts & Standing;
+
+const reasonless = z.enum(['running', 'paused']);
+const faulty = z.enum(['blocked', 'gap']);
+/** What a sidecar of an older version says of a tablet has no such reason. */
+const untold = (): WaitingView => ({
+  for: 'what its sidecar, which is of an older version, does not say',
+  since: new Date().toISOString(),
+});
+
+/** What another sidecar says of a tablet. One of another version may say more, which is passed over. */
+export const reasonedView: z.ZodType<ReasonedView> = z.discriminatedUnion('state', [
+  facts.extend({ state: reasonless }),
+  facts.extend({ state: faulty, error: faultView }),
+  facts.extend({
+    state: z.enum(TABLET_STATES).exclude([...reasonless.options, ...faulty.options]),
+    waiting: waitingView.default(untold),
+  }),
+]);
+
+export function waitingFor({ for: what, sinceMs }: Wait): { readonly waiting: WaitingView } {
+  return { waiting: { for: what, since: wallTimeOf(sinceMs) } };
+}
+
+/** Whether other sidecars must know of it: we stand in for theirs, or are about to, or cannot ship it. */
+export function isException({ role, yields }: TabletView): boolean {
+  return role === 'follower' || yields === true;
+}
+
+/** What the metrics show of a stream's log on a replica here, shipped from here or not. */
+export interface HoldFigures extends TabletLabels {
+  readonly hold: HoldView | null;
+  /** Until a limit lets go of the held log, if it goes on growing as it does; null where none is in sight. */
+  readonly secondsUntilLimit: number | null;
+  /** Operations that were sent and no marker tells of yet: what a crash may make at-least-once repeat. */
+  readonly unmarkedOps: number;
+}
+
+export const streamView = z.object({
+  ...streamDefinition.shape,
+  createdAt: z.iso.datetime(),
+  tablets: z.array(tabletView).readonly(),
+  warnings: z
+    .array(z.string())
+    .readonly()
+    .exactOptional()
+    .describe('What may not be meant, or cannot work, by the names that its tables have now.'),
+});
+export type StreamView = Readonly<z.output<typeof streamView>>;
+
+/** What would become of a stream: nothing of it was made. */
+export const streamPlan = z.object({
+  definition: streamDefinition,
+  tables: z
+    .array(
+      z.object({
+        name: z.string(),
+        tablets: z.int(),
+        topic: z.string().nullable(),
+        begins: z
+          .enum(['copy', 'now'])
+          .describe('copy: with a copy of its rows. now: with what is written from then on.'),
+      }),
+    )
+    .readonly(),
+  warnings: z.array(z.string()).readonly(),
+});
+export type StreamPlan = Readonly<z.output<typeof streamPlan>>;
+
+export const sidecarView = z.object({
+  id: z.string(),
+  http: hostPort.or(z.literal('')).describe('Where the other sidecars call it; empty once it has stopped.'),
+  tserver: hostPort,
+  tserverUuid: z.string(),
+  version: z.string(),
+  lastSeen: z.iso.datetime(),
+});
+export type SidecarView = Readonly<z.output<typeof sidecarView>>;
+
+/** What a sidecar says of the tablets that it stands in for, or is about to, and of those that it cannot ship. */
+export interface SidecarWord {
+  readonly tserverUuid: string;
+  /** Null where it does not answer and may live. */
+  readonly views: readonly TabletView[] | null;
+}
+
+/** What the sidecars know of one another. */
+export interface KnownSidecar extends SidecarView {
+  /** It was heard of lately, and has not said that it stops. */
+  readonly isAlive: boolean;
+}
+
+/** A part of Spoor and whether it can work now; `reason` is there when not. */
+const partHealth = z.object({ ok: z.boolean(), reason: z.string().exactOptional() });
+export type PartHealth = Readonly<z.output<typeof partHealth>>;
+export const readiness = z.object({ ready: z.boolean(), kudu: partHealth, kafka: partHealth, wal: partHealth });
+
+/** What a resync is of; the whole stream where neither tables nor tablets are named. */
+export interface ResyncRequest {
+  readonly from: ResyncFrom;
+  readonly tables?: readonly string[] | undefined;
+  readonly tablets?: readonly string[] | undefined;
+  /** Only these rows, by their encoded primary keys; then exactly one tablet is named. */
+  readonly keys?: readonly Buffer[] | undefined;
+}
+
+export const resyncedStream = streamView.extend({
+  correction: z
+    .string()
+    .exactOptional()
+    .describe('Of named rows: they are in the sink when `corrected` of the tablet is this.'),
+});
+export type ResyncedStream = Readonly<z.output<typeof resyncedStream>>;
+
+export type UpdatedStream =
+  | { readonly kind: 'ok'; readonly stream: StreamView }
+  | { readonly kind: 'missing' }
+  | Exclude<ParsedDefinition, { readonly kind: 'ok' }>;

@@ -1,0 +1,269 @@
+import { getPriority } from 'node:os';
+import { join } from 'node:path';
+import type { ReasonedView } from '../api/shapes.ts';
+import { advertisedAddress, type Config } from '../config/config.ts';
+import { startControlServer } from '../control/server.ts';
+import { ForeignInstallations } from '../kudu-side/foreign-installations.ts';
+import {
+  RpcTserver,
+  checkWalDir,
+  fetchCatalog,
+  fetchEnds,
+  fetchReplicas,
+  lookUpName,
+  lookUpSchema,
+  tabletFates,
+  tabletsOfKeys,
+} from '../kudu-side/kudu-access.ts';
+import { KuduCopier } from '../kudu-side/kudu-copier.ts';
+import { KuduMarkerWriter } from '../kudu-side/marker-writer.ts';
+import { ServerRetention } from '../kudu-side/server-retention.ts';
+import { checkLinks } from '../keeping/held-links.ts';
+import { createMetrics, type Metrics } from '../metrics/metrics.ts';
+import { TabletManager } from '../placement/tablet-manager.ts';
+import { ClusterView } from '../sidecars/cluster-view.ts';
+import { LivingSidecars } from '../sidecars/living-sidecars.ts';
+import { OtherSidecars } from '../sidecars/other-sidecars.ts';
+import { RemoteLog } from '../sidecars/remote-log.ts';
+import { SidecarClient } from '../sidecars/sidecar-client.ts';
+import { SidecarRegistry } from '../sidecars/sidecar-registry.ts';
+import { planTopics } from '../sinks/kafka/topic-plan.ts';
+import { TabletChanges } from '../source/tablet-changes.ts';
+import { TabletSource } from '../source/tablet-source.ts';
+import type { StreamDefinition } from '../streams/definition.ts';
+import { StreamStore } from '../streams/stream-store.ts';
+import { StreamSweeper } from '../streams/stream-sweeper.ts';
+import { Catalog } from '../streams/table-catalog.ts';
+import { isStreamable, matchTables } from '../streams/table-patterns.ts';
+import { setNice } from '../util/cpu-priority.ts';
+import type { Logger } from '../util/logger.ts';
+import { StandBack } from '../util/stand-back.ts';
+import { SPOOR_VERSION } from '../util/version.ts';
+import { connectToKudu, type KuduParts } from './connect.ts';
+import { RunningControlPlane } from './control-plane.ts';
+import { encoderFor } from './formats.ts';
+import { limitsFor } from './limits.ts';
+import { LocalLogs } from './local-logs.ts';
+import { longestLag } from './longest-lag.ts';
+import { brokersOf, kafkaSinkFor } from './sinks.ts';
+import { StartingSidecar } from './starting-sidecar.ts';
+
+/** How long tablets may take to finish their batch in hand when the sidecar stops; the rest of the 10 s is for closing. */
+const FINISH_BATCHES_MS = 7000;
+/** How long the last word to the other sidecars may take; without it they miss us after their own time. */
+const LEAVE_WITHIN_MS = 1000;
+const CATALOG_MAX_AGE_MS = 5000;
+/** Below the keeper's own patience, so that what Kudu said is told. */
+const MARKER_TIMEOUT_MS = 4_000;
+
+/**
+ * Runs a sidecar until `signal` aborts, then stops it in order: tablets finish the batch in hand, sinks and logs are
+ * closed, the API last. Kudu and Kafka may come and go meanwhile.
+ * @throws {Error} when the API's address cannot be listened on; {HoldTakenError} when the folders are another sidecar's
+ */
+export async function runSidecar(
+  config: Config,
+  deps: {
+    readonly logger: Logger;
+    readonly signal: AbortSignal;
+  },
+): Promise<void> {
+  const { logger, signal } = deps;
+  const sidecar = new StartingSidecar();
+  const logs = new LocalLogs(config, logger);
+  const metrics = createMetrics({
+    localTablets: () => sidecar.localTablets(),
+    holds: () => sidecar.holds(),
+    freePercent: () => logs.freeSpace.freePercent,
+  });
+  const { listen, token } = config.http;
+  const server = await startControlServer({ listen, token, sidecar, metrics, logger, version: SPOOR_VERSION });
+  const advertise = advertisedAddress(config.http, server.address.port);
+  logger.info({ listen: `${server.address.host}:${server.address.port}`, version: SPOOR_VERSION }, 'sidecar started');
+  try {
+    const kudu = await connectToKudu(config, {
+      // Before Kudu is asked for anything: what was held is held on although a master is away.
+      hold: () => {
+        logs.open();
+      },
+      onTrouble: (trouble) => {
+        sidecar.waitingFor(trouble);
+      },
+      logger,
+      signal,
+    });
+    if (kudu) await work(config, { kudu, logs, sidecar, metrics, advertise, logger, signal });
+  } finally {
+    await logs[Symbol.asyncDispose]();
+    await server.close();
+    logger.info({}, 'sidecar stopped');
+  }
+}
+
+interface Parts {
+  readonly kudu: KuduParts;
+  readonly logs: LocalLogs;
+  readonly sidecar: StartingSidecar;
+  readonly metrics: Metrics;
+  /** Where others call our API. */
+  readonly advertise: string;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+/** All that needs Kudu. */
+async function work(config: Config, parts: Parts): Promise<void> {
+  const { kudu, logs, sidecar, metrics, advertise, logger, signal } = parts;
+  using client = kudu.client;
+  logs.ofCluster(client.clusterId);
+  logs.markersThrough(new KuduMarkerWriter(client, { timeoutMs: MARKER_TIMEOUT_MS }));
+  const selfId = kudu.tserverUuid;
+  const { now: kuduNow } = client.clock;
+  const { holds, watcher, keepers } = logs.parts;
+  const { prefix: systemTablePrefix } = config.systemTables;
+  await using brokers = brokersOf(config, logger);
+
+  const store = new StreamStore(kudu.streams, logger, kuduNow);
+  const self = { id: selfId, http: advertise, tserver: config.tserver, tserverUuid: selfId, version: SPOOR_VERSION };
+  const registry = new SidecarRegistry(kudu.sidecars, self, { kuduNow, logger });
+  const living = new LivingSidecars((s) => registry.list(s));
+  const sidecarClient = new SidecarClient(config.http.token);
+  const others = new OtherSidecars({ selfId, listSidecars: (s) => registry.list(s), client: sidecarClient, logger });
+
+  const installations = new ForeignInstallations(client);
+  const fetchTables = async (s: AbortSignal) => installations.leaveOut(await fetchCatalog(client, s), s);
+  // The API has a catalog of its own: a question from outside never changes what the tablet manager works with.
+  const [known, shown] = [1, 2].map(() => new Catalog(fetchTables, CATALOG_MAX_AGE_MS)) as [Catalog, Catalog];
+  const tablesOf = ({ tables }: StreamDefinition): string[] =>
+    [...known.tables()]
+      .map(({ name }) => name)
+      .filter((name) => isStreamable(name, systemTablePrefix) && matchTables(tables, name));
+
+  const tserver = { address: config.tserver, uuid: selfId };
+  const copier = new KuduCopier({ client, tserver, keeperOf: (tabletId) => keepers.get(tabletId), logger });
+  const manager = new TabletManager({
+    tserver: new RpcTserver(client, config.tserver, selfId),
+    selfUuid: selfId,
+    keepers,
+    aliveSidecars: (fresh, s) => living.tserverUuids(fresh, s),
+    isAnnounced: () => registry.isAnnounced,
+    exceptionsElsewhere: async (s) => others.exceptionsOf(await living.list(s), s),
+    shownElsewhere: (s) => others.shown(s),
+    gaps: new RemoteLog({
+      selfId,
+      listSidecars: (s) => living.known(s),
+      holdOf: (tabletId) => holds.enable(tabletId),
+      client: sidecarClient,
+      logger,
+    }),
+    streams: store,
+    catalog: known,
+    sinkFor: (stream) =>
+      kafkaSinkFor(stream, config, {
+        tablesOf,
+        installation: kudu.streams.tableId,
+        sidecar: selfId,
+        metrics: metrics.transactionsOf(stream.definition.name),
+        logger,
+      }),
+    encoderFor,
+    gapRepair: config.gapRepair,
+    fates: tabletFates(client),
+    openSource: (request, s) =>
+      new TabletSource({
+        ...request,
+        copier,
+        openLog: (after, options, during) =>
+          new TabletChanges({
+            ...options,
+            after,
+            tablet: request.tablet,
+            log: logs.read(request.tablet.tabletId, during),
+            lookUpSchema: () => lookUpSchema(client, config.tserver, request.tablet.tabletId, s),
+            lookUpName: () => lookUpName(client, config.tserver, request.tablet, s),
+          }),
+      }),
+    limitsFor,
+    systemTablePrefix,
+    metrics,
+    kuduNow,
+    logger,
+  });
+  watcher.on('tablet-appeared', (tabletId) => {
+    manager.tabletAppeared(tabletId);
+  });
+
+  const localTablets = (): ReasonedView[] => manager.views().map((view) => ({ ...view, sidecar: advertise }));
+  const cluster = new ClusterView({
+    selfId,
+    others,
+    localTablets,
+    holdHere: (tabletIds) => {
+      manager.holdForNow(tabletIds);
+    },
+    listSidecars: (s) => registry.list(s),
+    replicasOf: (tableId, s) => fetchReplicas(client, tableId, s),
+    joinedTables: (stream, s) => store.joinedTables(stream, s),
+    catalog: shown,
+    systemTablePrefix,
+  });
+  const plane = new RunningControlPlane({
+    store,
+    registry,
+    catalog: shown,
+    cluster,
+    manager,
+    localTablets,
+    endsOf: (tables, s) => fetchEnds(client, tables, s),
+    tabletsOfKeys: (tableId, keys, s) => tabletsOfKeys(client, tableId, keys, s),
+    planSink: ({ name, sink }, tables) => planTopics({ ...sink, streamName: name }, tables),
+    heldLog: (tabletId) => holds.get(tabletId)?.generations() ?? null,
+    checkWal: async () => {
+      await checkWalDir(config.walDir, config.tserver, selfId);
+      checkLinks(holds);
+    },
+    configuredSink: brokers,
+    markless: async (topics, s) => brokers?.compactedOf(topics, s) ?? [],
+    systemTablePrefix,
+    logger,
+  });
+  sidecar.isAtWork(plane, () => manager.holds());
+  logger.info({ tserver: config.tserver, tserverUuid: selfId }, 'watching the tablet server');
+
+  const retention = new ServerRetention({
+    tserver: client.tabletServer(config.tserver),
+    neededSegments: () => holds.neededSegments(),
+    stateFile: join(config.hold.dir, 'server-retention.json'),
+    enabled: config.hold.server,
+    logger,
+  });
+  const { nice, niceMaxLagS: maxLagS } = config;
+  const lagSeconds = (): number => longestLag(manager.views());
+  const standBack = new StandBack({ nice, ownNice: getPriority(), maxLagS, lagSeconds, setNice, logger });
+  await registry.announce(signal);
+  await Promise.all([
+    // Not before the logs are held and Kudu knows us: until then there is nothing more urgent on this machine. A start
+    // that stood back would not come through Kudu's negotiation, which takes 3 s at most, where the CPU is short.
+    standBack.run(signal),
+    manager.run(signal, finishInTime(signal)),
+    registry.run(signal),
+    retention.run(signal),
+    new StreamSweeper(kudu.streams, logger).run(signal),
+  ]);
+  await registry.leave(AbortSignal.timeout(LEAVE_WITHIN_MS)); // all that we know is in the markers by now
+}
+
+/** Aborts some time after `signal` does: how long a batch in hand may take at a stop. */
+function finishInTime(signal: AbortSignal): AbortSignal {
+  const hurry = new AbortController();
+  signal.addEventListener(
+    'abort',
+    () => {
+      setTimeout(() => {
+        hurry.abort(new Error('the sidecar stops'));
+      }, FINISH_BATCHES_MS).unref();
+    },
+    { once: true },
+  );
+  return hurry.signal;
+}

@@ -1,0 +1,43 @@
+import type { ControlPlane, ServedSidecar } from '../api/control-plane.ts';
+import type { HoldFigures, ReasonedView } from '../api/shapes.ts';
+import { SpoorError } from '../errors.ts';
+import type { StartTrouble } from './start-trouble.ts';
+
+/**
+ * A sidecar that may still be waiting for Kudu. Its API is up from the first moment, so that health checks see a reason
+ * instead of a closed port.
+ */
+export class StartingSidecar implements ServedSidecar {
+  #work: { readonly plane: ControlPlane; readonly holds: () => readonly HoldFigures[] } | null = null;
+  #trouble: StartTrouble = { part: 'kudu', reason: 'still connecting' };
+
+  /** Why it is not at work yet. */
+  waitingFor(trouble: StartTrouble): void {
+    this.#trouble = trouble;
+  }
+
+  isAtWork(plane: ControlPlane, holds: () => readonly HoldFigures[]): void {
+    this.#work = { plane, holds };
+  }
+
+  get plane(): ControlPlane {
+    if (this.#work) return this.#work.plane;
+    throw new SpoorError('SPOOR_KUDU_UNAVAILABLE', `not at work yet: ${this.#trouble.reason}`);
+  }
+
+  localTablets(): readonly ReasonedView[] {
+    return this.#work?.plane.localTablets() ?? [];
+  }
+
+  /** The held logs of all replicas here whose tables are streamed. */
+  holds(): readonly HoldFigures[] {
+    return this.#work?.holds() ?? [];
+  }
+
+  async readiness(): ReturnType<ServedSidecar['readiness']> {
+    if (this.#work) return this.#work.plane.readiness();
+    const { part, reason } = this.#trouble;
+    const unknown = { ok: false, reason: 'not looked at yet' };
+    return { kudu: unknown, kafka: unknown, wal: unknown, [part]: { ok: false, reason } };
+  }
+}

@@ -1,0 +1,464 @@
+import { ERRORS, SpoorError } from '../errors.ts';
+import type { HybridTime } from '../kudu/hybrid-time.ts';
+import { type OpId, formatOpId, MIN_OPID } from '../kudu/opid.ts';
+import { isAhead, type TabletPosition } from '../change/position.ts';
+import type { Logger } from '../util/logger.ts';
+import { pause } from '../util/pause.ts';
+import { fileNow, steadyNow } from '../util/steady-clock.ts';
+import { TimeLimit } from '../util/time-limit.ts';
+import { waitFor } from '../util/wait-for.ts';
+import { OpType, type ReplicateEntry } from '../wal/entry.ts';
+import type { LogFeed } from '../wal/log-reader.ts';
+import { decodeMarker, type MarkedStream } from '../change/apply-marker.ts';
+import { MarkerError, type MarkerWriter } from './marker-writing.ts';
+import { CutFinder, type FoundCut } from './cut-finder.ts';
+import type { LetGoCandidate } from './free-space.ts';
+import {
+  type MarkerEffect,
+  type MarkerEvent,
+  type MarkerLimits,
+  type MarkerState,
+  type StreamMarks,
+  EMPTY_LEDGER,
+  safeIndex,
+  stepLedger,
+} from './marker-core.ts';
+import { backoffMs, type Backoff } from '../util/backoff.ts';
+
+/** The held log of one replica, see wal/hold-store.ts. */
+export interface ReplicaHold {
+  /** Lets go of every closed segment all of whose operations are at or below `index`, oldest first. */
+  release(index: bigint): void;
+  /** Lets go of the oldest segments until the rest is within the limits; answers what operations that cost, or null. */
+  letGo(
+    until: { readonly maxBytes?: number; readonly maxAgeMs?: number; readonly oldest?: number },
+    nowMs: number,
+  ): { readonly fromIndex: bigint; readonly toIndex: bigint } | null;
+  /** What could be let go of, in the order in which it would; see {@link LetGoCandidate}. */
+  letGoQueue(): readonly LetGoCandidate[];
+  /** Lets go of all of it, for good. */
+  drop(): void;
+  /** Keeps a text with it: what is known of the tablet, for when nobody else knows it any more. */
+  describe(note: string): void;
+  readonly note: string | null;
+  readonly bytes: number;
+  readonly oldestAtMs: number | null;
+  readonly firstIndex: bigint | null;
+}
+
+export interface ReplicaKeeperOptions {
+  readonly tabletId: string;
+  /** Reads the replica's log, the held part first. */
+  readonly openLog: (signal: AbortSignal) => LogFeed;
+  readonly hold: ReplicaHold;
+  readonly markers: MarkerWriter;
+  /** Who writes the markers: the tablet server's uuid. */
+  readonly sidecarId: string;
+  readonly limits: MarkerLimits;
+  /**
+   * How long what is safe is still held: a stream that was made a moment ago begins behind it, and is seen here only
+   * with the next look at the streams.
+   */
+  readonly releaseDelayMs: number;
+  /** Bounded hold; 0 is no limit. */
+  readonly maxBytes: number;
+  readonly maxAgeMs: number;
+  readonly onMarkerWritten: (generations: readonly string[]) => void;
+  readonly logger: Logger;
+}
+
+/** A log that cannot be read, and since when (ISO 8601). */
+export interface Unreadable {
+  readonly code: string;
+  readonly message: string;
+  readonly since: string;
+}
+
+/** Part of the held log was given up for a limit. */
+export interface LostRange {
+  readonly fromIndex: bigint;
+  readonly toIndex: bigint;
+  readonly why: string;
+}
+
+const READ_AGAIN: Backoff = { baseMs: 500, capMs: 10_000 };
+/** When it is asked again whether what is known of the streams is sure. */
+const SURE_AGAIN_MS = 1_000;
+/** So many releases wait at most: a later one says all that an earlier one does. */
+const MAX_PENDING_RELEASES = 32;
+/** What is known of the streams must be no older than this when something is let go of. */
+const SURE_MAX_AGE_MS = 3_000;
+const MARKER_TIMEOUT_MS = 5_000;
+
+/**
+ * Keeps one replica of a streamed table, leader or follower, shipped from here or not: its log is held from the moment
+ * of the keeper's birth, the markers in it are read as they come, markers of what is acknowledged here are written, and
+ * what is safe is let go. What it decides is marker-core.ts's.
+ */
+export class ReplicaKeeper implements AsyncDisposable {
+  readonly tabletId: string;
+  readonly #options: ReplicaKeeperOptions;
+  readonly #logger: Logger;
+  readonly #abort = new AbortController();
+  readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #reading: Promise<void>;
+  #state: MarkerState = EMPTY_LEDGER;
+  #tableId = '';
+  /** When it was last known for sure which streams have this tablet. */
+  #sureAtMs = Number.NEGATIVE_INFINITY;
+  #lastWorthIndex = 0n;
+  #committed: OpId = MIN_OPID;
+  readonly #cuts = new CutFinder();
+  #writing: Promise<void> = Promise.resolve();
+  #unreadable: Unreadable | null = null;
+  /** What may go and is held a while longer, oldest first. */
+  readonly #releases: { index: bigint; dueAtMs: number }[] = [];
+  #releaseTimer: NodeJS.Timeout | null = null;
+  #pinnedUntilMs = Number.NEGATIVE_INFINITY;
+  #due: { readonly timer: NodeJS.Timeout; readonly atMs: number } | null = null;
+  #growth: { readonly bytes: number; readonly atMs: number; readonly perSecond: number } | null = null;
+
+  constructor(options: ReplicaKeeperOptions) {
+    this.#options = options;
+    this.tabletId = options.tabletId;
+    this.#logger = options.logger.child({ tabletId: options.tabletId });
+    this.#reading = this.#read();
+  }
+
+  /** Whether all that the log had when the keeper came was read: only then is it known where streams go on. */
+  get caughtUp(): boolean {
+    return this.#state.caughtUp;
+  }
+
+  /** Why its log cannot be read, and so nobody knows yet where the streams go on; null where it can. */
+  get unreadable(): Unreadable | null {
+    return this.#unreadable;
+  }
+
+  /** Nothing goes for so long, whatever streams say: another one that begins behind it is about to be made. */
+  pinFor(ms: number): void {
+    this.#pinnedUntilMs = performance.now() + ms;
+  }
+
+  /**
+   * The highest operation that is known to be committed, by the log that was read. What is only proposed may never be: a
+   * newer leader overwrites it, and where this replica is moved away nobody tells it so.
+   */
+  get committed(): OpId {
+    return this.#committed;
+  }
+
+  /** The index up to which there is something that a stream may want: committed, and no marker. */
+  get worthIndex(): bigint {
+    return this.#lastWorthIndex < this.#committed.index ? this.#lastWorthIndex : this.#committed.index;
+  }
+
+  /** Where a stream goes on, as far as markers say. */
+  marked(generation: string): MarkedStream | null {
+    return this.#state.marked.get(generation) ?? null;
+  }
+
+  /** The index up to which nothing of this log is needed any more; null while no stream wants it. */
+  get safeIndex(): bigint | null {
+    return safeIndex(this.#state);
+  }
+
+  get hold(): ReplicaHold {
+    return this.#options.hold;
+  }
+
+  /**
+   * The table that it is of, and the streams that have it, paused ones too. Until this is known all of it is held.
+   * @param options.isSure whether that is what Kudu says now, and not what it said when it answered last
+   */
+  setStreams(tableId: string, streams: readonly StreamMarks[], { isSure }: { readonly isSure: boolean }): void {
+    this.#tableId = tableId;
+    if (isSure) this.#sureAtMs = performance.now();
+    const same =
+      streams.length === this.#state.streams.length &&
+      streams.every((stream, i) => stream.generation === this.#state.streams[i]!.generation);
+    if (!same) this.#post({ kind: 'streams', streams });
+  }
+
+  /** The sink has everything of a stream up to `position`; see {@link TabletReplicatorOptions.onAcked}. */
+  acked(generation: string, position: TabletPosition, worthIndex: bigint, sink: string): void {
+    this.#post({ kind: 'acked', generation, position, worthIndex, sink });
+  }
+
+  /** An operation is to come into the tablet's log if no marker has for so long. */
+  heartbeat(intervalMs: number): void {
+    this.#post({ kind: 'heartbeat', intervalMs });
+  }
+
+  /** This sidecar ships the stream no more; what it knows goes into a last marker. */
+  shippingEnded(generation: string): void {
+    this.#post({ kind: 'flush' });
+    this.#post({ kind: 'shipping-ended', generation });
+  }
+
+  /**
+   * Puts an operation into the tablet's log that may be the cut of a stream's copy, and finds it there: from its birth on
+   * the log behind it is held on every replica.
+   * Errors: {@link MarkerError}; the signal's reason.
+   */
+  async makeCut(
+    generation: string,
+    signal: AbortSignal,
+  ): Promise<{ readonly time: HybridTime; readonly found: FoundCut | 'log-too-young' }> {
+    const { markers, sidecarId } = this.#options;
+    const tablet = { tableId: this.#tableId, tabletId: this.tabletId };
+    const time = await markers.write(tablet, { sidecar: sidecarId, streams: [], cut: generation }, signal);
+    return { time, found: await this.#cuts.find(time, signal) };
+  }
+
+  /** Writes the markers that are due, and waits for them as long as `signal` allows, or until one fails. */
+  async flush(signal: AbortSignal): Promise<void> {
+    const phase = (): string => this.#state.marker.kind;
+    do {
+      this.#post({ kind: 'flush' }); // also what was acknowledged while the last one was under way
+      if (phase() !== 'writing') return;
+      await waitFor(this.#writing, signal).catch(() => undefined);
+    } while (phase() !== 'waiting' && !signal.aborted);
+  }
+
+  /** Lets go of what is beyond the limits. @param nowMs by {@link steadyNow}. Answers what a stream may still have needed of it, or null. */
+  enforceLimits(nowMs: number): LostRange | null {
+    const { hold, maxBytes, maxAgeMs } = this.#options;
+    if (maxBytes === 0 && maxAgeMs === 0) return null;
+    this.#measureGrowth(nowMs);
+    const bytes = hold.bytes;
+    const ageMs = hold.oldestAtMs === null ? 0 : fileNow() - hold.oldestAtMs;
+    const why =
+      maxBytes > 0 && bytes > maxBytes
+        ? `${bytes} bytes were held, SPOOR_HOLD_MAX_BYTES is ${maxBytes}`
+        : maxAgeMs > 0 && ageMs > maxAgeMs
+          ? `the log was held for ${Math.round(ageMs / 1000)} s, SPOOR_HOLD_MAX_AGE_S is ${maxAgeMs / 1000}`
+          : null;
+    if (why === null) return null;
+    return this.#letGo({ ...(maxBytes > 0 && { maxBytes }), ...(maxAgeMs > 0 && { maxAgeMs }) }, why);
+  }
+
+  /** Lets go of so many of the oldest held segments. Answers what a stream may still have needed of them, or null. */
+  letGoOfOldest(count: number, why: string): LostRange | null {
+    return this.#letGo({ oldest: count }, why);
+  }
+
+  #letGo(until: Parameters<ReplicaHold['letGo']>[0], why: string): LostRange | null {
+    const lost = this.#options.hold.letGo(until, fileNow());
+    const safe = safeIndex(this.#state) ?? 0n;
+    if (lost === null || lost.toIndex <= safe) return null;
+    const fromIndex = lost.fromIndex > safe ? lost.fromIndex : safe + 1n;
+    return { fromIndex, toIndex: lost.toIndex, why };
+  }
+
+  /**
+   * Seconds until a limit is reached if the held log goes on growing as it does; null where that is not in sight.
+   * @param nowMs by {@link fileNow}
+   */
+  secondsUntilLimit(nowMs: number): number | null {
+    const { hold, maxBytes, maxAgeMs } = this.#options;
+    const byAge = maxAgeMs > 0 && hold.oldestAtMs !== null ? (hold.oldestAtMs + maxAgeMs - nowMs) / 1000 : null;
+    const rate = this.#growth?.perSecond ?? 0;
+    const byBytes = maxBytes > 0 && rate > 0 ? (maxBytes - hold.bytes) / rate : null;
+    if (byAge === null) return byBytes;
+    return byBytes === null ? byAge : Math.min(byAge, byBytes);
+  }
+
+  /** Stops reading and writing; what is held stays held. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#abort.abort(new Error('the keeper was closed'));
+    for (const timer of this.#timers) clearTimeout(timer);
+    clearTimeout(this.#due?.timer);
+    clearTimeout(this.#releaseTimer ?? undefined);
+    await Promise.allSettled([this.#reading, this.#writing]);
+  }
+
+  /** Reads for as long as the keeper lives; a log that cannot be read is opened again after a while. */
+  async #read(): Promise<void> {
+    const { signal } = this.#abort;
+    const isOver = (): boolean => signal.aborted; // asked anew after each wait
+    for (let failures = 1; !isOver(); failures++) {
+      try {
+        await using log = this.#options.openLog(signal);
+        await this.#readLog(log);
+      } catch (error) {
+        if (isOver()) return;
+        this.#tellUnreadable(error);
+        // That will not pass: who ships the tablet meets the same fault where it stands, and shows it. But what passes is
+        // waited for: whoever shipped without the markers in it would begin where the stream did.
+        if (error instanceof SpoorError && ERRORS[error.code].retry === 'operator') this.#post({ kind: 'caught-up' });
+      }
+      await pause(backoffMs(failures, READ_AGAIN), signal);
+    }
+  }
+
+  async #readLog(log: LogFeed): Promise<void> {
+    let hasBegun = false;
+    for (;;) {
+      const chunk = await log.next();
+      switch (chunk.kind) {
+        case 'segment':
+          hasBegun = true;
+          break;
+        case 'entries':
+          for (const entry of chunk.entries) {
+            if (entry.kind === 'replicate') this.#readProposal(entry);
+            else if (entry.opId.index > this.#committed.index) this.#committed = entry.opId;
+          }
+          break;
+        case 'missing':
+          this.#cuts.restart();
+          break;
+        case 'idle':
+        case 'gone':
+          if (chunk.kind === 'idle' && !hasBegun) break; // a replica that is being copied: its markers are still to come
+          this.#unreadable = null;
+          // What is committed is never another one later, and all before it was read.
+          this.#post({ kind: 'log-read', index: this.#committed.index });
+          this.#post({ kind: 'caught-up' });
+      }
+    }
+  }
+
+  #readProposal(entry: ReplicateEntry): void {
+    const { opId } = entry;
+    if (entry.opType === OpType.ALTER_SCHEMA) this.#cuts.readAlter(entry.readAlter().schemaVersion);
+    const extension = entry.readExtension();
+    if (extension === null && opId.index > this.#lastWorthIndex) this.#lastWorthIndex = opId.index;
+    const marker = extension && decodeMarker(extension);
+    this.#cuts.read(entry, marker?.cut !== undefined);
+    if (!marker) return;
+    this.#post({ kind: 'marker-read', streams: marker.streams.filter((said) => isPast(said, entry)) });
+    if (marker.cut !== undefined)
+      this.#post({ kind: 'cut-read', generation: marker.cut, index: this.#cuts.replayAfter?.index ?? opId.index });
+  }
+
+  #tellUnreadable(error: unknown): void {
+    const message = error instanceof Error ? error.message : String(error);
+    if (message === this.#unreadable?.message) return;
+    const code = error instanceof SpoorError ? error.code : 'SPOOR_WAL_UNREADABLE';
+    this.#unreadable = { code, message, since: this.#unreadable?.since ?? new Date().toISOString() };
+    this.#logger.warn({ reason: message, code }, 'markers of this replica cannot be read');
+  }
+
+  #post(event: MarkerEvent): void {
+    const { state, effects } = stepLedger(this.#state, event, steadyNow(), this.#options.limits);
+    this.#state = state;
+    for (const effect of effects) this.#perform(effect);
+  }
+
+  #perform(effect: MarkerEffect): void {
+    switch (effect.kind) {
+      case 'write-marker':
+        this.#writing = this.#write(effect.streams);
+        return;
+      case 'retry-marker-in':
+        this.#after(effect.ms, { kind: 'marker-retry-due' });
+        return;
+      case 'due-in':
+        this.#dueIn(effect.ms);
+        return;
+      case 'release':
+        this.#releaseLater(effect.index);
+    }
+  }
+
+  async #write(streams: readonly MarkedStream[]): Promise<void> {
+    const { markers, sidecarId, onMarkerWritten } = this.#options;
+    const tablet = { tableId: this.#tableId, tabletId: this.tabletId };
+    try {
+      using limit = new TimeLimit(this.#abort.signal, MARKER_TIMEOUT_MS);
+      await markers.write(tablet, { sidecar: sidecarId, streams }, limit.signal);
+    } catch (error) {
+      if (this.#abort.signal.aborted) return;
+      const kind = error instanceof MarkerError ? error.kind : 'retry';
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#logger[kind === 'refused' ? 'warn' : 'debug']({ reason, kind }, 'apply marker not written');
+      // Kudu tries for a transaction's lock for a second, and the transaction's own writes wait behind that.
+      this.#post({ kind: 'marker-failed', lost: kind === 'refused' || kind === 'locked' });
+      return;
+    }
+    onMarkerWritten(streams.map(({ generation }) => generation));
+    this.#post({ kind: 'marker-written' });
+  }
+
+  #after(ms: number, event: MarkerEvent): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      this.#post(event);
+    }, ms);
+    this.#timers.add(timer);
+  }
+
+  #releaseLater(index: bigint): void {
+    const last = { index, dueAtMs: performance.now() + this.#options.releaseDelayMs };
+    if (this.#releases.length >= MAX_PENDING_RELEASES) this.#releases.pop();
+    this.#releases.push(last);
+    this.#awaitRelease(this.#releases[0]!.dueAtMs - performance.now());
+  }
+
+  #awaitRelease(ms: number): void {
+    this.#releaseTimer ??= setTimeout(
+      () => {
+        this.#releaseTimer = null;
+        this.#release();
+      },
+      Math.max(0, ms),
+    );
+  }
+
+  #release(): void {
+    const nowMs = performance.now();
+    // There may be more streams than are known.
+    if (nowMs - this.#sureAtMs > SURE_MAX_AGE_MS || nowMs < this.#pinnedUntilMs) {
+      this.#awaitRelease(SURE_AGAIN_MS);
+      return;
+    }
+    let due: bigint | null = null;
+    while (this.#releases[0] && this.#releases[0].dueAtMs <= nowMs) due = this.#releases.shift()!.index;
+    const safe = safeIndex(this.#state);
+    if (due !== null && safe !== null) this.#options.hold.release(safe < due ? safe : due);
+    if (this.#releases[0]) this.#awaitRelease(this.#releases[0].dueAtMs - nowMs);
+  }
+
+  #dueIn(ms: number): void {
+    const atMs = performance.now() + ms;
+    if (this.#due && this.#due.atMs <= atMs) return;
+    clearTimeout(this.#due?.timer);
+    const timer = setTimeout(() => {
+      this.#due = null;
+      this.#post({ kind: 'due' });
+    }, ms);
+    this.#due = { timer, atMs };
+  }
+
+  #measureGrowth(nowMs: number): void {
+    const { bytes } = this.#options.hold;
+    const before = this.#growth;
+    if (before && nowMs - before.atMs < 1000) return;
+    const seconds = before ? (nowMs - before.atMs) / 1000 : 0;
+    const rate = before && seconds > 0 ? (bytes - before.bytes) / seconds : 0;
+    // Segments come whole: the mean of the last ten seconds or so.
+    this.#growth = { bytes, atMs: nowMs, perSecond: before ? 0.9 * before.perSecond + 0.1 * rate : 0 };
+  }
+}
+
+/** A marker speaks of what was there before it. Whoever may write to the table may write one, and a wrong one is none. */
+function isPast({ position }: MarkedStream, { opId }: { readonly opId: OpId }): boolean {
+  return position.opId.index < opId.index && position.opId.term <= opId.term;
+}
+
+/** The further of where a stream starts on a tablet and where a marker says that it stands. */
+export function furthestStart(start: TabletPosition, marked: TabletPosition | null): TabletPosition {
+  return marked && isAhead(marked, start) ? marked : start;
+}
+
+/** Why a replica's log was given up, in the words of an error. */
+export function lostLogError(tabletId: string, lost: LostRange, read: OpId): SpoorError {
+  return new SpoorError(
+    'SPOOR_WAL_GAP',
+    `the held log up to index ${lost.toIndex} was let go: ${lost.why}; ` +
+      `the operations after ${formatOpId(read)} up to index ${lost.toIndex} are missing`,
+    { tabletId, after: formatOpId(read), toIndex: lost.toIndex.toString() },
+  );
+}

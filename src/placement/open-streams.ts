@@ -1,0 +1,250 @@
+import type { Change } from '../change/change.ts';
+import type { SinkRecord } from '../change/record.ts';
+import type { Sink } from '../sinks/sink.ts';
+import { Pace } from '../util/pace.ts';
+import { Slots } from '../util/slots.ts';
+import { TimeLimit } from '../util/time-limit.ts';
+import type { Catalog, CatalogTable } from '../streams/table-catalog.ts';
+import type { DroppedTablet } from '../keeping/dropped-tablets.ts';
+import { keptOf } from './kept-tablet.ts';
+import type { JoinedTable, StoredStream, StreamDetails, StreamSource } from '../streams/stored-stream.ts';
+import { isStreamable, matchTables } from '../streams/table-patterns.ts';
+
+/** A tablet with a replica or a held log here, of a table that streams have. */
+export interface StreamedTablet {
+  readonly tabletId: string;
+  readonly table: CatalogTable;
+  /** Those that still want something of it. */
+  readonly streams: readonly { readonly open: OpenStream; readonly paused: boolean }[];
+  /** It is no more, and its log is held. */
+  readonly dropped?: DroppedTablet;
+}
+
+/** A stream in use: what is kept of it, its sink and its format. */
+export interface OpenStream {
+  /** As it was listed when `details` were read; what of it decides sink and format never changes. */
+  stored: StoredStream;
+  readonly sink: Sink;
+  readonly encode: (change: Change) => readonly SinkRecord[];
+  /** Rows a second that are copied here, of all its tablets together. */
+  readonly pace: Pace;
+  /** Tablets that are copied here at a time. */
+  readonly copySlots: Slots;
+  details: Omit<StreamDetails, 'joined'>;
+  joined: Map<string, JoinedTable>;
+  /** Revision of the stream that these were read at, or after. */
+  detailsOf: string;
+  joinedReadAtMs: number;
+}
+
+export interface StreamMembersOptions {
+  readonly streams: StreamSource;
+  readonly catalog: Catalog;
+  readonly sinkFor: (stream: StoredStream) => Sink;
+  readonly encoderFor: (stream: StoredStream) => (change: Change) => readonly SinkRecord[];
+  /** What begins with it is Spoor's own and is never streamed. */
+  readonly systemTablePrefix: string;
+}
+
+/** How old what is known of joined tables may be; below the keepers' patience with what no stream seems to have. */
+const JOINED_MAX_AGE_MS = 3_000;
+/** How long one question of a look may take: a new leader must not wait for the table where the streams are kept. */
+const QUESTION_TIMEOUT_MS = 1_500;
+/** Of one stream. What a copy reads is bounded, and a sink that refuses one table must not hold up all the others. */
+const MAX_COPIES_AT_A_TIME = 2;
+
+/** The streams that are in use here, and which tablets are theirs. Owns their sinks. */
+export class StreamMembers {
+  readonly #options: StreamMembersOptions;
+  readonly #open = new Map<string, OpenStream>();
+
+  constructor(options: StreamMembersOptions) {
+    this.#options = options;
+  }
+
+  all(): readonly OpenStream[] {
+    return [...this.#open.values()];
+  }
+
+  /**
+   * Those that are no more, or go on with another sink or format: they are the caller's to close now, and what is open of
+   * a stream that goes on is opened anew.
+   */
+  takeEnded(streams: readonly StoredStream[]): readonly OpenStream[] {
+    const now = new Map(streams.map((stream) => [streamKey(stream), stream]));
+    const ended: OpenStream[] = [];
+    for (const [key, open] of this.#open) {
+      const stream = now.get(key);
+      if (stream && shapeOf(stream) === shapeOf(open.stored)) continue;
+      this.#open.delete(key);
+      ended.push(open);
+    }
+    return ended;
+  }
+
+  /**
+   * Which of these tablets are, or were, of streamed tables, and whose. A failure of one stream or table is told and stops no
+   * other: of its tablets what was known `before` counts. Of each stream at most one question goes unanswered a look.
+   */
+  async streamedTablets(
+    all: readonly StoredStream[],
+    tabletIds: ReadonlySet<string>,
+    before: readonly StreamedTablet[],
+    droppedOf: (tabletId: string) => DroppedTablet | undefined,
+    signal: AbortSignal,
+    onTrouble: (error: unknown) => void,
+  ): Promise<StreamedTablet[]> {
+    const { catalog, systemTablePrefix } = this.#options;
+    const opened: StreamedTablet['streams'][number][] = [];
+    const unanswered = new Map<OpenStream, unknown>();
+    const answers = await Promise.allSettled(all.map((stream) => this.#openStream(stream, signal, unanswered)));
+    signal.throwIfAborted();
+    for (const [i, answer] of answers.entries())
+      if (answer.status === 'fulfilled') opened.push({ open: answer.value, paused: all[i]!.paused });
+      else onTrouble(answer.reason);
+    for (const error of unanswered.values()) onTrouble(error);
+    const tables = new Map<string, CatalogTable>();
+    for (const tabletId of tabletIds) {
+      const table = catalog.tableOf(tabletId);
+      if (table && isStreamable(table.name, systemTablePrefix)) tables.set(tabletId, table);
+    }
+    // Side by side: a new leader must not wait for one unanswered question of each stream.
+    const asked = [...new Set(tables.values())];
+    const members = await Promise.all(
+      opened.map(({ open }) => this.#membersAmong(open, asked, unanswered.get(open), signal, onTrouble)),
+    );
+    signal.throwIfAborted();
+    const known = new Map(before.map((tablet) => [tablet.tabletId, tablet]));
+    const streamed: StreamedTablet[] = [];
+    for (const tabletId of tabletIds) {
+      const table = tables.get(tabletId);
+      if (!table) {
+        const dropped = catalog.tableOf(tabletId) ? undefined : droppedOf(tabletId);
+        const streams = dropped ? opened.filter(({ open }) => wantsDropped(open, tabletId, dropped)) : [];
+        if (dropped && streams.length > 0) {
+          const { tableId, tableName: name } = dropped;
+          streamed.push({ tabletId, table: { tableId, name, tablets: [] }, streams, dropped });
+        }
+        continue;
+      }
+      const last = known.get(tabletId);
+      if (members.some(({ unsure }) => unsure.has(table))) {
+        if (last) streamed.push(last);
+        continue;
+      }
+      const streams = opened.filter((_, i) => members[i]!.has.has(table));
+      if (streams.length > 0) streamed.push({ tabletId, table, streams });
+    }
+    return streamed;
+  }
+
+  /** Which of these tables the stream has; of some it may not be known. @param trouble why it cannot be asked now */
+  async #membersAmong(
+    open: OpenStream,
+    tables: readonly CatalogTable[],
+    trouble: unknown,
+    signal: AbortSignal,
+    onTrouble: (error: unknown) => void,
+  ): Promise<{ readonly has: ReadonlySet<CatalogTable>; readonly unsure: ReadonlySet<CatalogTable> }> {
+    const has = new Set<CatalogTable>();
+    const unsure = new Set<CatalogTable>();
+    let error = trouble;
+    for (const table of tables)
+      if (open.joined.has(table.tableId)) has.add(table);
+      else if (error !== undefined) unsure.add(table);
+      else
+        try {
+          if (await withinTime(signal, (limited) => this.#isMember(open, table, limited))) has.add(table);
+        } catch (reason) {
+          error = reason;
+          unsure.add(table);
+        }
+    if (unsure.size > 0) onTrouble(error);
+    return { has, unsure };
+  }
+
+  async #openStream(
+    stored: StoredStream,
+    signal: AbortSignal,
+    unanswered: Map<OpenStream, unknown>,
+  ): Promise<OpenStream> {
+    const key = streamKey(stored);
+    const known = this.#open.get(key);
+    if (known) {
+      // Both or neither: a membership that is new has its tablets' starts among the details.
+      if (known.detailsOf !== stored.revision)
+        try {
+          setDetails(known, stored, await this.#details(stored, signal));
+        } catch (error) {
+          signal.throwIfAborted();
+          unanswered.set(known, error);
+        }
+      return known;
+    }
+    const { sinkFor, encoderFor } = this.#options;
+    const details = await this.#details(stored, signal);
+    const open: OpenStream = {
+      stored,
+      sink: sinkFor(stored),
+      encode: encoderFor(stored),
+      pace: new Pace(() => open.stored.definition.copyRowsPerSecond ?? 0),
+      copySlots: new Slots(MAX_COPIES_AT_A_TIME),
+      details,
+      joined: new Map(details.joined),
+      detailsOf: stored.revision,
+      joinedReadAtMs: performance.now(),
+    };
+    this.#open.set(key, open);
+    return open;
+  }
+
+  #details(stored: StoredStream, signal: AbortSignal): Promise<StreamDetails> {
+    return withinTime(signal, (limited) => this.#options.streams.details(stored, limited));
+  }
+
+  /** A table joins by its name and stays by its id: a rename does not take it out (kudu-facts 2). */
+  async #isMember(open: OpenStream, table: CatalogTable, signal: AbortSignal): Promise<boolean> {
+    const { streams } = this.#options;
+    if (!matchTables(open.stored.definition.tables, table.name)) {
+      // It may have joined by another name, seen by another sidecar.
+      if (performance.now() - open.joinedReadAtMs < JOINED_MAX_AGE_MS) return false;
+      setDetails(open, open.stored, await streams.details(open.stored, signal));
+      return open.joined.has(table.tableId);
+    }
+    open.joined.set(table.tableId, await streams.joinTable(open.stored, table, signal));
+    return true;
+  }
+}
+
+/** A stream that was made after it was dropped never had it. */
+function wantsDropped(open: OpenStream, tabletId: string, { tableId, generations }: DroppedTablet): boolean {
+  const { generation, isEnded } = keptOf(open, tableId, tabletId);
+  return open.joined.has(tableId) && !isEnded && generations.includes(generation);
+}
+
+function setDetails(open: OpenStream, stored: StoredStream, details: StreamDetails): void {
+  open.stored = stored;
+  open.details = details;
+  open.joined = new Map(details.joined);
+  open.detailsOf = stored.revision;
+  open.joinedReadAtMs = performance.now();
+}
+
+/** What a stream cannot change and be the same one to those who ship it. */
+function shapeOf({ definition }: StoredStream): string {
+  return JSON.stringify({ ...definition, tables: null, copyRowsPerSecond: null });
+}
+
+async function withinTime<T>(signal: AbortSignal, question: (limited: AbortSignal) => Promise<T>): Promise<T> {
+  using limit = new TimeLimit(signal, QUESTION_TIMEOUT_MS);
+  return await question(limit.signal);
+}
+
+export function streamKey(stream: StoredStream): string {
+  return `${stream.definition.name}/${stream.generation}`;
+}
+
+/** Of a stream and a tablet that it has. */
+export function shippingKey(stream: StoredStream, tabletId: string): string {
+  return `${streamKey(stream)}/${tabletId}`;
+}

@@ -1,0 +1,655 @@
+import { MIN_OPID, type OpId } from '../kudu/opid.ts';
+import type { Sink } from '../sinks/sink.ts';
+import type { MissingChanges } from '../change/change.ts';
+import type { TabletPosition } from '../change/position.ts';
+import { LinkedAbort } from '../util/linked-abort.ts';
+import type { Logger } from '../util/logger.ts';
+import { pause } from '../util/pause.ts';
+import { Slots } from '../util/slots.ts';
+import { StandingQuestion } from '../util/standing-question.ts';
+import { steadyNow } from '../util/steady-clock.ts';
+import { TimeLimit } from '../util/time-limit.ts';
+import type { CatalogTable } from '../streams/table-catalog.ts';
+import type { ReplicatorLimits } from '../shipping/batch-policy.ts';
+import type { Ending } from '../shipping/replicator-state.ts';
+import { furthestStart } from '../keeping/replica-keeper.ts';
+import { askedOf, generationsOf, keptOf, keptTablet } from './kept-tablet.ts';
+import type { Keepers, Unwanted } from '../keeping/keepers.ts';
+import { Gaps, type Shipped } from './gaps.ts';
+import { OrphanedLogs } from './orphaned-logs.ts';
+import { type GapFiller } from '../source/gap-filler.ts';
+import { isOfStream, type Membership } from '../streams/membership.ts';
+import type { MemberTablet, StoredStream } from '../streams/stored-stream.ts';
+import {
+  StreamMembers,
+  shippingKey,
+  streamKey,
+  type OpenStream,
+  type StreamMembersOptions,
+  type StreamedTablet,
+} from './open-streams.ts';
+import { DroppedTablets, type TabletFates } from '../keeping/dropped-tablets.ts';
+import { HandOver, type HandOverOptions } from './hand-over.ts';
+import type { LocalReplica, LocalTserver } from '../keeping/local-replica.ts';
+import { TabletViews } from './tablet-views.ts';
+import { Placement } from './placement.ts';
+import { shipsDropped } from './placement-core.ts';
+import { SinkChecks } from './sink-checks.ts';
+import { schemaRole, without } from './stream-tablet.ts';
+import type { ChangeSource } from '../source/change-source.ts';
+import type { TabletSourceOptions } from '../source/tablet-source.ts';
+import { TabletReplicator, type SchemaRole } from '../shipping/tablet-replicator.ts';
+import type { HoldFigures, ReasonedView } from '../api/shapes.ts';
+import type { ReplicationMetrics, TabletLabels } from '../api/counters.ts';
+
+/** What a tablet's stream is read from; see {@link TabletSourceOptions}. */
+export type SourceRequest = Pick<
+  TabletSourceOptions,
+  | 'tablet'
+  | 'generation'
+  | 'joinsAgain'
+  | 'from'
+  | 'announceSchema'
+  | 'repairs'
+  | 'resync'
+  | 'correction'
+  | 'resolvedEveryMs'
+  | 'whyGone'
+  | 'onMissing'
+  | 'fillRest'
+  | 'copySlots'
+  | 'pace'
+  | 'logger'
+>;
+
+export interface TabletManagerOptions extends StreamMembersOptions, HandOverOptions {
+  readonly tserver: LocalTserver;
+  readonly keepers: Keepers;
+  readonly gaps: GapFiller;
+  /** Every tablet that the other sidecars show. */
+  readonly shownElsewhere: (signal: AbortSignal) => Promise<readonly ReasonedView[]>;
+  readonly gapRepair: 'auto' | 'manual';
+  readonly fates: TabletFates;
+  readonly openSource: (request: SourceRequest, signal: AbortSignal) => ChangeSource;
+  /** `tabletCount` says how many are shipped from here at the moment. */
+  readonly limitsFor: (stream: StoredStream, tabletCount: () => number) => ReplicatorLimits;
+  readonly metrics: ReplicationMetrics;
+  /** What time it is in the cluster, in milliseconds since 1970. */
+  readonly kuduNow: () => number;
+  readonly logger: Logger;
+}
+
+/** A new leader is seen within it; the streams are looked at as often. */
+const TICK_MS = 1000;
+const CALL_TIMEOUT_MS = 5000;
+/** How long one question of a look is waited for before the last answer has to do; it goes on, and the next look has it. */
+const LOOK_TIMEOUT_MS = 1500;
+const MAX_COMMITTED_CALLS_AT_A_TIME = 8;
+/** How often a tablet that seems to have nothing left to ship is held against what its server has committed. */
+const CHECK_COMMITTED_EVERY_MS = 10_000;
+/** How long a catalog, or the streams, may take; large clusters and busy ones are asked in the background. */
+const ANSWER_TIMEOUT_MS = 20_000;
+
+interface Shipping extends Shipped {
+  readonly membership: Membership;
+  /** The membership, the resync and the correction that it was begun with. */
+  readonly asked: string;
+  readonly schemas: SchemaRole;
+  readonly sinceMs: number;
+}
+
+/** What begins a tablet's shipping, and what of it another beginning would make otherwise. */
+interface Wanted {
+  readonly asked: string;
+  readonly schemas: SchemaRole;
+  readonly start: () => void;
+}
+
+/**
+ * Watches the replicas of the tablet server beside us: has all of them kept whose tables are streamed, and runs a
+ * {@link TabletReplicator} for each that it is ours to ship. Owns the keepers, the replicators and the sinks.
+ */
+export class TabletManager {
+  readonly #options: TabletManagerOptions;
+  readonly #logger: Logger;
+  readonly #shipping = new Map<string, Shipping>();
+  /** Those that have yet to finish the write in hand. */
+  readonly #stopping = new Map<string, Shipping>();
+  readonly #ending = new Set<Promise<unknown>>();
+  readonly #members: StreamMembers;
+  readonly #gaps: Gaps;
+  readonly #orphans: OrphanedLogs;
+  readonly #dropped: DroppedTablets;
+  readonly #handOver: HandOver;
+  readonly #placement: Placement;
+  readonly #views: TabletViews;
+  #replicas: readonly LocalReplica[] = [];
+  /** Null until they were listed once. */
+  #streams: readonly StoredStream[] | null = null;
+  /** Why a question of the last look has no new answer. */
+  #unanswered: unknown = null;
+  /** What is known of the streams may be older than a look. */
+  #isLate = false;
+  #wake: () => void = () => undefined;
+  #poked = false;
+  #kuduTrouble: string | null = 'not asked yet';
+  #streamed: readonly StreamedTablet[] = [];
+  #checkedCommittedAtMs = Number.NEGATIVE_INFINITY;
+  readonly #askedStreams = new StandingQuestion<readonly StoredStream[]>(ANSWER_TIMEOUT_MS);
+  readonly #askedCatalog = new StandingQuestion<void>(ANSWER_TIMEOUT_MS);
+  #following: Promise<void> | null = null;
+
+  constructor(options: TabletManagerOptions) {
+    this.#options = options;
+    this.#logger = options.logger;
+    this.#members = new StreamMembers(options);
+    const { keepers, gaps: filler, gapRepair: repair, logger } = options;
+    this.#gaps = new Gaps({
+      keepers,
+      filler,
+      repair,
+      droppedSinceMs: (tabletId) => this.#dropped.get(tabletId)?.sinceMs,
+      onLost: (tabletId, toIndex) => {
+        this.#dropped.noteLost(tabletId, toIndex);
+      },
+      kuduNow: options.kuduNow,
+      logger,
+    });
+    this.#orphans = new OrphanedLogs(keepers, options.shownElsewhere);
+    keepers.on('marker-written', (tabletId, generations) => {
+      for (const labels of this.#labelsOf(tabletId, generations)) options.metrics.markerWritten(labels);
+    });
+    this.#dropped = new DroppedTablets(options.keepers, options.fates, logger);
+    this.#handOver = new HandOver(options);
+    const checks = new SinkChecks(() => {
+      this.poke();
+    });
+    this.#placement = new Placement(this.#handOver, checks);
+    this.#views = new TabletViews({
+      keepers: options.keepers,
+      lostOf: (tabletId) => this.#gaps.lostOf(tabletId),
+      replicas: () => this.#replicas,
+      streamed: () => this.#streamed,
+      shipped: (key) => this.#shipping.get(key) ?? this.#stopping.get(key),
+      allShipped: () => [...this.#shipping.values(), ...this.#stopping.values()],
+      waitOf: (key) => this.#placement.waitOf(key),
+      isClaimed: (stream, tabletId) => this.#handOver.hasClaim(stream, tabletId),
+      inabilityOf: (key) => this.#placement.inabilityOf(key),
+      startOf: (open, table, tabletId) => this.#startOf(open, table, tabletId),
+    });
+  }
+
+  /** Runs until `signal` aborts; then lets every tablet finish its batch, for as long as `hurry` allows. */
+  async run(signal: AbortSignal, hurry: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.#tick(signal);
+      await this.#pause(signal);
+    }
+    await this.#stopAll(hurry);
+  }
+
+  /** Something changed (a stream was made, a tablet appeared): look at once. */
+  poke(): void {
+    this.#poked = true;
+    this.#wake();
+  }
+
+  /**
+   * A tablet has a folder here that had none. Unless there are no streams it is held at once: by the time that the master
+   * has said what table it is of, log GC could have taken its first operations.
+   */
+  tabletAppeared(tabletId: string): void {
+    if (this.#mayHaveStreams) this.#options.keepers.keep(tabletId);
+    this.poke();
+  }
+
+  /** Also one that this version cannot read, or was never asked for. */
+  get #mayHaveStreams(): boolean {
+    return this.#streams === null || this.#streams.length > 0 || this.#hasUnreadable;
+  }
+
+  /** A stream of a newer version, of which is not known what it has: nothing is let go of that it may want. */
+  get #hasUnreadable(): boolean {
+    return (this.#options.streams.unreadable?.length ?? 0) > 0;
+  }
+
+  /** Holds the logs of those of the tablets that have a replica here, for a while: a stream is about to want them. */
+  holdForNow(tabletIds: readonly string[]): void {
+    const here = new Set(this.#replicas.map(({ tabletId }) => tabletId));
+    for (const tabletId of tabletIds) if (here.has(tabletId)) this.#options.keepers.keepForNow(tabletId, steadyNow());
+  }
+
+  /** Why Kudu cannot be asked at present, or null. */
+  get kuduTrouble(): string | null {
+    return this.#kuduTrouble;
+  }
+
+  sinks(): readonly Sink[] {
+    return this.#members.all().map(({ sink }) => sink);
+  }
+
+  /** The tablets that this sidecar ships, or would but for a pause; `sidecar` is filled in by who knows our address. */
+  views(): readonly ReasonedView[] {
+    return this.#views.tablets(steadyNow());
+  }
+
+  /** The held logs of all replicas here whose tables are streamed, led from here or not. */
+  holds(): readonly HoldFigures[] {
+    return this.#views.holds();
+  }
+
+  /** Those of a tablet's streams that are shipped from here. */
+  #labelsOf(tabletId: string, generations: readonly string[]): readonly TabletLabels[] {
+    const spoken = new Set(generations);
+    return [...this.#shipping.values()]
+      .filter(({ replicator }) => replicator.tabletId === tabletId && spoken.has(replicator.generation))
+      .map(({ replicator }) => replicator.labels);
+  }
+
+  async #tick(signal: AbortSignal): Promise<void> {
+    this.#poked = false;
+    // What is asked of others may take as long as a server hangs, and that may be the old leader's.
+    const meanwhile = setInterval(() => {
+      this.#followLeaders(signal).catch(() => undefined); // told by the next tick
+    }, TICK_MS);
+    try {
+      await this.#work(signal);
+    } finally {
+      clearInterval(meanwhile);
+    }
+  }
+
+  /** A new leader ships at once, by what is known of the streams. */
+  #followLeaders(signal: AbortSignal): Promise<void> {
+    const follow = async (): Promise<void> => {
+      using limit = new TimeLimit(signal, CALL_TIMEOUT_MS);
+      const replicas = await this.#options.tserver.listReplicas(limit.signal);
+      if (signal.aborted) return;
+      this.#replicas = replicas;
+      this.#placement.heardServer();
+      this.#ship();
+    };
+    this.#following ??= follow().finally(() => {
+      this.#following = null;
+    });
+    return this.#following;
+  }
+
+  async #work(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#followLeaders(signal).catch((error: unknown) => this.#workAlone(error, signal));
+      using limit = new TimeLimit(signal, CALL_TIMEOUT_MS);
+      await this.#look(limit.signal);
+      await this.#reconcile(limit.signal);
+      const here = new Map(this.#replicas.map((replica) => [replica.tabletId, replica]));
+      const there = this.#streamed
+        .filter(({ dropped }) => !dropped)
+        .map((tablet) => ({ ...tablet, generations: generationsOf(tablet) }));
+      // What fails of these hinders none of the others.
+      const works: readonly (() => unknown)[] = [
+        () => {
+          for (const { replicator } of this.#shipping.values()) replicator.reportSaved();
+          this.#beatHearts();
+        },
+        () => {
+          this.#gaps.boundHolds(this.#shipping.values());
+        },
+        () => this.#askCommitted(limit.signal),
+        () => {
+          this.#seeToGaps(signal);
+        },
+        () => this.#keepSpeakers(limit.signal),
+        () => this.#dropped.write(there, here, limit.signal),
+        () => this.#dropped.look(this.#unlisted(here), limit.signal),
+        () => (this.#hasUnreadable ? undefined : this.#orphans.look(this.#streamed, here, limit.signal)),
+      ];
+      for (const work of works)
+        try {
+          await work();
+        } catch (error) {
+          signal.throwIfAborted();
+          this.#unanswered ??= error;
+        }
+      if (this.#unanswered !== null) throw this.#unanswered as Error;
+      if (this.#kuduTrouble !== null) this.#logger.info({}, 'kudu answers');
+      this.#kuduTrouble = null;
+    } catch (error) {
+      if (signal.aborted) return;
+      const reason = error instanceof Error ? error.message : String(error);
+      // What ships goes on shipping: the log is read from the disk. Only news of leaders and streams must wait.
+      if (this.#kuduTrouble === null) this.#logger.warn({ reason }, 'kudu does not answer');
+      this.#kuduTrouble = reason;
+    }
+  }
+
+  /** The tablet server here is silent: what ships goes on, but not in another's place, and others may stand in for us. */
+  async #workAlone(reason: unknown, signal: AbortSignal): Promise<never> {
+    using limit = new TimeLimit(signal, LOOK_TIMEOUT_MS);
+    await this.#handOver.look(limit.signal).catch(() => undefined); // what was known last counts
+    if (!signal.aborted) this.#ship();
+    throw reason as Error;
+  }
+
+  /** Tablets of which something is held that the master does not list, and that have no replica here. */
+  #unlisted(here: ReadonlyMap<string, LocalReplica>): string[] {
+    const { keepers, catalog } = this.#options;
+    if (!this.#isSure) return [];
+    return [...keepers.tabletIds()].filter((tabletId) => !here.has(tabletId) && !catalog.tableOf(tabletId));
+  }
+
+  /** Whether nothing of what decides on what is let go of is older than this look. */
+  get #isSure(): boolean {
+    return this.#unanswered === null && !this.#isLate && !this.#hasUnreadable;
+  }
+
+  async #pause(signal: AbortSignal): Promise<void> {
+    if (this.#poked || signal.aborted) return;
+    using woken = new LinkedAbort(signal);
+    this.#wake = () => {
+      woken.abort();
+    };
+    await pause(TICK_MS, woken.signal);
+    this.#wake = () => undefined;
+  }
+
+  /**
+   * What is new with streams and sidecars. Spoor's own tables or a master may be away, perhaps for the same reason as an
+   * old leader: the last answer counts until there is another.
+   */
+  async #look(signal: AbortSignal): Promise<void> {
+    const { streams, catalog, keepers } = this.#options;
+    const ask = async <T>(question: (signal: AbortSignal) => Promise<T>, last: T): Promise<T> => {
+      try {
+        using limit = new TimeLimit(signal, LOOK_TIMEOUT_MS);
+        return await question(limit.signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        this.#unanswered ??= error;
+        return last;
+      }
+    };
+    this.#unanswered = null;
+    const [listed] = await Promise.all([
+      ask((s) => this.#askedStreams.ask((during) => streams.list(during), s), null),
+      ask((s) => this.#handOver.look(s), undefined),
+    ]);
+    this.#isLate = listed === null || steadyNow() - listed.askedAtMs > LOOK_TIMEOUT_MS;
+    if (listed) this.#streams = listed.answer;
+    if (this.#streams === null || !this.#mayHaveStreams) return;
+    const running = this.#replicas.filter(({ isRunning }) => isRunning).map(({ tabletId }) => tabletId);
+    const tabletIds = [...new Set([...running, ...keepers.tabletIds()])];
+    await ask((s) => this.#askedCatalog.ask((during) => catalog.refresh(tabletIds, during), s), null);
+  }
+
+  /** Makes what runs equal what should: keepers, replicators, and streams that are no more. */
+  async #reconcile(signal: AbortSignal): Promise<void> {
+    const { catalog, keepers } = this.#options;
+    if (this.#streams === null) return; // never answered yet: nothing may be let go of for that
+    const streams = this.#streams;
+    const ended = this.#members.takeEnded(streams);
+    this.#streamed = this.#streamed.map((tablet) => without(tablet, ended)); // nothing of them begins once more
+    for (const open of ended) this.#track(this.#closeStream(open));
+    const tabletIds = new Set(keepers.tabletIds());
+    for (const { tabletId, isRunning } of this.#replicas) if (isRunning) tabletIds.add(tabletId);
+    const droppedOf = (tabletId: string) => this.#dropped.get(tabletId);
+    this.#streamed = await this.#members.streamedTablets(
+      streams,
+      tabletIds,
+      this.#streamed,
+      droppedOf,
+      signal,
+      (error) => {
+        this.#unanswered ??= error; // nothing is let go of meanwhile
+      },
+    );
+    const kept = new Map(this.#streamed.map((tablet) => [tablet.tabletId, keptTablet(tablet)]));
+    const fateOf = (tabletId: string): Unwanted => {
+      if (!this.#mayHaveStreams || droppedOf(tabletId) !== undefined) return 'listed';
+      if (catalog.tableOf(tabletId) === undefined) return 'unlisted';
+      const had = this.#dropped.generationsOf(tabletId);
+      return streams.some((stream) => had.some((generation) => isOfStream(generation, stream))) ? 'left' : 'listed';
+    };
+    const shipped = new Set(this.#replicators().map(({ tabletId }) => tabletId));
+    keepers.reconcile(kept, shipped, this.#isSure ? fateOf : null, steadyNow());
+    this.#ship();
+  }
+
+  /** Makes the replicators that run equal those that should, by what is known of replicas and streams. */
+  #ship(): void {
+    const wanted = this.#wanted();
+    const present = new Set(this.#replicas.map(({ tabletId }) => tabletId));
+    for (const [key, { asked, schemas, replicator }] of this.#shipping) {
+      const now = wanted.get(key);
+      if (now) {
+        // Begun anew, it sees what is asked for, and that it is to speak for the table.
+        if (now.asked !== asked || (now.schemas === 'none') !== (schemas === 'none')) void this.#stop(key);
+        continue;
+      }
+      if (!present.has(replicator.tabletId)) continue; // one whose tablet is dropped ends by itself, at the end of the log
+      this.#options.metrics.leaderChange(replicator.labels);
+      void this.#stop(key);
+    }
+    for (const [key, { start }] of wanted) if (!this.#shipping.has(key) && !this.#stopping.has(key)) start();
+  }
+
+  /** Resolves when it has ended; another one of the tablet begins only then. */
+  #stop(key: string, hurry?: AbortSignal): Promise<void> {
+    const shipping = this.#shipping.get(key);
+    if (!shipping) return Promise.resolve();
+    this.#shipping.delete(key);
+    this.#stopping.set(key, shipping);
+    const ending = shipping.replicator.stop(hurry).then(() => {
+      this.#stopping.delete(key);
+      this.poke();
+    });
+    this.#track(ending);
+    return ending;
+  }
+
+  /** Stream and tablet pairs that we should ship now. */
+  #wanted(): Map<string, Wanted> {
+    const wanted = new Map<string, Wanted>();
+    const replicas = new Map(this.#replicas.map((replica) => [replica.tabletId, replica]));
+    this.#handOver.dropClaims();
+    this.#placement.beginRound();
+    for (const streamed of this.#streamed) {
+      const { tabletId, table, streams, dropped } = streamed;
+      for (const { open, paused } of streams) {
+        const key = shippingKey(open.stored, tabletId);
+        if (paused || !this.#isOurs(key, streamed, open, replicas.get(tabletId))) continue;
+        const asked = askedOf(open, table.tableId, tabletId);
+        const schemas = schemaRole(open, table, tabletId, dropped !== undefined);
+        const start = (): void => {
+          this.#start(key, open, table, tabletId, { asked, schemas });
+        };
+        wanted.set(key, { asked, schemas, start });
+      }
+    }
+    this.#placement.endRound();
+    return wanted;
+  }
+
+  #isOurs(key: string, { tabletId, dropped }: StreamedTablet, open: OpenStream, replica?: LocalReplica): boolean {
+    const keeper = this.#options.keepers.get(tabletId);
+    const caughtUp = keeper?.caughtUp === true;
+    const shipping = this.#shipping.get(key)?.replicator ?? null;
+    if (dropped) {
+      const sidecars = { self: this.#options.selfUuid, lives: (uuid: string) => this.#handOver.lives(uuid) };
+      const isOurTurn = shipsDropped(dropped, sidecars, performance.now());
+      return shipping !== null || (isOurTurn && this.#placement.shipsRest(key, caughtUp));
+    }
+    if (!replica) return false;
+    const { sink, stored } = open;
+    const unreadable = keeper?.unreadable ?? null;
+    return this.#placement.ships({
+      key,
+      stream: stored.definition.name,
+      replica,
+      sink,
+      caughtUp,
+      unreadable,
+      shipping,
+    });
+  }
+
+  /** Where the stream goes on here as far as its start and our log's markers tell; the sink may know better. */
+  #startOf(open: OpenStream, table: CatalogTable, tabletId: string): TabletPosition {
+    const tableName = open.joined.get(table.tableId)?.name ?? table.name;
+    const firstOperation: TabletPosition = { opId: MIN_OPID, tableName, schemaVersion: 0 };
+    const { start = firstOperation, generation } = keptOf(open, table.tableId, tabletId);
+    return furthestStart(start, this.#options.keepers.get(tabletId)?.marked(generation)?.position ?? null);
+  }
+
+  #start(
+    key: string,
+    open: OpenStream,
+    table: CatalogTable,
+    tabletId: string,
+    { asked, schemas }: Omit<Wanted, 'start'>,
+  ): void {
+    const { openSource, limitsFor, metrics, kuduNow, logger, keepers } = this.#options;
+    const { definition } = open.stored;
+    const tablet = { tableId: table.tableId, tabletId };
+    const { membership, generation, start, resync, correction } = keptOf(open, table.tableId, tabletId);
+    this.#gaps.forget(tabletId);
+    const source = {
+      tablet,
+      generation,
+      joinsAgain: membership.again,
+      resync: resync?.id ?? null,
+      correction: correction ?? null,
+      resolvedEveryMs: definition.resolved?.intervalMs ?? null,
+      copySlots: open.copySlots,
+      whyGone: (signal: AbortSignal) => this.#dropped.whyGone(tablet, signal),
+      onMissing: (missing: MissingChanges) => {
+        this.#dropped.tellMissing({ name: definition.name, generation }, tabletId, missing);
+      },
+      fillRest: (after: OpId, signal: AbortSignal) => this.#options.gaps.fill(tabletId, after, signal, generation),
+      pace: open.pace,
+      logger: logger.child({ stream: definition.name, tabletId }),
+    };
+    const replicator = new TabletReplicator({
+      stream: { name: definition.name, generation },
+      tablet,
+      start: this.#startOf(open, table, tabletId),
+      startSink: keepers.get(tabletId)?.marked(generation)?.sink ?? '',
+      announcesSchemaAt: start?.opId ?? MIN_OPID,
+      sink: open.sink,
+      openSource: (from, options, signal) => openSource({ ...source, from, ...options }, signal),
+      encode: open.encode,
+      schemas,
+      limits: limitsFor(open.stored, () => this.#shipping.size),
+      onAcked: (position, worthIndex, sink) => keepers.get(tabletId)?.acked(generation, position, worthIndex, sink),
+      metrics,
+      kuduNow,
+      logger,
+    });
+    this.#shipping.set(key, { open, membership, asked, schemas, replicator, sinceMs: performance.now() });
+    metrics.leaderChange(replicator.labels);
+    const ended = replicator.done.then((ending) => {
+      keepers.get(tabletId)?.shippingEnded(generation);
+      this.#ended(key, replicator, ending);
+    });
+    this.#track(ended);
+  }
+
+  /** An idle tablet's log stands still, and what is resolved with it: where that is wanted, markers move it. */
+  #beatHearts(): void {
+    for (const { open, replicator } of this.#shipping.values()) {
+      const { resolved } = open.stored.definition;
+      if (resolved && replicator.sinkWorks)
+        this.#options.keepers.get(replicator.tabletId)?.heartbeat(resolved.intervalMs);
+    }
+  }
+
+  /** A tablet that speaks for its table in the place of another, and has begun to, is the one that does from now on. */
+  async #keepSpeakers(signal: AbortSignal): Promise<void> {
+    for (const { open, membership, schemas, replicator } of this.#shipping.values()) {
+      const { tableId, tabletId } = replicator.tablet;
+      if (schemas !== 'takes-over' || !replicator.hasSpoken) continue;
+      const joined = open.joined.get(tableId);
+      if (joined === undefined || joined.speakerTabletId === tabletId) continue;
+      await this.#options.streams.setSpeaker(open.stored, { ...replicator.tablet, membership }, signal);
+      open.joined.set(tableId, { ...joined, speakerTabletId: tabletId });
+    }
+  }
+
+  #ended(key: string, replicator: TabletReplicator, ending: Ending): void {
+    const shipping = this.#shipping.get(key);
+    if (shipping?.replicator !== replicator) return; // it was stopped, whatever it met on its way
+    const { open, membership, sinceMs } = shipping;
+    this.#shipping.delete(key);
+    if (replicator.acked.ended) this.#track(this.#tellEnded(open, { ...replicator.tablet, membership }));
+    this.#placement.ended(key, ending, performance.now() - sinceMs);
+  }
+
+  /** Where it fails the tablet is shipped once more, of which nothing is left. */
+  async #tellEnded({ stored }: OpenStream, tablet: MemberTablet): Promise<void> {
+    try {
+      await this.#options.streams.endTablet(stored, tablet, AbortSignal.timeout(CALL_TIMEOUT_MS));
+      this.poke();
+    } catch (error) {
+      this.#logger.debug({ err: error, tabletId: tablet.tabletId }, 'the end of a tablet was not kept');
+    }
+  }
+
+  /**
+   * While a tablet is behind, only its server knows how far. One that has read its log to the end knows itself, but for
+   * a log that does not go on although the server does: that shows in what the server says now and then.
+   */
+  async #askCommitted(signal: AbortSignal): Promise<void> {
+    const nowMs = performance.now();
+    const all = nowMs - this.#checkedCommittedAtMs > CHECK_COMMITTED_EVERY_MS;
+    if (all) this.#checkedCommittedAtMs = nowMs;
+    const asked = this.#replicators().filter(({ isBehind }) => all || isBehind);
+    const slots = new Slots(MAX_COMMITTED_CALLS_AT_A_TIME);
+    await Promise.all(
+      asked.map(async (replicator) => {
+        const giveBack = await slots.acquire(signal);
+        try {
+          replicator.noteCommitted(await this.#options.tserver.committedOpId(replicator.tabletId, signal));
+        } catch (error) {
+          signal.throwIfAborted();
+          this.#unanswered ??= error; // of one tablet, which may be stopping just now
+        } finally {
+          giveBack();
+        }
+      }),
+    );
+  }
+
+  #seeToGaps(signal: AbortSignal): void {
+    const overtaken = this.#gaps.look(this.#shipping, signal, (work) => {
+      this.#track(work);
+    });
+    for (const key of overtaken) void this.#stop(key); // begun anew, it goes on behind what was shipped
+  }
+
+  #replicators(): readonly TabletReplicator[] {
+    return [...this.#shipping.values()].map(({ replicator }) => replicator);
+  }
+
+  /** What fails of it is told here: it is nobody else's concern, and the sidecar goes on. */
+  #track(work: Promise<unknown>): void {
+    const tracked: Promise<unknown> = work
+      .catch((error: unknown) => {
+        this.#logger.error({ err: error }, 'unexpected error');
+      })
+      .finally(() => this.#ending.delete(tracked));
+    this.#ending.add(tracked);
+  }
+
+  async #closeStream(open: OpenStream): Promise<void> {
+    const id = streamKey(open.stored);
+    const left = [...this.#shipping].filter(([, shipping]) => streamKey(shipping.open.stored) === id);
+    await Promise.all(left.map(([key]) => this.#stop(key)));
+    await open.sink[Symbol.asyncDispose]();
+  }
+
+  async #stopAll(hurry: AbortSignal): Promise<void> {
+    await Promise.all([...this.#shipping.keys()].map((key) => this.#stop(key, hurry)));
+    await this.#options.keepers.close(hurry);
+    await Promise.allSettled(this.#ending);
+    await Promise.allSettled(this.#members.all().map(({ sink }) => sink[Symbol.asyncDispose]()));
+  }
+}

@@ -1,0 +1,55 @@
+import type { TabletPosition } from '../change/position.ts';
+import type { Backoff } from '../util/backoff.ts';
+
+/** One read of the source: some committed operations, or rows of a copy, in order (often without a record: a NO_OP). */
+export interface QueuedRead {
+  readonly upTo: TabletPosition;
+  /** Size in the log. */
+  readonly bytes: number;
+  readonly hasRecords: boolean;
+  readonly readAtMs: number;
+}
+
+export interface ReplicatorLimits {
+  /** A write takes reads until they are this large in the log; at least one. */
+  readonly maxBatchBytes: number;
+  /** Reading pauses while more than this, measured in the log, is queued. */
+  readonly maxQueuedBytes: number;
+  /** Under steady load writes start at least this far apart unless a batch is full; a lone row is not held back. */
+  readonly minWriteIntervalMs: number;
+  /** However slow the sink is. */
+  readonly maxWriteIntervalMs: number;
+  /** A position without records is written at most this often. */
+  readonly positionIntervalMs: number;
+  /** A position that has not moved for so long is written again: sinks may forget what is old (Kafka its transactional ids). */
+  readonly positionRefreshMs: number;
+  readonly retry: Backoff;
+}
+
+/** What is queued, and what is known of the last write. */
+export interface Queued {
+  readonly queue: readonly QueuedRead[];
+  readonly queuedBytes: number;
+  readonly lastWriteAtMs: number;
+  readonly lastWriteTookMs: number;
+}
+
+/** In how many milliseconds the queue is to be written, 0 and less for now. @param goesOn more may come meanwhile */
+export function writeDueInMs(queued: Queued, goesOn: boolean, nowMs: number, limits: ReplicatorLimits): number {
+  const { queue, queuedBytes, lastWriteAtMs, lastWriteTookMs } = queued;
+  if (!goesOn || queuedBytes >= limits.maxBatchBytes) return 0;
+  // A sink that is slow because it is busy gets fewer and larger writes: it is never asked more than two thirds of the time.
+  const restMs = Math.max(limits.minWriteIntervalMs, Math.min(1.5 * lastWriteTookMs, limits.maxWriteIntervalMs));
+  if (queue.some((read) => read.hasRecords)) return lastWriteAtMs + restMs - nowMs;
+  return (queue[0]?.readAtMs ?? nowMs) + limits.positionIntervalMs - nowMs;
+}
+
+/** How many of the oldest reads one write takes. */
+export function countForBatch(queue: readonly QueuedRead[], maxBatchBytes: number): number {
+  let bytes = 0;
+  for (const [i, read] of queue.entries()) {
+    bytes += read.bytes;
+    if (bytes > maxBatchBytes) return Math.max(1, i);
+  }
+  return queue.length;
+}

@@ -1,0 +1,384 @@
+import { decodeWrite } from '../change/decode-write.ts';
+import type { Change, TabletRef } from '../change/change.ts';
+import { RowFormatError } from '../change/row-layout.ts';
+import { SpoorError } from '../errors.ts';
+import { microsToHybridTime, type HybridTime } from '../kudu/hybrid-time.ts';
+import { formatOpId, type OpId } from '../kudu/opid.ts';
+import type { TabletPosition } from '../change/position.ts';
+import { CommitOrder, type CommittedOp } from '../wal/commit-order.ts';
+import { OpType, type LogEntry } from '../wal/entry.ts';
+import type { LogChunk, LogFeed } from '../wal/log-reader.ts';
+import type { SegmentHeader } from '../wal/segment-format.ts';
+import { decodeMarker } from '../change/apply-marker.ts';
+import { NameHistory, type NameLookUp } from './name-history.ts';
+import { SchemaHistory, type SchemaVersion } from './schema-history.ts';
+import type { ChangeRead, ChangeSource } from './change-source.ts';
+
+export interface TabletChangesOptions {
+  readonly log: LogFeed;
+  readonly tablet: { readonly tableId: string; readonly tabletId: string };
+  /**
+   * After which operation to begin, and what the log alone cannot tell there. The schema version may be lower than the
+   * one in force, never higher: who takes it from a server asks for it before the OpId.
+   */
+  readonly after: TabletPosition;
+  /** Begins with a {@link SchemaChange} that has no `before`: the schema in force at `after`. */
+  readonly announceSchema: boolean;
+  /**
+   * The tablet's schema as a server has it now: asked only when the log no longer says what was in force at `after`
+   * (the ALTER was in a segment that is gone, and the next one's header is older; kudu-facts 5.3).
+   */
+  readonly lookUpSchema?: () => Promise<SchemaVersion>;
+  /** What the table is called now: asked where the log is read from its first operation on, see {@link NameHistory}. */
+  readonly lookUpName?: NameLookUp;
+  /** Generation of a stream: a read ends at each cut for its copies, whatever follows. */
+  readonly endsAtCutsOf?: string;
+  /** Begins each such interval of the tablet's own time with a {@link ResolvedMark}; without it there are none. */
+  readonly resolvedEveryMs?: number;
+}
+
+/** A read holds about so many bytes of the log, or one operation: little, since each of many tablets may hold one. */
+const MAX_READ_BYTES = 128 << 10;
+
+/**
+ * The committed changes of one tablet in the order of its log, from a position on: log entries paired and ordered, the
+ * rows read with the schema in force at their own operation, rejected and ignored rows left out.
+ *
+ * Errors: what {@link CommitOrder} and the log throw; SPOOR_TRANSACTION_UNSUPPORTED at the first operation of a
+ * multi-row transaction, whose rows must not be shipped before it commits (kudu-facts 6.4); SPOOR_WAL_UNSUPPORTED at
+ * an operation or data type that Spoor does not know; SPOOR_WAL_CORRUPT at a write that does not fit its schema or its
+ * results. What was read before the operation in question is delivered first; the error then stays.
+ */
+export class TabletChanges implements ChangeSource {
+  readonly #options: TabletChangesOptions;
+  readonly #order: CommitOrder;
+  /** Committed and in order, not yet given out; from `#readyAt` on. */
+  #ready: CommittedOp[] = [];
+  #readyAt = 0;
+  #history: SchemaHistory | null = null;
+  readonly #name: NameHistory;
+  #tablet: TabletRef;
+  #announced: boolean;
+  /** Whether the schema in force at `after` is known for sure. */
+  #settled = false;
+  /** Whether segments are missing between the last chunk and the next. */
+  #skipped = false;
+  /** Damage that was passed: if something is missed, this may be why. */
+  #damage: SpoorError | null = null;
+  /** An entry that could not be taken. It came after all that is ready. */
+  #fault: unknown = null;
+  /** See {@link TabletPosition.time}. */
+  #time: HybridTime | undefined;
+
+  constructor(options: TabletChangesOptions) {
+    this.#options = options;
+    this.#order = new CommitOrder(options.after.opId);
+    this.#name = new NameHistory(options.after);
+    this.#tablet = { ...options.tablet, tableName: options.after.tableName };
+    this.#announced = !options.announceSchema;
+    this.#time = options.after.time;
+  }
+
+  get committed(): OpId {
+    return this.#order.committed;
+  }
+
+  async next(): Promise<ChangeRead | { readonly kind: 'gone' }> {
+    for (;;) {
+      const read = await this.#readReady();
+      if (read) return read;
+      if (this.#fault !== null) throw this.#fault as Error;
+      const chunk = await this.#options.log.next();
+      if (chunk.kind === 'gone') return { kind: 'gone' };
+      this.#take(chunk);
+    }
+  }
+
+  #take(chunk: Exclude<LogChunk, { kind: 'gone' }>): void {
+    switch (chunk.kind) {
+      case 'segment':
+        this.#beginSegment(chunk.header, chunk.restarted);
+        break;
+      case 'entries':
+        this.#push(chunk.entries);
+        break;
+      case 'idle':
+        break;
+      case 'missing':
+        // Whether anything wanted was in there shows at the next operation: its index.
+        this.#order.restart();
+        this.#skipped = true;
+        this.#damage ??= chunk.damage ?? null;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#options.log[Symbol.asyncDispose]();
+  }
+
+  /** All before is given out. Where the log skips what is done with, an ALTER may be among it: then the header says so. */
+  #beginSegment(header: SegmentHeader, restarted: boolean): void {
+    if (restarted) this.#order.restart();
+    const seed = { version: header.schemaVersion, schema: header.schema };
+    if (this.#history === null) this.#history = new SchemaHistory(seed);
+    else if (restarted || this.#skipped) this.#history.advance(seed);
+    this.#skipped = false;
+  }
+
+  #push(entries: readonly LogEntry[]): void {
+    try {
+      for (const entry of entries) this.#order.push(entry);
+    } catch (error) {
+      this.#fault = this.#damage && isGap(error) ? becauseOf(this.#damage, error) : error;
+    }
+  }
+
+  /** The next operations after `after` among those that are committed, or null when there are none. */
+  async #readReady(): Promise<ChangeRead | null> {
+    if (this.#readyAt >= this.#ready.length) {
+      this.#ready = this.#order.take();
+      this.#readyAt = 0;
+    }
+    const changes: Change[] = [];
+    let first: CommittedOp | null = null;
+    let last: CommittedOp | null = null;
+    let bytes = 0;
+    let rejectedRows = 0;
+    let onlyMarkers = true;
+    let cut: ChangeRead['cut'];
+    while (this.#readyAt < this.#ready.length && bytes < MAX_READ_BYTES) {
+      const op = this.#ready[this.#readyAt]!;
+      const isNews = op.replicate.opId.index > this.#options.after.opId.index;
+      if (isNews && !this.#settled) await this.#settleSchema();
+      try {
+        if (isNews && !this.#announced) this.#announce(op, changes);
+        rejectedRows += this.#apply(op, isNews, changes);
+      } catch (error) {
+        if (last === null) throw this.#asSpoorError(error, op);
+        break; // first what came before; the next read meets it again
+      }
+      this.#readyAt++;
+      if (!isNews) continue;
+      first ??= op;
+      last = op;
+      bytes += op.replicate.byteLength;
+      if (!isMarker(op)) onlyMarkers = false;
+      else if (this.#isCut(op)) {
+        cut = { opId: op.replicate.opId, time: op.replicate.hybridTime };
+        break;
+      }
+    }
+    if (this.#readyAt >= this.#ready.length) this.#ready.length = 0; // their log memory may go
+    if (last === null) return null;
+    return {
+      kind: 'changes',
+      changes,
+      position: this.#positionAt(last.replicate.opId),
+      hybridTime: last.replicate.hybridTime,
+      ...(first !== last && { firstHybridTime: first!.replicate.hybridTime }),
+      rejectedRows,
+      bytes: bytes + changes.reduce((sum, change) => sum + cellBytes(change), 0),
+      onlyMarkers,
+      ...(cut && { cut }),
+    };
+  }
+
+  /** The schema in force at `after`, as soon as the log was read up to there; see the errors of {@link next}. */
+  async schemaThere(): Promise<SchemaVersion> {
+    const { index } = this.#options.after.opId;
+    for (let passed = 0n; ;) {
+      if (this.#readyAt >= this.#ready.length) [this.#ready, this.#readyAt] = [this.#order.take(), 0];
+      for (let op = this.#ready[this.#readyAt]; op && op.replicate.opId.index <= index;) {
+        this.#apply(op, false, []);
+        passed = op.replicate.opId.index;
+        op = this.#ready[++this.#readyAt];
+      }
+      if (this.#readyAt < this.#ready.length) break;
+      if (this.#fault !== null) throw this.#fault as Error;
+      const chunk = await this.#options.log.next();
+      if (chunk.kind === 'gone') throw new Error(`the log ends before index ${index}`);
+      this.#take(chunk);
+      if (chunk.kind === 'idle' && this.#history !== null && (passed >= index || passed === 0n)) break;
+    }
+    await this.#settleSchema();
+    return this.#schema().current;
+  }
+
+  #isCut({ replicate }: CommittedOp): boolean {
+    const { endsAtCutsOf } = this.#options;
+    const extension = endsAtCutsOf === undefined ? null : replicate.readExtension();
+    return extension !== null && decodeMarker(extension)?.cut === endsAtCutsOf;
+  }
+
+  #positionAt(opId: OpId): TabletPosition {
+    const { resync, corrected } = this.#options.after;
+    const { version } = this.#schema().current;
+    return {
+      opId,
+      ...this.#name.at(version),
+      schemaVersion: version,
+      ...(this.#time !== undefined && { time: this.#time }),
+      ...(resync !== undefined && { resync }),
+      ...(corrected !== undefined && { corrected }),
+    };
+  }
+
+  /** Carries out one operation; answers how many of its rows were rejected or ignored. */
+  #apply(op: CommittedOp, isNews: boolean, changes: Change[]): number {
+    switch (op.replicate.opType) {
+      case OpType.WRITE:
+        return isNews ? this.#applyWrite(op, changes) : 0;
+      case OpType.ALTER_SCHEMA:
+        this.#noteTime(op, isNews ? changes : null);
+        this.#applyAlter(op, isNews, changes);
+        return 0;
+      case OpType.PARTICIPANT:
+        if (isNews) throw this.#transaction(op);
+        return 0;
+      case OpType.NO_OP:
+        this.#noteTime(op, isNews ? changes : null);
+        return 0;
+      case OpType.CHANGE_CONFIG:
+        return 0; // stamped in no order
+      default:
+        if (!isNews) return 0;
+        throw new RowFormatError('unsupported', `operation type ${op.replicate.opType} is not known`);
+    }
+  }
+
+  #applyWrite(op: CommittedOp, changes: Change[]): number {
+    const { replicate, commit } = op;
+    const write = replicate.readWrite();
+    if (write.txnId !== null && write.txnId >= 0n) throw this.#transaction(op);
+    if (!write.isCommitWait) this.#noteTime(op, changes); // one that waits is stamped ahead of those after it (kudu-facts 5.9)
+    const results = commit.readRowResults();
+    if (results.length === 0 && write.rows.length === 0) return 0; // a marker, ours or another's
+    const batch = decodeWrite({
+      tablet: this.#tablet,
+      opId: replicate.opId,
+      hybridTime: replicate.hybridTime,
+      layout: this.#schema().layoutOf(write.schema),
+      rows: write.rows,
+      indirect: write.indirect,
+      results,
+      autoIncrementCounter: write.autoIncrementCounter,
+    });
+    if (batch.rowCount > 0) changes.push(batch);
+    return results.length - batch.rowCount;
+  }
+
+  /**
+   * What is stamped in order tells that nothing behind it has its time or a lower one (kudu-facts 5.9).
+   * @param changes where a mark goes that is due with it; null for none
+   */
+  #noteTime({ replicate }: CommittedOp, changes: Change[] | null): void {
+    const { opId, hybridTime } = replicate;
+    if (this.#time !== undefined && hybridTime <= this.#time) return;
+    const { resolvedEveryMs } = this.#options;
+    if (resolvedEveryMs !== undefined && changes !== null) {
+      const interval = microsToHybridTime(BigInt(Math.round(resolvedEveryMs * 1000)));
+      const begin = hybridTime - (hybridTime % interval);
+      if (this.#time === undefined || this.#time < begin)
+        changes.push({ kind: 'resolved', tablet: this.#tablet, opId, hybridTime: begin - 1n });
+    }
+    this.#time = hybridTime;
+  }
+
+  /** Only an ALTER that succeeded counts, and only if the version rises: a master's retry logs the same one twice. */
+  #applyAlter({ replicate, commit }: CommittedOp, isNews: boolean, changes: Change[]): void {
+    if (commit.failed) return;
+    const { schema, schemaVersion, newTableName } = replicate.readAlter();
+    const before = { tableName: this.#tablet.tableName, schema: this.#schema().current.schema };
+    if (!this.#schema().advance({ version: schemaVersion, schema }) || !isNews) return;
+    const after = { tableName: this.#name.alter(schemaVersion, newTableName), schema };
+    if (after.tableName !== before.tableName) this.#tablet = { ...this.#tablet, tableName: after.tableName };
+    changes.push({
+      kind: 'schema',
+      tablet: this.#tablet,
+      opId: replicate.opId,
+      hybridTime: replicate.hybridTime,
+      version: schemaVersion,
+      before,
+      after,
+    });
+  }
+
+  /** Where the header and the ALTERs in the log fall short of the version that was in force at `after`, asks a server. */
+  async #settleSchema(): Promise<void> {
+    const wanted = this.#options.after.schemaVersion;
+    const known = this.#schema().current.version;
+    if (known < wanted) {
+      const found = await this.#options.lookUpSchema?.();
+      if (found?.version !== wanted)
+        throw new SpoorError(
+          'SPOOR_WAL_GAP',
+          `schema version ${wanted} was in force at ${formatOpId(this.#options.after.opId)}; the log knows ${known}` +
+            (found ? `, the tablet server ${found.version}` : ''),
+          { tabletId: this.#tablet.tabletId },
+        );
+      this.#schema().advance(found);
+    }
+    await this.#name.settle(this.#schema().current.version, this.#options.lookUpName);
+    this.#tablet = { ...this.#tablet, tableName: this.#name.current };
+    this.#settled = true;
+  }
+
+  #announce(first: CommittedOp, changes: Change[]): void {
+    const { version, schema } = this.#schema().current;
+    changes.push({
+      kind: 'schema',
+      tablet: this.#tablet,
+      opId: this.#options.after.opId,
+      hybridTime: first.replicate.hybridTime,
+      version,
+      before: null,
+      after: { tableName: this.#tablet.tableName, schema },
+    });
+    this.#announced = true;
+  }
+
+  #schema(): SchemaHistory {
+    if (!this.#history) throw new TypeError('a log gives a segment before its entries');
+    return this.#history;
+  }
+
+  #transaction({ replicate }: CommittedOp): SpoorError {
+    return new SpoorError(
+      'SPOOR_TRANSACTION_UNSUPPORTED',
+      `operation ${formatOpId(replicate.opId)} belongs to a multi-row transaction`,
+      { tabletId: this.#tablet.tabletId, opId: formatOpId(replicate.opId) },
+    );
+  }
+
+  #asSpoorError(error: unknown, { replicate }: CommittedOp): SpoorError {
+    if (error instanceof SpoorError) return error;
+    const message = error instanceof Error ? error.message : String(error);
+    // Schema codecs throw a RangeError at a data type that they do not know.
+    const unsupported = error instanceof RowFormatError ? error.kind === 'unsupported' : error instanceof RangeError;
+    const { path, offset } = replicate.location;
+    return new SpoorError(
+      unsupported ? 'SPOOR_WAL_UNSUPPORTED' : 'SPOOR_WAL_CORRUPT',
+      `${path} byte ${offset}: ${message}`,
+      { tabletId: this.#tablet.tabletId, opId: formatOpId(replicate.opId), path, offset },
+      error,
+    );
+  }
+}
+
+/** What a batch takes beside the log: wide tables have many cells for few bytes of an UPDATE. */
+function cellBytes(change: Change): number {
+  return change.kind === 'rows' ? change.cells.byteLength : 0;
+}
+
+function isGap(error: unknown): error is SpoorError {
+  return error instanceof SpoorError && error.code === 'SPOOR_WAL_GAP';
+}
+
+function becauseOf(damage: SpoorError, gap: SpoorError): SpoorError {
+  return new SpoorError(gap.code, `${gap.message}; the log before that is damaged: ${damage.message}`, gap.fields, gap);
+}
+
+/** A write without rows: an apply marker, of whatever deployment. */
+function isMarker({ replicate, commit }: CommittedOp): boolean {
+  return replicate.opType === OpType.WRITE && commit.readRowResults().length === 0;
+}

@@ -1,0 +1,139 @@
+import * as z from 'zod';
+import { describeIssue, faultsOf, type BodyFault } from '../util/zod-faults.ts';
+import { kafkaSink } from '../sinks/kafka/definition.ts';
+import { EXCEPT } from './table-patterns.ts';
+
+const MAX_TABLE_NAME_LENGTH = 256; // Kudu's default: kudu/master/catalog_manager.cc max_identifier_length
+
+const streamName = z
+  .string()
+  .max(64, 'must have at most 64 characters')
+  .regex(/^[a-z0-9][a-z0-9._-]*$/, 'must be made of a-z, 0-9, ".", "_" and "-", and begin with a letter or a digit');
+
+const tablePattern = z
+  .string()
+  .min(1, 'must not be empty')
+  .max(MAX_TABLE_NAME_LENGTH, `must have at most ${MAX_TABLE_NAME_LENGTH} characters`)
+  .refine((pattern) => pattern !== EXCEPT, 'must name a table or pattern behind "!"');
+
+const tables = z
+  .array(tablePattern)
+  .min(1, 'must name at least one table or pattern')
+  .max(1000, 'must have at most 1000 entries')
+  .superRefine((patterns, ctx) => {
+    for (const [i, pattern] of patterns.entries())
+      if (patterns.indexOf(pattern) < i)
+        ctx.addIssue({ code: 'custom', path: [i], message: `names ${JSON.stringify(pattern)} a second time` });
+    if (patterns.length > 0 && patterns.every((pattern) => pattern.startsWith(EXCEPT)))
+      ctx.addIssue({
+        code: 'custom',
+        message: 'must have a pattern without "!": one takes tables out that others take in',
+      });
+  });
+
+/**
+ * A name that the contract knows and this version does not serve yet. Its fault is marked, so that a body whose
+ * only faults are of this kind is answered 501 and not 400; the type that comes out is the served one.
+ */
+function served<const Name extends string, const Served extends Name>(names: readonly [Name, ...Name[]], now: Served) {
+  return z.enum(names).pipe(
+    z
+      .custom<Served>((value) => value === now, {
+        error: (issue) =>
+          `${JSON.stringify(issue.input)} is not supported yet by this version; use ${JSON.stringify(now)}`,
+        params: { unsupported: true },
+      })
+      .meta({ type: 'string', const: now }), // JSON Schema cannot look into a custom check
+  );
+}
+
+/** Options of a variant that this version does not serve are not looked at: saying 501 is enough. */
+function unservedVariant<const Type extends string>(type: Type, instead: string) {
+  return z.looseObject({ type: z.literal(type) }).pipe(
+    z
+      .custom<never>(() => false, {
+        path: ['type'],
+        message: `${JSON.stringify(type)} is not supported yet by this version; use ${JSON.stringify(instead)}`,
+        params: { unsupported: true },
+      })
+      .meta({ not: {} }),
+  );
+}
+
+const RESOLVED_INTERVAL = 'must be a whole number of milliseconds from 1000 to 86400000';
+
+const jsonFormat = z.strictObject({ type: z.literal('json') });
+
+/**
+ * A stream as its maker defines it (contract 4), defaults filled in. The type is what this version can run;
+ * the schema knows every name of the contract.
+ */
+export const streamDefinition = z.strictObject({
+  name: streamName.describe('Name of the stream: up to 64 of a-z, 0-9, ".", "_", "-".'),
+  tables: tables.describe(
+    'Exact table names, or patterns in which * stands for any characters; with ! in front they take tables out again.',
+  ),
+  // The default is the one that loses no row; a table's rows from before the stream are never left out silently.
+  start: z
+    .enum(['snapshot', 'now'])
+    .default('snapshot')
+    .describe('Where the stream begins: `snapshot`, a base copy and then the log; `now`, the log from here on.'),
+  sink: z.discriminatedUnion('type', [kafkaSink, unservedVariant('redis', 'kafka')]).describe('Where the records go.'),
+  format: z
+    .discriminatedUnion('type', [jsonFormat, unservedVariant('avro', 'json'), unservedVariant('kudu-record', 'json')])
+    .default({ type: 'json' })
+    .describe('How a record is written.'),
+  images: served(['changed', 'full'], 'changed')
+    .prefault('changed')
+    .describe(
+      'What an update carries: the key and the columns it set, or (501 in this version) the full row before and after.',
+    ),
+  tombstones: z
+    .boolean()
+    .default(true)
+    .describe('Whether a delete is followed by a record with the same key and a null value.'),
+  resolved: z
+    .strictObject({
+      intervalMs: z
+        .int(RESOLVED_INTERVAL)
+        .min(1_000, RESOLVED_INTERVAL)
+        .max(86_400_000, RESOLVED_INTERVAL)
+        .describe('How often, about. A tablet that is idle gets a write without rows as often.'),
+    })
+    .exactOptional()
+    .describe(
+      'Marks in every partition of the topics: all changes of a tablet up to a hybrid time are there. None without it.',
+    ),
+  copyRowsPerSecond: z
+    .int('must be a whole number of rows, 0 for no limit')
+    .min(0, 'must be a whole number of rows, 0 for no limit')
+    .exactOptional()
+    .describe('How many rows a second each sidecar copies at most, in base copies and repairs; 0 or none is no limit.'),
+});
+export type StreamDefinition = Readonly<z.output<typeof streamDefinition>>;
+
+export type ParsedDefinition =
+  | { readonly kind: 'ok'; readonly definition: StreamDefinition }
+  /** The body is wrong: every fault of it. */
+  | { readonly kind: 'invalid'; readonly faults: readonly BodyFault[] }
+  /** The body is right by the contract; this version cannot serve what the faults name. */
+  | { readonly kind: 'unsupported'; readonly faults: readonly BodyFault[] };
+
+/** Checks a definition from outside and fills in the defaults. Never throws; lists all faults, not only the first. */
+export function parseStreamDefinition(body: unknown): ParsedDefinition {
+  const parsed = streamDefinition.safeParse(body, { error: describeIssue });
+  if (parsed.success) return { kind: 'ok', definition: parsed.data };
+  const { issues } = parsed.error;
+  const kind = issues.every((issue) => issue.code === 'custom' && issue.params?.unsupported === true)
+    ? 'unsupported'
+    : 'invalid';
+  return { kind, faults: issues.flatMap((issue) => faultsOf(issue, knownAt(issue))) };
+}
+
+/** What may stand where an issue is. */
+function knownAt(issue: z.core.$ZodIssue): readonly string[] {
+  const [first] = issue.path;
+  return Object.keys(
+    first === 'sink' ? kafkaSink.shape : first === 'format' ? jsonFormat.shape : streamDefinition.shape,
+  );
+}

@@ -1,0 +1,345 @@
+import { randomUUID } from 'node:crypto';
+import * as z from 'zod';
+import { SpoorError } from '../errors.ts';
+import type { TabletPosition } from '../change/position.ts';
+import { type CatalogTable, firstTabletId } from './table-catalog.ts';
+import { FIRST_MEMBERSHIP, membershipIn, withMembers, type Membership } from './membership.ts';
+import type {
+  Correction,
+  JoinedTable,
+  MemberTablet,
+  Resync,
+  ResyncFrom,
+  StoredStream,
+  StreamDetails,
+  StreamSource,
+  UnreadableStream,
+} from './stored-stream.ts';
+import type { StreamDefinition } from './definition.ts';
+import { matchTables } from './table-patterns.ts';
+import { StreamExistsError } from './stream-errors.ts';
+import type { Logger } from '../util/logger.ts';
+import { formatPosition, parsePosition } from './stored-position.ts';
+import {
+  detailsItem,
+  generationOf,
+  itemsOf,
+  memberItem,
+  OLD_DEFINITION,
+  OLD_PAUSED,
+  OLD_REVISION,
+  tableItem,
+  type StreamItem,
+  type StreamsTable,
+} from './stream-items.ts';
+import { StreamRevisions } from './stream-revisions.ts';
+
+export { STREAM_COLUMNS } from './stream-items.ts';
+
+const joinedBody = z.object({ name: z.string(), speakerTabletId: z.string() });
+const correctionBody = z.object({
+  id: z.string(),
+  keys: z.array(z.base64().transform((text) => Buffer.from(text, 'base64'))),
+});
+const resyncBody = z.object({ id: z.string(), from: z.enum(['snapshot', 'gap']), requestedAt: z.string() });
+
+/** What a change makes of a stream; what it leaves out stays. */
+export interface StreamEdit {
+  readonly definition?: StreamDefinition;
+  readonly paused?: boolean;
+  /** Tables that begin a membership. */
+  readonly joins?: readonly CatalogTable[];
+  /** Where their tablets begin. */
+  readonly starts?: ReadonlyMap<string, TabletPosition>;
+  /** Ids of tables whose membership ends. */
+  readonly leaves?: readonly string[];
+}
+
+/** The streams of the cluster, kept in Spoor's own Kudu table so that every sidecar sees the same. */
+export class StreamStore implements StreamSource {
+  readonly #table: StreamsTable;
+  readonly #revisions: StreamRevisions;
+  readonly #logger: Logger;
+  /** ISO 8601. */
+  readonly #now: () => string;
+  #unreadable: readonly UnreadableStream[] = [];
+
+  /** @param kuduNow what time it is in the cluster, in milliseconds since 1970: what is written down is compared elsewhere */
+  constructor(table: StreamsTable, logger: Logger, kuduNow: () => number = Date.now) {
+    this.#table = table;
+    this.#revisions = new StreamRevisions(table);
+    this.#logger = logger;
+    this.#now = () => new Date(kuduNow()).toISOString();
+  }
+
+  /** Those that are not understood are left out, and told in {@link unreadable}. */
+  async list(signal: AbortSignal): Promise<readonly StoredStream[]> {
+    const all = await this.#revisions.all(signal);
+    const unreadable = all.flatMap((newest) => newest.unreadable ?? []);
+    const wasTold = ({ name, reason }: UnreadableStream): boolean =>
+      this.#unreadable.some((told) => told.name === name && told.reason === reason);
+    for (const { name, reason } of unreadable.filter((each) => !wasTold(each)))
+      this.#logger.error({ stream: name, reason }, 'a stored stream cannot be read: it is not shipped from here');
+    this.#unreadable = unreadable;
+    return all.flatMap(({ stream }) => stream ?? []);
+  }
+
+  get unreadable(): readonly UnreadableStream[] {
+    return this.#unreadable;
+  }
+
+  /** @throws {SpoorError} SPOOR_NOT_SUPPORTED when it is stored in a way that this version does not understand */
+  async get(name: string, signal: AbortSignal): Promise<StoredStream | null> {
+    const { stream, unreadable } = await this.#revisions.of(name, signal);
+    if (unreadable) throw new SpoorError('SPOOR_NOT_SUPPORTED', unreadable.reason);
+    return stream;
+  }
+
+  /** Whether the name is taken, also by a stream that this version cannot read. */
+  async has(name: string, signal: AbortSignal): Promise<boolean> {
+    return (await this.#revisions.of(name, signal)).exists;
+  }
+
+  /**
+   * Keeps a new stream. The starts are written first and its revision last, so that whoever sees the stream sees
+   * where its tablets begin. @throws {StreamExistsError}; {SpoorError} it took too long, and there is no stream
+   */
+  async create(
+    definition: StreamDefinition,
+    starts: ReadonlyMap<string, TabletPosition>,
+    tables: readonly CatalogTable[],
+    signal: AbortSignal,
+  ): Promise<StoredStream> {
+    const { name } = definition;
+    const taken = new StreamExistsError(`there is a stream ${JSON.stringify(name)} already`);
+    const readAtMs = performance.now();
+    const newest = await this.#revisions.of(name, signal);
+    if (newest.exists) throw taken;
+    const number = newest.number + 1;
+    const body = { definition, generation: randomUUID(), createdAt: this.#now(), paused: false };
+    const stored: StoredStream = { ...body, number, revision: `${number}/`, memberships: new Map() };
+    await this.#putStarts(stored, () => FIRST_MEMBERSHIP, starts, signal);
+    for (const table of tables) await this.joinTable(stored, table, signal);
+    const { generation } = stored;
+    if (await this.#revisions.write({ name, generation, number, text: stored }, readAtMs, signal)) return stored;
+    await this.#deleteGeneration(name, generation, signal);
+    throw taken;
+  }
+
+  /**
+   * Changes a stream, and answers it as it is then; null where there is none. Where somebody else was first it is read
+   * again and `edit` asked again, so that no change is lost.
+   * @param edit what is to become of it; null leaves it as it is
+   */
+  async change(
+    name: string,
+    edit: (stored: StoredStream) => StreamEdit | null | Promise<StreamEdit | null>,
+    signal: AbortSignal,
+  ): Promise<StoredStream | null> {
+    for (;;) {
+      signal.throwIfAborted();
+      const readAtMs = performance.now();
+      const stored = await this.get(name, signal);
+      const asked = stored && (await edit(stored));
+      if (stored === null || asked === null) return stored;
+      const { joins = [], leaves = [], starts = new Map<string, TabletPosition>() } = asked;
+      const joined = joins.length > 0 ? await this.joinedTables(stored, signal) : new Map<string, JoinedTable>();
+      const wasIn = (tableId: string): boolean => joined.has(tableId);
+      const number = stored.number + 1;
+      const next: StoredStream = {
+        ...stored,
+        definition: asked.definition ?? stored.definition,
+        paused: asked.paused ?? stored.paused,
+        number,
+        revision: `${number}/${stored.revision.slice(stored.revision.indexOf('/') + 1)}`,
+        memberships: withMembers(stored.memberships, { joins, leaves }, wasIn, number),
+      };
+      // Whoever sees the revision has seen where its tablets begin. Until then nobody asks for that membership.
+      await this.#putStarts(next, membershipOfTablets(next, joins), starts, signal);
+      for (const table of joins) await this.joinTable(next, table, signal);
+      const { generation } = next;
+      if (!(await this.#revisions.write({ name, generation, number, text: next }, readAtMs, signal))) continue;
+      await this.#forgetTables(stored, [...joins.map(({ tableId }) => tableId), ...leaves], signal);
+      return next;
+    }
+  }
+
+  /** Pauses a stream or lets it go on. A stream that is so already stays as it is. */
+  async setPaused(name: string, paused: boolean, signal: AbortSignal): Promise<StoredStream | null> {
+    return this.change(name, (stored) => (stored.paused === paused ? null : { paused }), signal);
+  }
+
+  /** Asks for resyncs of some tablets; one that was asked for before and is not yet done is done once. */
+  async resync(
+    stored: StoredStream,
+    tablets: readonly MemberTablet[],
+    from: ResyncFrom,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const request: Resync = { id: randomUUID(), from, requestedAt: this.#now() };
+    const body = JSON.stringify(request);
+    const stream = stored.definition.name;
+    // In rows of their own: a repair that is asked for must not take the place of a copy that is.
+    const kind = from === 'gap' ? 'gap' : 'resync';
+    await this.#table.upsert(
+      tablets.map(({ tabletId, membership }) => ({
+        stream,
+        item: memberItem(kind, stored, tabletId, membership),
+        body,
+      })),
+      signal,
+    );
+    await this.#touchDetails(stored, signal);
+  }
+
+  /** Asks for rows of a tablet to be put right. @returns the id of the request */
+  async correct(
+    stored: StoredStream,
+    { tabletId, membership }: MemberTablet,
+    keys: readonly Buffer[],
+    signal: AbortSignal,
+  ): Promise<string> {
+    const id = randomUUID();
+    const body = JSON.stringify({ id, keys: keys.map((key) => key.toString('base64')) });
+    const stream = stored.definition.name;
+    await this.#table.upsert([{ stream, item: memberItem('keys', stored, tabletId, membership), body }], signal);
+    await this.#touchDetails(stored, signal);
+    return id;
+  }
+
+  /** A revision that says so comes first: the stream is over then, whatever becomes of its rows. False when there was none. */
+  async delete(name: string, signal: AbortSignal): Promise<boolean> {
+    for (;;) {
+      signal.throwIfAborted();
+      const readAtMs = performance.now();
+      const newest = await this.#revisions.of(name, signal);
+      if (!newest.exists) return false;
+      const generation = newest.stream?.generation ?? '';
+      const number = newest.number + 1;
+      if (!(await this.#revisions.write({ name, generation, number, text: null }, readAtMs, signal))) continue;
+      // Of version 0.1, which no Spoor of now writes.
+      const old = [OLD_DEFINITION, OLD_PAUSED, OLD_REVISION].map((item) => ({ stream: name, item }));
+      await this.#table.delete(old, signal);
+      if (generation !== '') await this.#deleteGeneration(name, generation, signal);
+      return true;
+    }
+  }
+
+  async details(stream: StoredStream, signal: AbortSignal): Promise<StreamDetails> {
+    const starts = new Map<string, TabletPosition>();
+    const resyncs = new Map<string, Resync>();
+    const gapRepairs = new Map<string, Resync>();
+    const corrections = new Map<string, Correction>();
+    const ended = new Set<string>();
+    const items = await this.#items(stream, signal);
+    for (const { kind, key, body } of items) {
+      if (kind === 'start') starts.set(key, parsePosition(body));
+      else if (kind === 'keys') corrections.set(key, correctionBody.parse(JSON.parse(body)));
+      else if (kind === 'ended') ended.add(key);
+      else if (kind === 'resync' || kind === 'gap') {
+        const asked = resyncBody.parse(JSON.parse(body));
+        const of = asked.from === 'gap' ? gapRepairs : resyncs; // version 0.1 keeps both under `resync`
+        if (asked.requestedAt > (of.get(key)?.requestedAt ?? '')) of.set(key, asked);
+      }
+    }
+    return { starts, joined: joinedAmong(stream, items), resyncs, gapRepairs, corrections, ended };
+  }
+
+  async joinTable(stream: StoredStream, table: CatalogTable, signal: AbortSignal): Promise<JoinedTable> {
+    const joined: JoinedTable = { name: table.name, speakerTabletId: firstTabletId(table) ?? '' };
+    const row = { stream: stream.definition.name, item: tableItem(stream, table.tableId) };
+    if (await this.#table.insert({ ...row, body: JSON.stringify(joined) }, signal)) return joined;
+    const [there] = await this.#table.scan(row, signal);
+    return there ? joinedBody.parse(JSON.parse(there.body)) : joined;
+  }
+
+  /** The tables of {@link details} alone, which can be read where something else there is of a newer Spoor. */
+  async joinedTables(stream: StoredStream, signal: AbortSignal): Promise<ReadonlyMap<string, JoinedTable>> {
+    return joinedAmong(stream, await this.#items(stream, signal));
+  }
+
+  async setSpeaker(
+    stored: StoredStream,
+    { tableId, tabletId: speakerTabletId, membership }: MemberTablet,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const row = { stream: stored.definition.name, item: memberItem('table', stored, tableId, membership) };
+    const [there] = await this.#table.scan(row, signal);
+    if (!there) return; // the table has left the stream
+    const { name } = joinedBody.parse(JSON.parse(there.body));
+    const body = JSON.stringify({ name, speakerTabletId } satisfies JoinedTable);
+    if (await this.#table.update({ ...row, body }, signal)) await this.#touchDetails(stored, signal);
+  }
+
+  async endTablet(stored: StoredStream, { tabletId, membership }: MemberTablet, signal: AbortSignal): Promise<void> {
+    const stream = stored.definition.name;
+    const item = (kind: StreamItem['kind']): string => memberItem(kind, stored, tabletId, membership);
+    const body = JSON.stringify({ at: this.#now() });
+    await this.#table.upsert([{ stream, item: item('ended'), body }], signal);
+    const done = (['start', 'resync', 'gap', 'keys'] as const).map((kind) => ({ stream, item: item(kind) }));
+    await this.#table.delete(done, signal);
+    await this.#touchDetails(stored, signal);
+  }
+
+  async #putStarts(
+    stored: StoredStream,
+    membershipOf: (tabletId: string) => Membership,
+    starts: ReadonlyMap<string, TabletPosition>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const rows = [...starts].map(([tabletId, position]) => ({
+      stream: stored.definition.name,
+      item: memberItem('start', stored, tabletId, membershipOf(tabletId)),
+      body: formatPosition(position),
+    }));
+    if (rows.length > 0) await this.#table.upsert(rows, signal);
+  }
+
+  async #touchDetails({ definition, generation }: StoredStream, signal: AbortSignal): Promise<void> {
+    await this.#table.upsert([{ stream: definition.name, item: detailsItem(generation), body: randomUUID() }], signal);
+  }
+
+  /** Memberships of before are over, and nobody asks for their rows any more: what stays of them does no harm. */
+  async #forgetTables(before: StoredStream, tableIds: readonly string[], signal: AbortSignal): Promise<void> {
+    const stream = before.definition.name;
+    try {
+      await this.#table.delete(
+        tableIds.map((tableId) => ({ stream, item: tableItem(before, tableId) })),
+        signal,
+      );
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#logger.debug({ stream, reason }, 'rows of tables that left a stream not deleted');
+    }
+  }
+
+  async #items(stream: StoredStream, signal: AbortSignal): Promise<StreamItem[]> {
+    return itemsOf(stream, await this.#table.scan({ stream: stream.definition.name }, signal));
+  }
+
+  async #deleteGeneration(stream: string, generation: string, signal: AbortSignal): Promise<void> {
+    const rows = await this.#table.scan({ stream }, signal);
+    const dead = rows.filter((row) => !row.item.startsWith(OLD_DEFINITION) && generationOf(row) === generation);
+    if (dead.length > 0)
+      await this.#table.delete(
+        dead.map(({ item }) => ({ stream, item })),
+        signal,
+      );
+  }
+}
+
+/** Those in their present membership that joined by a name that is asked for: a stale one that was late is none. */
+function joinedAmong(stream: StoredStream, items: readonly StreamItem[]): Map<string, JoinedTable> {
+  const tables = items.filter(
+    ({ kind, id, membership }) => kind === 'table' && membership === membershipIn(stream, id).id,
+  );
+  const joined = tables.map(({ id, body }): [string, JoinedTable] => [id, joinedBody.parse(JSON.parse(body))]);
+  return new Map(joined.filter(([, { name }]) => matchTables(stream.definition.tables, name)));
+}
+
+function membershipOfTablets(stream: StoredStream, tables: readonly CatalogTable[]): (tabletId: string) => Membership {
+  const owners = new Map(
+    tables.flatMap(({ tableId, tablets }) => tablets.map(({ tabletId }): [string, string] => [tabletId, tableId])),
+  );
+  return (tabletId) => membershipIn(stream, owners.get(tabletId) ?? '');
+}

@@ -1,0 +1,407 @@
+import assert from 'node:assert/strict';
+import { beforeEach, describe, it } from 'node:test';
+import { ClusterView } from '../../../src/sidecars/cluster-view.ts';
+import { OtherSidecars } from '../../../src/sidecars/other-sidecars.ts';
+import { SidecarClient } from '../../../src/sidecars/sidecar-client.ts';
+import { RunningControlPlane } from '../../../src/app/control-plane.ts';
+import { SIDECAR_COLUMNS, SidecarRegistry } from '../../../src/sidecars/sidecar-registry.ts';
+import { STREAM_COLUMNS, StreamStore } from '../../../src/streams/stream-store.ts';
+import type { TabletPosition } from '../../../src/change/position.ts';
+import { SpoorError, type ErrorCode } from '../../../src/errors.ts';
+import { KuduError } from '../../../src/kudu/errors.ts';
+import { toProblem } from '../../../src/control/problem.ts';
+import { Catalog, type CatalogTable } from '../../../src/streams/table-catalog.ts';
+import { keptOf } from '../../../src/placement/kept-tablet.ts';
+import { planTopics } from '../../../src/sinks/kafka/topic-plan.ts';
+import { parseStreamDefinition, type StreamDefinition } from '../../../src/streams/definition.ts';
+import { type ReasonedView, type StreamView } from '../../../src/api/shapes.ts';
+import { RefusedDefinitionError, StreamExistsError } from '../../../src/streams/stream-errors.ts';
+import type { Sink } from '../../../src/sinks/sink.ts';
+import type { HeldGeneration } from '../../../src/wal/log-transfer.ts';
+import { keepingLogger, type LogLine } from '../../support/loggers.ts';
+import { tabletView } from '../../support/memory-control-plane.ts';
+import { MemorySystemTable } from '../../support/memory-system-table.ts';
+
+const signal = AbortSignal.timeout(60_000);
+const TABLETS = ['t1', 't2', 't3'];
+const TABLE = {
+  tableId: 'aa',
+  name: 'shop.orders',
+  tablets: TABLETS.map((tabletId, i) => ({ tabletId, partitionKeyStart: Buffer.of(i) })),
+};
+
+const END: TabletPosition = { opId: { term: 7n, index: 1042n }, tableName: 'shop.orders', schemaVersion: 3 };
+
+/** A sink of which only that is asked whether it can be reached. */
+class FakeCheck {
+  asked = 0;
+  failure: Error | null = null;
+
+  check(): Promise<void> {
+    this.asked++;
+    return this.failure ? Promise.reject(this.failure) : Promise.resolve();
+  }
+}
+
+const withCode = (code: ErrorCode, message: RegExp) => (error: unknown) =>
+  error instanceof SpoorError && error.code === code && message.test(error.message);
+
+function definition(): StreamDefinition {
+  const sink = { type: 'kafka', topic: 'cdc.{table}' };
+  const parsed = parseStreamDefinition({ name: 'orders', tables: ['shop.*'], start: 'now', sink });
+  assert.ok(parsed.kind === 'ok');
+  return parsed.definition;
+}
+
+/** `paused paused no-sidecar`: the states of t1, t2 and t3. */
+const statesOf = (view: StreamView | null): string => view!.tablets.map(({ state }) => state).join(' ');
+
+describe('the control plane', () => {
+  let pokes: number;
+  let shipped: ReasonedView[];
+  let held: Map<string, readonly HeldGeneration[]>;
+  let plane: RunningControlPlane;
+  let heldForNow: string[];
+  let store: StreamStore;
+  let catalogTables: () => Promise<readonly CatalogTable[]>;
+  let endsOf: () => Promise<ReadonlyMap<string, TabletPosition>>;
+  let brokers: FakeCheck;
+  let streamSink: FakeCheck;
+  let checkWal: () => Promise<void>;
+  let markless: (topics: readonly string[]) => Promise<readonly string[]>;
+  let lines: LogLine[];
+
+  beforeEach(async () => {
+    pokes = 0;
+    shipped = [tabletView({ tabletId: 't1' })];
+    held = new Map();
+    heldForNow = [];
+    lines = [];
+    catalogTables = () => Promise.resolve([TABLE]);
+    markless = () => Promise.resolve([]);
+    endsOf = () => Promise.resolve(new Map(TABLETS.map((tabletId) => [tabletId, END])));
+    [brokers, streamSink] = [new FakeCheck(), new FakeCheck()];
+    checkWal = () => Promise.resolve();
+    store = new StreamStore(new MemorySystemTable(STREAM_COLUMNS, 2), keepingLogger());
+    const self = { id: 'self', http: '127.0.0.1:8100', tserver: 'a:7050', tserverUuid: 'self', version: '' };
+    const registry = new SidecarRegistry(new MemorySystemTable(SIDECAR_COLUMNS, 1), self, {
+      kuduNow: Date.now,
+      logger: keepingLogger(),
+    });
+    await registry.beat(signal);
+    const catalog = new Catalog(() => catalogTables(), 0);
+    const localTablets = (): ReasonedView[] => shipped.map((view) => ({ ...view, sidecar: '127.0.0.1:8100' }));
+    const listSidecars = (s: AbortSignal) => registry.list(s);
+    const others = new OtherSidecars({
+      selfId: 'self',
+      listSidecars,
+      client: new SidecarClient(null),
+      logger: keepingLogger(),
+    });
+    const cluster = new ClusterView({
+      selfId: 'self',
+      others,
+      localTablets,
+      listSidecars,
+      // t3 has replicas on tablet servers without a sidecar only
+      replicasOf: () =>
+        Promise.resolve(
+          new Map([
+            ['t1', ['self', 'elsewhere']],
+            ['t2', ['elsewhere', 'self']],
+            ['t3', ['elsewhere']],
+          ]),
+        ),
+      holdHere: (tabletIds) => heldForNow.push(...tabletIds),
+      joinedTables: (stream, s) => store.joinedTables(stream, s),
+      catalog,
+      systemTablePrefix: 'spoor.',
+    });
+    plane = new RunningControlPlane({
+      store,
+      registry,
+      catalog,
+      cluster,
+      manager: {
+        poke: () => pokes++,
+        sinks: () => [streamSink as unknown as Sink],
+        kuduTrouble: null,
+        holdForNow: (tabletIds) => heldForNow.push(...tabletIds),
+      },
+      localTablets,
+      planSink: ({ name, sink }, tables) => planTopics({ ...sink, streamName: name }, tables),
+      markless: (topics) => markless(topics),
+      tabletsOfKeys: (_, keys) => Promise.resolve(keys.map((key) => (key.length > 0 ? key.toString() : null))),
+      endsOf: () => endsOf(),
+      configuredSink: brokers,
+      checkWal: () => checkWal(),
+      heldLog: (tabletId) => held.get(tabletId) ?? null,
+      systemTablePrefix: 'spoor.',
+      logger: keepingLogger(lines),
+    });
+  });
+
+  describe('of tables that cannot all have a topic', () => {
+    const named = (...names: readonly string[]): CatalogTable[] =>
+      names.map((name) => ({ ...TABLE, tableId: name, name, tablets: [] }));
+    const clashing = (error: unknown): boolean =>
+      error instanceof RefusedDefinitionError && /"shop\.a_b" and "shop_a\.b" .*"!shop_a\.b"/.test(error.faults[0]!);
+
+    it('says so when the stream is made, and makes nothing', async () => {
+      catalogTables = () => Promise.resolve(named('shop.a_b', 'shop_a.b'));
+      const made = parseStreamDefinition({ ...definition(), tables: ['shop*'] });
+      assert.ok(made.kind === 'ok');
+      await assert.rejects(plane.planStream(made.definition), clashing);
+      await assert.rejects(plane.createStream(made.definition), clashing);
+      assert.deepEqual([await plane.listStreams(), heldForNow], [[], []]);
+      const apart = { ...made.definition, sink: { ...made.definition.sink, topics: { 'shop_a.b': 'cdc.other' } } };
+      const plan = await plane.planStream(apart);
+      assert.deepEqual(
+        plan.tables.map(({ name, topic, begins }) => `${name} ${topic} ${begins}`),
+        ['shop.a_b cdc.shop.a_b now', 'shop_a.b cdc.other now'],
+      );
+      assert.deepEqual(await plane.listStreams(), [], 'nothing was made');
+    });
+
+    it('of one that comes later the way out is a change, which what clashes does not hinder', async () => {
+      catalogTables = () => Promise.resolve(named('shop.a_b'));
+      const made = parseStreamDefinition({ ...definition(), tables: ['shop*', 'elsewhere'] });
+      assert.ok(made.kind === 'ok');
+      await plane.createStream(made.definition);
+      catalogTables = () => Promise.resolve(named('shop.a_b', 'shop_a.b'));
+      const slower = await plane.updateStream('orders', { copyRowsPerSecond: 10 });
+      assert.equal(slower.kind, 'ok');
+      const out = await plane.updateStream('orders', { tables: ['shop*', '!shop_a.b'] });
+      assert.equal(out.kind, 'ok');
+      await assert.rejects(plane.updateStream('orders', { tables: ['shop*'] }), clashing);
+    });
+  });
+
+  describe('of topics that take no marks of resolved', () => {
+    const marked = (resolved: boolean) => {
+      const made = parseStreamDefinition({ ...definition(), ...(resolved && { resolved: { intervalMs: 1_000 } }) });
+      assert.ok(made.kind === 'ok');
+      return made.definition;
+    };
+    const refused = (error: unknown): boolean =>
+      error instanceof RefusedDefinitionError &&
+      error.path === 'resolved' &&
+      /^topic \S+ is compacted and takes no marks.*cleanup\.policy to delete, or leave resolved out$/.test(
+        error.faults[0]!,
+      );
+
+    it('says so when it is made and when it is changed, and makes nothing', async () => {
+      markless = (topics) => Promise.resolve(topics);
+      await assert.rejects(plane.planStream(marked(true)), refused);
+      await assert.rejects(plane.createStream(marked(true)), refused);
+      assert.deepEqual(await plane.listStreams(), []);
+      await plane.createStream(marked(false));
+      await assert.rejects(plane.updateStream('orders', { resolved: { intervalMs: 1_000 } }), refused);
+      assert.equal((await plane.updateStream('orders', { copyRowsPerSecond: 10 })).kind, 'ok');
+    });
+
+    it('hinders no other change where a topic became one later', async () => {
+      await plane.createStream(marked(true));
+      markless = (topics) => Promise.resolve(topics);
+      assert.equal((await plane.updateStream('orders', { copyRowsPerSecond: 10 })).kind, 'ok');
+    });
+
+    it('makes it where the sink cannot be asked', async () => {
+      markless = () => Promise.reject(new Error('Kafka is away'));
+      await plane.createStream(marked(true));
+      assert.equal((await plane.listStreams()).length, 1);
+    });
+  });
+
+  it('pauses and resumes a stream, and tells the tablet manager at once', async () => {
+    assert.equal(statesOf(await plane.createStream(definition())), 'running starting no-sidecar');
+    assert.equal(pokes, 1);
+    shipped = []; // what the tablet manager does about it
+    assert.equal(statesOf(await plane.pauseStream('orders')), 'paused paused no-sidecar');
+    assert.equal(pokes, 2);
+    assert.equal(statesOf(await plane.pauseStream('orders')), 'paused paused no-sidecar');
+    assert.equal(statesOf(await plane.getStream('orders')), 'paused paused no-sidecar');
+    assert.equal(statesOf((await plane.listStreams())[0]!), 'paused paused no-sidecar');
+    assert.equal(statesOf(await plane.resumeStream('orders')), 'starting starting no-sidecar');
+    assert.equal(statesOf(await plane.resumeStream('orders')), 'starting starting no-sidecar');
+    assert.equal(pokes, 5);
+    assert.ok(!('paused' in (await plane.getStream('orders'))!));
+  });
+
+  it('says what a tablet does that is still shipped while its stream is paused', async () => {
+    await plane.createStream(definition());
+    assert.equal(statesOf(await plane.pauseStream('orders')), 'running paused no-sidecar');
+    shipped = [tabletView({ tabletId: 't1', state: 'paused' }), tabletView({ tabletId: 't3', state: 'blocked' })];
+    assert.equal(statesOf(await plane.getStream('orders')), 'paused paused blocked');
+  });
+
+  it('knows no stream of another name, and pokes nobody for it', async () => {
+    await plane.createStream(definition());
+    assert.deepEqual([await plane.pauseStream('order'), await plane.resumeStream('order'), pokes], [null, null, 1]);
+  });
+
+  describe('creates a stream', () => {
+    it('that is stored although it cannot be described: a retry would find the name taken', async () => {
+      const unavailable = new KuduError('timeout', 'no leader found in time');
+      let calls = 0;
+      catalogTables = () => (++calls === 1 ? Promise.resolve([TABLE]) : Promise.reject(unavailable));
+      const { name, createdAt, tablets } = await plane.createStream(definition());
+      assert.equal(name, 'orders');
+      assert.equal(createdAt, (await store.get('orders', signal))?.createdAt);
+      assert.deepEqual(
+        tablets.map(({ tabletId, state, sidecar, role }) => [tabletId, state, sidecar, role]),
+        TABLETS.map((tabletId) => [tabletId, 'starting', null, 'unknown']),
+      );
+      assert.equal(pokes, 1);
+      assert.deepEqual(
+        lines.map(({ level, fields }) => ({ level, ...fields })),
+        [{ level: 'warn', stream: 'orders', reason: 'no leader found in time' }],
+      );
+      await assert.rejects(plane.createStream(definition()), StreamExistsError);
+    });
+
+    it('without the tables that are dropped meanwhile', async () => {
+      const dropped = {
+        ...TABLE,
+        tableId: 'bb',
+        name: 'shop.items',
+        tablets: [{ ...TABLE.tablets[0]!, tabletId: 'x' }],
+      };
+      const empty = { ...TABLE, tableId: 'cc', name: 'shop.empty', tablets: [] };
+      catalogTables = () => Promise.resolve([dropped, TABLE, empty]);
+      await plane.createStream(definition());
+      const stored = (await store.get('orders', signal))!;
+      const { starts, joined } = await store.details(stored, signal);
+      assert.deepEqual([...joined.keys()].sort(), ['aa', 'cc']);
+      assert.deepEqual([...starts.keys()], TABLETS);
+    });
+
+    for (const [what, error] of [
+      ['another user', new KuduError('rpc', 'unauthorized access to method: GetLastOpId', { code: 1 })],
+      ['another right', new KuduError('master', 'not allowed', { code: 14 })],
+    ] as const)
+      it(`not where Kudu refuses for good (${what}), and says what Kudu said`, async () => {
+        endsOf = () => Promise.reject(error);
+        await assert.rejects(plane.createStream(definition()), withCode('SPOOR_KUDU_REFUSED', /^(unauth|not allowed)/));
+        assert.equal(await store.has('orders', signal), false);
+      });
+
+    it('not where Kudu is away or too slow', async () => {
+      for (const error of [
+        new KuduError('network', 'no master leads'),
+        new KuduError('timeout', 'out of time', { cause: new KuduError('tserver', 'busy', { code: 19 }) }),
+        new KuduError('usage', 'the client is closed'),
+      ]) {
+        endsOf = () => Promise.reject(error);
+        await assert.rejects(plane.createStream(definition()), withCode('SPOOR_KUDU_UNAVAILABLE', /./));
+      }
+    });
+
+    it('not where something is wrong inside, which is not called trouble with Kudu', async () => {
+      endsOf = () => Promise.reject(new TypeError('a bug'));
+      await assert.rejects(plane.createStream(definition()), TypeError);
+    });
+  });
+
+  it('refuses rows that are not of the tablet, and names each of them', async () => {
+    await plane.createStream(definition());
+    const keys = ['t1', 't2', 't1', ''].map((owner) => Buffer.from(owner));
+    const asked = { from: 'snapshot' as const, tablets: ['t1'] };
+    await assert.rejects(plane.resyncStream('orders', { ...asked, keys }), (error: unknown) => {
+      assert.ok(error instanceof AggregateError);
+      assert.deepEqual(toProblem(error).problem.errors, [
+        { path: 'keys[1]', message: 'belongs to tablet t2' },
+        { path: 'keys[3]', message: 'is no key that the table can have' },
+      ]);
+      assert.equal(toProblem(error).problem.status, 400);
+      return true;
+    });
+    assert.ok((await plane.resyncStream('orders', { ...asked, keys: keys.slice(0, 1) }))?.correction);
+  });
+
+  describe('changes a stream', () => {
+    const patch = async (change: object): Promise<StreamView> => {
+      const updated = await plane.updateStream('orders', change as Record<string, unknown>);
+      assert.ok(updated.kind === 'ok', JSON.stringify(updated));
+      return updated.stream;
+    };
+
+    it('of which a table that is taken out and put in again is copied, and what was shipped of it before is not its state', async () => {
+      await plane.createStream(definition());
+      shipped = [tabletView({ tabletId: 't1', generation: (await store.get('orders', signal))!.generation })];
+      assert.deepEqual((await patch({ tables: ['other'] })).tablets, [], 'none of a table that has left');
+      const again = await patch({ tables: { add: ['shop.*'] } });
+      assert.equal(statesOf(again), 'starting starting no-sidecar', 'though it is shipped still');
+      const stored = (await store.get('orders', signal))!;
+      const { starts } = await store.details(stored, signal);
+      for (const tabletId of TABLETS) {
+        const { start, membership } = keptOf({ stored, details: await store.details(stored, signal) }, 'aa', tabletId);
+        assert.equal(start?.copy, 'wanted', `${tabletId} of ${[...starts.keys()].join()}`);
+        assert.equal(membership.again, true);
+      }
+      assert.deepEqual(heldForNow.slice(-3), TABLETS);
+    });
+
+    it('so that two changes at once are both in', async (t) => {
+      await plane.createStream(definition());
+      const get = store.get.bind(store);
+      t.mock.method(store, 'get', async (...args: Parameters<typeof get>) => {
+        const read = await get(...args);
+        t.mock.restoreAll(); // what follows comes between reading and writing
+        await patch({ tables: { add: ['b'] } });
+        await patch({ copyRowsPerSecond: 7 });
+        return read;
+      });
+      const { tables, copyRowsPerSecond, tombstones } = await patch({ tables: { add: ['c'] }, tombstones: false });
+      assert.deepEqual([tables, copyRowsPerSecond, tombstones], [['shop.*', 'b', 'c'], 7, false]);
+    });
+
+    it('but not one that is deleted meanwhile, which stays so', async (t) => {
+      await plane.createStream(definition());
+      const get = store.get.bind(store);
+      t.mock.method(store, 'get', async (...args: Parameters<typeof get>) => {
+        const read = await get(...args);
+        t.mock.restoreAll();
+        assert.equal(await plane.deleteStream('orders'), true);
+        return read;
+      });
+      assert.deepEqual(await plane.updateStream('orders', { tombstones: false }), { kind: 'missing' });
+      assert.equal(await plane.getStream('orders'), null);
+    });
+  });
+
+  describe('is ready', () => {
+    it('only where the configured brokers can be reached, also while no stream has them', async () => {
+      const down = new Error('connection refused');
+      brokers.failure = down;
+      assert.deepEqual((await plane.readiness()).kafka, { ok: false, reason: 'connection refused' });
+      brokers.failure = null;
+      assert.equal((await plane.readiness()).kafka.ok, false, 'for a moment the last answer counts');
+      assert.deepEqual([brokers.asked, streamSink.asked], [1, 1]);
+    });
+
+    it("only where the streams' own sinks can be reached", async () => {
+      streamSink.failure = new Error('SPOOR_KAFKA_BROKERS is not given');
+      assert.equal((await plane.readiness()).kafka.reason, 'SPOOR_KAFKA_BROKERS is not given');
+    });
+
+    it('only where the log can be read and held', async () => {
+      checkWal = () => Promise.reject(new Error('segments of tablet t1 cannot be held: EDQUOT'));
+      assert.deepEqual((await plane.readiness()).wal, {
+        ok: false,
+        reason: 'segments of tablet t1 cannot be held: EDQUOT',
+      });
+    });
+  });
+
+  it('has a log to show where one is held', async () => {
+    held.set('t2', []);
+    for (const tabletId of ['t1', 't2']) assert.equal(plane.openHeldLog(tabletId, { term: 0n, index: 0n }, {}), null);
+    held.set('t1', [{ segments: [] }]);
+    const log = plane.openHeldLog('t1', { term: 0n, index: 0n }, {});
+    assert.ok(log);
+    const chunks = [];
+    for await (const chunk of log) chunks.push(chunk);
+    assert.match(Buffer.concat(chunks).toString(), /\{"end":true\}$/);
+  });
+});
