@@ -6,7 +6,7 @@ import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { SinkRecord } from '../../src/change/record.ts';
 import { createKafkaSink, type KafkaSinkOptions } from '../../src/sinks/kafka/kafka-sink.ts';
-import { ADD_PARTITIONS_TO_TXN, END_TXN, PRODUCE } from '../../src/sinks/kafka/wire/apis.ts';
+import { ADD_PARTITIONS_TO_TXN, DESCRIBE_PRODUCERS, END_TXN, PRODUCE } from '../../src/sinks/kafka/wire/apis.ts';
 import { SinkError, type Sink, type TabletWriter } from '../../src/sinks/sink.ts';
 import { asError } from '../../src/util/as-error.ts';
 import { positionAt, recordAt, tabletOf } from '../contract/sink.ts';
@@ -72,12 +72,14 @@ async function ship(
   tabletId: string,
   last: number,
   random: (n: number) => number,
-  stop: () => boolean,
+  stop: (() => boolean) & { readonly isQuiet: () => boolean },
 ): Promise<boolean> {
   const tablet = tabletOf(STREAM, { tabletId });
   let writer: TabletWriter | null = null;
   let next = 1;
   while (!stop()) {
+    // Some are given up: while they wait for their transaction, in its midst, or behind it.
+    const patience = AbortSignal.timeout(!stop.isQuiet() && random(4) === 0 ? random(60) : 20_000);
     try {
       if (!writer) {
         writer = await sink.openTablet(tablet, AbortSignal.timeout(20_000));
@@ -85,10 +87,10 @@ async function ship(
       }
       if (next > last) break;
       const upTo = Math.min(last, next + random(4));
-      await writer.write(slicesOf(tabletId, next, upTo), positionAt(upTo), AbortSignal.timeout(20_000));
+      await writer.write(slicesOf(tabletId, next, upTo), positionAt(upTo), patience);
       next = upTo + 1;
     } catch (error) {
-      assert.ok(error instanceof SinkError, String(error));
+      assert.ok(error instanceof SinkError || error === patience.reason, String(error));
       await writer?.[Symbol.asyncDispose]();
       writer = null;
       await sleep(random(20));
@@ -140,7 +142,7 @@ async function play(seed: number): Promise<void> {
   const leaders = TABLETS.map(() => random(sinks.length));
   const shipping = TABLETS.map(async (tabletId, tablet) => {
     for (let by = leaders[tablet]!; ; by = leaders[tablet]!) {
-      const stop = (): boolean => !isQuiet && leaders[tablet] !== by;
+      const stop = Object.assign(() => !isQuiet && leaders[tablet] !== by, { isQuiet: () => isQuiet });
       if (await ship(sinks[by]!, tabletId, last, random, stop)) return;
     }
   });
@@ -206,6 +208,56 @@ describe('an operation that is larger than a transaction', () => {
     const expected = records(1, 10).flatMap((slice) => slice.map(({ position }) => position.split('/')[1]!));
     assert.deepEqual(placesSeen().sort(), expected.sort());
     assert.ok(kafka.ends.filter(({ commit }) => commit).length > 6, 'several transactions');
+  });
+});
+
+describe('a write that is given up before its transaction begins', () => {
+  const slices = [[recordOf(TABLETS[0]!, 1)]];
+  const opened = (sink: Sink): Promise<TabletWriter> =>
+    sink.openTablet(tabletOf(STREAM, { tabletId: TABLETS[0]! }), never);
+  /** The lane looks for open ends first, and that takes long. */
+  const slowToLook = () => {
+    let isSlow = true;
+    const fate = (apiKey: number): Fate => (isSlow && apiKey === DESCRIBE_PRODUCERS.key ? { afterMs: 300 } : 'serve');
+    return { fate, quicken: () => void (isSlow = false) };
+  };
+
+  it('moves no position: its records are not there', async () => {
+    const { fate, quicken } = slowToLook();
+    await using kafka = await ModelKafka.start({ fate });
+    kafka.createTopic(TOPIC, 4);
+    await using sink = sinkOn(kafka, 'x');
+    const writer = await opened(sink);
+    await assert.rejects(writer.write(slices, positionAt(1), AbortSignal.timeout(50)));
+    quicken();
+    await sleep(500); // whatever was to be written is
+    await writer[Symbol.asyncDispose]();
+    const again = await opened(sink);
+    assert.equal(again.position, null);
+    await again.write(slices, positionAt(1), never);
+    const rows = [0, 1, 2, 3].flatMap((partition) => kafka.committed(TOPIC, partition));
+    assert.equal(rows.length, 1);
+    await again[Symbol.asyncDispose]();
+  });
+
+  it('moves none either where another sidecar has claimed the tablet meanwhile', async () => {
+    const { fate, quicken } = slowToLook();
+    await using kafka = await ModelKafka.start({ fate });
+    kafka.createTopic(TOPIC, 4);
+    await using sink = sinkOn(kafka, 'x');
+    await using other = sinkOn(kafka, 'y');
+    const writer = await opened(sink);
+    const written = writer.write(slices, positionAt(1), never);
+    const taken = opened(other);
+    await assert.rejects(written, (error) => error instanceof SinkError && error.kind === 'fenced');
+    quicken();
+    const its = await taken;
+    assert.equal(its.position, null);
+    await its.write(slices, positionAt(1), never);
+    const rows = [0, 1, 2, 3].flatMap((partition) => kafka.committed(TOPIC, partition));
+    assert.equal(rows.length, 1);
+    await writer[Symbol.asyncDispose]();
+    await its[Symbol.asyncDispose]();
   });
 });
 

@@ -34,7 +34,7 @@ export interface TransactionParts {
   readonly maxBytes: number;
 }
 
-/** A share and its records; null where it has but a position. */
+/** A share and its records; null where its write has none, and only the position moves. */
 export interface FilledShare {
   readonly share: Share;
   readonly open: (() => WriteCursor) | null;

@@ -16,7 +16,7 @@ import type { StreamTopics } from '../topics.ts';
 import { OverdueError, type TransactionTimes } from '../transaction-time.ts';
 import type { Compression } from '../wire/compression.ts';
 import { LaneCore, type LaneEffect, type LaneEvent, type LaneLimits, type Share } from './lane-core.ts';
-import { FencedError, LaneTransaction, type TransactionEnd } from './lane-transaction.ts';
+import { FencedError, LaneTransaction, type FilledShare, type TransactionEnd } from './lane-transaction.ts';
 import { OpenEnds } from './open-ends.ts';
 import { placesIn } from './places.ts';
 import type { PositionsPartition } from './positions-partition.ts';
@@ -112,6 +112,12 @@ export class TabletHold {
   async release(signal: AbortSignal): Promise<void> {
     return this.#lane.release(this, signal);
   }
+}
+
+/** These have no part in the transaction, whatever became of it. */
+function leaveOut(tablets: readonly string[], end: TransactionEnd): TransactionEnd {
+  if (end.kind !== 'committed' || tablets.length === 0) return end;
+  return { ...end, leftOut: new Map([...end.leftOut, ...tablets.map((tablet) => [tablet, null] as const)]) };
 }
 
 function superseded(tablet: string): SinkError {
@@ -496,9 +502,16 @@ export class Lane implements AsyncDisposable {
         maxBytes,
       };
       const transaction = (this.#transaction = new LaneTransaction(parts));
-      const filled = shares.map((share) => ({ share, open: this.#opening(share) }));
+      const filled: FilledShare[] = [];
+      const givenUp: string[] = [];
+      for (const share of shares) {
+        const write = share.write === null ? null : this.#writes.get(share.write);
+        // While we waited for our turn. Its records went with it, and without them its position must not move.
+        if (write === undefined) givenUp.push(share.tablet);
+        else filled.push({ share, open: write?.slices ? this.#opening(write, write.slices, share) : null });
+      }
       const beganAtMs = performance.now();
-      const end = await transaction.run(filled, this.#stop.signal);
+      const end = leaveOut(givenUp, await transaction.run(filled, this.#stop.signal));
       const cursors = end.kind === 'committed' ? end.cursors : null;
       for (const { tablet, write } of shares) {
         const pending = write === null ? undefined : this.#writes.get(write);
@@ -513,11 +526,8 @@ export class Lane implements AsyncDisposable {
     });
   }
 
-  /** Null for a share without records. What it answers throws what encoding the first of them does. */
-  #opening({ write: number, from, position }: Share): (() => WriteCursor) | null {
-    const write = number === null ? undefined : this.#writes.get(number);
-    if (!write?.slices) return null;
-    const { slices } = write;
+  /** What it answers throws what encoding the first of the records does. */
+  #opening(write: PendingWrite, slices: RecordsOfWrite, { from, position }: Share): () => WriteCursor {
     // A copy reads the log a second time, and what it finds there is to come again, behind its rows.
     const after = from?.upTo && position && isSameReading(from, position) ? from.upTo : null;
     return () => {
