@@ -1,12 +1,10 @@
 import { formatOpId, type OpId } from '../kudu/opid.ts';
-import type { Filling, GapFiller } from '../source/gap-filler.ts';
+import type { GapFiller } from '../source/gap-filler.ts';
 import type { Logger } from '../util/logger.ts';
-
-/** `lost`: nobody can have it, since a limit let go of it everywhere; else see {@link Filling}. */
-type Verdict = Exclude<Filling, 'filled'> | 'lost';
+import type { Verdict } from './gap-core.ts';
 
 /** How often the other sidecars are asked for what a gap lacks. */
-const ASK_OTHERS_EVERY_MS = 15_000;
+export const ASK_OTHERS_EVERY_MS = 15_000;
 
 /** Fills gaps in our logs from other replicas': one answer serves all streams of a tablet that wait for it. */
 export class GapFilling {

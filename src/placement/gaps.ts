@@ -2,7 +2,10 @@ import type { OpId } from '../kudu/opid.ts';
 import type { Logger } from '../util/logger.ts';
 import { steadyNow } from '../util/steady-clock.ts';
 import type { GapFiller } from '../source/gap-filler.ts';
+import { seeToGap, type GapSituation } from './gap-core.ts';
 import { GapFilling } from './gap-filling.ts';
+import type { Gap } from '../shipping/replicator-state.ts';
+import type { Resync } from '../streams/stored-stream.ts';
 import type { Keepers } from '../keeping/keepers.ts';
 import { lostLogError, type LostRange } from '../keeping/replica-keeper.ts';
 import { keptOf } from './kept-tablet.ts';
@@ -31,9 +34,6 @@ export interface GapsOptions {
   readonly kuduNow: () => number;
   readonly logger: Logger;
 }
-
-/** A log that comes from another sidecar has every change, a repair only the last ones: it is worth a wait. */
-const REPAIR_AFTER_MS = { lost: 0, nobody: 30_000, silent: 600_000 } as const;
 
 /** More that goes within this time is told of already. */
 const GOES_ON_MS = 600_000;
@@ -97,19 +97,22 @@ export class Gaps {
     const overtaken: string[] = [];
     const lowest = new Map<string, OpId>();
     for (const [key, { open, replicator }] of shipped) {
-      const { tabletId, gapAfter } = replicator;
-      if (gapAfter === null) continue;
+      const { tabletId, gap } = replicator;
+      if (gap === null) continue;
+      const { after } = gap;
       const lost = this.#lost.get(tabletId)?.range;
-      if (lost && lost.toIndex > gapAfter.index) replicator.logLost(lostLogError(tabletId, lost, gapAfter));
-      const isDropped = this.#options.droppedSinceMs(tabletId) !== undefined;
-      // The last chance: limits are the same everywhere, what fell under them need not be.
-      if (isDropped && this.#filling.verdict(tabletId) === 'lost') this.#filling.forget(tabletId);
-      const marked = this.#options.keepers.get(tabletId)?.marked(replicator.generation)?.position.opId.index ?? 0n;
-      if (marked > gapAfter.index) overtaken.push(key);
-      else if (this.#mayRepair(open, replicator, gapAfter)) {
-        this.#filling.forget(tabletId);
-        replicator.repair();
-      } else if (gapAfter.index < (lowest.get(tabletId)?.index ?? gapAfter.index + 1n)) lowest.set(tabletId, gapAfter);
+      if (lost && lost.toIndex > after.index) replicator.logLost(lostLogError(tabletId, lost, after));
+      switch (seeToGap(this.#situationOf(open, replicator, gap))) {
+        case 'begins-anew':
+          overtaken.push(key);
+          break;
+        case 'repairs':
+          this.#filling.forget(tabletId);
+          replicator.repair();
+          break;
+        case 'asks-others':
+          if (after.index < (lowest.get(tabletId)?.index ?? after.index + 1n)) lowest.set(tabletId, after);
+      }
     }
     for (const [tabletId, after] of lowest) {
       const filling = this.#filling.start(tabletId, after, signal);
@@ -117,27 +120,32 @@ export class Gaps {
         track(
           filling.then((isFilled) => {
             for (const { replicator } of isFilled ? shipped.values() : [])
-              if (replicator.tabletId === tabletId && replicator.gapAfter !== null) replicator.logFilled();
+              if (replicator.tabletId === tabletId && replicator.gap !== null) replicator.logFilled();
           }),
         );
     }
     return overtaken;
   }
 
-  /** A sink that does not work would let the copy wait, and the log behind its cut grow. */
-  #mayRepair(open: OpenStream, replicator: TabletReplicator, gapAfter: OpId): boolean {
-    const verdict = this.#filling.verdict(replicator.tabletId);
-    if (verdict === null || !replicator.sinkWorks) return false;
-    const sinceDropMs = this.#options.droppedSinceMs(replicator.tabletId);
-    // Since the drop, not since this sidecar's turn began: the turns go round, and there is to be an end to it.
-    if (sinceDropMs !== undefined)
-      return verdict !== 'silent' || performance.now() - sinceDropMs >= REPAIR_AFTER_MS.silent;
-    // Nothing of it was shipped yet: it joins by a copy, since its log does not begin with its first operation.
-    if (gapAfter.index === 0n) return true;
-    const sinceMs = replicator.gapSinceMs ?? Number.POSITIVE_INFINITY;
-    const gapSince = this.#options.kuduNow() - (steadyNow() - sinceMs);
-    const { resync, gapRepair } = keptOf(open, replicator.tablet.tableId, replicator.tabletId);
-    if ([resync, gapRepair].some((asked) => asked && Date.parse(asked.requestedAt) >= gapSince)) return true;
-    return this.#options.repair === 'auto' && steadyNow() - sinceMs >= REPAIR_AFTER_MS[verdict];
+  #situationOf(open: OpenStream, replicator: TabletReplicator, { after, sinceMs }: Gap): GapSituation {
+    const { keepers, repair, droppedSinceMs, kuduNow } = this.#options;
+    const { tabletId, generation, sinkWorks } = replicator;
+    const droppedAtMs = droppedSinceMs(tabletId);
+    // The last chance: limits are the same everywhere, what fell under them need not be.
+    if (droppedAtMs !== undefined && this.#filling.verdict(tabletId) === 'lost') this.#filling.forget(tabletId);
+    const lastsMs = steadyNow() - sinceMs;
+    const { resync, gapRepair } = keptOf(open, replicator.tablet.tableId, tabletId);
+    const isSince = (asked: Resync | undefined): boolean =>
+      asked !== undefined && Date.parse(asked.requestedAt) >= kuduNow() - lastsMs;
+    return {
+      afterIndex: after.index,
+      lastsMs,
+      markedIndex: keepers.get(tabletId)?.marked(generation)?.position.opId.index ?? 0n,
+      verdict: this.#filling.verdict(tabletId),
+      sinkWorks,
+      droppedForMs: droppedAtMs === undefined ? null : performance.now() - droppedAtMs,
+      isAskedFor: isSince(resync) || isSince(gapRepair),
+      repair,
+    };
   }
 }

@@ -1,6 +1,6 @@
 import type { Sink } from '../sinks/sink.ts';
 import { steadyNow } from '../util/steady-clock.ts';
-import type { HandOver, Since, Word } from './hand-over.ts';
+import type { HandOverCore, Since, Word } from './hand-over-core.ts';
 import type { LocalReplica } from '../keeping/local-replica.ts';
 import {
   PATIENCE_MS,
@@ -48,7 +48,7 @@ export interface Shipping {
 }
 
 /** What others say, and whether one may begin beside them. */
-export type HandOverPart = Pick<HandOver, 'selfUuid' | 'lives' | 'words' | 'since' | 'mayLead' | 'mayStandIn'>;
+export type HandOverPart = Pick<HandOverCore, 'selfUuid' | 'lives' | 'words' | 'since' | 'mayLead' | 'mayStandIn'>;
 
 /** What is remembered of a tablet of a stream. */
 interface Memory {

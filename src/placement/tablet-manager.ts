@@ -164,7 +164,7 @@ export class TabletManager {
     const checks = new SinkChecks(() => {
       this.poke();
     });
-    this.#placement = new Placement(this.#handOver, checks);
+    this.#placement = new Placement(this.#handOver.core, checks);
     this.#views = new TabletViews({
       keepers: options.keepers,
       lostOf: (tabletId) => this.#gaps.lostOf(tabletId),
@@ -173,7 +173,7 @@ export class TabletManager {
       shipped: (key) => this.#shipping.get(key) ?? this.#stopping.get(key),
       allShipped: () => [...this.#shipping.values(), ...this.#stopping.values()],
       waitOf: (key) => this.#placement.waitOf(key),
-      isClaimed: (stream, tabletId) => this.#handOver.hasClaim(stream, tabletId),
+      isClaimed: (stream, tabletId) => this.#handOver.core.hasClaim(stream, tabletId),
       inabilityOf: (key) => this.#placement.inabilityOf(key),
       startOf: (open, table, tabletId) => this.#startOf(open, table, tabletId),
     });
@@ -288,7 +288,6 @@ export class TabletManager {
       // What fails of these hinders none of the others.
       const works: readonly (() => unknown)[] = [
         () => {
-          for (const { replicator } of this.#shipping.values()) replicator.reportSaved();
           this.#beatHearts();
         },
         () => {
@@ -450,7 +449,7 @@ export class TabletManager {
   #wanted(): Map<string, Wanted> {
     const wanted = new Map<string, Wanted>();
     const replicas = new Map(this.#replicas.map((replica) => [replica.tabletId, replica]));
-    this.#handOver.dropClaims();
+    this.#handOver.core.dropClaims();
     this.#placement.beginRound();
     for (const streamed of this.#streamed) {
       const { tabletId, table, streams, dropped } = streamed;
@@ -474,7 +473,7 @@ export class TabletManager {
     const caughtUp = keeper?.caughtUp === true;
     const shipping = this.#shipping.get(key)?.replicator ?? null;
     if (dropped) {
-      const sidecars = { self: this.#options.selfUuid, lives: (uuid: string) => this.#handOver.lives(uuid) };
+      const sidecars = { self: this.#options.selfUuid, lives: (uuid: string) => this.#handOver.core.lives(uuid) };
       const isOurTurn = shipsDropped(dropped, sidecars, performance.now());
       return shipping !== null || (isOurTurn && this.#placement.shipsRest(key, caughtUp));
     }

@@ -1,4 +1,5 @@
 import type { TabletPosition } from '../change/position.ts';
+import type { OpId } from '../kudu/opid.ts';
 import type { QueuedRead } from './batch-policy.ts';
 
 /** Why a replicator has ended; `broken`: by a fault of its own, and the tablet is to be begun anew. */
@@ -91,4 +92,25 @@ export function isAwaited({ sink, log, ended }: ReplicatorState, call: number): 
   if (ended) return false;
   if ('call' in sink && sink.call === call) return true;
   return log.kind === 'open' ? log.reading === call : 'opening' in log && log.opening?.call === call;
+}
+
+/** Where a log ends in a gap, and since when. */
+export interface Gap {
+  readonly after: OpId;
+  readonly sinceMs: number;
+}
+
+export function gapOf({ log, read }: ReplicatorState): Gap | null {
+  return log.kind === 'failed' && log.fault.kind === 'gap' ? { after: read.opId, sinceMs: log.sinceMs } : null;
+}
+
+/** Whether the sink takes what it is given, as far as is known. */
+export function sinkWorks({ sink, sinkFault }: ReplicatorState): boolean {
+  return sinkFault === null && (sink.kind === 'idle' || sink.kind === 'writing');
+}
+
+/** Whether it gets on, as far as is known; one that stands at a gap does, since that is seen to where it is. */
+export function works(state: ReplicatorState): boolean {
+  const isReading = state.log.kind === 'open' || state.log.kind === 'gone' || gapOf(state) !== null;
+  return isReading && sinkWorks(state);
 }

@@ -3,6 +3,7 @@ import type { TabletPosition } from '../change/position.ts';
 import type { SinkRecord } from '../change/record.ts';
 import { ERRORS, SpoorError } from '../errors.ts';
 import { formatOpId, type OpId } from '../kudu/opid.ts';
+import { parseSinkId } from '../sinks/sink-id.ts';
 import { SinkError, type Sink, type TabletWriter } from '../sinks/sink.ts';
 import type { Logger } from '../util/logger.ts';
 import { steadyNow } from '../util/steady-clock.ts';
@@ -10,9 +11,19 @@ import type { ReplicatorLimits } from './batch-policy.ts';
 import type { ChangeRead, ChangeSource } from '../source/change-source.ts';
 import { RecordSlices } from './record-slices.ts';
 import { step, type ReplicatorEffect, type ReplicatorEvent } from './replicator-core.ts';
-import { initialState, isAwaited, type Ending, type Fault, type ReplicatorState } from './replicator-state.ts';
+import {
+  gapOf,
+  initialState,
+  isAwaited,
+  sinkWorks,
+  works,
+  type Ending,
+  type Fault,
+  type Gap,
+  type ReplicatorState,
+} from './replicator-state.ts';
 import { ReplicatorViewer, faultOf, isResync, secondsSince, type ReplicatorFacts } from './replicator-view.ts';
-import { SinkProgress, type OnAcked } from './sink-progress.ts';
+import { initialSaved, stepSaved, type SavedEvent, type SavedPositions, type WriterWord } from './saved-positions.ts';
 import type { Standing, TabletFacts } from '../api/shapes.ts';
 import type { ReplicationMetrics, TabletLabels } from '../api/counters.ts';
 import type { Wait } from '../util/waits.ts';
@@ -45,7 +56,11 @@ export interface TabletReplicatorOptions {
   readonly encode: (change: Change) => readonly SinkRecord[];
   readonly schemas: SchemaRole;
   readonly limits: ReplicatorLimits;
-  readonly onAcked: OnAcked;
+  /**
+   * Told that the sink has everything up to `position`, and would tell a successor so; the highest operation among it that
+   * is no apply marker is `worthIndex`, and `sinkId` says which sink that is.
+   */
+  readonly onAcked: (position: TabletPosition, worthIndex: bigint, sinkId: string) => void;
   readonly metrics: ReplicationMetrics;
   /** What time it is in Kudu, which stamps the operations; in milliseconds since 1970. */
   readonly kuduNow: () => number;
@@ -70,9 +85,9 @@ export class TabletReplicator {
   readonly #refresh: NodeJS.Timeout;
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #underWay = new Set<Promise<void>>();
-  readonly #progress: SinkProgress;
   readonly #viewer = new ReplicatorViewer();
   #state: ReplicatorState;
+  #saved: SavedPositions;
   #flush: { readonly timer: NodeJS.Timeout; readonly atMs: number } | null = null;
   #queue: ChangeRead[] = [];
   #log: ChangeSource | null = null;
@@ -86,7 +101,7 @@ export class TabletReplicator {
     this.#state = initialState(options.start);
     this.#labels = { stream: options.stream.name, table: options.start.tableName, tablet: options.tablet.tabletId };
     this.#logger = options.logger.child({ stream: options.stream.name, tabletId: options.tablet.tabletId });
-    this.#progress = new SinkProgress(options.start, options.startSink, options.onAcked, this.#logger);
+    this.#saved = initialSaved(options.start, options.startSink);
     let finish!: (ending: Ending) => void;
     this.done = new Promise((resolve) => (finish = resolve));
     this.#finish = finish;
@@ -137,34 +152,19 @@ export class TabletReplicator {
     this.#viewer.noteCommitted(opId, this.#facts(), steadyNow());
   }
 
-  /** Tells the keeper how far a successor would go on by the sink's own word; to be called now and then. */
-  reportSaved(): void {
-    if (this.#writer) this.#progress.report(this.#writer);
-  }
-
-  /** Where its log ends in a gap, or null where it does not. */
-  get gapAfter(): OpId | null {
-    const { log, read } = this.#state;
-    return log.kind === 'failed' && log.fault.kind === 'gap' ? read.opId : null;
-  }
-
-  /** Since when, by {@link steadyNow}. */
-  get gapSinceMs(): number | null {
-    const { log } = this.#state;
-    return log.kind === 'failed' && log.fault.kind === 'gap' ? log.sinceMs : null;
+  /** Where its log ends in a gap, and since when by {@link steadyNow}; null where it does not. */
+  get gap(): Gap | null {
+    return gapOf(this.#state);
   }
 
   /** Whether the sink takes what it is given, as far as is known: a repair is begun only then. */
   get sinkWorks(): boolean {
-    const { sink, sinkFault } = this.#state;
-    return sinkFault === null && (sink.kind === 'idle' || sink.kind === 'writing');
+    return sinkWorks(this.#state);
   }
 
-  /** Whether it gets on, as far as is known; one that stands at a gap does, since that is seen to where it is. */
+  /** Whether it gets on, as far as is known. */
   get works(): boolean {
-    const { log } = this.#state;
-    const isReading = log.kind === 'open' || log.kind === 'gone' || this.gapAfter !== null;
-    return isReading && this.sinkWorks;
+    return works(this.#state);
   }
 
   /** What keeps it from it, where that is known. */
@@ -342,9 +342,12 @@ export class TabletReplicator {
           streamName: stream.name,
           streamGeneration: stream.generation,
           tabletId: tablet.tabletId,
-          tableName: this.#progress.tableName,
+          tableName: this.#saved.durable.tableName,
           onWait: (what) => {
             this.#sinkWait = { for: what, sinceMs: steadyNow() };
+          },
+          onSaved: (position) => {
+            this.#saw({ kind: 'saved', position });
           },
         },
         this.#abort.signal,
@@ -356,8 +359,9 @@ export class TabletReplicator {
       this.#sinkWait = null;
     }
     this.#writer = writer;
-    this.#progress.opened(writer);
-    this.#post({ kind: 'sink-opened', call, position: writer.position });
+    const { position } = writer;
+    this.#saw({ kind: 'opened', position, ...wordOf(writer) });
+    this.#post({ kind: 'sink-opened', call, position });
   }
 
   async #closeWriter(): Promise<void> {
@@ -365,7 +369,6 @@ export class TabletReplicator {
     if (!writer) return;
     await writer[Symbol.asyncDispose]();
     this.#writer = null;
-    this.#progress.report(writer); // a last position may have been saved with that
   }
 
   /** One that ended meanwhile opens nothing: nobody would close it. */
@@ -427,9 +430,29 @@ export class TabletReplicator {
     }
     this.hasSpoken ||= shipsSchema && reads.some(({ changes }) => changes.some(({ kind }) => kind === 'schema'));
     const news = reads.findLast(({ onlyMarkers }) => !onlyMarkers);
-    this.#progress.written(writer, position, news?.position.opId.index ?? null);
+    this.#saw({ kind: 'written', position, worthIndex: news?.position.opId.index ?? null, ...wordOf(writer) });
     this.#count(reads, slices, position.tableName);
     this.#post({ kind: 'written', call });
+  }
+
+  #saw(event: SavedEvent): void {
+    const { state, effects } = stepSaved(this.#saved, event);
+    this.#saved = state;
+    for (const effect of effects) {
+      if (effect.kind === 'report') {
+        this.#options.onAcked(effect.position, effect.worthIndex, effect.sinkId);
+        continue;
+      }
+      const { marked, sinkId, behind } = effect;
+      const fields = { marked, sink: sinkId, opId: formatOpId(behind.opId) };
+      if (effect.kind === 'other-store')
+        this.#logger.warn(fields, 'the stream was shipped to another sink so far, and goes on here behind that');
+      else
+        this.#logger.warn(
+          { ...fields, topic: parseSinkId(sinkId).topic?.name },
+          'the topic was made anew: what the old one had is not in it, and the stream goes on behind that; a resync puts the rows there',
+        );
+    }
   }
 
   #count(reads: readonly ChangeRead[], { records, bytes }: RecordSlices, table: string): void {
@@ -485,6 +508,10 @@ export class TabletReplicator {
     };
     release().then(finish, finish);
   }
+}
+
+function wordOf({ saved, sinkId = '' }: TabletWriter): WriterWord {
+  return { saved, sinkId };
 }
 
 /** Between half of `ms` and all of it, so that tablets which failed together do not come back together. */

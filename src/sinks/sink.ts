@@ -11,6 +11,8 @@ export interface SinkTablet {
   readonly tableName: string;
   /** To be told what the opening waits for, in words for a person. */
   readonly onWait?: (what: string) => void;
+  /** To be told whenever {@link TabletWriter.saved} has moved, by a sink that has it. */
+  readonly onSaved?: (position: TabletPosition) => void;
 }
 
 /**

@@ -2,13 +2,17 @@ import type { OpId } from '../../src/kudu/opid.ts';
 import type { ReplicatorLimits } from '../../src/shipping/batch-policy.ts';
 import type { ReplicatorEffect, ReplicatorEvent } from '../../src/shipping/replicator-core.ts';
 import {
+  gapOf,
   initialState,
   isAwaited,
+  works,
   type Ending,
   type Fault,
+  type Gap,
   type ReplicatorState,
 } from '../../src/shipping/replicator-state.ts';
-import type { TabletPosition } from '../../src/change/position.ts';
+import { initialSaved, stepSaved, type SavedEvent, type SavedPositions } from '../../src/shipping/saved-positions.ts';
+import { isAhead, type TabletPosition } from '../../src/change/position.ts';
 import type { Process, SimStream, World } from './process.ts';
 import type { SinkAnswer } from './sink.ts';
 import type { Entry, Replica } from './tablet.ts';
@@ -34,10 +38,10 @@ interface Read {
   readonly upTo: OpId;
 }
 
-/** What the sink has once a write is durable: up to where, and the highest operation in it that is no apply marker. */
-interface Had {
+/** What the sink has once a write is durable, and the highest operation in it that is no apply marker. */
+interface Written {
   readonly position: TabletPosition;
-  readonly worthIndex: bigint;
+  readonly worthIndex: bigint | null;
 }
 
 interface Writer {
@@ -46,15 +50,16 @@ interface Writer {
   call: number;
   /** Another writer came: the next write is told. */
   isFenced: boolean;
-  unsaid: Had | null;
-  /** Whether the sink says any position. */
-  hasPosition: boolean;
+  /** Durable, and not yet said in the sink. */
+  unsaid: TabletPosition | null;
+  /** See TabletWriter.saved. */
+  saved: TabletPosition | null | undefined;
   failed: boolean;
 }
 
 /** What one writer of an at-least-once sink leaves to the next of the same process, see AckedPosition. */
 export interface LastAcked {
-  last: { readonly had: Had; readonly epoch: number } | null;
+  last: { readonly position: TabletPosition; readonly epoch: number } | null;
 }
 
 export interface ShipperOptions {
@@ -77,25 +82,22 @@ export class Shipper {
   #log: { at: number } | null = null;
   #writer: Writer | null = null;
   #flushAtMs = Number.POSITIVE_INFINITY;
-  #worthIndex = 0n;
+  #saved: SavedPositions;
 
   constructor(options: ShipperOptions) {
     this.#options = options;
     this.stream = options.stream;
     this.state = initialState(options.start);
+    this.#saved = initialSaved(options.start, '');
     this.#post({ kind: 'start' });
   }
 
-  /** Where its log ends in a gap, or null where it does not. */
-  get gapAfter(): number | null {
-    const { log, read } = this.state;
-    return log.kind === 'failed' && log.fault.kind === 'gap' ? Number(read.opId.index) : null;
+  get gap(): Gap | null {
+    return gapOf(this.state);
   }
 
   get works(): boolean {
-    const { sink, sinkFault, log } = this.state;
-    const isReading = log.kind === 'open' || log.kind === 'gone' || this.gapAfter !== null;
-    return isReading && sinkFault === null && (sink.kind === 'idle' || sink.kind === 'writing');
+    return works(this.state);
   }
 
   stop(): void {
@@ -216,18 +218,15 @@ export class Shipper {
           }
           const { epoch } = opened;
           let { position } = opened;
-          let unsaid: Had | null = null;
+          let unsaid: TabletPosition | null = null;
           const { last } = lastAcked;
-          if (stream.sink.delivery === 'at-least-once' && last?.epoch === epoch - 1)
-            if (position === null || last.had.position.opId.index > position.opId.index) {
-              unsaid = last.had;
-              position = last.had.position;
-            }
-          const more = { hasPosition: opened.position !== null, failed: false };
-          this.#writer = { epoch, call: 0, isFenced: false, unsaid, ...more };
+          const isAtLeastOnce = stream.sink.delivery === 'at-least-once';
+          if (isAtLeastOnce && last?.epoch === epoch - 1 && isAhead(last.position, position))
+            position = unsaid = last.position;
+          const saved = isAtLeastOnce ? opened.position : undefined;
+          this.#writer = { epoch, call: 0, isFenced: false, unsaid, saved, failed: false };
           world.invariants.opened(stream.sink, epoch, Number(position?.opId.index ?? 0n));
-          if (opened.position && world.rules.reportsFound)
-            this.#report({ position: opened.position, worthIndex: opened.position.opId.index });
+          if (world.rules.reportsFound) this.#saw({ kind: 'opened', position, saved, sinkId: '' });
           this.#post({ kind: 'sink-opened', call, position });
         },
       });
@@ -253,7 +252,7 @@ export class Shipper {
       `${this.#label} dispose`,
       () => {
         if (isExact) stream.sink.abort(epoch);
-        else if (unsaid) stream.sink.savePosition(epoch, unsaid.position);
+        else if (unsaid) stream.sink.savePosition(epoch, unsaid);
       },
       { answered: then, lost: then },
     );
@@ -330,8 +329,8 @@ export class Shipper {
     if (!writer) throw new TypeError('a write without a writer');
     writer.call = call;
     const position: TabletPosition = { ...start, opId: reads.at(-1)?.upTo ?? this.state.acked.opId };
-    const had = { position, worthIndex: this.#worthOf(reads) };
-    if (world.rules.reportsWhenSent) this.#report(had);
+    const written = { position, worthIndex: this.#worthOf(reads) };
+    if (world.rules.reportsWhenSent) this.#options.onAcked(position, written.worthIndex ?? 0n);
     if (world.random.chance(world.encodingFailures)) {
       this.#post({ kind: 'log-lost', fault: UNREADABLE });
       this.#failed(writer, 'unavailable');
@@ -346,14 +345,14 @@ export class Shipper {
     const withRows = reads.flatMap(({ ops }) => ops).filter(({ rows }) => rows > 0);
     if (stream.sink.delivery === 'exactly-once')
       this.#append(writer, [withRows], () => {
-        this.#commit(writer, had);
+        this.#commit(writer, written);
       });
     else
       this.#append(
         writer,
         withRows.map((op) => [op]),
         () => {
-          this.#appended(writer, had);
+          this.#appended(writer, written);
         },
       );
   }
@@ -362,25 +361,25 @@ export class Shipper {
    * The position follows later, but for the first: without any in the sink nobody who comes back could tell that another
    * writer came between.
    */
-  #appended(writer: Writer, had: Had): void {
+  #appended(writer: Writer, written: Written): void {
     const { process, stream, world } = this.#options;
+    const { position } = written;
     const isDone = (): void => {
-      this.#options.lastAcked.last = { had, epoch: writer.epoch };
-      this.#written(writer, had);
+      this.#options.lastAcked.last = { position, epoch: writer.epoch };
+      this.#written(writer, written);
     };
-    if (stream.sink.delivery === 'at-least-once' && !writer.hasPosition && !world.rules.reportsUnsaved) {
+    if (writer.saved === null && !world.rules.reportsUnsaved) {
       process.call(
-        `${this.#label} save first ${had.position.opId.index}`,
-        () => stream.sink.savePosition(writer.epoch, had.position),
+        `${this.#label} save first ${position.opId.index}`,
+        () => stream.sink.savePosition(writer.epoch, position),
         {
           lost: () => {
             this.#failed(writer, 'unavailable');
           },
           answered: (answer) => {
-            writer.hasPosition = answer === 'done';
             if (answer !== 'done') this.#failed(writer, answer);
             else {
-              this.#report(had);
+              writer.saved = position;
               isDone();
             }
           },
@@ -388,7 +387,7 @@ export class Shipper {
       );
       return;
     }
-    writer.unsaid = had;
+    writer.unsaid = position;
     this.#savePositionLater(writer);
     isDone();
   }
@@ -417,17 +416,17 @@ export class Shipper {
     );
   }
 
-  #commit(writer: Writer, had: Had): void {
+  #commit(writer: Writer, written: Written): void {
     const { process, stream } = this.#options;
     const { epoch } = writer;
-    const { position } = had;
+    const { position } = written;
     stream.sink.askToCommit(epoch, position);
     process.call(`${this.#label} commit ${position.opId.index}`, () => stream.sink.commit(epoch, position), {
       lost: () => {
         this.#failed(writer, 'unavailable');
       },
       answered: (answer) => {
-        if (answer === 'done') this.#written(writer, had);
+        if (answer === 'done') this.#written(writer, written);
         else this.#failed(writer, answer);
       },
     });
@@ -439,14 +438,13 @@ export class Shipper {
     this.#later(
       'position due',
       () => {
-        const had = writer.unsaid;
-        if (had === null || writer !== this.#writer) return;
+        const position = writer.unsaid;
+        if (position === null || writer !== this.#writer) return;
         writer.unsaid = null;
         const again = (): void => {
-          writer.unsaid ??= had;
+          writer.unsaid ??= position;
           if (!world.rules.reportsUnsaved) this.#savePositionLater(writer);
         };
-        const { position } = had;
         process.call(
           `${this.#label} save ${position.opId.index}`,
           () => stream.sink.savePosition(writer.epoch, position),
@@ -455,7 +453,10 @@ export class Shipper {
             answered: (answer) => {
               if (answer === 'unavailable') again();
               else if (answer === 'fenced') writer.isFenced = true;
-              else if (!world.rules.reportsUnsaved) this.#report(had);
+              else {
+                writer.saved = position;
+                this.#saw({ kind: 'saved', position });
+              }
             },
           },
         );
@@ -464,22 +465,30 @@ export class Shipper {
     );
   }
 
-  #written({ call }: Writer, had: Had): void {
-    const { world, process, stream } = this.#options;
-    this.#worthIndex = had.worthIndex;
-    if (stream.sink.delivery !== 'at-least-once' || world.rules.reportsUnsaved) this.#report(had);
+  #written({ call, saved }: Writer, { position, worthIndex }: Written): void {
+    const { world, process } = this.#options;
+    this.#saw({
+      kind: 'written',
+      position,
+      worthIndex,
+      saved: world.rules.reportsUnsaved ? undefined : saved,
+      sinkId: '',
+    });
     world.mayBeKilled(process);
     this.#post({ kind: 'written', call });
   }
 
-  #worthOf(reads: readonly Read[]): bigint {
+  #worthOf(reads: readonly Read[]): bigint | null {
     const isNews = ({ ops }: Read): boolean =>
       this.#options.world.rules.markersAreNews || ops.some(({ kind, rows }) => kind === 'no-op' || rows > 0);
-    return reads.findLast(isNews)?.upTo.index ?? this.#worthIndex;
+    return reads.findLast(isNews)?.upTo.index ?? null;
   }
 
-  #report({ position, worthIndex }: Had): void {
-    this.#options.onAcked(position, worthIndex);
+  #saw(event: SavedEvent): void {
+    const { state, effects } = stepSaved(this.#saved, event);
+    this.#saved = state;
+    for (const effect of effects)
+      if (effect.kind === 'report') this.#options.onAcked(effect.position, effect.worthIndex);
   }
 
   #failed(writer: Writer, answer: Exclude<SinkAnswer, 'done'>): void {

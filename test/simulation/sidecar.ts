@@ -1,8 +1,10 @@
 import type { OpId } from '../../src/kudu/opid.ts';
 import { furthestStart } from '../../src/keeping/replica-keeper.ts';
-import type { Ending } from '../../src/shipping/replicator-state.ts';
+import { sinkWorks, type Ending } from '../../src/shipping/replicator-state.ts';
 import { SIDECAR_ALIVE_MS } from '../../src/sidecars/sidecar-registry.ts';
-import type { Since, Word } from '../../src/placement/hand-over.ts';
+import { HandOverCore, keyOf, type Word } from '../../src/placement/hand-over-core.ts';
+import { seeToGap } from '../../src/placement/gap-core.ts';
+import { ASK_OTHERS_EVERY_MS } from '../../src/placement/gap-filling.ts';
 import type { LocalReplica } from '../../src/keeping/local-replica.ts';
 import { Placement } from '../../src/placement/placement.ts';
 import { refusingSink } from '../../src/sinks/refusing-sink.ts';
@@ -13,9 +15,7 @@ import { Shipper, type LastAcked } from './shipper.ts';
 import type { Replica } from './tablet.ts';
 
 const TICK_MS = 1000;
-const ASK_OTHERS_EVERY_MS = 15_000;
-/** Past it a stand-in that does not finish is fenced. */
-const FINISH_WITHIN_MS = 15_000;
+const TABLET = 'tablet';
 /** Whether it answers is asked of the world. */
 const SINK = refusingSink('simulated');
 
@@ -46,10 +46,8 @@ export class Sidecar {
   readonly shippers = new Set<Shipper>();
   readonly #options: SidecarOptions;
   readonly #lastAcked = new Map<string, LastAcked>();
+  readonly #handOver: HandOverCore;
   readonly #placement: Placement;
-  /** By generation: of tablets that it would begin to ship in another's place; those of the tick before. */
-  #claims = new Map<string, number>();
-  #claimed = new Map<string, number>();
   /** What its tablet server said last. */
   #replica: LocalReplica;
   #askNotBeforeMs = 0;
@@ -60,6 +58,7 @@ export class Sidecar {
     this.#options = options;
     this.process = new Process(name, world, options.isCutOff);
     this.#replica = this.#localReplica();
+    this.#handOver = new HandOverCore(replica.uuid, () => world.nowMs);
     this.#placement = this.#createPlacement();
     this.keeper = new Keeper(world, this.process, replica);
     this.process.later('tick', () => {
@@ -68,7 +67,7 @@ export class Sidecar {
   }
 
   get gapAfter(): number | null {
-    for (const { gapAfter } of this.shipping.values()) if (gapAfter !== null) return gapAfter;
+    for (const { gap } of this.shipping.values()) if (gap !== null) return Number(gap.after.index);
     return null;
   }
 
@@ -102,6 +101,7 @@ export class Sidecar {
     this.keeper.setStreams(
       streams.map(({ generation, startIndex }) => ({ generation, startIndex: BigInt(startIndex) })),
     );
+    this.#look();
     this.#reconcile();
     this.#fillGap();
     this.process.later(
@@ -119,8 +119,7 @@ export class Sidecar {
       this.#replica = this.#localReplica();
       this.#placement.heardServer();
     }
-    this.#claimed = this.#claims;
-    this.#claims = new Map();
+    this.#handOver.dropClaims();
     this.#placement.beginRound();
     const wanted = new Set(streams.filter((stream) => !stream.paused && this.#isOurs(stream)));
     for (const [generation, shipper] of this.shipping) {
@@ -136,7 +135,7 @@ export class Sidecar {
     const { replicas } = world.tablet;
     const leader = replica.knownLeader === null ? undefined : replicas[replica.knownLeader];
     return {
-      tabletId: 'tablet',
+      tabletId: TABLET,
       isLeader: replica.leads,
       isRunning: replica.running,
       leaderUuid: leader?.uuid ?? null,
@@ -149,51 +148,46 @@ export class Sidecar {
     return world.nowMs - (heardOf.get(uuid) ?? Number.NEGATIVE_INFINITY) < SIDECAR_ALIVE_MS;
   }
 
-  /** What hand-over.ts does, with answers that take no time. */
   #createPlacement(): Placement {
-    const { world, replica, isCutOff } = this.#options;
-    const standsIn = (generation: string): boolean =>
-      [...this.#words(generation).values()].some((word) => word !== 'yields');
+    const { world, isCutOff } = this.#options;
     const fault = (): null | { code: string; message: string } =>
       isCutOff() ? { code: 'SPOOR_SINK_UNAVAILABLE', message: 'cut off' } : null;
-    return new Placement(
-      {
-        selfUuid: replica.uuid,
-        lives: (uuid) => this.#lives(uuid),
-        words: (generation) => this.#words(generation),
-        get since(): Since {
-          return { looks: 0, atMs: world.nowMs };
-        },
-        mayLead: (generation, _tabletId, since) =>
-          since === null || !standsIn(generation) || world.nowMs - since.atMs > FINISH_WITHIN_MS,
-        mayStandIn: (generation) => {
-          const shownSinceMs = this.#claimed.get(generation) ?? world.nowMs;
-          this.#claims.set(generation, shownSinceMs);
-          if (!this.#claimed.has(generation)) return false;
-          return !standsIn(generation) || world.nowMs - shownSinceMs > FINISH_WITHIN_MS;
-        },
-      },
-      { works: () => fault() === null, failure: fault },
-      () => world.nowMs,
-    );
+    const checks = { works: () => fault() === null, failure: fault };
+    return new Placement(this.#handOver, checks, () => world.nowMs);
   }
 
-  #words(generation: string): ReadonlyMap<string, Word> {
-    const { answering, replica } = this.#options;
+  /** What hand-over.ts asks, with answers that take no time. */
+  #look(): void {
+    const { world, heardOf, replica, answering } = this.#options;
+    this.#handOver.beginLook();
+    const living = [...heardOf.keys()].filter((uuid) => this.#lives(uuid));
+    this.#handOver.foundLiving(new Set(living));
+    if (this.#handOver.wantsWords) {
+      const hearing = this.#handOver.beginHearing(true);
+      const said = new Map<string, ReadonlyMap<string, Word> | null>();
+      for (const uuid of living) if (uuid !== replica.uuid) said.set(uuid, null);
+      for (const { replica: other, sidecar } of answering())
+        if (said.has(other.uuid) && world.fate() === 'answered') said.set(other.uuid, sidecar.words());
+      this.#handOver.heard(hearing, said);
+    }
+    this.#handOver.endLook(true);
+  }
+
+  /** What it says to the others of the tablet in each stream that is not as usual. */
+  words(): ReadonlyMap<string, Word> {
     const words = new Map<string, Word>();
-    for (const other of answering()) {
-      const word = other.sidecar.say(generation);
-      if (word && other.replica !== replica && this.#lives(other.replica.uuid)) words.set(other.replica.uuid, word);
+    for (const { generation } of this.#options.streams) {
+      const word = this.#wordOf(generation);
+      if (word) words.set(keyOf(generation, TABLET), word);
     }
     return words;
   }
 
-  /** What it says to the others of a stream's tablet that is not as usual. */
-  say(generation: string): Word | null {
+  #wordOf(generation: string): Word | null {
     if (this.#placement.inabilityOf(generation) !== null) return 'yields';
     const isShipped = [...this.shippers].some(({ stream }) => stream.generation === generation);
     if (isShipped) return this.#replica.isLeader ? null : 'ships';
-    return this.#claims.has(generation) ? 'claims' : null;
+    return this.#handOver.hasClaim(generation, TABLET) ? 'claims' : null;
   }
 
   #isOurs({ generation }: SimStream): boolean {
@@ -262,15 +256,26 @@ export class Sidecar {
   #fillGap(): void {
     const { world } = this.#options;
     for (const [generation, shipper] of this.shipping) {
-      const { gapAfter } = shipper;
-      if (gapAfter === null) continue;
-      if (world.rules.leavesGaps && (this.keeper.marked(generation)?.opId.index ?? 0n) > gapAfter) {
-        world.trace(`${this.process.name} ships ${generation} anew: the gap after ${gapAfter} is done with`);
+      const { gap } = shipper;
+      if (gap === null) continue;
+      const step = seeToGap({
+        afterIndex: gap.after.index,
+        lastsMs: world.nowMs - gap.sinceMs,
+        markedIndex: world.rules.leavesGaps ? (this.keeper.marked(generation)?.opId.index ?? 0n) : 0n,
+        verdict: null,
+        sinkWorks: sinkWorks(shipper.state),
+        droppedForMs: null,
+        isAskedFor: false,
+        repair: 'manual', // there is no table here to make up for it
+      });
+      const after = Number(gap.after.index);
+      if (step === 'begins-anew') {
+        world.trace(`${this.process.name} ships ${generation} anew: the gap after ${after} is done with`);
         this.shipping.delete(generation);
         shipper.stop();
       } else if (this.#askNotBeforeMs <= world.nowMs) {
         this.#askNotBeforeMs = world.nowMs + ASK_OTHERS_EVERY_MS;
-        this.#ask(shipper, gapAfter);
+        this.#ask(shipper, after);
       }
     }
   }

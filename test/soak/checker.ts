@@ -25,13 +25,19 @@ interface Lane {
  * Folds a stream's topic and holds it against the table. The fold itself throws at a position out of order, at a row
  * that comes twice and at a key in two partitions. At-least-once: what comes again must be the same bytes; without it
  * all is as in exactly-once.
+ * What came is also held against what Kudu's logs say, row by row.
+ * @param options.rows by tablet, what Kudu applied, as `term.index.row`; where that is known
  * @throws {Error} at the first thing that is wrong, with up to 20 differences to the table
  */
 export async function checkTopic(
   cluster: SpoorCluster,
   stream: string,
   table: string,
-  options: { readonly repeats: boolean; readonly atLeast: number },
+  options: {
+    readonly repeats: boolean;
+    readonly atLeast: number;
+    readonly rows?: ReadonlyMap<string, ReadonlySet<string>>;
+  },
 ): Promise<TopicFigures> {
   const fold = new TableFold();
   await using schemas = await TopicReader.start({
@@ -44,6 +50,9 @@ export async function checkTopic(
   await schemas.settle(() => schemas.count > 0, { quietMs: 500, timeoutMs: 30_000 });
 
   const lanes = new Map<string, Lane>();
+  /** By tablet, the rows that came. */
+  const { rows = new Map<string, ReadonlySet<string>>() } = options;
+  const came = new Map([...rows.keys()].map((tablet) => [tablet, new Set<string>()]));
   let repeats = 0;
   let positions = 0n;
   const failures: Error[] = [];
@@ -61,6 +70,10 @@ export async function checkTopic(
     brokers: cluster.kafka.brokers,
     topics: [stream],
     onRecord: (record) => {
+      if (record.value !== null) {
+        const [tablet = '', row = ''] = (record.headers['spoor.pos'] ?? '').split('/');
+        came.get(tablet)?.add(row);
+      }
       try {
         if (failures.length === 0) take(record);
       } catch (error) {
@@ -78,6 +91,8 @@ export async function checkTopic(
     });
   const [failure] = failures;
   const [culprit] = culprits;
+  const misses = missesOf(came, rows);
+  if (misses.length > 0) throw new Error(`stream ${stream}:\n${misses.join('\n')}`, { cause: failure });
   if (failure && culprit)
     throw new Error(`${failure.message}\n${await historyOf(cluster, stream, culprit)}`, { cause: failure });
   if (failure) throw failure;
@@ -87,6 +102,26 @@ export async function checkTopic(
       `stream ${stream} with ${fold.records} records, of at least ${options.atLeast}, differs:\n${differences.join('\n')}`,
     );
   return { records: fold.records, repeats, positions };
+}
+
+/** Which rows of which tablets came and were never applied, or the other way round. */
+function missesOf(
+  came: ReadonlyMap<string, ReadonlySet<string>>,
+  applied: ReadonlyMap<string, ReadonlySet<string>>,
+): string[] {
+  const misses: string[] = [];
+  for (const [tablet, rows] of applied) {
+    const missing = [...rows].filter((row) => !came.get(tablet)!.has(row)).sort(byIndex);
+    const invented = [...came.get(tablet)!].filter((row) => !rows.has(row)).sort(byIndex);
+    if (missing.length > 0)
+      misses.push(`${tablet}: ${missing.length} rows are missing, ${missing[0]} to ${missing.at(-1)}`);
+    if (invented.length > 0) misses.push(`${tablet}: ${invented.length} came that never were, from ${invented[0]} on`);
+  }
+  return misses;
+}
+
+function byIndex(a: string, b: string): number {
+  return Number(a.split('.')[1]) - Number(b.split('.')[1]);
 }
 
 /** All that the topic has of a record's key, for whoever looks for what went wrong. */

@@ -10,6 +10,13 @@ import type { SpoorCluster } from '../support/spoor-cluster.ts';
 const LOOK_MS = 500;
 const MOST_TOLD = 20;
 
+export interface ArchivedLogs {
+  /** By tablet, the rows that Kudu applied, as `term.index.row`. */
+  readonly applied: ReadonlyMap<string, ReadonlySet<string>>;
+  /** Operations whose rows were judged otherwise in another log, or in a later form of the same one. */
+  readonly differing: readonly string[];
+}
+
 /**
  * Every segment that any tablet server had of any log, through restarts, moves and log GC, by a hard link of its own. What
  * Kudu said of an operation's rows, and whether it said the same everywhere, can be asked of it afterwards.
@@ -33,10 +40,11 @@ export class LogArchive implements Disposable {
     clearInterval(this.#timer);
   }
 
-  /** Operations whose rows were judged otherwise in another log, or in a later form of the same one. */
-  async judgedOtherwise(): Promise<readonly string[]> {
+  /** What Kudu has said of every operation of every tablet. */
+  async read(): Promise<ArchivedLogs> {
     this.#look();
-    const told: string[] = [];
+    const applied = new Map<string, Set<string>>();
+    const differing: string[] = [];
     for (const tabletId of readdirSync(this.#dir)) {
       const known = new Map<string, { readonly results: string; readonly path: string }>();
       const folder = join(this.#dir, tabletId);
@@ -45,12 +53,16 @@ export class LogArchive implements Disposable {
         for await (const [opId, results] of commitsIn(path)) {
           const before = known.get(opId);
           if (!before) known.set(opId, { results, path });
-          else if (before.results !== results && told.length < MOST_TOLD)
-            told.push(`${tabletId} ${opId}: ${before.results} in ${before.path}, ${results} in ${path}`);
+          else if (before.results !== results && differing.length < MOST_TOLD)
+            differing.push(`${tabletId} ${opId}: ${before.results} in ${before.path}, ${results} in ${path}`);
         }
       }
+      const rows = new Set<string>();
+      for (const [opId, { results }] of known)
+        for (let row = 0; row < results.length; row++) if (results[row] === '1') rows.add(`${opId}.${row}`);
+      applied.set(tabletId, rows);
     }
-    return told;
+    return { applied, differing };
   }
 
   #look(): void {

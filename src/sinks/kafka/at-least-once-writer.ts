@@ -35,6 +35,7 @@ export interface AtLeastOnceOptions {
   readonly logger: Logger;
   readonly sinkId: (tableName: string) => string;
   readonly failure: (error: unknown) => SinkError;
+  readonly onSaved?: ((position: TabletPosition) => void) | undefined;
 }
 
 /** What one writer of a tablet leaves to the next of the same process: durable, though Kafka may not say so yet. */
@@ -165,6 +166,7 @@ export class AtLeastOnceWriter implements TabletWriter {
     try {
       await hold.write(null, position, this.#hurry.signal);
       this.#saved = position;
+      this.#options.onSaved?.(position);
     } catch (error) {
       this.#unsaid ??= position;
       const failure = toSinkError(error);

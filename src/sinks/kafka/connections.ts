@@ -11,6 +11,7 @@ import { waitFor } from '../../util/wait-for.ts';
 import { BrokerPatience } from './broker-patience.ts';
 import { QuotaWaits } from './quota-waits.ts';
 import type { Api } from './wire/apis.ts';
+import { sendFramed } from './wire/framed-request.ts';
 
 export interface ConnectionOptions {
   readonly clientId: string;
@@ -41,7 +42,7 @@ export function formatAddress({ host, port }: Address): string {
 }
 
 /**
- * Sockets to brokers, by kafkajs: TCP, TLS, SASL, framing. A socket is opened at its first request, closed by the
+ * Sockets to brokers, by kafkajs: TCP, TLS, SASL, and whose an answer is. A socket is opened at its first request, closed by the
  * broker when idle, and opened again.
  *
  * A broker works on one request of a socket at a time, so writers are spread over a few channels: tablets of one channel wait
@@ -222,7 +223,13 @@ class Channel implements AsyncDisposable {
     while (this.#throttled) await this.#throttled;
     if (signal.aborted) throw new NotSentError(signal.reason);
     onSent();
-    return this.#watch(() => broker.connectionPool.send(exchange(spoken, request, this.#onThrottle)));
+    return this.#watch(async () => {
+      const { throttleMs, value } = spoken.decode(
+        await sendFramed(broker.connectionPool, spoken, spoken.encode(request)),
+      );
+      if (throttleMs > 0) this.#onThrottle(throttleMs);
+      return value;
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -329,29 +336,6 @@ class Channel implements AsyncDisposable {
     this.#cut.abort(error);
     this.#socket?.destroy(error);
   }
-}
-
-function exchange<Q, S>(api: Api<Q, S>, request: Q, onThrottle: (ms: number) => void) {
-  return {
-    request: {
-      apiKey: api.key,
-      apiVersion: api.version,
-      apiName: api.name,
-      encode: () => {
-        const buffer = api.encode(request);
-        return Promise.resolve({ buf: buffer, buffer });
-      },
-    },
-    response: {
-      decode: (payload: Buffer) => {
-        const { throttleMs, value } = api.decode(payload);
-        if (throttleMs > 0) onThrottle(throttleMs);
-        return Promise.resolve({ clientSideThrottleTime: 0 as const, value });
-      },
-      parse: (decoded: { readonly value: S }) => Promise.resolve(decoded.value),
-    },
-    logResponseError: false,
-  };
 }
 
 /** Whoever wanted it sent did not want it any more when its turn came. */

@@ -243,7 +243,7 @@ class KafkaSink implements Sink {
 
   async #openAtLeastOnce(tablet: SinkTablet, signal: AbortSignal): Promise<TabletWriter> {
     const { installation, streamName, logger } = this.#options;
-    const { tabletId, streamGeneration, tableName, onWait } = tablet;
+    const { tabletId, streamGeneration, tableName, onWait, onSaved } = tablet;
     const id = `spoor.${installation}.${streamName}.${tabletId}`;
     const channel = FIRST_TABLET_CHANNEL + (this.#opened++ % TABLET_CHANNELS);
     const transactionTimes = this.#transactionTimes;
@@ -265,6 +265,7 @@ class KafkaSink implements Sink {
       logger,
       sinkId: (table: string) => this.#sinkIdOf(table),
       failure: (error: unknown) => this.#failure(error),
+      onSaved,
     };
     return new AtLeastOnceWriter(options, committed, this.#ackedOf(`${streamGeneration}/${tabletId}`));
   }

@@ -3,27 +3,42 @@
  * the broker that speaks TLS, SASL and API versions over it. kafkajs publishes no types for them; its version is pinned.
  */
 declare module 'kafkajs/src/cluster/connectionPoolBuilder.js' {
+  import type { Socket } from 'node:net';
   import type { ISocketFactory, KafkaConfig, Logger } from 'kafkajs';
 
-  /** One request as kafkajs frames it: it writes the header, `encode` answers the rest. */
-  export interface WireExchange<T> {
-    readonly request: {
-      readonly apiKey: number;
-      readonly apiVersion: number;
-      readonly apiName: string;
-      /** kafkajs copies `buffer`; `buf` is what it looks at to tell an encoder from anything else. */
-      encode(): Promise<{ readonly buf: Buffer; readonly buffer: Buffer }>;
+  export interface RequestEntry {
+    readonly apiKey: number;
+    readonly apiName: string;
+    readonly apiVersion: number;
+    readonly correlationId: number;
+    /** `payload`: the answer behind its correlation id. */
+    readonly resolve: (answer: { readonly payload: Buffer }) => void;
+    readonly reject: (error: Error) => void;
+  }
+  /** One socket. */
+  export interface Connection {
+    readonly clientId: string;
+    readonly socket: Socket;
+    readonly requestQueue: {
+      scheduleCheckPendingRequests(): void;
+      /** Calls `sendRequest` at once unless a quota holds it back, and one of the entry's two in the end. */
+      push(request: {
+        readonly entry: RequestEntry;
+        readonly expectResponse: boolean;
+        readonly requestTimeout: number | null;
+        readonly sendRequest: () => void;
+      }): void;
     };
-    readonly response: {
-      /** kafkajs would hold later requests back for this many milliseconds. */
-      decode(payload: Buffer): Promise<{ readonly clientSideThrottleTime: 0; readonly value: T }>;
-      parse(decoded: { readonly value: T }): Promise<T>;
-    };
-    readonly logResponseError: boolean;
+    isAuthenticated(): boolean;
+    authenticate(): Promise<void>;
+    /** @throws when it has been closed */
+    failIfNotConnected(): void;
+    nextCorrelationId(): number;
   }
   export interface ConnectionPool {
-    readonly pool: readonly { readonly requestQueue: { scheduleCheckPendingRequests(): void } }[];
-    send<T>(exchange: WireExchange<T>): Promise<T>;
+    readonly pool: readonly Connection[];
+    /** Connected, and anew where it was closed; Fetch has a socket of its own. */
+    getConnectionByRequest(of: { readonly request: { readonly apiKey: number } }): Promise<Connection>;
   }
   interface ConnectionPoolBuilder {
     build(destination: { readonly host: string; readonly port: number }): Promise<ConnectionPool>;

@@ -28,10 +28,9 @@ function setUp(
     tabletId: 'tablet',
     tablet: { tableId: 'table', tabletId: 'tablet' },
     generation: 'one',
-    gapAfter: opId(1, options.after ?? 7),
+    gap: { after: opId(1, options.after ?? 7), sinceMs: steadyNow() },
     read: opId(1, options.after ?? 7),
     logLost: ({ message }: Error): void => void told.push(message),
-    gapSinceMs: steadyNow(),
     sinkWorks: true,
     repair: () => (repairedAtMs ??= now),
     logFilled: () => undefined,
@@ -130,7 +129,7 @@ describe('a gap that no sidecar fills', () => {
     const { pass, asked, replicator } = setUp(t, 'nobody');
     await pass(2_000);
     assert.deepEqual(asked, ['tablet 1.7']);
-    replicator.gapAfter = opId(1, 12);
+    replicator.gap = { ...replicator.gap, after: opId(1, 12) };
     await pass(3_000);
     assert.deepEqual(asked, ['tablet 1.7', 'tablet 1.12']);
   });

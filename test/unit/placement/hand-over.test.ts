@@ -47,27 +47,27 @@ describe('a sidecar that has just started', () => {
     const world = new World();
     const { handOver } = world;
     world.elsewhere = said(view('mine', 'follower'), view('theirs', 'leader'));
-    assert.equal(handOver.mayLead('s', 'mine', null), false, 'nobody was asked yet');
+    assert.equal(handOver.core.mayLead('s', 'mine', null), false, 'nobody was asked yet');
     await handOver.look(signal);
-    assert.equal(handOver.mayLead('s', 'mine', null), false, 'a stand-in ships it');
-    assert.equal(handOver.mayLead('s', 'another', null), true);
-    assert.equal(handOver.mayLead('other stream', 'mine', null), true);
+    assert.equal(handOver.core.mayLead('s', 'mine', null), false, 'a stand-in ships it');
+    assert.equal(handOver.core.mayLead('s', 'another', null), true);
+    assert.equal(handOver.core.mayLead('other stream', 'mine', null), true);
     world.elsewhere = said(view('theirs', 'leader'));
     await handOver.look(signal);
-    assert.equal(handOver.mayLead('s', 'mine', null), true);
+    assert.equal(handOver.core.mayLead('s', 'mine', null), true);
     world.elsewhere = said(view('mine', 'follower'));
     await handOver.look(signal);
-    assert.equal(handOver.mayLead('s', 'mine', null), true, 'once over, it is over');
+    assert.equal(handOver.core.mayLead('s', 'mine', null), true, 'once over, it is over');
   });
 
   it('asks only when the others can know that it lives', async () => {
     const world = new World();
     world.isAnnounced = false;
     await world.handOver.look(signal);
-    assert.equal(world.handOver.mayLead('s', 'mine', null), false);
+    assert.equal(world.handOver.core.mayLead('s', 'mine', null), false);
     world.isAnnounced = true;
     await world.handOver.look(signal);
-    assert.equal(world.handOver.mayLead('s', 'mine', null), true);
+    assert.equal(world.handOver.core.mayLead('s', 'mine', null), true);
   });
 
   for (const [what, elsewhere, waitsMs] of [
@@ -81,9 +81,9 @@ describe('a sidecar that has just started', () => {
         world.elsewhere = elsewhere;
         await world.handOver.look(signal);
         clock.mock.mockImplementation(() => waitsMs);
-        assert.equal(world.handOver.mayLead('s', 'mine', null), false);
+        assert.equal(world.handOver.core.mayLead('s', 'mine', null), false);
         clock.mock.mockImplementation(() => waitsMs + 1);
-        assert.equal(world.handOver.mayLead('s', 'mine', null), true);
+        assert.equal(world.handOver.core.mayLead('s', 'mine', null), true);
       } finally {
         clock.mock.restore();
       }
@@ -94,7 +94,7 @@ describe('a sidecar that has just started', () => {
     world.elsewhere = new Error('no');
     world.alive = new Set(['third']);
     await assert.rejects(world.handOver.look(signal), /no/);
-    assert.deepEqual([world.handOver.lives('third'), world.handOver.lives('other')], [true, false]);
+    assert.deepEqual([world.handOver.core.lives('third'), world.handOver.core.lives('other')], [true, false]);
   });
 });
 
@@ -103,21 +103,21 @@ describe('a stand-in', () => {
     const world = new World();
     const { handOver } = world;
     await handOver.look(signal);
-    assert.equal(handOver.mayStandIn('s', 'tablet'), false);
-    assert.ok(handOver.hasClaim('s', 'tablet'), 'shown to the others meanwhile');
+    assert.equal(handOver.core.mayStandIn('s', 'tablet'), false);
+    assert.ok(handOver.core.hasClaim('s', 'tablet'), 'shown to the others meanwhile');
     await handOver.look(signal);
-    assert.equal(handOver.mayStandIn('s', 'tablet'), true);
-    handOver.dropClaims();
-    assert.equal(handOver.mayStandIn('s', 'tablet'), true, 'claimed again at once');
-    handOver.dropClaims();
-    assert.ok(!handOver.hasClaim('s', 'tablet'));
-    handOver.dropClaims();
-    assert.equal(handOver.mayStandIn('s', 'tablet'), false, 'for a while it was not shown');
-    handOver.dropClaims();
-    assert.equal(handOver.mayStandIn('s', 'second'), false);
+    assert.equal(handOver.core.mayStandIn('s', 'tablet'), true);
+    handOver.core.dropClaims();
+    assert.equal(handOver.core.mayStandIn('s', 'tablet'), true, 'claimed again at once');
+    handOver.core.dropClaims();
+    assert.ok(!handOver.core.hasClaim('s', 'tablet'));
+    handOver.core.dropClaims();
+    assert.equal(handOver.core.mayStandIn('s', 'tablet'), false, 'for a while it was not shown');
+    handOver.core.dropClaims();
+    assert.equal(handOver.core.mayStandIn('s', 'second'), false);
     await handOver.look(signal);
-    assert.equal(handOver.mayStandIn('s', 'second'), true);
-    handOver.dropClaims();
+    assert.equal(handOver.core.mayStandIn('s', 'second'), true);
+    handOver.core.dropClaims();
     await handOver.look(signal);
     assert.deepEqual(world.askedFresh, [false, true, true, false]);
   });
@@ -125,12 +125,12 @@ describe('a stand-in', () => {
   it('lets another one finish that stood in before it was there', async () => {
     const world = new World();
     world.elsewhere = said(view('tablet', 'follower'));
-    world.handOver.mayStandIn('s', 'tablet');
+    world.handOver.core.mayStandIn('s', 'tablet');
     await world.handOver.look(signal);
-    assert.equal(world.handOver.mayStandIn('s', 'tablet'), false);
+    assert.equal(world.handOver.core.mayStandIn('s', 'tablet'), false);
     world.elsewhere = said();
     await world.handOver.look(signal);
-    assert.equal(world.handOver.mayStandIn('s', 'tablet'), true);
+    assert.equal(world.handOver.core.mayStandIn('s', 'tablet'), true);
   });
 
   it('never begins beside the sidecar that it stands in for, in whatever order the two take their steps', async () => {
@@ -151,21 +151,21 @@ describe('a stand-in', () => {
         isAnnounced: () => isAnnounced,
         aliveSidecars: () => Promise.resolve(new Set(['b'])),
         exceptionsElsewhere: () => {
-          const shows = ships.standIn || standIn.hasClaim('s', 'tablet');
+          const shows = ships.standIn || standIn.core.hasClaim('s', 'tablet');
           return Promise.resolve([{ tserverUuid: 'b', views: shows ? [view('tablet', 'follower')] : [] }]);
         },
       });
       const standInStep = async (step: number): Promise<void> => {
         if (step % 2 === 1) return standIn.look(signal);
-        standIn.dropClaims();
-        if (standIn.lives('a'))
+        standIn.core.dropClaims();
+        if (standIn.core.lives('a'))
           ships.standIn = false; // it finishes
-        else if (!ships.standIn) ships.standIn = standIn.mayStandIn('s', 'tablet');
+        else if (!ships.standIn) ships.standIn = standIn.core.mayStandIn('s', 'tablet');
       };
       const ownStep = async (step: number): Promise<void> => {
         if (step === 0) isAnnounced = true;
         else if (step % 2 === 1) await own.look(signal);
-        else ships.own ||= own.mayLead('s', 'tablet', null);
+        else ships.own ||= own.core.mayLead('s', 'tablet', null);
       };
       const steps = { own: 0, standIn: 0 };
       for (const isOwn of order) {
@@ -196,26 +196,26 @@ describe('a stand-in', () => {
         isAnnounced: () => true,
         aliveSidecars: () => alive,
         exceptionsElsewhere: () => {
-          const shows = ships.standIn || standIn.hasClaim('s', 'tablet');
+          const shows = ships.standIn || standIn.core.hasClaim('s', 'tablet');
           return Promise.resolve([{ tserverUuid: 'b', views: shows ? [view('tablet', 'follower')] : [] }]);
         },
       });
       for (const one of [standIn, own]) await one.look(signal);
-      let { since } = own;
+      let { since } = own.core;
       const standInStep = async (step: number): Promise<void> => {
         if (step % 2 === 1) return standIn.look(signal);
-        standIn.dropClaims();
-        if (standIn.words('s', 'tablet').get('a') !== 'yields')
+        standIn.core.dropClaims();
+        if (standIn.core.words('s', 'tablet').get('a') !== 'yields')
           ships.standIn = false; // it finishes
-        else ships.standIn ||= standIn.mayStandIn('s', 'tablet');
+        else ships.standIn ||= standIn.core.mayStandIn('s', 'tablet');
       };
       const ownStep = async (step: number): Promise<void> => {
         if (step === 0) {
           yields = false;
-          ({ since } = own);
-          own.mayLead('s', 'tablet', since);
+          ({ since } = own.core);
+          own.core.mayLead('s', 'tablet', since);
         } else if (step % 2 === 1) await own.look(signal);
-        else ships.own ||= own.mayLead('s', 'tablet', since);
+        else ships.own ||= own.core.mayLead('s', 'tablet', since);
       };
       const steps = { own: 0, standIn: 0 };
       for (const isOwn of order) {
@@ -235,7 +235,8 @@ describe('a stand-in', () => {
       const { handOver } = world;
       world.elsewhere = said(view('ships', 'follower'), view('claims', 'follower', { committedOpId: null }));
       await handOver.look(signal);
-      const words = (): unknown[] => ['ships', 'claims'].map((tabletId) => handOver.words('s', tabletId).get('other'));
+      const words = (): unknown[] =>
+        ['ships', 'claims'].map((tabletId) => handOver.core.words('s', tabletId).get('other'));
       assert.deepEqual(words(), ['ships', 'claims']);
       world.elsewhere = SILENCE;
       clock.mock.mockImplementation(() => 15_000);

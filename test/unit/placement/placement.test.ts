@@ -131,7 +131,7 @@ class Site {
       },
       now,
     );
-    this.#placement = new Placement(this.#handOver, new SinkChecks(() => undefined, now), now);
+    this.#placement = new Placement(this.#handOver.core, new SinkChecks(() => undefined, now), now);
   }
 
   kill(): void {
@@ -173,7 +173,7 @@ class Site {
     if (this.epoch !== null) return [tabletView({ ...shown, state, ...yields })];
     const standing = { ...shown, state: 'starting' as const, committedOpId: null };
     if (inability !== null) return [tabletView({ ...standing, state: 'blocked', yields: true })];
-    return this.#handOver.hasClaim('stream', 'tablet') ? [tabletView(standing)] : [];
+    return this.#handOver.core.hasClaim('stream', 'tablet') ? [tabletView(standing)] : [];
   };
 
   async step(): Promise<void> {
@@ -188,7 +188,7 @@ class Site {
     }
     await this.#handOver.look(signal);
     if (this.serverRuns) this.#placement.heardServer();
-    this.#handOver.dropClaims();
+    this.#handOver.core.dropClaims();
     this.#placement.beginRound();
     const replica = {
       tabletId: 'tablet',
@@ -235,11 +235,11 @@ class Site {
   /** The rule of the version before: the first that lives. */
   #shipsAsBefore({ isLeader, isRunning }: { isLeader: boolean; isRunning: boolean }): boolean {
     if (!isRunning || !this.reads) return false;
-    if (isLeader) return this.#handOver.mayLead('stream', 'tablet', null);
+    if (isLeader) return this.#handOver.core.mayLead('stream', 'tablet', null);
     const alive = this.#alive();
     if (alive.has(this.#world.leader)) return false;
     const first = this.#world.uuids.find((uuid) => uuid === this.#uuid || alive.has(uuid));
-    return first === this.#uuid && (this.epoch !== null || this.#handOver.mayStandIn('stream', 'tablet'));
+    return first === this.#uuid && (this.epoch !== null || this.#handOver.core.mayStandIn('stream', 'tablet'));
   }
 }
 

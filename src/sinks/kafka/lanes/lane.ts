@@ -321,8 +321,7 @@ export class Lane implements AsyncDisposable {
         return;
       case 'fence':
         this.#run(effect.call, async () => {
-          await Promise.all(effect.lanes.map((lane) => this.#fence(lane)));
-          await this.#exclusively(() => this.#settleAll());
+          await this.#fence(effect.lanes);
           return { kind: 'fenced', call: effect.call };
         });
         return;
@@ -443,14 +442,20 @@ export class Lane implements AsyncDisposable {
     this.#lookForOpenEnds();
   }
 
-  async #fence(lane: LaneId): Promise<void> {
-    const sibling = this.#options.sibling(lane);
-    if (sibling) {
-      await sibling.handOver(this.#stop.signal);
-      return;
-    }
-    this.#options.logger.info({ lane: this.#options.id, fenced: lane }, 'fencing a lane to take tablets over');
-    await this.#nextEpochOf(lane);
+  /**
+   * Not beside anything that ends once more what another lane has left open: that takes two requests in the other's name, and
+   * a fence between them would abort what had been committed.
+   */
+  async #fence(lanes: readonly LaneId[]): Promise<void> {
+    const { id, sibling, logger } = this.#options;
+    const siblings = lanes.flatMap((lane) => sibling(lane) ?? []);
+    await Promise.all(siblings.map((lane) => lane.handOver(this.#stop.signal)));
+    await this.#exclusively(async () => {
+      const others = lanes.filter((lane) => sibling(lane) === null);
+      if (others.length > 0) logger.info({ lane: id, fenced: others }, 'fencing lanes to take tablets over');
+      await Promise.all(others.map((lane) => this.#nextEpochOf(lane)));
+      await this.#settleAll();
+    });
   }
 
   /** What was committed is to be read as committed: the marker that says so may be lost. */
