@@ -27,6 +27,7 @@ export function limitsFor({ definition }: StoredStream, tabletCount: () => numbe
     maxWriteIntervalMs: MAX_WRITE_INTERVAL_MS,
     positionIntervalMs: 1000,
     positionRefreshMs: POSITION_REFRESH_MS,
-    retry: { baseMs: 250, capMs: 10_000 },
+    // Kafka's own clients knock once a second; a broker that is back for ten seconds between two outages is to be made use of.
+    retry: { baseMs: 250, capMs: 3_000 },
   };
 }

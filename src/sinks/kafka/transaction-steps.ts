@@ -45,20 +45,43 @@ export async function addPartitions(
   topics: readonly TopicPartitions[],
   signal: AbortSignal,
 ): Promise<void> {
-  const { coordinator, channel, identity } = owner;
-  await whileSettling(
-    async () => {
-      const request = { ...identity, topics };
-      const results = await cluster.send(coordinator, channel, ADD_PARTITIONS_TO_TXN, request, signal);
-      // 55 OPERATION_NOT_ATTEMPTED stands for a partition whose neighbour was the one refused.
-      const refused =
-        results.find(({ errorCode }) => errorCode !== 0 && errorCode !== 55) ??
-        results.find(({ errorCode }) => errorCode !== 0);
-      if (refused) throw new PartitionRefusedError(refused);
-    },
-    LAST_ONE_SETTLES,
-    signal,
-  );
+  await whileSettling(() => join(cluster, owner, topics, signal), LAST_ONE_SETTLES, signal);
+}
+
+async function join(
+  cluster: RequestSender,
+  { coordinator, channel, identity }: TransactionOwner,
+  topics: readonly TopicPartitions[],
+  signal: AbortSignal,
+): Promise<void> {
+  const request = { ...identity, topics };
+  const results = await cluster.send(coordinator, channel, ADD_PARTITIONS_TO_TXN, request, signal);
+  // 55 OPERATION_NOT_ATTEMPTED stands for a partition whose neighbour was the one refused.
+  const refused =
+    results.find(({ errorCode }) => errorCode !== 0 && errorCode !== 55) ??
+    results.find(({ errorCode }) => errorCode !== 0);
+  if (refused) throw new PartitionRefusedError(refused);
+}
+
+/**
+ * A transaction of these partitions without a record: its marker ends what is open there. The two requests go out together, so
+ * that hardly anybody comes between them, our own death included: a broker takes what one socket sends in its order.
+ */
+export async function endOnceMore(
+  cluster: RequestSender,
+  owner: TransactionOwner,
+  topics: readonly TopicPartitions[],
+  outcome: Outcome,
+  signal: AbortSignal,
+): Promise<void> {
+  const both = async (): Promise<void> => {
+    const joined = join(cluster, owner, topics, signal);
+    const ended = endTransaction(cluster, owner, outcome, signal);
+    ended.catch(() => undefined); // where it has not joined, there was nothing to end
+    await joined;
+    await ended;
+  };
+  await whileSettling(both, LAST_ONE_SETTLES, signal);
 }
 
 export interface DescribedTransaction {

@@ -5,8 +5,8 @@ import { SinkError } from '../../sink.ts';
 import type { KafkaCluster } from '../cluster.ts';
 import { UnknownApiError } from '../connections.ts';
 import {
-  addPartitions,
   describeTransaction,
+  endOnceMore,
   endTransaction,
   type Outcome,
   type TransactionOwner,
@@ -240,8 +240,8 @@ export class OpenEnds {
   }
 
   /**
-   * Takes two requests. Whoever dies between them leaves a transaction that the next fence would abort, and with it what had
-   * been committed: so it is noted before. While we live we end it ourselves, see {@link #finishMends}.
+   * Takes two requests. Where the second does not arrive there is a transaction that the next fence would abort, and with it
+   * what had been committed: so it is noted before. While we live we end it ourselves, see {@link #finishMends}.
    */
   async #mend(ends: readonly OpenEndOf[], failures: Map<string, Error>, signal: AbortSignal): Promise<void> {
     const byProducer = new Map<KnownProducer, Map<Outcome, OpenEndOf[]>>();
@@ -264,8 +264,7 @@ export class OpenEnds {
         await this.#decisions.noteEnds(producer.lane, { producerId, outcome }, ofOutcome, signal);
         producer.mending = outcome;
         // Whoever has its next epoch by now has to look here as well.
-        const isJoined = await isStillOurs(addPartitions(this.#cluster, owner, byTopic(places), signal));
-        const isMended = isJoined && (await isStillOurs(endTransaction(this.#cluster, owner, outcome, signal)));
+        const isMended = await isStillOurs(endOnceMore(this.#cluster, owner, byTopic(places), outcome, signal));
         producer.mending = null;
         if (!isMended) for (const place of places) failures.set(placeKey(place), stillOpen(place));
       }
