@@ -1,7 +1,14 @@
-import { MIN_OPID, type OpId } from '../kudu/opid.ts';
-import type { Sink } from '../sinks/sink.ts';
-import type { MissingChanges } from '../change/change.ts';
+import { MIN_OPID } from '../kudu/opid.ts';
+import type { HoldFigures, ReasonedView } from '../api/shapes.ts';
 import type { TabletPosition } from '../change/position.ts';
+import { DroppedTablets, type TabletFates } from '../keeping/dropped-tablets.ts';
+import type { Unwanted } from '../keeping/keepers.ts';
+import type { LocalReplica, LocalTserver } from '../keeping/local-replica.ts';
+import { furthestStart } from '../keeping/replica-keeper.ts';
+import type { Sink } from '../sinks/sink.ts';
+import { isOfStream } from '../streams/membership.ts';
+import type { StoredStream, StreamSource } from '../streams/stored-stream.ts';
+import type { CatalogTable } from '../streams/table-catalog.ts';
 import { LinkedAbort } from '../util/linked-abort.ts';
 import type { Logger } from '../util/logger.ts';
 import { pause } from '../util/pause.ts';
@@ -9,71 +16,31 @@ import { Slots } from '../util/slots.ts';
 import { StandingQuestion } from '../util/standing-question.ts';
 import { steadyNow } from '../util/steady-clock.ts';
 import { TimeLimit } from '../util/time-limit.ts';
-import type { CatalogTable } from '../streams/table-catalog.ts';
-import type { ReplicatorLimits } from '../shipping/batch-policy.ts';
-import type { Ending } from '../shipping/replicator-state.ts';
-import { furthestStart } from '../keeping/replica-keeper.ts';
+import { Gaps } from './gaps.ts';
+import { HandOver, type HandOverOptions } from './hand-over.ts';
 import { askedOf, generationsOf, keptOf, keptTablet } from './kept-tablet.ts';
-import type { Keepers, Unwanted } from '../keeping/keepers.ts';
-import { Gaps, type Shipped } from './gaps.ts';
-import { OrphanedLogs } from './orphaned-logs.ts';
-import { type GapFiller } from '../source/gap-filler.ts';
-import { isOfStream, type Membership } from '../streams/membership.ts';
-import type { MemberTablet, StoredStream } from '../streams/stored-stream.ts';
 import {
   StreamMembers,
   shippingKey,
-  streamKey,
   type OpenStream,
   type StreamMembersOptions,
   type StreamedTablet,
 } from './open-streams.ts';
-import { DroppedTablets, type TabletFates } from '../keeping/dropped-tablets.ts';
-import { HandOver, type HandOverOptions } from './hand-over.ts';
-import type { LocalReplica, LocalTserver } from '../keeping/local-replica.ts';
-import { TabletViews } from './tablet-views.ts';
-import { Placement } from './placement.ts';
+import { OrphanedLogs } from './orphaned-logs.ts';
 import { shipsDropped } from './placement-core.ts';
+import { Placement } from './placement.ts';
+import { ShippedTablets, type ShippedTabletsOptions, type WantedTablet } from './shipped-tablets.ts';
 import { SinkChecks } from './sink-checks.ts';
 import { schemaRole, without } from './stream-tablet.ts';
-import type { ChangeSource } from '../source/change-source.ts';
-import type { TabletSourceOptions } from '../source/tablet-source.ts';
-import { TabletReplicator, type SchemaRole } from '../shipping/tablet-replicator.ts';
-import type { HoldFigures, ReasonedView } from '../api/shapes.ts';
-import type { ReplicationMetrics, TabletLabels } from '../api/counters.ts';
+import { TabletViews } from './tablet-views.ts';
 
-/** What a tablet's stream is read from; see {@link TabletSourceOptions}. */
-export type SourceRequest = Pick<
-  TabletSourceOptions,
-  | 'tablet'
-  | 'generation'
-  | 'joinsAgain'
-  | 'from'
-  | 'announceSchema'
-  | 'repairs'
-  | 'resync'
-  | 'correction'
-  | 'resolvedEveryMs'
-  | 'whyGone'
-  | 'onMissing'
-  | 'fillRest'
-  | 'copySlots'
-  | 'pace'
-  | 'logger'
->;
-
-export interface TabletManagerOptions extends StreamMembersOptions, HandOverOptions {
+export interface TabletManagerOptions extends StreamMembersOptions, HandOverOptions, ShippedTabletsOptions {
+  readonly streams: StreamSource;
   readonly tserver: LocalTserver;
-  readonly keepers: Keepers;
-  readonly gaps: GapFiller;
   /** Every tablet that the other sidecars show. */
   readonly shownElsewhere: (signal: AbortSignal) => Promise<readonly ReasonedView[]>;
   readonly gapRepair: 'auto' | 'manual';
   readonly fates: TabletFates;
-  readonly openSource: (request: SourceRequest, signal: AbortSignal) => ChangeSource;
-  /** `tabletCount` says how many are shipped from here at the moment. */
-  readonly limitsFor: (stream: StoredStream, tabletCount: () => number) => ReplicatorLimits;
-  readonly metrics: ReplicationMetrics;
   /** What time it is in the cluster, in milliseconds since 1970. */
   readonly kuduNow: () => number;
   readonly logger: Logger;
@@ -90,21 +57,6 @@ const CHECK_COMMITTED_EVERY_MS = 10_000;
 /** How long a catalog, or the streams, may take; large clusters and busy ones are asked in the background. */
 const ANSWER_TIMEOUT_MS = 20_000;
 
-interface Shipping extends Shipped {
-  readonly membership: Membership;
-  /** The membership, the resync and the correction that it was begun with. */
-  readonly asked: string;
-  readonly schemas: SchemaRole;
-  readonly sinceMs: number;
-}
-
-/** What begins a tablet's shipping, and what of it another beginning would make otherwise. */
-interface Wanted {
-  readonly asked: string;
-  readonly schemas: SchemaRole;
-  readonly start: () => void;
-}
-
 /**
  * Watches the replicas of the tablet server beside us: has all of them kept whose tables are streamed, and runs a
  * {@link TabletReplicator} for each that it is ours to ship. Owns the keepers, the replicators and the sinks.
@@ -112,10 +64,7 @@ interface Wanted {
 export class TabletManager {
   readonly #options: TabletManagerOptions;
   readonly #logger: Logger;
-  readonly #shipping = new Map<string, Shipping>();
-  /** Those that have yet to finish the write in hand. */
-  readonly #stopping = new Map<string, Shipping>();
-  readonly #ending = new Set<Promise<unknown>>();
+  readonly #shipped: ShippedTablets;
   readonly #members: StreamMembers;
   readonly #gaps: Gaps;
   readonly #orphans: OrphanedLogs;
@@ -157,7 +106,7 @@ export class TabletManager {
     });
     this.#orphans = new OrphanedLogs(keepers, options.shownElsewhere);
     keepers.on('marker-written', (tabletId, generations) => {
-      for (const labels of this.#labelsOf(tabletId, generations)) options.metrics.markerWritten(labels);
+      for (const labels of this.#shipped.labelsOf(tabletId, generations)) options.metrics.markerWritten(labels);
     });
     this.#dropped = new DroppedTablets(options.keepers, options.fates, logger);
     this.#handOver = new HandOver(options);
@@ -165,13 +114,26 @@ export class TabletManager {
       this.poke();
     });
     this.#placement = new Placement(this.#handOver.core, checks);
+    this.#shipped = new ShippedTablets(options, {
+      dropped: this.#dropped,
+      startOf: (open, table, tabletId) => this.#startOf(open, table, tabletId),
+      onBegun: (tabletId) => {
+        this.#gaps.forget(tabletId);
+      },
+      onEnded: (key, ending, ranMs) => {
+        this.#placement.ended(key, ending, ranMs);
+      },
+      onChange: () => {
+        this.poke();
+      },
+    });
     this.#views = new TabletViews({
       keepers: options.keepers,
       lostOf: (tabletId) => this.#gaps.lostOf(tabletId),
       replicas: () => this.#replicas,
       streamed: () => this.#streamed,
-      shipped: (key) => this.#shipping.get(key) ?? this.#stopping.get(key),
-      allShipped: () => [...this.#shipping.values(), ...this.#stopping.values()],
+      shipped: (key) => this.#shipped.get(key),
+      allShipped: () => this.#shipped.all(),
       waitOf: (key) => this.#placement.waitOf(key),
       isClaimed: (stream, tabletId) => this.#handOver.core.hasClaim(stream, tabletId),
       inabilityOf: (key) => this.#placement.inabilityOf(key),
@@ -238,14 +200,6 @@ export class TabletManager {
     return this.#views.holds();
   }
 
-  /** Those of a tablet's streams that are shipped from here. */
-  #labelsOf(tabletId: string, generations: readonly string[]): readonly TabletLabels[] {
-    const spoken = new Set(generations);
-    return [...this.#shipping.values()]
-      .filter(({ replicator }) => replicator.tabletId === tabletId && spoken.has(replicator.generation))
-      .map(({ replicator }) => replicator.labels);
-  }
-
   async #tick(signal: AbortSignal): Promise<void> {
     this.#poked = false;
     // What is asked of others may take as long as a server hangs, and that may be the old leader's.
@@ -291,7 +245,7 @@ export class TabletManager {
           this.#beatHearts();
         },
         () => {
-          this.#gaps.boundHolds(this.#shipping.values());
+          this.#gaps.boundHolds(this.#shipped.running.values());
         },
         () => this.#askCommitted(limit.signal),
         () => {
@@ -387,7 +341,7 @@ export class TabletManager {
     const streams = this.#streams;
     const ended = this.#members.takeEnded(streams);
     this.#streamed = this.#streamed.map((tablet) => without(tablet, ended)); // nothing of them begins once more
-    for (const open of ended) this.#track(this.#closeStream(open));
+    for (const open of ended) this.#shipped.track(this.#shipped.closeStream(open));
     const tabletIds = new Set(keepers.tabletIds());
     for (const { tabletId, isRunning } of this.#replicas) if (isRunning) tabletIds.add(tabletId);
     const droppedOf = (tabletId: string) => this.#dropped.get(tabletId);
@@ -408,46 +362,20 @@ export class TabletManager {
       const had = this.#dropped.generationsOf(tabletId);
       return streams.some((stream) => had.some((generation) => isOfStream(generation, stream))) ? 'left' : 'listed';
     };
-    const shipped = new Set(this.#replicators().map(({ tabletId }) => tabletId));
+    const shipped = new Set(this.#shipped.replicators().map(({ tabletId }) => tabletId));
     keepers.reconcile(kept, shipped, this.#isSure ? fateOf : null, steadyNow());
     this.#ship();
   }
 
-  /** Makes the replicators that run equal those that should, by what is known of replicas and streams. */
+  /** Makes the tablets that are shipped equal those that should be, by what is known of replicas and streams. */
   #ship(): void {
-    const wanted = this.#wanted();
     const present = new Set(this.#replicas.map(({ tabletId }) => tabletId));
-    for (const [key, { asked, schemas, replicator }] of this.#shipping) {
-      const now = wanted.get(key);
-      if (now) {
-        // Begun anew, it sees what is asked for, and that it is to speak for the table.
-        if (now.asked !== asked || (now.schemas === 'none') !== (schemas === 'none')) void this.#stop(key);
-        continue;
-      }
-      if (!present.has(replicator.tabletId)) continue; // one whose tablet is dropped ends by itself, at the end of the log
-      this.#options.metrics.leaderChange(replicator.labels);
-      void this.#stop(key);
-    }
-    for (const [key, { start }] of wanted) if (!this.#shipping.has(key) && !this.#stopping.has(key)) start();
-  }
-
-  /** Resolves when it has ended; another one of the tablet begins only then. */
-  #stop(key: string, hurry?: AbortSignal): Promise<void> {
-    const shipping = this.#shipping.get(key);
-    if (!shipping) return Promise.resolve();
-    this.#shipping.delete(key);
-    this.#stopping.set(key, shipping);
-    const ending = shipping.replicator.stop(hurry).then(() => {
-      this.#stopping.delete(key);
-      this.poke();
-    });
-    this.#track(ending);
-    return ending;
+    this.#shipped.become(this.#wanted(), (tabletId) => present.has(tabletId));
   }
 
   /** Stream and tablet pairs that we should ship now. */
-  #wanted(): Map<string, Wanted> {
-    const wanted = new Map<string, Wanted>();
+  #wanted(): ReadonlyMap<string, WantedTablet> {
+    const wanted = new Map<string, WantedTablet>();
     const replicas = new Map(this.#replicas.map((replica) => [replica.tabletId, replica]));
     this.#handOver.core.dropClaims();
     this.#placement.beginRound();
@@ -458,10 +386,7 @@ export class TabletManager {
         if (paused || !this.#isOurs(key, streamed, open, replicas.get(tabletId))) continue;
         const asked = askedOf(open, table.tableId, tabletId);
         const schemas = schemaRole(open, table, tabletId, dropped !== undefined);
-        const start = (): void => {
-          this.#start(key, open, table, tabletId, { asked, schemas });
-        };
-        wanted.set(key, { asked, schemas, start });
+        wanted.set(key, { open, table, tabletId, asked, schemas });
       }
     }
     this.#placement.endRound();
@@ -471,7 +396,7 @@ export class TabletManager {
   #isOurs(key: string, { tabletId, dropped }: StreamedTablet, open: OpenStream, replica?: LocalReplica): boolean {
     const keeper = this.#options.keepers.get(tabletId);
     const caughtUp = keeper?.caughtUp === true;
-    const shipping = this.#shipping.get(key)?.replicator ?? null;
+    const shipping = this.#shipped.running.get(key)?.replicator ?? null;
     if (dropped) {
       const sidecars = { self: this.#options.selfUuid, lives: (uuid: string) => this.#handOver.core.lives(uuid) };
       const isOurTurn = shipsDropped(dropped, sidecars, performance.now());
@@ -499,62 +424,9 @@ export class TabletManager {
     return furthestStart(start, this.#options.keepers.get(tabletId)?.marked(generation)?.position ?? null);
   }
 
-  #start(
-    key: string,
-    open: OpenStream,
-    table: CatalogTable,
-    tabletId: string,
-    { asked, schemas }: Omit<Wanted, 'start'>,
-  ): void {
-    const { openSource, limitsFor, metrics, kuduNow, logger, keepers } = this.#options;
-    const { definition } = open.stored;
-    const tablet = { tableId: table.tableId, tabletId };
-    const { membership, generation, start, resync, correction } = keptOf(open, table.tableId, tabletId);
-    this.#gaps.forget(tabletId);
-    const source = {
-      tablet,
-      generation,
-      joinsAgain: membership.again,
-      resync: resync?.id ?? null,
-      correction: correction ?? null,
-      resolvedEveryMs: definition.resolved?.intervalMs ?? null,
-      copySlots: open.copySlots,
-      whyGone: (signal: AbortSignal) => this.#dropped.whyGone(tablet, signal),
-      onMissing: (missing: MissingChanges) => {
-        this.#dropped.tellMissing({ name: definition.name, generation }, tabletId, missing);
-      },
-      fillRest: (after: OpId, signal: AbortSignal) => this.#options.gaps.fill(tabletId, after, signal, generation),
-      pace: open.pace,
-      logger: logger.child({ stream: definition.name, tabletId }),
-    };
-    const replicator = new TabletReplicator({
-      stream: { name: definition.name, generation },
-      tablet,
-      start: this.#startOf(open, table, tabletId),
-      startSink: keepers.get(tabletId)?.marked(generation)?.sink ?? '',
-      announcesSchemaAt: start?.opId ?? MIN_OPID,
-      sink: open.sink,
-      openSource: (from, options, signal) => openSource({ ...source, from, ...options }, signal),
-      encode: open.encode,
-      schemas,
-      limits: limitsFor(open.stored, () => this.#shipping.size),
-      onAcked: (position, worthIndex, sink) => keepers.get(tabletId)?.acked(generation, position, worthIndex, sink),
-      metrics,
-      kuduNow,
-      logger,
-    });
-    this.#shipping.set(key, { open, membership, asked, schemas, replicator, sinceMs: performance.now() });
-    metrics.leaderChange(replicator.labels);
-    const ended = replicator.done.then((ending) => {
-      keepers.get(tabletId)?.shippingEnded(generation);
-      this.#ended(key, replicator, ending);
-    });
-    this.#track(ended);
-  }
-
   /** An idle tablet's log stands still, and what is resolved with it: where that is wanted, markers move it. */
   #beatHearts(): void {
-    for (const { open, replicator } of this.#shipping.values()) {
+    for (const { open, replicator } of this.#shipped.running.values()) {
       const { resolved } = open.stored.definition;
       if (resolved && replicator.sinkWorks)
         this.#options.keepers.get(replicator.tabletId)?.heartbeat(resolved.intervalMs);
@@ -563,32 +435,13 @@ export class TabletManager {
 
   /** A tablet that speaks for its table in the place of another, and has begun to, is the one that does from now on. */
   async #keepSpeakers(signal: AbortSignal): Promise<void> {
-    for (const { open, membership, schemas, replicator } of this.#shipping.values()) {
+    for (const { open, membership, schemas, replicator } of this.#shipped.running.values()) {
       const { tableId, tabletId } = replicator.tablet;
       if (schemas !== 'takes-over' || !replicator.hasSpoken) continue;
       const joined = open.joined.get(tableId);
       if (joined === undefined || joined.speakerTabletId === tabletId) continue;
       await this.#options.streams.setSpeaker(open.stored, { ...replicator.tablet, membership }, signal);
       open.joined.set(tableId, { ...joined, speakerTabletId: tabletId });
-    }
-  }
-
-  #ended(key: string, replicator: TabletReplicator, ending: Ending): void {
-    const shipping = this.#shipping.get(key);
-    if (shipping?.replicator !== replicator) return; // it was stopped, whatever it met on its way
-    const { open, membership, sinceMs } = shipping;
-    this.#shipping.delete(key);
-    if (replicator.acked.ended) this.#track(this.#tellEnded(open, { ...replicator.tablet, membership }));
-    this.#placement.ended(key, ending, performance.now() - sinceMs);
-  }
-
-  /** Where it fails the tablet is shipped once more, of which nothing is left. */
-  async #tellEnded({ stored }: OpenStream, tablet: MemberTablet): Promise<void> {
-    try {
-      await this.#options.streams.endTablet(stored, tablet, AbortSignal.timeout(CALL_TIMEOUT_MS));
-      this.poke();
-    } catch (error) {
-      this.#logger.debug({ err: error, tabletId: tablet.tabletId }, 'the end of a tablet was not kept');
     }
   }
 
@@ -600,7 +453,7 @@ export class TabletManager {
     const nowMs = performance.now();
     const all = nowMs - this.#checkedCommittedAtMs > CHECK_COMMITTED_EVERY_MS;
     if (all) this.#checkedCommittedAtMs = nowMs;
-    const asked = this.#replicators().filter(({ isBehind }) => all || isBehind);
+    const asked = this.#shipped.replicators().filter(({ isBehind }) => all || isBehind);
     const slots = new Slots(MAX_COMMITTED_CALLS_AT_A_TIME);
     await Promise.all(
       asked.map(async (replicator) => {
@@ -618,37 +471,16 @@ export class TabletManager {
   }
 
   #seeToGaps(signal: AbortSignal): void {
-    const overtaken = this.#gaps.look(this.#shipping, signal, (work) => {
-      this.#track(work);
+    const overtaken = this.#gaps.look(this.#shipped.running, signal, (work) => {
+      this.#shipped.track(work);
     });
-    for (const key of overtaken) void this.#stop(key); // begun anew, it goes on behind what was shipped
-  }
-
-  #replicators(): readonly TabletReplicator[] {
-    return [...this.#shipping.values()].map(({ replicator }) => replicator);
-  }
-
-  /** What fails of it is told here: it is nobody else's concern, and the sidecar goes on. */
-  #track(work: Promise<unknown>): void {
-    const tracked: Promise<unknown> = work
-      .catch((error: unknown) => {
-        this.#logger.error({ err: error }, 'unexpected error');
-      })
-      .finally(() => this.#ending.delete(tracked));
-    this.#ending.add(tracked);
-  }
-
-  async #closeStream(open: OpenStream): Promise<void> {
-    const id = streamKey(open.stored);
-    const left = [...this.#shipping].filter(([, shipping]) => streamKey(shipping.open.stored) === id);
-    await Promise.all(left.map(([key]) => this.#stop(key)));
-    await open.sink[Symbol.asyncDispose]();
+    for (const key of overtaken) void this.#shipped.stop(key); // begun anew, it goes on behind what was shipped
   }
 
   async #stopAll(hurry: AbortSignal): Promise<void> {
-    await Promise.all([...this.#shipping.keys()].map((key) => this.#stop(key, hurry)));
+    await this.#shipped.stopAll(hurry);
     await this.#options.keepers.close(hurry);
-    await Promise.allSettled(this.#ending);
+    await this.#shipped.settled();
     await Promise.allSettled(this.#members.all().map(({ sink }) => sink[Symbol.asyncDispose]()));
   }
 }

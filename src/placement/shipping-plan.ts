@@ -1,0 +1,41 @@
+import type { SchemaRole } from '../shipping/tablet-replicator.ts';
+
+/** What a tablet of a stream is begun with. */
+export interface Beginning {
+  /** The membership, the resync and the correction that are asked for. */
+  readonly asked: string;
+  readonly schemas: SchemaRole;
+}
+
+/** One that is being shipped. */
+export interface Running extends Beginning {
+  /** Whether its tablet has a replica here. */
+  readonly hasReplica: boolean;
+}
+
+/** `begins-anew`: it is ours still, and begun anew it sees what is asked for, and whether it is to speak for its table. */
+export type ShippingStep =
+  | { readonly kind: 'start'; readonly key: string }
+  | { readonly kind: 'stop'; readonly key: string; readonly why: 'begins-anew' | 'not-ours' };
+
+/**
+ * What makes the tablets that are shipped equal those that are to be. Pure.
+ * @param stopping those that have yet to finish the write in hand: nothing of theirs begins meanwhile
+ */
+export function planShipping(
+  wanted: ReadonlyMap<string, Beginning>,
+  running: ReadonlyMap<string, Running>,
+  stopping: { has(key: string): boolean },
+): readonly ShippingStep[] {
+  const steps: ShippingStep[] = [];
+  for (const [key, { asked, schemas, hasReplica }] of running) {
+    const now = wanted.get(key);
+    if (now === undefined) {
+      // One whose tablet is dropped ends by itself, at the end of the log.
+      if (hasReplica) steps.push({ kind: 'stop', key, why: 'not-ours' });
+    } else if (now.asked !== asked || (now.schemas === 'none') !== (schemas === 'none'))
+      steps.push({ kind: 'stop', key, why: 'begins-anew' });
+  }
+  for (const key of wanted.keys()) if (!running.has(key) && !stopping.has(key)) steps.push({ kind: 'start', key });
+  return steps;
+}
