@@ -26,6 +26,8 @@ export interface Row {
 export class SimKafka {
   entries: PositionsEntry[] = [];
   readonly rows: Row[] = [];
+  /** How often it was compacted. */
+  compactions = 0;
   #end = 0n;
   readonly #producers = new Map<string, Producer>();
 
@@ -99,6 +101,7 @@ export class SimKafka {
 
   /** Takes away, up to the first open transaction, what a newer record of the same key stands for, and what was aborted. */
   compact(): void {
+    this.compactions++;
     const stable = this.#lastStableOffset();
     const outcomes = this.#outcomes();
     const seen = new Set<string>();

@@ -26,6 +26,10 @@ export interface LaneRules {
   readonly doubtsSilence: boolean;
   /** Whether a lane takes its next epoch when another of its process asks it to. */
   readonly reopensForSibling: boolean;
+  /** Whether a transaction that had to wait for its turn is made of what is wanted then, or of what was decided before. */
+  readonly beginsInTime: boolean;
+  /** Whether what was read so slowly that the partition was compacted meanwhile is read on to its new end. */
+  readonly readsOnWhenSlow: boolean;
 }
 
 export const LANE_RULES: LaneRules = {
@@ -37,6 +41,8 @@ export const LANE_RULES: LaneRules = {
   fencesClaimers: true,
   doubtsSilence: true,
   reopensForSibling: true,
+  beginsInTime: true,
+  readsOnWhenSlow: true,
 };
 
 const LIMITS: LaneLimits = { gapMsPerTablet: 1, maxGapMs: 5, retryMs: 20 };
@@ -127,7 +133,14 @@ export class LaneWorld {
   #orphans: Task[] = [];
   readonly #trace: string[] = [];
   readonly #sights = new Map<string, number>();
-  readonly #trouble: { kills: number; freezes: number; losses: number; elections: number; compactions: number };
+  readonly #trouble: {
+    kills: number;
+    freezes: number;
+    losses: number;
+    elections: number;
+    compactions: number;
+    givesUp: number;
+  };
   #nowMs = 0;
   #isQuiet = false;
 
@@ -142,6 +155,7 @@ export class LaneWorld {
       losses: some(random.pick([0.02, 0.1])),
       elections: some(random.pick([0.01, 0.05])),
       compactions: some(0.05),
+      givesUp: some(0.05),
     };
     for (let tablet = 0; tablet < TABLETS; tablet++) {
       this.#leaders.push(random.below(SIDECARS));
@@ -268,6 +282,12 @@ export class LaneWorld {
     } else if (shipper.state === 'holding' && !leads && shipper.write === null) {
       shipper.state = 'leaving';
       this.#post(sidecar, { kind: 'release', tablet: name });
+    } else if (shipper.state === 'holding' && shipper.write !== null && this.#givesUp()) {
+      this.#saw('a write was given up');
+      this.#post(sidecar, { kind: 'cancel', tablet: name, write: shipper.write });
+      shipper.write = null;
+      shipper.state = 'leaving'; // and opens it again
+      this.#post(sidecar, { kind: 'release', tablet: name });
     } else if (shipper.state === 'holding' && shipper.write === null && shipper.position < this.#rows[tablet]!) {
       shipper.write = ++sidecar.writes;
       const upTo = Math.min(this.#rows[tablet]!, shipper.position + this.#random.between(1, 3));
@@ -358,6 +378,10 @@ export class LaneWorld {
     }
   }
 
+  #givesUp(): boolean {
+    return !this.#isQuiet && this.#random.chance(this.#trouble.givesUp);
+  }
+
   readonly #positionOfWrite = new Map<string, number>();
 
   /** Whether the answer, or the request, gets lost here. */
@@ -439,21 +463,29 @@ export class LaneWorld {
       return { kind: 'read', call };
     }
     if (isReopening ? !this.#rules.readsWhenReopened : !this.#rules.readsBeforeSettling) return { kind: 'read', call };
-    if (this.#isLost()) return failed(call);
-    const end = this.#kafka.end;
-    while (sidecar.tail < end) {
-      const entries = this.#kafka.entries.filter(({ offset }) => offset >= sidecar.tail && offset < end);
-      if (entries.length === 0) break;
-      this.#feed(sidecar, entries.slice(0, this.#random.between(1, 4)));
-      yield;
+    for (let compactions = -1; compactions !== this.#kafka.compactions;) {
       if (this.#isLost()) return failed(call);
+      if (compactions >= 0) this.#saw('a partition was compacted while it was read');
+      compactions = this.#rules.readsOnWhenSlow ? this.#kafka.compactions : Number.NaN;
+      const end = this.#kafka.end;
+      while (sidecar.tail < end) {
+        const entries = this.#kafka.entries.filter(({ offset }) => offset >= sidecar.tail && offset < end);
+        if (entries.length === 0) break;
+        this.#feed(sidecar, entries.slice(0, this.#random.between(1, 4)));
+        yield;
+        if (this.#isLost()) return failed(call);
+      }
+      if (Number.isNaN(compactions)) break;
     }
     return { kind: 'read', call };
   }
 
-  *#transact(sidecar: Sidecar, epoch: number, { call, shares: all }: LaneEffect & { kind: 'transact' }): Task {
-    const { lane } = sidecar;
+  *#transact(sidecar: Sidecar, epoch: number, { call }: LaneEffect & { kind: 'transact' }): Task {
+    const { lane, core } = sidecar;
     const kafka = this.#kafka;
+    const decided = this.#rules.beginsInTime ? null : core.begin(call);
+    while (this.#random.chance(0.5)) yield; // until it is its turn
+    const all = decided ?? core.begin(call);
     const leftOut = this.#leaveOut(all);
     const shares = all.filter(({ tablet }) => !leftOut.has(tablet));
     const lost = (): LaneEvent => ({ kind: 'not-committed', call, culprits: 'all', cause: 'no answer' });
@@ -461,17 +493,22 @@ export class LaneWorld {
       this.#saw('a transaction was fenced');
       return { kind: 'not-committed', call, culprits: 'none', cause: 'fenced' };
     };
+    // Whoever has given a write up by now has taken its rows along.
+    const isThere = ({ tablet, write }: Share): boolean => sidecar.shippers[Number(tablet)]!.write === write;
+    const hasRows = new Set(shares.filter(isThere).map(({ tablet }) => tablet));
     // Whoever writes knows from where; the sink is given the rows.
     const from = new Map(shares.map(({ tablet }) => [tablet, sidecar.shippers[Number(tablet)]!.position]));
     for (const { tablet, write, position, claim, isReleased } of shares) {
       if (write === null || !position) continue;
       const upTo = Number(position.at.opId.index);
       this.#positionOfWrite.set(`${lane} ${write}`, upTo);
-      for (let index = from.get(tablet)! + 1; index <= upTo; index++) {
-        yield;
-        if (this.#isLost()) return lost();
-        if (!kafka.appendRow(lane, epoch, tablet, index)) return isFenced();
-      }
+      if (!hasRows.has(tablet)) this.#saw('the rows of a write were gone');
+      else
+        for (let index = from.get(tablet)! + 1; index <= upTo; index++) {
+          yield;
+          if (this.#isLost()) return lost();
+          if (!kafka.appendRow(lane, epoch, tablet, index)) return isFenced();
+        }
       if (!this.#rules.positionsInTransaction) kafka.appendLoosePosition(tablet, { claim, position, isReleased });
     }
     if (shares.length > 1 && this.#isLost()) {

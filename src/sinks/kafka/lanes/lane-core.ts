@@ -103,8 +103,8 @@ export type LaneEffect =
   | { readonly kind: 'fence'; readonly call: number; readonly lanes: readonly LaneId[] }
   /** Answers `read` when every entry was given that the partition has at this moment, or `failed`. */
   | { readonly kind: 'read'; readonly call: number }
-  /** Answers `committed` or `not-committed`. */
-  | { readonly kind: 'transact'; readonly call: number; readonly shares: readonly Share[] }
+  /** A transaction of what {@link LaneCore.begin} says when its turn has come. Answers `committed` or `not-committed`. */
+  | { readonly kind: 'transact'; readonly call: number }
   | { readonly kind: 'taken'; readonly tablet: string; readonly position: LanePosition | null }
   | { readonly kind: 'not-taken'; readonly tablet: string; readonly cause: Cause }
   /** Another lane has claimed it: it is not ours any more. */
@@ -205,6 +205,21 @@ export class LaneCore {
   /** How a lane's last transaction was decided, as was noted before it was fenced. */
   decisionOf(lane: LaneId): Decision | null {
     return this.#view.decisionOf(lane);
+  }
+
+  /**
+   * What a transaction consists of when its turn has come, which may be a while after it was decided on: a write that was given
+   * up since, or whose tablet is another's by now, has no part in it, and neither has its position. To be called once, before
+   * anything of it is sent.
+   */
+  begin(call: number): readonly Share[] {
+    if (this.#transaction?.call !== call) return [];
+    const shares = this.#transaction.shares.filter(({ tablet: name, claim, write }) => {
+      const tablet = this.#tablets.get(name);
+      return tablet?.claim?.offset === claim.offset && (write === null || tablet.write?.id === write);
+    });
+    this.#transaction = { call, shares };
+    return shares;
   }
 
   /** Deterministic: the same events at the same times have the same effects. */
@@ -579,7 +594,7 @@ export class LaneCore {
     }
     if (shares.length === 0) return;
     this.#beganAtMs = nowMs;
-    this.#transaction = { call: this.#call((call) => ({ kind: 'transact', call, shares })), shares };
+    this.#transaction = { call: this.#call((call) => ({ kind: 'transact', call })), shares };
   }
 
   #isInTransaction(name: string): boolean {

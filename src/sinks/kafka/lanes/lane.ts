@@ -114,12 +114,6 @@ export class TabletHold {
   }
 }
 
-/** These have no part in the transaction, whatever became of it. */
-function leaveOut(tablets: readonly string[], end: TransactionEnd): TransactionEnd {
-  if (end.kind !== 'committed' || tablets.length === 0) return end;
-  return { ...end, leftOut: new Map([...end.leftOut, ...tablets.map((tablet) => [tablet, null] as const)]) };
-}
-
 function superseded(tablet: string): SinkError {
   return new SinkError('fenced', `tablet ${tablet} was taken by a newer writer of this sidecar`);
 }
@@ -332,7 +326,7 @@ export class Lane implements AsyncDisposable {
         });
         return;
       case 'transact':
-        this.#run(effect.call, async () => ({ ...(await this.#transact(effect.shares)), call: effect.call }));
+        this.#run(effect.call, async () => ({ ...(await this.#transact(effect.call)), call: effect.call }));
         return;
       case 'due-in':
         this.#dueIn(effect.ms);
@@ -490,7 +484,8 @@ export class Lane implements AsyncDisposable {
     return opened;
   }
 
-  async #transact(shares: readonly Share[]): Promise<TransactionEnd> {
+  async #transact(call: number): Promise<TransactionEnd> {
+    const core = this.#core;
     return this.#exclusively(async () => {
       const producer = this.#producer;
       if (!producer) return { kind: 'not-committed', culprits: 'none', cause: new Error('no producer is open') };
@@ -507,16 +502,18 @@ export class Lane implements AsyncDisposable {
         maxBytes,
       };
       const transaction = (this.#transaction = new LaneTransaction(parts));
+      const shares = core.begin(call);
       const filled: FilledShare[] = [];
-      const givenUp: string[] = [];
       for (const share of shares) {
         const write = share.write === null ? null : this.#writes.get(share.write);
-        // While we waited for our turn. Its records went with it, and without them its position must not move.
-        if (write === undefined) givenUp.push(share.tablet);
-        else filled.push({ share, open: write?.slices ? this.#opening(write, write.slices, share) : null });
+        if (write === undefined) {
+          const cause = new Error(`the records of tablet ${share.tablet} are not there`);
+          return { kind: 'not-committed', culprits: new Map([[share.tablet, cause]]), cause };
+        }
+        filled.push({ share, open: write?.slices ? this.#opening(write, write.slices, share) : null });
       }
       const beganAtMs = performance.now();
-      const end = leaveOut(givenUp, await transaction.run(filled, this.#stop.signal));
+      const end = await transaction.run(filled, this.#stop.signal);
       const cursors = end.kind === 'committed' ? end.cursors : null;
       for (const { tablet, write } of shares) {
         const pending = write === null ? undefined : this.#writes.get(write);

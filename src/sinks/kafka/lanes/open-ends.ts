@@ -42,7 +42,7 @@ export interface OpenEndsOptions extends Omit<DecisionsOptions, 'cluster'> {
 interface KnownProducer {
   readonly lane: LaneId;
   readonly owner: TransactionOwner;
-  /** How its last transaction ended, where that was one of ours. */
+  /** How its last transaction ended, where that was one of ours; of its epoch, as all of them in there did. */
   outcome: Outcome | null;
   /** A transaction that ends once more what it had ended may have begun, and is to be ended so before all else. */
   mending: Outcome | null;
@@ -247,7 +247,7 @@ export class OpenEnds {
     const byProducer = new Map<KnownProducer, Map<Outcome, OpenEndOf[]>>();
     for (const end of ends) {
       const { producer } = end;
-      const outcome = (await this.#evidence(end, signal)) ?? producer.outcome ?? this.#decided(end) ?? 'abort';
+      const outcome = (await this.#evidence(end, signal)) ?? outcomeOfOwn(end) ?? this.#decided(end) ?? 'abort';
       const ofProducer = byProducer.get(producer) ?? new Map<Outcome, OpenEndOf[]>();
       byProducer.set(producer, ofProducer);
       ofProducer.set(outcome, [...(ofProducer.get(outcome) ?? []), end]);
@@ -314,6 +314,11 @@ export class OpenEnds {
     }
     return null;
   }
+}
+
+/** Of an earlier epoch, which may have ended with an abort, our transactions since say nothing. */
+function outcomeOfOwn({ producer, epoch }: OpenEndOf): Outcome | null {
+  return epoch === producer.owner.identity.epoch ? producer.outcome : null;
 }
 
 function stillOpen({ topic, partition }: Place): SinkError {
