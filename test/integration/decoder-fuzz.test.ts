@@ -61,10 +61,12 @@ describe('the decoder on real tablet servers', { skip: await serversMissing(), t
     const waited = writes.filter(({ isCommitWait }) => isCommitWait).length;
     assert.ok(waited > 20 && writes.length > 2 * waited, `${waited} of ${writes.length} writes waited for their time`);
     const { applied } = JSON.parse(edges!) as { applied: number };
-    assert.deepEqual(followed.totals, {
-      rowRecords: counts.applied + applied,
-      rejectedRows: counts.ignored + counts.rejected,
-    });
+    const { rowRecords, rejectedRows } = followed.totals;
+    const believed = counts.applied + applied;
+    assert.equal(rowRecords + rejectedRows, believed + counts.ignored + counts.rejected);
+    // Behind a kill -9 a client may be told of its own rows, at its next try, that they are there already.
+    const retried = rowRecords - believed;
+    assert.ok(retried >= 0 && retried <= load.threads * load.flush, `${rowRecords} came, ${believed} were applied`);
   });
 
   it('gives a compound key of every type', async () => {
