@@ -92,7 +92,7 @@ export interface MarkerStep {
   readonly effects: readonly MarkerEffect[];
 }
 
-export const EMPTY_LEDGER: MarkerState = {
+export const NO_MARKERS: MarkerState = {
   streams: [],
   caughtUp: false,
   marked: new Map(),
@@ -109,7 +109,7 @@ export const EMPTY_LEDGER: MarkerState = {
 const MAX_MARKED = 256;
 
 /** Pure. A late or repeated event changes nothing. */
-export function stepLedger(state: MarkerState, event: MarkerEvent, nowMs: number, limits: MarkerLimits): MarkerStep {
+export function stepMarkers(state: MarkerState, event: MarkerEvent, nowMs: number, limits: MarkerLimits): MarkerStep {
   switch (event.kind) {
     case 'streams':
       return advance({ ...state, streams: event.streams }, nowMs, limits);

@@ -19,9 +19,9 @@ import {
   type MarkerLimits,
   type MarkerState,
   type StreamMarks,
-  EMPTY_LEDGER,
+  NO_MARKERS,
   safeIndex,
-  stepLedger,
+  stepMarkers,
 } from './marker-core.ts';
 import { backoffMs, type Backoff } from '../util/backoff.ts';
 
@@ -102,7 +102,7 @@ export class ReplicaKeeper implements AsyncDisposable {
   readonly #abort = new AbortController();
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #reading: Promise<void>;
-  #state: MarkerState = EMPTY_LEDGER;
+  #state: MarkerState = NO_MARKERS;
   #tableId = '';
   /** When it was last known for sure which streams have this tablet. */
   #sureAtMs = Number.NEGATIVE_INFINITY;
@@ -342,7 +342,7 @@ export class ReplicaKeeper implements AsyncDisposable {
   }
 
   #post(event: MarkerEvent): void {
-    const { state, effects } = stepLedger(this.#state, event, steadyNow(), this.#options.limits);
+    const { state, effects } = stepMarkers(this.#state, event, steadyNow(), this.#options.limits);
     this.#state = state;
     for (const effect of effects) this.#perform(effect);
   }

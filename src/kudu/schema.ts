@@ -27,6 +27,9 @@ export const DataType = {
 export type DataType = (typeof DataType)[keyof typeof DataType];
 export type DataTypeName = keyof typeof DataType;
 
+/** In characters, by default. Source: kudu/master/catalog_manager.cc max_identifier_length. */
+export const MAX_TABLE_NAME_LENGTH = 256;
+
 export interface ColumnSchema {
   /** Never used again for another column of the table; absent in a schema that a client sends. */
   readonly id?: number;

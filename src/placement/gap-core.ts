@@ -3,11 +3,13 @@
  * what comes of it.
  */
 
+import type { Filling } from '../source/gap-filler.ts';
+
 /**
- * What came of asking the sidecars of the other replicas for what is missing. `lost`: nobody can have it, since a limit let
- * go of it everywhere; `nobody`: none has it; `silent`: none that answers has it, and one that does not may.
+ * What came of asking the sidecars of the other replicas for what is missing, where it was not filled. `lost`: nobody can
+ * have it, since a limit let go of it everywhere.
  */
-export type Verdict = 'lost' | 'nobody' | 'silent';
+export type Verdict = 'lost' | Exclude<Filling, 'filled'>;
 
 /** A log that comes from another sidecar has every change, a repair only the last ones: it is worth a wait. */
 export const REPAIR_AFTER_MS: Readonly<Record<Verdict, number>> = { lost: 0, nobody: 30_000, silent: 600_000 };

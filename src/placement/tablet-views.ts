@@ -13,7 +13,7 @@ import { waitingFor, type HoldFigures, type HoldView, type ReasonedView, type St
 import type { Wait } from '../util/waits.ts';
 
 /** What a tablet manager has at the moment. */
-export interface PeerState {
+export interface ManagedTablets {
   readonly keepers: Keepers;
   readonly lostOf: (tabletId: string) => { readonly range: LostRange; readonly since: string } | undefined;
   readonly replicas: () => readonly LocalReplica[];
@@ -33,9 +33,9 @@ export interface PeerState {
 
 /** What a tablet manager shows of its tablets, for the API and the metrics. */
 export class TabletViews {
-  readonly #state: PeerState;
+  readonly #state: ManagedTablets;
 
-  constructor(state: PeerState) {
+  constructor(state: ManagedTablets) {
     this.#state = state;
   }
 

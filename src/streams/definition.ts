@@ -1,9 +1,8 @@
 import * as z from 'zod';
+import { MAX_TABLE_NAME_LENGTH } from '../kudu/schema.ts';
 import { describeIssue, faultsOf, type BodyFault } from '../util/zod-faults.ts';
 import { kafkaSink } from '../sinks/kafka/definition.ts';
 import { EXCEPT } from './table-patterns.ts';
-
-const MAX_TABLE_NAME_LENGTH = 256; // Kudu's default: kudu/master/catalog_manager.cc max_identifier_length
 
 const streamName = z
   .string()

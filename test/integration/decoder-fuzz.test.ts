@@ -64,7 +64,7 @@ describe('the decoder on real tablet servers', { skip: await serversMissing(), t
     const { rowRecords, rejectedRows } = followed.totals;
     const believed = counts.applied + applied;
     assert.equal(rowRecords + rejectedRows, believed + counts.ignored + counts.rejected);
-    // Behind a kill -9 a client may be told of its own rows, at its next try, that they are there already.
+    // Seen once behind a kill -9: the log had rows that the client did not count as applied. Why is not proven.
     const retried = rowRecords - believed;
     assert.ok(retried >= 0 && retried <= load.threads * load.flush, `${rowRecords} came, ${believed} were applied`);
   });

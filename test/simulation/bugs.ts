@@ -1,5 +1,5 @@
 import type { OpId } from '../../src/kudu/opid.ts';
-import { stepLedger, type MarkerStep } from '../../src/keeping/marker-core.ts';
+import { stepMarkers, type MarkerStep } from '../../src/keeping/marker-core.ts';
 import { step, type ReplicatorEffect } from '../../src/shipping/replicator-core.ts';
 import type { InvariantName } from './invariants.ts';
 import type { Rules } from './process.ts';
@@ -11,7 +11,7 @@ import type { Focus } from './trouble.ts';
  */
 export const RULES: Rules = {
   step,
-  stepLedger,
+  stepMarkers,
   sinkFences: true,
   readsUncommitted: false,
   reportsWhenSent: false,
@@ -81,8 +81,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   {
     name: 'the hold lets go before the marker is written',
     rules: {
-      stepLedger: (state, event, nowMs, limits) => {
-        const result = stepLedger(state, event, nowMs, limits);
+      stepMarkers: (state, event, nowMs, limits) => {
+        const result = stepMarkers(state, event, nowMs, limits);
         return event.kind === 'acked' ? withRelease(result, event.position.opId.index) : result;
       },
     },
@@ -92,8 +92,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   {
     name: 'the hold goes by the stream that is furthest',
     rules: {
-      stepLedger: (state, event, nowMs, limits) => {
-        const result = stepLedger(state, event, nowMs, limits);
+      stepMarkers: (state, event, nowMs, limits) => {
+        const result = stepMarkers(state, event, nowMs, limits);
         const marked = [...result.state.marked.values()].map(({ position }) => position.opId.index);
         const most = marked.reduce((max, index) => (index > max ? index : max), 0n);
         return most > result.state.released ? withRelease(result, most) : result;
@@ -155,8 +155,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   {
     name: 'shipping that ends forgets what no marker says yet',
     rules: {
-      stepLedger: (state, event, nowMs, limits) => {
-        if (event.kind !== 'shipping-ended') return stepLedger(state, event, nowMs, limits);
+      stepMarkers: (state, event, nowMs, limits) => {
+        if (event.kind !== 'shipping-ended') return stepMarkers(state, event, nowMs, limits);
         const acked = new Map(state.acked);
         acked.delete(event.generation);
         return { state: { ...state, acked }, effects: [] };

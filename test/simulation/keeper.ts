@@ -5,7 +5,7 @@ import {
   type MarkerLimits,
   type MarkerState,
   type StreamMarks,
-  EMPTY_LEDGER,
+  NO_MARKERS,
 } from '../../src/keeping/marker-core.ts';
 import type { TabletPosition } from '../../src/change/position.ts';
 import type { MarkerOutcome, Process, World } from './process.ts';
@@ -16,7 +16,7 @@ const MAX_ENTRIES_PER_READ = 8;
 
 /** Carries out what marker-core.ts decides, as replica-keeper.ts does, in a simulated world. */
 export class Keeper {
-  state: MarkerState = EMPTY_LEDGER;
+  state: MarkerState = NO_MARKERS;
   readonly #world: World;
   readonly #process: Process;
   readonly #replica: Replica;
@@ -112,7 +112,7 @@ export class Keeper {
   }
 
   #post(event: MarkerEvent): void {
-    const { state, effects } = this.#world.rules.stepLedger(this.state, event, this.#world.nowMs, LIMITS);
+    const { state, effects } = this.#world.rules.stepMarkers(this.state, event, this.#world.nowMs, LIMITS);
     this.state = state;
     for (const effect of effects) {
       this.#world.mayBeKilled(this.#process);

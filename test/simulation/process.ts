@@ -1,5 +1,5 @@
 import type { step } from '../../src/shipping/replicator-core.ts';
-import type { stepLedger } from '../../src/keeping/marker-core.ts';
+import type { stepMarkers } from '../../src/keeping/marker-core.ts';
 import type { Invariants } from './invariants.ts';
 import type { Random } from './random.ts';
 import type { SimSink } from './sink.ts';
@@ -18,7 +18,7 @@ export interface Task {
 /** The code under test, and what its runners do: planted bugs replace some of it. */
 export interface Rules {
   readonly step: typeof step;
-  readonly stepLedger: typeof stepLedger;
+  readonly stepMarkers: typeof stepMarkers;
   readonly sinkFences: boolean;
   readonly readsUncommitted: boolean;
   /** Reports to the core as soon as a write begins. */

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { MAX_TABLE_NAME_LENGTH } from '../../kudu/schema.ts';
 import { zstd, ZSTD_NEEDS } from '../../util/zstd.ts';
 
 /** Placeholders of topic templates; `{database}` is what stands before the table name's first dot. */
@@ -6,7 +7,6 @@ export const TEMPLATE_PLACEHOLDERS = ['table', 'stream', 'database'] as const;
 
 /** Kafka's own limit. Source: org.apache.kafka.common.internals.Topic MAX_NAME_LENGTH. */
 export const MAX_TOPIC_LENGTH = 249;
-const MAX_TABLE_NAME_LENGTH = 256; // Kudu's default: kudu/master/catalog_manager.cc max_identifier_length
 
 const topicTemplate = z.string().superRefine((template, ctx) => {
   const fault = topicTemplateFault(template);

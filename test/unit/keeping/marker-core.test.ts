@@ -8,9 +8,9 @@ import {
   type MarkerLimits,
   type MarkerState,
   type StreamMarks,
-  EMPTY_LEDGER,
+  NO_MARKERS,
   safeIndex,
-  stepLedger,
+  stepMarkers,
 } from '../../../src/keeping/marker-core.ts';
 import type { TabletPosition } from '../../../src/change/position.ts';
 
@@ -43,12 +43,12 @@ const FLUSH: MarkerEvent = { kind: 'flush' };
 
 /** Plays events into one core and keeps the effects. */
 class Player {
-  state: MarkerState = EMPTY_LEDGER;
+  state: MarkerState = NO_MARKERS;
   nowMs = 1_000_000;
 
   play(...events: MarkerEvent[]): MarkerEffect[] {
     return events.flatMap((event) => {
-      const result = stepLedger(this.state, event, this.nowMs, LIMITS);
+      const result = stepMarkers(this.state, event, this.nowMs, LIMITS);
       this.state = result.state;
       return [...result.effects];
     });
