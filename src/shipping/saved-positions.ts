@@ -13,7 +13,10 @@ export interface SavedPositions {
   readonly durable: TabletPosition;
   /** What was told of it; null before the first word. */
   readonly reported: TabletPosition | null;
-  /** What was written and is not yet told of, oldest first, each with the highest index up to there that is no marker's. */
+  /**
+   * What was written and is not yet told of, oldest first, each with the highest index up to there that is no marker's. Not
+   * all of it where that becomes much: a write that is left out passes for worth what the one before it is.
+   */
   readonly untold: readonly { readonly position: TabletPosition; readonly worthIndex: bigint }[];
   /** The highest index that was written and is no marker's. */
   readonly worthIndex: bigint;
@@ -55,6 +58,9 @@ export interface SavedStep {
   readonly effects: readonly SavedEffect[];
 }
 
+/** A sink that saves now and then, and for an hour cannot, is told of by as many at most. */
+const MOST_UNTOLD = 256;
+
 /** @param sinkId which sink the marker spoke of that `start` is from; empty where it is from none */
 export function initialSaved(start: TabletPosition, sinkId: string): SavedPositions {
   return { durable: start, reported: null, untold: [], worthIndex: 0n, sinkId };
@@ -76,13 +82,17 @@ export function stepSaved(before: SavedPositions, event: SavedEvent): SavedStep 
       const noted = noteSink(before, event.sinkId);
       const { position } = event;
       const worthIndex = event.worthIndex ?? before.worthIndex;
-      const untold = [...noted.state.untold, { position, worthIndex }];
+      const untold = thinned([...noted.state.untold, { position, worthIndex }]);
       const written = { ...noted.state, durable: position, worthIndex, untold };
       return then(noted, tell(written, event.saved === undefined ? position : event.saved));
     }
     case 'saved':
       return tell(before, event.position);
   }
+}
+
+function thinned<T>(untold: readonly T[]): readonly T[] {
+  return untold.length > MOST_UNTOLD ? untold.filter((_, at) => at % 2 === 0) : untold;
 }
 
 /** A position that no write of ours had is another's: nothing is told of it. */

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { describe, it } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import type { SinkRecord } from '../../src/change/record.ts';
 import { SinkError, type Sink, type SinkTablet, type TabletWriter } from '../../src/sinks/sink.ts';
 import type { TabletPosition } from '../../src/change/position.ts';
+import { eventually } from '../support/eventually.ts';
 
 /** A record as whoever reads the sink finds it. */
 export interface SeenRecord {
@@ -99,6 +101,17 @@ export function describeSink(name: string, sut: () => SinkUnderTest, promises: S
       await using sink = sut().open(stream);
       await using writer = await sink.openTablet(tabletOf(stream), never);
       assert.deepEqual(writer.position, positionAt(3));
+    });
+
+    it('tells whenever the position moves that a successor would be told, where it has such', async () => {
+      const stream = freshStream();
+      let told: TabletPosition | null = null;
+      await using sink = sut().open(stream);
+      await using writer = await sink.openTablet(tabletOf(stream, { onSaved: (position) => (told = position) }), never);
+      for (let index = 1; index <= 3; index++) await writer.write([[recordAt(index)]], positionAt(index), never);
+      const last = writer.saved === undefined ? null : positionAt(3);
+      await eventually('it is told', () => isDeepStrictEqual(told, last));
+      assert.deepEqual(writer.saved ?? null, last);
     });
 
     it('moves the position without a record, however far', async () => {

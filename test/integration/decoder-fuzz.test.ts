@@ -64,7 +64,8 @@ describe('the decoder on real tablet servers', { skip: await serversMissing(), t
     const { rowRecords, rejectedRows } = followed.totals;
     const believed = counts.applied + applied;
     assert.equal(rowRecords + rejectedRows, believed + counts.ignored + counts.rejected);
-    // Seen once behind a kill -9: the log had rows that the client did not count as applied. Why is not proven.
+    // A client counts by the metrics of its answers. To a request that it sends again, a server that was restarted repeats
+    // what it rebuilt from its log (Kudu's TabletBootstrap::PlayWriteRequest): the errors of rows, and no metrics.
     const retried = rowRecords - believed;
     assert.ok(retried >= 0 && retried <= load.threads * load.flush, `${rowRecords} came, ${believed} were applied`);
   });

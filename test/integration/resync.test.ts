@@ -240,6 +240,7 @@ describe('joining and resync', { skip: await serversMissing(), timeout: 900_000 
       const events = fold.events.map(({ event }) => event);
       assert.ok(events.length >= 1 && events.length <= GAP_TABLETS, events.join());
       assert.ok(events.every((event) => event === 'recopied'));
+      assert.ok(events.length >= (await metric('spoor_resyncs_total', 'short')), 'a repair was not told');
     });
   });
 });

@@ -165,14 +165,15 @@ export class AtLeastOnceWriter implements TabletWriter {
     const { hold, logger } = this.#options;
     try {
       await hold.write(null, position, this.#hurry.signal);
-      this.#saved = position;
-      this.#options.onSaved?.(position);
     } catch (error) {
       this.#unsaid ??= position;
       const failure = toSinkError(error);
       if (failure.kind === 'fenced') this.#failure = failure;
       logger.debug({ err: error, tablet: hold.tablet }, 'position not saved');
+      return;
     }
+    this.#saved = position;
+    this.#options.onSaved?.(position);
   }
 }
 

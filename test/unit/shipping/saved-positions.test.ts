@@ -57,6 +57,19 @@ describe('what a marker may say', () => {
     assert.deepEqual(said, [`1.6 worth 6 in ${SINK}`]);
   });
 
+  it('is as much, and costs no more, where the sink saves nothing for long', () => {
+    const { play, said, state } = bound(new Played(at(0)));
+    play({ kind: 'opened', position: null, saved: null, sinkId: SINK });
+    for (let index = 1; index <= 5_000; index++)
+      play({ kind: 'written', position: at(index), worthIndex: BigInt(index), saved: null, sinkId: SINK });
+    assert.ok(state().untold.length <= 256);
+    play({ kind: 'saved', position: at(4_950) });
+    play({ kind: 'saved', position: at(5_000) });
+    const [first, last] = said;
+    assert.match(first!, /^1\.4950 worth (49[0-4]\d|4950) /);
+    assert.equal(last, `1.5000 worth 5000 in ${SINK}`);
+  });
+
   it('is what was found, since whoever shipped before may have died before a marker told', () => {
     const { play, said } = bound(new Played(at(3)));
     play({ kind: 'opened', position: at(9), saved: at(7), sinkId: SINK });
@@ -119,5 +132,5 @@ describe('what a marker may say', () => {
 });
 
 function bound(played: Played) {
-  return { play: played.play.bind(played), said: played.said };
+  return { play: played.play.bind(played), said: played.said, state: () => played.state };
 }
