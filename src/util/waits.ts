@@ -6,6 +6,20 @@ export interface Wait {
   readonly sinceMs: number;
 }
 
+/** What one waits for at the moment. */
+export class CurrentWait {
+  /** Null: for nothing. */
+  now: Wait | null = null;
+
+  begin(what: string): void {
+    this.now = { for: what, sinceMs: steadyNow() };
+  }
+
+  end(): void {
+    this.now = null;
+  }
+}
+
 /** Remembers since when each of many has waited for what it waits for now. */
 export class Waits {
   #waits = new Map<string, Wait>();

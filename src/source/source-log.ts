@@ -1,0 +1,36 @@
+import type { TabletPosition } from '../change/position.ts';
+import type { OpId } from '../kudu/opid.ts';
+import type { TabletChanges, TabletChangesOptions } from './tablet-changes.ts';
+
+export type LogOptions = Pick<TabletChangesOptions, 'announceSchema' | 'endsAtCutsOf' | 'resolvedEveryMs'>;
+export type OpenLog = (after: TabletPosition, options: LogOptions, signal: AbortSignal) => TabletChanges;
+
+/** The log that a source reads: one at a time is open, and whoever opens another closes it. To be closed at the end. */
+export class SourceLog {
+  readonly #openLog: OpenLog;
+  readonly #signal: AbortSignal;
+  #log: TabletChanges | null = null;
+
+  constructor(openLog: OpenLog, signal: AbortSignal) {
+    this.#openLog = openLog;
+    this.#signal = signal;
+  }
+
+  /** The highest operation known to be committed; null where none is open. */
+  get committed(): OpId | null {
+    return this.#log?.committed ?? null;
+  }
+
+  async open(after: TabletPosition, options: LogOptions): Promise<TabletChanges> {
+    await this.close();
+    this.#signal.throwIfAborted();
+    this.#log = this.#openLog(after, options, this.#signal);
+    return this.#log;
+  }
+
+  async close(): Promise<void> {
+    const log = this.#log;
+    this.#log = null;
+    await log?.[Symbol.asyncDispose]();
+  }
+}
