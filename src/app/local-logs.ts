@@ -24,7 +24,7 @@ export interface LocalLogsOptions {
 }
 
 /** Streams are looked at once a second, and a new one's begin is fixed a few seconds before it can be seen. */
-const RELEASE_DELAY_MS = 10_000;
+export const RELEASE_DELAY_MS = 10_000;
 const MARKER_RETRY: Backoff = { baseMs: 500, capMs: 30_000 };
 
 /**

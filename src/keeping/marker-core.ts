@@ -48,6 +48,8 @@ export interface MarkerState {
   /** By generation: of the streams that this sidecar ships, or shipped and has not marked. */
   readonly acked: ReadonlyMap<string, Acked>;
   readonly marker: MarkerPhase;
+  /** Whether what is news is due at once, until there is none. */
+  readonly flushing: boolean;
   readonly failures: number;
   readonly lastMarkerAtMs: number;
   /** Everything up to this index may go, and has been let go. */
@@ -71,7 +73,7 @@ export type MarkerEvent =
   | { readonly kind: 'marker-failed'; readonly lost: boolean }
   | { readonly kind: 'marker-retry-due' }
   | { readonly kind: 'due' }
-  /** At a clean stop, or a pause: what is due is due now. */
+  /** At a clean stop, or a pause: what is news is due now, and what becomes news meanwhile. Answered by `flushed`. */
   | { readonly kind: 'flush' };
 
 export type MarkerEffect =
@@ -79,6 +81,8 @@ export type MarkerEffect =
   | { readonly kind: 'write-marker'; readonly streams: readonly MarkedStream[] }
   | { readonly kind: 'retry-marker-in'; readonly ms: number }
   | { readonly kind: 'due-in'; readonly ms: number }
+  /** There is nothing left to say; or (`all` false) it could not be said, and is tried again later. */
+  | { readonly kind: 'flushed'; readonly all: boolean }
   /** Every operation up to this index is durable in every stream's sink, and a marker in the log says so. */
   | { readonly kind: 'release'; readonly index: bigint };
 
@@ -100,6 +104,7 @@ export const NO_MARKERS: MarkerState = {
   readIndex: 0n,
   acked: new Map(),
   marker: { kind: 'idle' },
+  flushing: false,
   failures: 0,
   lastMarkerAtMs: Number.NEGATIVE_INFINITY,
   released: 0n,
@@ -155,9 +160,10 @@ export function stepMarkers(state: MarkerState, event: MarkerEvent, nowMs: numbe
       if (state.marker.kind !== 'writing') return { state, effects: [] };
       const failures = state.failures + 1;
       const ms = event.lost ? limits.retry.capMs : backoffMs(failures, limits.retry);
+      const flushed: MarkerEffect[] = state.flushing ? [{ kind: 'flushed', all: false }] : [];
       return {
-        state: { ...state, marker: { kind: 'waiting' }, failures },
-        effects: [{ kind: 'retry-marker-in', ms }],
+        state: { ...state, marker: { kind: 'waiting' }, flushing: false, failures },
+        effects: [{ kind: 'retry-marker-in', ms }, ...flushed],
       };
     }
     case 'marker-retry-due':
@@ -166,11 +172,7 @@ export function stepMarkers(state: MarkerState, event: MarkerEvent, nowMs: numbe
     case 'due':
       return advance(state, nowMs, limits);
     case 'flush':
-      return advance(
-        { ...state, lastMarkerAtMs: Number.NEGATIVE_INFINITY, marker: flushed(state.marker) },
-        nowMs,
-        limits,
-      );
+      return advance({ ...state, flushing: true, marker: withoutPause(state.marker) }, nowMs, limits);
     default:
       return assertNever(event);
   }
@@ -202,13 +204,17 @@ function advance(state: MarkerState, nowMs: number, limits: MarkerLimits): Marke
   let next = withoutEnded(state);
   if (next.marker.kind === 'idle' && next.caughtUp) {
     const news = next.streams.some(({ generation }) => isWorthAMarker(next, generation));
-    const dueInMs = next.lastMarkerAtMs + limits.markerIntervalMs - nowMs;
+    const dueInMs = next.flushing ? 0 : next.lastMarkerAtMs + limits.markerIntervalMs - nowMs;
     if (news && dueInMs > 0) effects.push({ kind: 'due-in', ms: dueInMs });
     else if (news) {
       const written = writeMarker(next, nowMs);
       next = written.state;
       effects.push(...written.effects);
     }
+  }
+  if (next.flushing && next.marker.kind === 'idle') {
+    next = { ...next, flushing: false };
+    effects.push({ kind: 'flushed', all: true });
   }
   const safe = next.caughtUp ? safeIndex(next) : null;
   if (safe !== null && safe > next.released) {
@@ -275,7 +281,7 @@ function bounded<T>(known: Map<string, T>, streams: readonly StreamMarks[]): Map
   return known;
 }
 
-function flushed(marker: MarkerPhase): MarkerPhase {
+function withoutPause(marker: MarkerPhase): MarkerPhase {
   return marker.kind === 'waiting' ? { kind: 'idle' } : marker;
 }
 

@@ -12,6 +12,7 @@ import type { LogFeed } from '../wal/log-reader.ts';
 import { decodeMarker, type MarkedStream } from '../change/apply-marker.ts';
 import { MarkerError, type MarkerWriter } from './marker-writing.ts';
 import { CutFinder, type FoundCut } from './cut-finder.ts';
+import { HoldGrowth } from './hold-growth.ts';
 import type { LetGoCandidate } from './free-space.ts';
 import {
   type MarkerEffect,
@@ -23,6 +24,7 @@ import {
   safeIndex,
   stepMarkers,
 } from './marker-core.ts';
+import { NOTHING_TO_RELEASE, stepRelease, type ReleaseEvent, type ReleaseQueue } from './release-queue.ts';
 import { backoffMs, type Backoff } from '../util/backoff.ts';
 
 /** The held log of one replica, see wal/hold-store.ts. */
@@ -82,12 +84,6 @@ export interface LostRange {
 }
 
 const READ_AGAIN: Backoff = { baseMs: 500, capMs: 10_000 };
-/** When it is asked again whether what is known of the streams is sure. */
-const SURE_AGAIN_MS = 1_000;
-/** So many releases wait at most: a later one says all that an earlier one does. */
-const MAX_PENDING_RELEASES = 32;
-/** What is known of the streams must be no older than this when something is let go of. */
-const SURE_MAX_AGE_MS = 3_000;
 const MARKER_TIMEOUT_MS = 5_000;
 
 /**
@@ -104,19 +100,16 @@ export class ReplicaKeeper implements AsyncDisposable {
   readonly #reading: Promise<void>;
   #state: MarkerState = NO_MARKERS;
   #tableId = '';
-  /** When it was last known for sure which streams have this tablet. */
-  #sureAtMs = Number.NEGATIVE_INFINITY;
   #lastWorthIndex = 0n;
   #committed: OpId = MIN_OPID;
   readonly #cuts = new CutFinder();
   #writing: Promise<void> = Promise.resolve();
   #unreadable: Unreadable | null = null;
-  /** What may go and is held a while longer, oldest first. */
-  readonly #releases: { index: bigint; dueAtMs: number }[] = [];
-  #releaseTimer: NodeJS.Timeout | null = null;
-  #pinnedUntilMs = Number.NEGATIVE_INFINITY;
+  #releases: ReleaseQueue = NOTHING_TO_RELEASE;
+  /** Who waits until all is marked, or cannot be. */
+  #flushing: (() => void)[] = [];
   #due: { readonly timer: NodeJS.Timeout; readonly atMs: number } | null = null;
-  #growth: { readonly bytes: number; readonly atMs: number; readonly perSecond: number } | null = null;
+  readonly #growth = new HoldGrowth();
 
   constructor(options: ReplicaKeeperOptions) {
     this.#options = options;
@@ -137,7 +130,7 @@ export class ReplicaKeeper implements AsyncDisposable {
 
   /** Nothing goes for so long, whatever streams say: another one that begins behind it is about to be made. */
   pinFor(ms: number): void {
-    this.#pinnedUntilMs = performance.now() + ms;
+    this.#stepRelease({ kind: 'pin', ms });
   }
 
   /**
@@ -173,7 +166,7 @@ export class ReplicaKeeper implements AsyncDisposable {
    */
   setStreams(tableId: string, streams: readonly StreamMarks[], { isSure }: { readonly isSure: boolean }): void {
     this.#tableId = tableId;
-    if (isSure) this.#sureAtMs = performance.now();
+    if (isSure) this.#stepRelease({ kind: 'sure' });
     const same =
       streams.length === this.#state.streams.length &&
       streams.every((stream, i) => stream.generation === this.#state.streams[i]!.generation);
@@ -213,20 +206,17 @@ export class ReplicaKeeper implements AsyncDisposable {
 
   /** Writes the markers that are due, and waits for them as long as `signal` allows, or until one fails. */
   async flush(signal: AbortSignal): Promise<void> {
-    const phase = (): string => this.#state.marker.kind;
-    do {
-      this.#post({ kind: 'flush' }); // also what was acknowledged while the last one was under way
-      if (phase() !== 'writing') return;
-      await waitFor(this.#writing, signal).catch(() => undefined);
-    } while (phase() !== 'waiting' && !signal.aborted);
+    const flushed = new Promise<void>((resolve) => this.#flushing.push(resolve));
+    this.#post({ kind: 'flush' });
+    await waitFor(flushed, signal).catch(() => undefined);
   }
 
   /** Lets go of what is beyond the limits. @param nowMs by {@link steadyNow}. Answers what a stream may still have needed of it, or null. */
   enforceLimits(nowMs: number): LostRange | null {
     const { hold, maxBytes, maxAgeMs } = this.#options;
     if (maxBytes === 0 && maxAgeMs === 0) return null;
-    this.#measureGrowth(nowMs);
-    const bytes = hold.bytes;
+    const { bytes } = hold;
+    this.#growth.note(bytes, nowMs);
     const ageMs = hold.oldestAtMs === null ? 0 : fileNow() - hold.oldestAtMs;
     const why =
       maxBytes > 0 && bytes > maxBytes
@@ -258,7 +248,7 @@ export class ReplicaKeeper implements AsyncDisposable {
   secondsUntilLimit(nowMs: number): number | null {
     const { hold, maxBytes, maxAgeMs } = this.#options;
     const byAge = maxAgeMs > 0 && hold.oldestAtMs !== null ? (hold.oldestAtMs + maxAgeMs - nowMs) / 1000 : null;
-    const rate = this.#growth?.perSecond ?? 0;
+    const rate = this.#growth.bytesPerSecond;
     const byBytes = maxBytes > 0 && rate > 0 ? (maxBytes - hold.bytes) / rate : null;
     if (byAge === null) return byBytes;
     return byBytes === null ? byAge : Math.min(byAge, byBytes);
@@ -269,8 +259,8 @@ export class ReplicaKeeper implements AsyncDisposable {
     this.#abort.abort(new Error('the keeper was closed'));
     for (const timer of this.#timers) clearTimeout(timer);
     clearTimeout(this.#due?.timer);
-    clearTimeout(this.#releaseTimer ?? undefined);
     await Promise.allSettled([this.#reading, this.#writing]);
+    for (const resolve of this.#flushing.splice(0)) resolve();
   }
 
   /** Reads for as long as the keeper lives; a log that cannot be read is opened again after a while. */
@@ -353,13 +343,18 @@ export class ReplicaKeeper implements AsyncDisposable {
         this.#writing = this.#write(effect.streams);
         return;
       case 'retry-marker-in':
-        this.#after(effect.ms, { kind: 'marker-retry-due' });
+        this.#afterwards(effect.ms, () => {
+          this.#post({ kind: 'marker-retry-due' });
+        });
         return;
       case 'due-in':
         this.#dueIn(effect.ms);
         return;
+      case 'flushed':
+        for (const resolve of this.#flushing.splice(0)) resolve();
+        return;
       case 'release':
-        this.#releaseLater(effect.index);
+        this.#stepRelease({ kind: 'may-go', index: effect.index });
     }
   }
 
@@ -382,43 +377,25 @@ export class ReplicaKeeper implements AsyncDisposable {
     this.#post({ kind: 'marker-written' });
   }
 
-  #after(ms: number, event: MarkerEvent): void {
+  #afterwards(ms: number, work: () => void): void {
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
-      this.#post(event);
+      work();
     }, ms);
     this.#timers.add(timer);
   }
 
-  #releaseLater(index: bigint): void {
-    const last = { index, dueAtMs: performance.now() + this.#options.releaseDelayMs };
-    if (this.#releases.length >= MAX_PENDING_RELEASES) this.#releases.pop();
-    this.#releases.push(last);
-    this.#awaitRelease(this.#releases[0]!.dueAtMs - performance.now());
-  }
-
-  #awaitRelease(ms: number): void {
-    this.#releaseTimer ??= setTimeout(
-      () => {
-        this.#releaseTimer = null;
-        this.#release();
-      },
-      Math.max(0, ms),
-    );
-  }
-
-  #release(): void {
-    const nowMs = performance.now();
-    // There may be more streams than are known.
-    if (nowMs - this.#sureAtMs > SURE_MAX_AGE_MS || nowMs < this.#pinnedUntilMs) {
-      this.#awaitRelease(SURE_AGAIN_MS);
-      return;
+  #stepRelease(event: ReleaseEvent): void {
+    const { releaseDelayMs, hold } = this.#options;
+    const { queue, effects } = stepRelease(this.#releases, event, steadyNow(), releaseDelayMs);
+    this.#releases = queue;
+    for (const effect of effects) {
+      if (effect.kind === 'release') hold.release(effect.index);
+      else
+        this.#afterwards(effect.ms, () => {
+          this.#stepRelease({ kind: 'due', safe: safeIndex(this.#state) });
+        });
     }
-    let due: bigint | null = null;
-    while (this.#releases[0] && this.#releases[0].dueAtMs <= nowMs) due = this.#releases.shift()!.index;
-    const safe = safeIndex(this.#state);
-    if (due !== null && safe !== null) this.#options.hold.release(safe < due ? safe : due);
-    if (this.#releases[0]) this.#awaitRelease(this.#releases[0].dueAtMs - nowMs);
   }
 
   #dueIn(ms: number): void {
@@ -430,16 +407,6 @@ export class ReplicaKeeper implements AsyncDisposable {
       this.#post({ kind: 'due' });
     }, ms);
     this.#due = { timer, atMs };
-  }
-
-  #measureGrowth(nowMs: number): void {
-    const { bytes } = this.#options.hold;
-    const before = this.#growth;
-    if (before && nowMs - before.atMs < 1000) return;
-    const seconds = before ? (nowMs - before.atMs) / 1000 : 0;
-    const rate = before && seconds > 0 ? (bytes - before.bytes) / seconds : 0;
-    // Segments come whole: the mean of the last ten seconds or so.
-    this.#growth = { bytes, atMs: nowMs, perSecond: before ? 0.9 * before.perSecond + 0.1 * rate : 0 };
   }
 }
 

@@ -34,6 +34,8 @@ export type ReplicatorEvent =
   /** `takesTurn`: the source has a turn among the copies, or waits for one. */
   | { readonly kind: 'sink-failed'; readonly call: number; readonly fault: Fault; readonly takesTurn: boolean }
   | { readonly kind: 'sink-fenced'; readonly call: number }
+  /** The writer that `open-sink` number `writer` opened has found between two writes that it is fenced. */
+  | { readonly kind: 'writer-fenced'; readonly writer: number }
   | { readonly kind: 'sink-retry-due' }
   | { readonly kind: 'log-opened'; readonly call: number }
   | {
@@ -102,11 +104,16 @@ export function step(
     case 'sink-retry-due':
       return state.sink.kind === 'waiting' && !state.ending ? openSink(state, nowMs) : same(state);
     case 'sink-opened':
-      return onSinkOpened(state, event.position, nowMs, limits);
+      return onSinkOpened(state, event, nowMs, limits);
     case 'sink-failed':
       return onSinkFailed(state, event, nowMs, limits);
     case 'sink-fenced':
-      return advance({ ...state, ending: state.ending ?? 'fenced', sink: { kind: 'idle' } }, nowMs, limits);
+      return fenced(state, nowMs, limits);
+    case 'writer-fenced':
+      // A write that is under way is told so itself.
+      return state.sink.kind === 'idle' && state.sink.writer === event.writer
+        ? fenced(state, nowMs, limits)
+        : same(state);
     case 'log-opened':
       return onLogOpened(state, nowMs, limits);
     case 'log-read':
@@ -128,7 +135,7 @@ export function step(
       if (state.log.kind !== 'failed' || state.log.fault.kind !== 'gap' || state.ending) return same(state);
       return openLog(state, { ...state.log, kind: 'waiting' }, event.kind === 'log-repair' ? 'repair' : 'open');
     case 'written':
-      return state.sink.kind === 'writing' ? onWritten(state, state.sink.count, nowMs, limits) : same(state);
+      return state.sink.kind === 'writing' ? onWritten(state, state.sink, nowMs, limits) : same(state);
     case 'flush-due':
       return advance(state, nowMs, limits);
     case 'refresh-due':
@@ -162,17 +169,17 @@ function openSink(state: ReplicatorState, nowMs: number): StepResult {
  */
 function onSinkOpened(
   state: ReplicatorState,
-  position: TabletPosition | null,
+  { call: writer, position }: { readonly call: number; readonly position: TabletPosition | null },
   nowMs: number,
   limits: ReplicatorLimits,
 ): StepResult {
   // A sink that has less than it acknowledged to us had another writer meanwhile, which went on from there: its repeats
   // of what is old stand behind what we wrote (at-least-once), so going on from ours would make them the last word.
-  if (position && state.confirmed && isAhead(state.confirmed, position))
-    return advance({ ...state, ending: state.ending ?? 'fenced', sink: { kind: 'idle' } }, nowMs, limits);
+  if (position && state.confirmed && isAhead(state.confirmed, position)) return fenced(state, nowMs, limits);
   const acked = position && isAhead(position, state.acked) ? position : state.acked;
   const healed = healedIf(state.queue.length === 0 || acked !== state.acked, state);
-  const opened: ReplicatorState = { ...healed, sink: { kind: 'idle' }, acked, confirmed: position ?? state.confirmed };
+  const confirmed = position ?? state.confirmed;
+  const opened: ReplicatorState = { ...healed, sink: { kind: 'idle', writer }, acked, confirmed };
   if (state.log.kind === 'unopened')
     return state.ending ? advance(opened, nowMs, limits) : openLog({ ...opened, read: acked }, state.log);
   if (acked === state.acked) return advance(opened, nowMs, limits);
@@ -305,26 +312,36 @@ function failLog(state: ReplicatorState, fault: Fault, nowMs: number, limits: Re
   return { state: next.state, effects: [{ kind: 'close-log' }, ...next.effects, { kind: 'retry-log-in', ms }] };
 }
 
-function onWritten(state: ReplicatorState, count: number, nowMs: number, limits: ReplicatorLimits): StepResult {
+function fenced(state: ReplicatorState, nowMs: number, limits: ReplicatorLimits): StepResult {
+  return advance({ ...state, ending: state.ending ?? 'fenced', sink: { kind: 'waiting' } }, nowMs, limits);
+}
+
+function onWritten(
+  state: ReplicatorState,
+  { writer, count }: { readonly writer: number; readonly count: number },
+  nowMs: number,
+  limits: ReplicatorLimits,
+): StepResult {
   const acked = state.queue[count - 1]?.upTo ?? state.acked;
   const lastWriteTookMs = nowMs - state.lastWriteAtMs;
   const healed = healedIf(true, dropQueue(state, count));
   const written: ReplicatorState = { ...healed, acked, confirmed: acked, lastWriteTookMs };
-  const next = advance({ ...written, sink: { kind: 'idle' } }, nowMs, limits);
+  const next = advance({ ...written, sink: { kind: 'idle', writer } }, nowMs, limits);
   return { state: next.state, effects: [{ kind: 'drop-queue', count }, ...next.effects] };
 }
 
 /** The asking is the runner's, now and then; what is older than the limit is decided here. */
 function onRefreshDue(state: ReplicatorState, nowMs: number, limits: ReplicatorLimits): StepResult {
-  const isQuiet = state.sink.kind === 'idle' && state.log.kind === 'open' && state.queue.length === 0 && !state.ending;
-  if (!isQuiet || nowMs - state.lastWriteAtMs < limits.positionRefreshMs) return same(state);
-  return write(state, 0, nowMs);
+  if (state.sink.kind !== 'idle' || state.log.kind !== 'open' || state.queue.length > 0 || state.ending)
+    return same(state);
+  if (nowMs - state.lastWriteAtMs < limits.positionRefreshMs) return same(state);
+  return write(state, state.sink.writer, 0, nowMs);
 }
 
-function write(state: ReplicatorState, count: number, nowMs: number): StepResult {
+function write(state: ReplicatorState, writer: number, count: number, nowMs: number): StepResult {
   const call = state.calls + 1;
   return {
-    state: { ...state, calls: call, sink: { kind: 'writing', call, count }, lastWriteAtMs: nowMs },
+    state: { ...state, calls: call, sink: { kind: 'writing', writer, call, count }, lastWriteAtMs: nowMs },
     effects: [{ kind: 'write', call, count }],
   };
 }
@@ -351,7 +368,7 @@ function advance(state: ReplicatorState, nowMs: number, limits: ReplicatorLimits
   if (next.sink.kind === 'idle' && next.queue.length > 0) {
     const dueInMs = writeDueInMs(next, next.log.kind === 'open', nowMs, limits);
     if (dueInMs > 0) effects.push({ kind: 'flush-in', ms: dueInMs });
-    else goOn(write(next, countForBatch(next.queue, limits.maxBatchBytes), nowMs));
+    else goOn(write(next, next.sink.writer, countForBatch(next.queue, limits.maxBatchBytes), nowMs));
   }
   const { log } = next;
   if (next.ending) return { state: next, effects };

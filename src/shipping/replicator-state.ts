@@ -17,8 +17,9 @@ export interface Fault {
 
 export type SinkPhase =
   | { readonly kind: 'opening'; readonly call: number; readonly sinceMs: number }
-  | { readonly kind: 'idle' }
-  | { readonly kind: 'writing'; readonly call: number; readonly count: number }
+  /** `writer`: the `open-sink` that opened it. */
+  | { readonly kind: 'idle'; readonly writer: number }
+  | { readonly kind: 'writing'; readonly writer: number; readonly call: number; readonly count: number }
   | { readonly kind: 'waiting' };
 
 /**

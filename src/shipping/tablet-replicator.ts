@@ -349,6 +349,11 @@ export class TabletReplicator {
           onSaved: (position) => {
             this.#saw({ kind: 'saved', position });
           },
+          onFenced: (error) => {
+            const { sink: phase } = this.#state;
+            if (phase.kind === 'idle' && phase.writer === call) this.#tellFenced(error);
+            this.#post({ kind: 'writer-fenced', writer: call });
+          },
         },
         this.#abort.signal,
       );
@@ -470,12 +475,16 @@ export class TabletReplicator {
 
   #sinkFailed(call: number, error: unknown): void {
     if (error instanceof SinkError && error.kind === 'fenced') {
-      this.#logger.warn({ reason: error.message }, 'another sidecar ships this tablet now');
+      this.#tellFenced(error);
       this.#post({ kind: 'sink-fenced', call });
       return;
     }
     if (!this.#abort.signal.aborted) this.#options.metrics.sinkError(this.#labels);
     this.#post(this.#sinkFailure(call, sinkFault(error)));
+  }
+
+  #tellFenced({ message: reason }: SinkError): void {
+    this.#logger.warn({ reason }, 'another sidecar ships this tablet now');
   }
 
   #sinkFailure(call: number, fault: Fault): ReplicatorEvent {

@@ -13,6 +13,8 @@ export interface SinkTablet {
   readonly onWait?: (what: string) => void;
   /** To be told whenever {@link TabletWriter.saved} has moved, by a sink that has it. */
   readonly onSaved?: (position: TabletPosition) => void;
+  /** To be told where the writer finds between two writes that it is fenced; the next one would say so as well. */
+  readonly onFenced?: (error: SinkError) => void;
 }
 
 /**

@@ -113,10 +113,26 @@ describe('tablet replicator under faults', () => {
     await eventually('the first are shipped', () => store.records.length === 3);
     const successor = start({ store, ops: 3 });
     await eventually('the successor runs', () => successor.view(Date.now()).state === 'running');
+    assert.equal(await old.done, 'fenced', 'without a write');
     log.add(4);
-    assert.equal(await old.done, 'fenced');
     assert.deepEqual(positionsIn(store), range(1, 3));
     await successor.stop();
+  });
+
+  it('takes no notice where a writer that it has left is fenced', async () => {
+    const [store, lines] = [new MemoryStore(), [] as LogLine[]];
+    const log = new ScriptedLog(range(1, 3));
+    const replicator = start({ store, log, lines });
+    await eventually('the first are shipped', () => store.records.length === 3);
+    store.outage = new SinkError('unavailable', 'no answer');
+    log.add(4);
+    await eventually('it has failed', () => replicator.view(Date.now()).state === 'blocked');
+    store.outage = null;
+    await eventually('it goes on', () => store.records.length === 4);
+    await sleep(20);
+    assert.equal(replicator.view(Date.now()).state, 'running');
+    assert.ok(!lines.some(({ message }) => message === 'another sidecar ships this tablet now'));
+    await replicator.stop();
   });
 
   it('says so once when it goes on in another sink than the one that the marker spoke of', async () => {

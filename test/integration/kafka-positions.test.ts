@@ -121,7 +121,8 @@ describe('a tablet of a lane', () => {
     const ends = noEnds();
     await using before = sinkOf(stream, {}, ends);
     await using after = sinkOf(stream);
-    const one = await before.openTablet(tabletOf(stream), never);
+    let isTold = false;
+    const one = await before.openTablet(tabletOf(stream, { onFenced: () => (isTold = true) }), never);
     await using two = await before.openTablet(tabletOf(stream, { tabletId: OTHER }), never);
     await one.write([[recordAt(1)]], positionAt(1), never);
     let written = 0;
@@ -137,6 +138,7 @@ describe('a tablet of a lane', () => {
     const taken = await after.openTablet(tabletOf(stream), never);
     assert.deepEqual(taken.position, positionAt(1));
     taking.abort();
+    await eventually('it is told without a write', () => isTold);
     await assert.rejects(one.write([[recordAt(2)]], positionAt(2), never), { kind: 'fenced' });
     await taken.write([[recordAt(2)]], positionAt(2), never);
     await writing;

@@ -1,6 +1,8 @@
 import type { OpId } from '../../src/kudu/opid.ts';
 import { stepMarkers, type MarkerStep } from '../../src/keeping/marker-core.ts';
+import { stepRelease } from '../../src/keeping/release-queue.ts';
 import { step, type ReplicatorEffect } from '../../src/shipping/replicator-core.ts';
+import { AckedTrail } from '../../src/sinks/kafka/acked-trail.ts';
 import type { InvariantName } from './invariants.ts';
 import type { Rules } from './process.ts';
 import type { Focus } from './trouble.ts';
@@ -12,6 +14,8 @@ import type { Focus } from './trouble.ts';
 export const RULES: Rules = {
   step,
   stepMarkers,
+  stepRelease,
+  newTrail: () => new AckedTrail(),
   sinkFences: true,
   readsUncommitted: false,
   reportsWhenSent: false,
@@ -19,7 +23,6 @@ export const RULES: Rules = {
   readsClosingLogs: false,
   reportsUnsaved: false,
   reportsFound: true,
-  stopsAfterOneMarker: false,
   leavesGaps: true,
   choosesByLife: false,
 };
@@ -50,6 +53,28 @@ function withEffects(change: (effect: ReplicatorEffect) => ReplicatorEffect): ty
 
 function withRelease(result: MarkerStep, index: bigint): MarkerStep {
   return { state: result.state, effects: [...result.effects, { kind: 'release', index }] };
+}
+
+/** Nothing waits, and nobody is heard who is about to need it. */
+const goesAtOnce: typeof stepRelease = (queue, event) => ({
+  queue,
+  effects: event.kind === 'may-go' ? [{ kind: 'release', index: event.index }] : [],
+});
+
+/** Ends with the first opening that comes to nothing. */
+class ShortTrail extends AckedTrail {
+  #isAcked = true;
+
+  override opened(by: Parameters<AckedTrail['opened']>[0]): void {
+    if (!this.#isAcked) super.opened({ ...by, epoch: -1 });
+    super.opened(by);
+    this.#isAcked = false;
+  }
+
+  override acked(...said: Parameters<AckedTrail['acked']>): void {
+    super.acked(...said);
+    this.#isAcked = true;
+  }
 }
 
 /** An at-least-once sink that is hard to reach, and leaders that change; nothing else. */
@@ -85,6 +110,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
         const result = stepMarkers(state, event, nowMs, limits);
         return event.kind === 'acked' ? withRelease(result, event.position.opId.index) : result;
       },
+      stepRelease: goesAtOnce,
     },
     breaks: ['released <= marked', 'the hold keeps what a sink lacks'],
     withinSeeds: 50,
@@ -98,6 +124,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
         const most = marked.reduce((max, index) => (index > max ? index : max), 0n);
         return most > result.state.released ? withRelease(result, most) : result;
       },
+      stepRelease: goesAtOnce,
     },
     breaks: ['released <= marked', 'the hold keeps what a sink lacks'],
     withinSeeds: 50,
@@ -109,7 +136,12 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
         effect.kind === 'open-log' ? { ...effect, after: { ...effect.after, opId: next(effect.after.opId) } } : effect,
       ),
     },
-    breaks: ['nothing is skipped', 'acked <= delivered', 'everything is delivered in the end'],
+    breaks: [
+      'nothing is skipped',
+      'acked <= delivered',
+      'everything is delivered in the end',
+      'markers catch up in the end',
+    ],
     withinSeeds: 50,
   },
   {
@@ -168,7 +200,13 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: 'a clean stop waits for one marker, which was under way before',
-    rules: { stopsAfterOneMarker: true },
+    rules: {
+      stepMarkers: (before, event, nowMs, limits) => {
+        const { state, effects } = stepMarkers(before, event, nowMs, limits);
+        if (event.kind !== 'marker-written' || !state.flushing) return { state, effects };
+        return { state: { ...state, flushing: false }, effects: [...effects, { kind: 'flushed', all: true }] };
+      },
+    },
     breaks: ['a clean stop marks what is acknowledged'],
     withinSeeds: 1500,
     fromSeed: 336,
@@ -225,9 +263,38 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   {
     name: 'a shipper that slept stays at its gap, though the others have shipped past it',
     rules: { leavesGaps: false },
-    breaks: ['no gap while a sidecar has the log', 'markers catch up in the end', 'holds shrink in the end'],
+    breaks: [
+      'no gap while a sidecar has the log',
+      'markers catch up in the end',
+      'holds shrink in the end',
+      'markers beget no markers',
+    ],
     withinSeeds: 6000,
-    fromSeed: 470,
+    fromSeed: 4263,
+  },
+  {
+    name: 'what no stream needs goes at once, though one is just being made that does',
+    rules: { stepRelease: goesAtOnce },
+    breaks: ['released <= marked', 'the hold keeps what a sink lacks', 'no gap while a sidecar has the log'],
+    withinSeeds: 4000,
+    fromSeed: 821,
+  },
+  {
+    name: 'a writer that has found itself fenced waits for the next write to say so',
+    rules: {
+      step: (state, event, ...more) =>
+        event.kind === 'writer-fenced' ? { state, effects: [] } : step(state, event, ...more),
+    },
+    breaks: ['markers catch up in the end', 'holds shrink in the end'],
+    withinSeeds: 4000,
+    fromSeed: 424,
+  },
+  {
+    name: 'what was acknowledged is forgotten with the second opening that comes to nothing',
+    rules: { newTrail: () => new ShortTrail() },
+    breaks: ['whoever can ship does'],
+    withinSeeds: 4000,
+    fromSeed: 6531,
   },
   {
     name: 'the stand-in is the first sidecar that lives, whether it can ship or not',

@@ -62,6 +62,8 @@ export type Sight =
   | 'an operation came again'
   | 'a marker was overwritten'
   | 'a replica was copied anew'
+  | 'a stream was made meanwhile'
+  | 'another shipped where the sinks hang'
   | 'damage in a held log was filled from another sidecar';
 
 /** All that must be true, in one place. Operations count here by index alone: of what is committed there is one of each. */

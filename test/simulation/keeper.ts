@@ -1,3 +1,4 @@
+import { RELEASE_DELAY_MS } from '../../src/app/local-logs.ts';
 import type { MarkedStream } from '../../src/change/apply-marker.ts';
 import {
   type MarkerEffect,
@@ -6,7 +7,9 @@ import {
   type MarkerState,
   type StreamMarks,
   NO_MARKERS,
+  safeIndex,
 } from '../../src/keeping/marker-core.ts';
+import { NOTHING_TO_RELEASE, type ReleaseEvent, type ReleaseQueue } from '../../src/keeping/release-queue.ts';
 import type { TabletPosition } from '../../src/change/position.ts';
 import type { MarkerOutcome, Process, World } from './process.ts';
 import type { Entry, Replica } from './tablet.ts';
@@ -14,7 +17,7 @@ import type { Entry, Replica } from './tablet.ts';
 const LIMITS: MarkerLimits = { markerIntervalMs: 1000, retry: { baseMs: 200, capMs: 5000 } };
 const MAX_ENTRIES_PER_READ = 8;
 
-/** Carries out what marker-core.ts decides, as replica-keeper.ts does, in a simulated world. */
+/** Carries out what marker-core.ts and release-queue.ts decide, as replica-keeper.ts does, in a simulated world. */
 export class Keeper {
   state: MarkerState = NO_MARKERS;
   readonly #world: World;
@@ -23,11 +26,11 @@ export class Keeper {
   /** What the log had when the keeper came, and has not been read. */
   #backlog: Entry[] = [];
   #journalAt: number;
-  #writing = false;
-  #whenSettled: ((outcome: MarkerOutcome) => void)[] = [];
+  #whenFlushed: ((outcome: MarkerOutcome) => void)[] = [];
   /** What was ever reported, whatever the core made of it. */
   readonly #reported = new Map<string, { readonly index: bigint; readonly worthIndex: bigint }>();
   #dueAtMs = Number.POSITIVE_INFINITY;
+  #releases: ReleaseQueue = NOTHING_TO_RELEASE;
 
   constructor(world: World, process: Process, replica: Replica) {
     this.#world = world;
@@ -52,8 +55,14 @@ export class Keeper {
     this.#post({ kind: 'marker-read', streams: [...streams] });
   }
 
-  setStreams(streams: readonly StreamMarks[]): void {
+  setStreams(streams: readonly StreamMarks[], { isSure }: { readonly isSure: boolean }): void {
+    if (isSure) this.#stepRelease({ kind: 'sure' });
     if (this.state.streams.length !== streams.length) this.#post({ kind: 'streams', streams });
+  }
+
+  /** A stream is about to be made that begins behind what is here now. */
+  pinFor(ms: number): void {
+    this.#stepRelease({ kind: 'pin', ms });
   }
 
   acked(generation: string, position: TabletPosition, worthIndex: bigint): void {
@@ -68,17 +77,10 @@ export class Keeper {
     this.#post({ kind: 'shipping-ended', generation });
   }
 
-  /** Writes the marker that is due, if one is, and goes on when its outcome is there. */
+  /** Writes what is due, and goes on when that is written, or could not be. */
   flush(then: (outcome: MarkerOutcome) => void): void {
+    this.#whenFlushed.push(then);
     this.#post({ kind: 'flush' });
-    if (!this.#writing) {
-      then('written');
-      return;
-    }
-    this.#whenSettled.push((outcome) => {
-      if (this.#writing && outcome === 'written' && !this.#world.rules.stopsAfterOneMarker) this.flush(then);
-      else then(outcome);
-    });
   }
 
   /** Whether something is acknowledged that should be marked and is not. */
@@ -137,8 +139,29 @@ export class Keeper {
       case 'due-in':
         this.#dueIn(effect.ms);
         return;
+      case 'flushed':
+        for (const then of this.#whenFlushed.splice(0)) then(effect.all ? 'written' : 'failed');
+        return;
       case 'release':
-        this.#release(Number(effect.index));
+        this.#stepRelease({ kind: 'may-go', index: effect.index });
+    }
+  }
+
+  #stepRelease(event: ReleaseEvent): void {
+    const { nowMs, rules } = this.#world;
+    const { queue, effects } = rules.stepRelease(this.#releases, event, nowMs, RELEASE_DELAY_MS);
+    this.#releases = queue;
+    for (const effect of effects) {
+      this.#world.mayBeKilled(this.#process);
+      if (effect.kind === 'release') this.#release(Number(effect.index));
+      else
+        this.#process.later(
+          'release due',
+          () => {
+            this.#stepRelease({ kind: 'due', safe: safeIndex(this.state) });
+          },
+          { afterMs: effect.ms },
+        );
     }
   }
 
@@ -154,17 +177,14 @@ export class Keeper {
     const { tablet, random, invariants, markersUnderWay, network, nowMs } = this.#world;
     const said = streams.map(({ generation, position }) => ({ generation, index: Number(position.opId.index) }));
     invariants.checkMarker(this.#process.name, said);
-    this.#writing = true;
     let settled = false;
     const settle = (outcome: MarkerOutcome): void => {
       if (settled || !this.#process.alive) return;
       settled = true;
       this.#process.later(`marker ${outcome}`, () => {
-        this.#writing = false;
         this.#post(
           outcome === 'written' ? { kind: 'marker-written' } : { kind: 'marker-failed', lost: random.chance(0.2) },
         );
-        for (const then of this.#whenSettled.splice(0)) then(outcome);
       });
     };
     const text = said.map(({ generation, index }) => `${generation}=${index}`).join(' ');

@@ -1,5 +1,7 @@
 import type { step } from '../../src/shipping/replicator-core.ts';
 import type { stepMarkers } from '../../src/keeping/marker-core.ts';
+import type { stepRelease } from '../../src/keeping/release-queue.ts';
+import type { AckedTrail } from '../../src/sinks/kafka/acked-trail.ts';
 import type { Invariants } from './invariants.ts';
 import type { Random } from './random.ts';
 import type { SimSink } from './sink.ts';
@@ -19,6 +21,8 @@ export interface Task {
 export interface Rules {
   readonly step: typeof step;
   readonly stepMarkers: typeof stepMarkers;
+  readonly stepRelease: typeof stepRelease;
+  readonly newTrail: () => AckedTrail;
   readonly sinkFences: boolean;
   readonly readsUncommitted: boolean;
   /** Reports to the core as soon as a write begins. */
@@ -31,8 +35,6 @@ export interface Rules {
   readonly reportsUnsaved: boolean;
   /** Whether the position that is found in the sink counts as acknowledged. */
   readonly reportsFound: boolean;
-  /** Whether a clean stop waits for one marker only, that may have been under way before. */
-  readonly stopsAfterOneMarker: boolean;
   /** Whether a shipper that stands at a gap begins anew when a marker has got past it. */
   readonly leavesGaps: boolean;
   /** Whether the first living sidecar stands in for a dead one, and none for a living one, able or not. */
@@ -80,6 +82,12 @@ export interface SimStream {
 
 export class Killed extends Error {}
 
+/** What of a sidecar's requests gets to a sink: all, none, or those that open a writer, while others are never answered. */
+export type Reach = 'well' | 'cut-off' | 'hangs';
+
+/** How long a request waits that is never answered. */
+const PATIENCE_MS = 5_000;
+
 /** One life of a sidecar's process. */
 export class Process {
   readonly name: string;
@@ -87,12 +95,11 @@ export class Process {
   frozen = false;
   tasks: Task[] = [];
   readonly #world: World;
-  readonly #isCutOff: () => boolean;
+  readonly #reach: () => Reach;
 
-  /** @param isCutOff whether no request of it gets to a sink */
-  constructor(name: string, world: World, isCutOff: () => boolean) {
+  constructor(name: string, world: World, reach: () => Reach) {
     this.name = name;
-    this.#isCutOff = isCutOff;
+    this.#reach = reach;
     this.#world = world;
   }
 
@@ -109,10 +116,15 @@ export class Process {
   call<T>(
     label: string,
     arrive: () => T,
-    outcome: { readonly answered: (answer: T) => void; readonly lost: () => void },
+    outcome: { readonly answered: (answer: T) => void; readonly lost: () => void; readonly opens?: true },
   ): void {
     const { network } = this.#world;
-    const fate = this.#isCutOff() ? 'lost' : this.#world.fate();
+    const reach = this.#reach();
+    if (reach === 'hangs' && !outcome.opens) {
+      this.later(`${label}: no answer`, outcome.lost, { afterMs: PATIENCE_MS });
+      return;
+    }
+    const fate = reach === 'cut-off' ? 'lost' : this.#world.fate();
     if (fate === 'lost' || fate === 'impatient') this.later(`${label}: ${fate}`, outcome.lost);
     if (fate === 'lost') return;
     const run = (): void => {

@@ -12,7 +12,8 @@ import {
   type ReplicatorState,
 } from '../../src/shipping/replicator-state.ts';
 import { initialSaved, stepSaved, type SavedEvent, type SavedPositions } from '../../src/shipping/saved-positions.ts';
-import { isAhead, type TabletPosition } from '../../src/change/position.ts';
+import type { TabletPosition } from '../../src/change/position.ts';
+import type { AckedTrail } from '../../src/sinks/kafka/acked-trail.ts';
 import type { Process, SimStream, World } from './process.ts';
 import type { SinkAnswer } from './sink.ts';
 import type { Entry, Replica } from './tablet.ts';
@@ -46,6 +47,8 @@ interface Written {
 
 interface Writer {
   readonly epoch: number;
+  /** The opening that it is from. */
+  readonly opened: number;
   /** The write in hand. */
   call: number;
   /** Another writer came: the next write is told. */
@@ -57,18 +60,14 @@ interface Writer {
   failed: boolean;
 }
 
-/** What one writer of an at-least-once sink leaves to the next of the same process, see AckedPosition. */
-export interface LastAcked {
-  last: { readonly position: TabletPosition; readonly epoch: number } | null;
-}
-
 export interface ShipperOptions {
   readonly world: World;
   readonly process: Process;
   readonly replica: Replica;
   readonly stream: SimStream;
   readonly start: TabletPosition;
-  readonly lastAcked: LastAcked;
+  /** Of the at-least-once writers of the process. */
+  readonly trail: AckedTrail;
   readonly onAcked: (position: TabletPosition, worthIndex: bigint) => void;
   readonly onDone: (ending: Ending) => void;
 }
@@ -204,9 +203,10 @@ export class Shipper {
   }
 
   #openSink(call: number): void {
-    const { process, stream, lastAcked, world } = this.#options;
+    const { process, stream, trail, world } = this.#options;
     this.#dispose(() => {
       process.call(`${this.#label} open-sink`, () => stream.sink.open(), {
+        opens: true,
         lost: () => {
           this.#post({ kind: 'sink-failed', call, fault: AWAY, takesTurn: false });
         },
@@ -217,14 +217,12 @@ export class Shipper {
             return;
           }
           const { epoch } = opened;
-          let { position } = opened;
-          let unsaid: TabletPosition | null = null;
-          const { last } = lastAcked;
           const isAtLeastOnce = stream.sink.delivery === 'at-least-once';
-          if (isAtLeastOnce && last?.epoch === epoch - 1 && isAhead(last.position, position))
-            position = unsaid = last.position;
+          trail.opened({ producerId: 0n, epoch });
+          const unsaid = isAtLeastOnce ? trail.beyond(opened.position, { producerId: 0n, epoch }) : null;
+          const position = unsaid ?? opened.position;
           const saved = isAtLeastOnce ? opened.position : undefined;
-          this.#writer = { epoch, call: 0, isFenced: false, unsaid, saved, failed: false };
+          this.#writer = { epoch, call: 0, opened: call, isFenced: false, unsaid, saved, failed: false };
           world.invariants.opened(stream.sink, epoch, Number(position?.opId.index ?? 0n));
           if (world.rules.reportsFound) this.#saw({ kind: 'opened', position, saved, sinkId: '' });
           this.#post({ kind: 'sink-opened', call, position });
@@ -365,7 +363,7 @@ export class Shipper {
     const { process, stream, world } = this.#options;
     const { position } = written;
     const isDone = (): void => {
-      this.#options.lastAcked.last = { position, epoch: writer.epoch };
+      this.#options.trail.acked(position, { producerId: 0n, epoch: writer.epoch });
       this.#written(writer, written);
     };
     if (writer.saved === null && !world.rules.reportsUnsaved) {
@@ -452,8 +450,10 @@ export class Shipper {
             lost: again,
             answered: (answer) => {
               if (answer === 'unavailable') again();
-              else if (answer === 'fenced') writer.isFenced = true;
-              else {
+              else if (answer === 'fenced') {
+                writer.isFenced = true;
+                this.#post({ kind: 'writer-fenced', writer: writer.opened });
+              } else {
                 writer.saved = position;
                 this.#saw({ kind: 'saved', position });
               }

@@ -10,8 +10,9 @@ import { Placement } from '../../src/placement/placement.ts';
 import { refusingSink } from '../../src/sinks/refusing-sink.ts';
 import type { TabletPosition } from '../../src/change/position.ts';
 import { Keeper } from './keeper.ts';
-import { Process, type SimStream, type World } from './process.ts';
-import { Shipper, type LastAcked } from './shipper.ts';
+import { Process, type Reach, type SimStream, type World } from './process.ts';
+import type { AckedTrail } from '../../src/sinks/kafka/acked-trail.ts';
+import { Shipper } from './shipper.ts';
 import type { Replica } from './tablet.ts';
 
 const TICK_MS = 1000;
@@ -27,7 +28,7 @@ export interface SidecarOptions {
   readonly heardOf: Map<string, number>;
   /** The sidecars that answer, and what they hold. */
   readonly answering: () => readonly Answering[];
-  readonly isCutOff: () => boolean;
+  readonly reach: () => Reach;
 }
 
 interface Answering {
@@ -45,18 +46,20 @@ export class Sidecar {
   /** All that have not ended, also those that are stopping. */
   readonly shippers = new Set<Shipper>();
   readonly #options: SidecarOptions;
-  readonly #lastAcked = new Map<string, LastAcked>();
+  readonly #trails = new Map<string, AckedTrail>();
   readonly #handOver: HandOverCore;
   readonly #placement: Placement;
   /** What its tablet server said last. */
   #replica: LocalReplica;
+  /** As of the last look at them. */
+  #streams: readonly SimStream[] = [];
   #askNotBeforeMs = 0;
   #stopping = false;
 
   constructor(name: string, options: SidecarOptions) {
     const { world, replica } = options;
     this.#options = options;
-    this.process = new Process(name, world, options.isCutOff);
+    this.process = new Process(name, world, options.reach);
     this.#replica = this.#localReplica();
     this.#handOver = new HandOverCore(replica.uuid, () => world.nowMs);
     this.#placement = this.#createPlacement();
@@ -98,8 +101,11 @@ export class Sidecar {
     if (this.#stopping) return;
     const { world, replica, heardOf, streams } = this.#options;
     heardOf.set(replica.uuid, world.nowMs);
+    const isSure = world.fate() === 'answered';
+    if (isSure) this.#streams = [...streams];
     this.keeper.setStreams(
-      streams.map(({ generation, startIndex }) => ({ generation, startIndex: BigInt(startIndex) })),
+      this.#streams.map(({ generation, startIndex }) => ({ generation, startIndex: BigInt(startIndex) })),
+      { isSure },
     );
     this.#look();
     this.#reconcile();
@@ -114,14 +120,14 @@ export class Sidecar {
   }
 
   #reconcile(): void {
-    const { streams, replica } = this.#options;
+    const { replica } = this.#options;
     if (replica.up) {
       this.#replica = this.#localReplica();
       this.#placement.heardServer();
     }
     this.#handOver.dropClaims();
     this.#placement.beginRound();
-    const wanted = new Set(streams.filter((stream) => !stream.paused && this.#isOurs(stream)));
+    const wanted = new Set(this.#streams.filter((stream) => !stream.paused && this.#isOurs(stream)));
     for (const [generation, shipper] of this.shipping) {
       if (wanted.has(shipper.stream)) continue;
       this.shipping.delete(generation);
@@ -149,9 +155,9 @@ export class Sidecar {
   }
 
   #createPlacement(): Placement {
-    const { world, isCutOff } = this.#options;
+    const { world, reach } = this.#options;
     const fault = (): null | { code: string; message: string } =>
-      isCutOff() ? { code: 'SPOOR_SINK_UNAVAILABLE', message: 'cut off' } : null;
+      reach() === 'cut-off' ? { code: 'SPOOR_SINK_UNAVAILABLE', message: 'cut off' } : null;
     const checks = { works: () => fault() === null, failure: fault };
     return new Placement(this.#handOver, checks, () => world.nowMs);
   }
@@ -176,7 +182,7 @@ export class Sidecar {
   /** What it says to the others of the tablet in each stream that is not as usual. */
   words(): ReadonlyMap<string, Word> {
     const words = new Map<string, Word>();
-    for (const { generation } of this.#options.streams) {
+    for (const { generation } of this.#streams) {
       const word = this.#wordOf(generation);
       if (word) words.set(keyOf(generation, TABLET), word);
     }
@@ -217,8 +223,8 @@ export class Sidecar {
     const { world, replica } = this.#options;
     const { generation } = stream;
     const start = furthestStart(positionAt(stream.startIndex), this.keeper.marked(generation));
-    let lastAcked = this.#lastAcked.get(generation);
-    if (!lastAcked) this.#lastAcked.set(generation, (lastAcked = { last: null }));
+    let trail = this.#trails.get(generation);
+    if (!trail) this.#trails.set(generation, (trail = world.rules.newTrail()));
     const { isLeader, leaderUuid } = this.#replica;
     if (!isLeader) world.invariants.saw('a stand-in shipped');
     if (!isLeader && leaderUuid !== null && this.#lives(leaderUuid))
@@ -231,7 +237,7 @@ export class Sidecar {
       replica,
       stream,
       start,
-      lastAcked,
+      trail,
       onAcked: (position, worthIndex) => {
         this.keeper.acked(generation, position, worthIndex);
       },

@@ -6,7 +6,7 @@ import type { Sight } from './invariants.ts';
 import { Simulation, type Outcome } from './simulation.ts';
 
 /*
- * The two state machines of src/replication, replicator-core.ts and marker-core.ts, driven by a seeded scheduler over a
+ * The decisions of src/, replicator-core.ts, marker-core.ts and those beside them, driven by a seeded scheduler over a
  * simulated tablet, its three sidecars, their sinks and a clock. What a seed does is decided by the seed alone.
  *
  *   SIM_SEED=n   plays one seed again, to the letter
@@ -30,6 +30,8 @@ const SIGHTS: Readonly<Record<Sight, number>> = {
   'a marker was overwritten': 0.5,
   'a replica was copied anew': 15,
   'damage in a held log was filled from another sidecar': 1,
+  'a stream was made meanwhile': 10,
+  'another shipped where the sinks hang': 1,
 };
 
 function explain({ seed, broken, trace }: Outcome): string {

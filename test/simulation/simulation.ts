@@ -4,6 +4,7 @@ import {
   type Fate,
   type MarkerUnderWay,
   type Process,
+  type Reach,
   type Rules,
   type SimStream,
   type Task,
@@ -24,6 +25,10 @@ const HEALING_ROUND_MS = 150;
 const LONG_ROUND_MS = 500;
 const MAX_LONG_ROUNDS = 800;
 const QUIET_ROUNDS = 40;
+/** As long as the API's own. */
+const KEEP_FOR_NOW_MS = 30_000;
+/** Between the look for its begin and its being there. */
+const MAKING_TAKES_MS = 5_000;
 const TRACE_LENGTH = 60;
 const MAX_LOG_LENGTH = 150;
 
@@ -55,8 +60,8 @@ export class Simulation implements World {
   readonly #streams: SimStream[] = [];
   readonly #sidecars: (Sidecar | null)[] = [null, null, null];
   readonly #heardOf = new Map<string, number>();
-  /** Beside them are the sidecars that reach no sink. */
-  readonly #cutOff = new Set<Replica>();
+  /** How far the sidecars beside them reach the sinks, where that is not well. */
+  readonly #reach = new Map<Replica, Reach>();
   readonly #trouble: Trouble;
   readonly #trace: string[] = [];
   #healing = false;
@@ -140,7 +145,7 @@ export class Simulation implements World {
           keeper: sidecar.keeper,
           sidecar,
         })),
-      isCutOff: () => this.#cutOff.has(replica),
+      reach: () => this.#reach.get(replica) ?? 'well',
     });
     this.trace(`${name} starts`);
   }
@@ -282,7 +287,7 @@ export class Simulation implements World {
     const trouble = this.#trouble;
     const replica = random.pick(tablet.replicas);
     const sidecar = this.#sidecars[replica.id] ?? null;
-    switch (random.below(14)) {
+    switch (random.below(16)) {
       case 0:
         if (trouble.elections && tablet.elect(replica)) this.trace(`replica ${replica.id} leads term ${replica.term}`);
         return;
@@ -330,8 +335,14 @@ export class Simulation implements World {
       case 11:
         if (trouble.servers) this.#toggleServer(replica);
         return;
+      case 14:
+        if (trouble.hangs) this.#toggleReach(replica, 'hangs');
+        return;
+      case 15:
+        if (trouble.streams) this.#makeStream();
+        return;
       default:
-        if (trouble.cutOffs) this.#toggleCutOff(replica);
+        if (trouble.cutOffs) this.#toggleReach(replica, 'cut-off');
     }
   }
 
@@ -349,11 +360,30 @@ export class Simulation implements World {
     for (const { settle } of this.markersUnderWay.splice(0)) settle('failed');
   }
 
-  #toggleCutOff(replica: Replica): void {
-    const isCutOff = this.#cutOff.has(replica);
-    this.trace(`sidecar ${replica.id} reaches ${isCutOff ? 'the sinks again' : 'no sink'}`);
-    if (isCutOff) this.#cutOff.delete(replica);
-    else this.#cutOff.add(replica);
+  #toggleReach(replica: Replica, reach: Reach): void {
+    const isTrouble = !this.#reach.has(replica);
+    if (isTrouble) this.#reach.set(replica, reach);
+    else this.#reach.delete(replica);
+    this.trace(`sidecar ${replica.id} and the sinks: ${this.#reach.get(replica) ?? 'well again'}`);
+  }
+
+  /** As the API does it: all are told to keep what they have, then it is looked where the stream is to begin, then it is there. */
+  #makeStream(): void {
+    if (this.#streams.length > 1) return;
+    for (const { sidecar } of this.#living())
+      if (this.fate() === 'answered')
+        this.#guard(sidecar, () => {
+          sidecar.keeper.pinFor(KEEP_FOR_NOW_MS);
+        });
+    const startIndex = this.tablet.committed.length;
+    const untilMs = this.nowMs + MAKING_TAKES_MS;
+    const label = `a stream that begins behind ${startIndex} is made`;
+    const run = (): void => {
+      if (this.#streams.length > 1 || this.nowMs > untilMs) return; // whoever made it has given up
+      this.invariants.saw('a stream was made meanwhile');
+      this.#addStream('b', this.random.pick(DELIVERIES), startIndex);
+    };
+    this.network.push({ label, atMs: this.nowMs, run });
   }
 
   #damage(replica: Replica): void {
@@ -464,24 +494,25 @@ export class Simulation implements World {
   #healInPart(): void {
     const { random, tablet } = this;
     const [one, other, able] = random.shuffled(tablet.replicas);
-    const how = random.pick(['cut off', 'cut off', 'dead', 'well'] as const);
-    this.#cutOff.clear();
+    const how = random.pick(['cut-off', 'cut-off', 'hangs', 'dead', 'well'] as const);
+    this.#reach.clear();
     for (const replica of tablet.replicas) replica.up = true;
     if (how === 'well') return;
     if (how === 'dead') this.#kill(one!);
-    else this.#cutOff.add(one!);
+    else this.#reach.set(one!, how);
     // Two that run must be left, or nobody leads.
     if (random.chance(0.5) && tablet.replicas.every(({ running }) => running)) this.#takeDown(other!);
-    else this.#cutOff.add(other!);
-    this.trace(`sidecar ${one!.id} is ${how}, that of ${other!.id} ${other!.up ? 'too' : 'has no server'}`);
+    else this.#reach.set(other!, how === 'hangs' ? 'hangs' : 'cut-off');
+    this.trace(`sidecar ${one!.id}: ${how}, and that of ${other!.id} ${other!.up ? 'too' : 'has no server'}`);
     const dead = how === 'dead' ? one! : null;
+    if (how === 'hangs' && this.#undelivered() !== null) this.invariants.saw('another shipped where the sinks hang');
     for (let round = 0; this.#undelivered() !== null; round++) {
       this.#healOnce(dead, LONG_ROUND_MS);
       // What only one has that does not answer is in no log that does.
       if (round > 10 && (this.#hasTrueGap() || this.#living().some(({ sidecar }) => sidecar.gapAfter !== null))) break;
       if (round > MAX_LONG_ROUNDS) broken('whoever can ship does', `sidecar ${able!.id}: ${this.#undelivered()}`);
     }
-    this.#cutOff.clear();
+    this.#reach.clear();
     other!.up = true;
   }
 

@@ -19,6 +19,10 @@ export interface Trouble {
   readonly servers: boolean;
   /** The sinks are out of reach of one sidecar only. */
   readonly cutOffs: boolean;
+  /** The sinks open for one sidecar, and then do not answer it. */
+  readonly hangs: boolean;
+  /** The second stream is made in the midst of it. */
+  readonly streams: boolean;
 }
 
 /** What is the same in all seeds. */
@@ -46,5 +50,7 @@ export function troubleOf(random: Random): Trouble {
     servers: some(),
     cutOffs: some(),
     damage: some(),
+    hangs: some(),
+    streams: some(),
   };
 }

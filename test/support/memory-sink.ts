@@ -6,6 +6,8 @@ import type { TabletPosition } from '../../src/change/position.ts';
 export class MemoryStore {
   readonly records: SinkRecord[] = [];
   readonly #tablets = new Map<string, { epoch: number; generation: string; position: TabletPosition | null }>();
+  /** Who opened a tablet last. */
+  readonly #openers = new Map<string, SinkTablet>();
   /** What it calls itself, as a writer says it. */
   sinkId = 'memory:1';
   /** While it is set, nothing can be written or opened. */
@@ -18,6 +20,12 @@ export class MemoryStore {
     const position = known?.generation === tablet.streamGeneration ? known.position : null;
     const epoch = (known?.epoch ?? 0) + 1;
     this.#tablets.set(key, { epoch, generation: tablet.streamGeneration, position });
+    const { onFenced } = this.#openers.get(key) ?? {};
+    this.#openers.set(key, tablet);
+    if (onFenced)
+      setImmediate(() => {
+        onFenced(new SinkError('fenced', `tablet ${tablet.tabletId} has a newer writer`));
+      });
     return { epoch, position };
   }
 

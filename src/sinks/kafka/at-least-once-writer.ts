@@ -1,10 +1,11 @@
 import type { SinkRecord } from '../../change/record.ts';
-import type { TabletWriter, SinkError } from '../sink.ts';
-import { isAhead, type TabletPosition } from '../../change/position.ts';
+import type { SinkError, SinkTablet, TabletWriter } from '../sink.ts';
+import type { TabletPosition } from '../../change/position.ts';
 import type { Logger } from '../../util/logger.ts';
 import type { Slots } from '../../util/slots.ts';
 import { steadyNow } from '../../util/steady-clock.ts';
 import { waitFor } from '../../util/wait-for.ts';
+import type { AckedTrail } from './acked-trail.ts';
 import type { KafkaCluster } from './cluster.ts';
 import { InFlight } from './in-flight.ts';
 import { toSinkError } from './kafka-error.ts';
@@ -13,7 +14,6 @@ import type { TabletHold } from './lanes/lane.ts';
 import { releaseSoon } from './lanes/lane-writer.ts';
 import type { Producer } from './producer.ts';
 import type { RecordPlanner } from './record-planner.ts';
-import type { ProducerIdentity } from './wire/apis.ts';
 
 /** The position in Kafka follows the records by at most this: what a crash may make them repeat. */
 const POSITION_EVERY_MS = 1_000;
@@ -25,6 +25,8 @@ export interface AtLeastOnceOptions {
   readonly cluster: KafkaCluster;
   /** The tablet's own. */
   readonly producer: Producer;
+  /** Of the tablet's writers in this process; it knows of the producer's epoch. */
+  readonly trail: AckedTrail;
   readonly planner: RecordPlanner;
   /** By which positions are written. */
   readonly hold: TabletHold;
@@ -35,12 +37,8 @@ export interface AtLeastOnceOptions {
   readonly logger: Logger;
   readonly sinkId: (tableName: string) => string;
   readonly failure: (error: unknown) => SinkError;
-  readonly onSaved?: ((position: TabletPosition) => void) | undefined;
-}
-
-/** What one writer of a tablet leaves to the next of the same process: durable, though Kafka may not say so yet. */
-export interface AckedPosition {
-  last: { readonly position: TabletPosition; readonly by: ProducerIdentity } | null;
+  readonly onSaved: SinkTablet['onSaved'];
+  readonly onFenced: SinkTablet['onFenced'];
 }
 
 /**
@@ -56,7 +54,6 @@ export interface AckedPosition {
 export class AtLeastOnceWriter implements TabletWriter {
   readonly position: TabletPosition | null;
   readonly #options: AtLeastOnceOptions;
-  readonly #acked: AckedPosition;
   /** Ends a save that is under way, see {@link LAST_POSITION_WITHIN_MS}. */
   readonly #hurry = new AbortController();
   #tableName: string;
@@ -70,14 +67,11 @@ export class AtLeastOnceWriter implements TabletWriter {
   #saving: Promise<void> = Promise.resolve();
   #disposed = false;
 
-  constructor(options: AtLeastOnceOptions, committed: TabletPosition | null, acked: AckedPosition) {
-    const { producer, tableName } = options;
+  constructor(options: AtLeastOnceOptions, committed: TabletPosition | null) {
+    const { producer, tableName, trail } = options;
     this.#options = options;
-    this.#acked = acked;
     this.#saved = committed;
-    const { last } = acked;
-    if (last !== null && follows(producer.opened.identity, last.by) && isAhead(last.position, committed))
-      this.#unsaid = last.position;
+    this.#unsaid = trail.beyond(committed, producer.opened.identity);
     this.position = this.#unsaid ?? committed;
     this.#tableName = this.position?.tableName ?? tableName;
     this.#saveLater();
@@ -99,7 +93,7 @@ export class AtLeastOnceWriter implements TabletWriter {
   async write(slices: Iterable<readonly SinkRecord[]>, position: TabletPosition, signal: AbortSignal): Promise<void> {
     this.#throwIfFailed();
     const requests = new InFlight(MAX_IN_FLIGHT);
-    const { producer, planner, failure, writeSlots } = this.#options;
+    const { producer, planner, failure, writeSlots, trail } = this.#options;
     try {
       this.#slotWait = { for: 'a place among the tablets that write at a time', sinceMs: steadyNow() };
       const giveBack = await writeSlots.acquire(signal).finally(() => (this.#slotWait = null));
@@ -116,7 +110,7 @@ export class AtLeastOnceWriter implements TabletWriter {
     }
     this.#unsaid = position;
     this.#tableName = position.tableName;
-    this.#acked.last = { position, by: producer.opened.identity };
+    trail.acked(position, producer.opened.identity);
     // The first one is said at once: a successor without any would begin where the stream did. Whoever is in a hurry need
     // not wait for it: the records are there.
     if (this.#saved === null) await waitFor(this.#save(), signal).catch(() => undefined);
@@ -168,16 +162,14 @@ export class AtLeastOnceWriter implements TabletWriter {
     } catch (error) {
       this.#unsaid ??= position;
       const failure = toSinkError(error);
-      if (failure.kind === 'fenced') this.#failure = failure;
       logger.debug({ err: error, tablet: hold.tablet }, 'position not saved');
+      if (failure.kind === 'fenced') {
+        this.#failure = failure;
+        this.#options.onFenced?.(failure);
+      }
       return;
     }
     this.#saved = position;
     this.#options.onSaved?.(position);
   }
-}
-
-/** Whether no other producer can have come between the two. */
-function follows(now: ProducerIdentity, before: ProducerIdentity): boolean {
-  return now.producerId === before.producerId && now.epoch === before.epoch + 1;
 }

@@ -5,7 +5,8 @@ import { Slots } from '../../util/slots.ts';
 import { formatSinkId } from '../sink-id.ts';
 import type { Sink, SinkError, SinkTablet, TabletWriter } from '../sink.ts';
 import type { TransactionMetrics } from '../transaction-metrics.ts';
-import { AtLeastOnceWriter, type AckedPosition } from './at-least-once-writer.ts';
+import { AckedTrail } from './acked-trail.ts';
+import { AtLeastOnceWriter } from './at-least-once-writer.ts';
 import { KafkaCluster } from './cluster.ts';
 import { toSinkError } from './kafka-error.ts';
 import { Lane, type TabletHold } from './lanes/lane.ts';
@@ -110,7 +111,7 @@ class KafkaSink implements Sink {
   /** Tablets for which a transaction failed. */
   readonly #culprits = new Set<string>();
   /** At least once: what this process knows to be durable although the positions may not say so yet. */
-  readonly #acked = new Map<string, AckedPosition>();
+  readonly #trails = new Map<string, AckedTrail>();
   #opened = 0;
 
   constructor(options: KafkaSinkOptions) {
@@ -225,9 +226,9 @@ class KafkaSink implements Sink {
   }
 
   async #openExactlyOnce(tablet: SinkTablet, signal: AbortSignal): Promise<TabletWriter> {
-    const { tabletId, streamGeneration, tableName } = tablet;
+    const { tabletId, streamGeneration, tableName, onFenced } = tablet;
     const lane = this.#culprits.has(tabletId) ? this.#side : this.#main;
-    const hold = await lane.take(tabletId, streamGeneration, signal);
+    const hold = await lane.take(tabletId, streamGeneration, signal, onFenced);
     const position = await this.#positionIn(hold, tablet, signal);
     const options = {
       main: this.#main,
@@ -237,18 +238,21 @@ class KafkaSink implements Sink {
       onSound: () => {
         this.#culprits.delete(tabletId);
       },
+      onFenced,
     };
     return new LaneWriter(options, hold, position);
   }
 
   async #openAtLeastOnce(tablet: SinkTablet, signal: AbortSignal): Promise<TabletWriter> {
     const { installation, streamName, logger } = this.#options;
-    const { tabletId, streamGeneration, tableName, onWait, onSaved } = tablet;
+    const { tabletId, streamGeneration, tableName, onWait, onSaved, onFenced } = tablet;
     const id = `spoor.${installation}.${streamName}.${tabletId}`;
     const channel = FIRST_TABLET_CHANNEL + (this.#opened++ % TABLET_CHANNELS);
     const transactionTimes = this.#transactionTimes;
     const opened = await nextEpoch(this.#cluster, { id, channel, transactionTimes, onWait }, signal);
-    const hold = await this.#main.take(tabletId, streamGeneration, signal);
+    const trail = this.#trailOf(`${streamGeneration}/${tabletId}`);
+    trail.opened(opened.identity); // also where it comes to nothing
+    const hold = await this.#main.take(tabletId, streamGeneration, signal, onFenced);
     const committed = await this.#positionIn(hold, tablet, signal);
     const options = {
       cluster: this.#cluster,
@@ -258,6 +262,7 @@ class KafkaSink implements Sink {
         marks: this.#marks,
         compression: this.#compression,
       }),
+      trail,
       planner: this.#planner,
       hold,
       tableName,
@@ -266,8 +271,9 @@ class KafkaSink implements Sink {
       sinkId: (table: string) => this.#sinkIdOf(table),
       failure: (error: unknown) => this.#failure(error),
       onSaved,
+      onFenced,
     };
-    return new AtLeastOnceWriter(options, committed, this.#ackedOf(`${streamGeneration}/${tabletId}`));
+    return new AtLeastOnceWriter(options, committed);
   }
 
   /** Where a tablet that was taken stands; asked of version 0.1, where the lanes know nothing of it. */
@@ -340,9 +346,9 @@ class KafkaSink implements Sink {
     return formatSinkId(name === null || id === null ? { store } : { store, topic: { name, id } });
   }
 
-  #ackedOf(tablet: string): AckedPosition {
-    let acked = this.#acked.get(tablet);
-    if (acked === undefined) this.#acked.set(tablet, (acked = { last: null }));
-    return acked;
+  #trailOf(tablet: string): AckedTrail {
+    let trail = this.#trails.get(tablet);
+    if (trail === undefined) this.#trails.set(tablet, (trail = new AckedTrail()));
+    return trail;
   }
 }

@@ -40,6 +40,8 @@ const FAILED: MarkerEvent = { kind: 'marker-failed', lost: false };
 const RETRY: MarkerEvent = { kind: 'marker-retry-due' };
 const DUE: MarkerEvent = { kind: 'due' };
 const FLUSH: MarkerEvent = { kind: 'flush' };
+const FLUSHED: MarkerEffect = { kind: 'flushed', all: true };
+const NOT_FLUSHED: MarkerEffect = { kind: 'flushed', all: false };
 
 /** Plays events into one core and keeps the effects. */
 class Player {
@@ -91,7 +93,7 @@ describe('marker core', () => {
 
   it('neither writes nor lets go before it has read the whole log', () => {
     const p = new Player();
-    assert.deepEqual(p.play(streams(stream('a')), markerRead(said('a', 5)), acked('a', 9), FLUSH), []);
+    assert.deepEqual(p.play(streams(stream('a')), markerRead(said('a', 5)), acked('a', 9), FLUSH), [FLUSHED]);
     assert.equal(safeIndex(p.state), 5n);
     assert.deepEqual(p.play(CAUGHT_UP), [
       { kind: 'write-marker', streams: [said('a', 9)] },
@@ -104,7 +106,7 @@ describe('marker core', () => {
     p.play(acked('a', 7), WRITTEN);
     p.after(5000);
     assert.deepEqual(p.play(acked('a', 8, 7)), [], 'operation 8 is our own marker');
-    assert.deepEqual(p.play(DUE, FLUSH), []);
+    assert.deepEqual(p.play(DUE, FLUSH), [FLUSHED]);
     assert.deepEqual(p.play(acked('a', 10, 9)), [{ kind: 'write-marker', streams: [said('a', 10)] }]);
   });
 
@@ -153,7 +155,7 @@ describe('marker core', () => {
   it('takes late answers and timers for nothing', () => {
     const p = new Player().ready(stream('a'));
     const before = p.state;
-    assert.deepEqual(p.play(WRITTEN, FAILED, RETRY, DUE, FLUSH, CAUGHT_UP, ended('a')), []);
+    assert.deepEqual(p.play(WRITTEN, FAILED, RETRY, DUE, FLUSH, CAUGHT_UP, ended('a')), [FLUSHED]);
     assert.deepEqual(p.state, before);
   });
 
@@ -166,7 +168,7 @@ describe('marker core', () => {
 
   it('writes no marker for an acknowledgement of a stream that is gone', () => {
     const p = new Player().ready(stream('a'));
-    assert.deepEqual(p.play(streams(), acked('a', 5), FLUSH), []);
+    assert.deepEqual(p.play(streams(), acked('a', 5), FLUSH), [FLUSHED]);
     assert.deepEqual(p.play(ended('a')), []);
     assert.equal(p.state.acked.size, 0);
   });
@@ -208,6 +210,16 @@ describe('marker core', () => {
     assert.deepEqual(p.play(WRITTEN)[0], { kind: 'write-marker', streams: [said('a', 2)] });
   });
 
+  it('writes all that becomes news until a flush is done, and then keeps its interval again', () => {
+    const p = new Player().ready(stream('a'));
+    p.play(acked('a', 1), FLUSH, acked('a', 2));
+    assert.deepEqual(p.play(WRITTEN)[0], { kind: 'write-marker', streams: [said('a', 2)] });
+    p.play(acked('a', 3));
+    assert.deepEqual(p.play(WRITTEN)[0], { kind: 'write-marker', streams: [said('a', 3)] });
+    assert.deepEqual(p.play(WRITTEN).at(-1), { kind: 'release', index: 3n });
+    assert.deepEqual(p.play(acked('a', 4)), [{ kind: 'due-in', ms: LIMITS.markerIntervalMs }]);
+  });
+
   it('still marks what was acknowledged when shipping ends while a marker is under way', () => {
     const p = new Player().ready(stream('a'));
     p.play(acked('a', 1), acked('a', 2), FLUSH, ended('a'));
@@ -220,7 +232,7 @@ describe('marker core', () => {
   it('still marks what was acknowledged when shipping ends and the marker fails, unless a successor has', () => {
     const p = new Player().ready(stream('a'));
     p.play(acked('a', 2), FLUSH, ended('a'));
-    assert.deepEqual(p.play(FAILED), [{ kind: 'retry-marker-in', ms: 100 }]);
+    assert.deepEqual(p.play(FAILED), [{ kind: 'retry-marker-in', ms: 100 }, NOT_FLUSHED]);
     assert.deepEqual(p.after(1000).play(RETRY), [{ kind: 'write-marker', streams: [said('a', 2)] }]);
     p.play(FAILED, markerRead(said('a', 5)));
     assert.equal(p.state.acked.size, 0);
@@ -302,19 +314,23 @@ describe('marker core', () => {
         const learn = (name: string, upTo: bigint): void => {
           if (upTo > (known.get(name) ?? 0n)) known.set(name, upTo);
         };
+        let flushes = 0;
         for (const next of events) {
+          if (next.kind === 'flush') flushes++;
           if (next.kind === 'acked') learn(next.generation, next.position.opId.index);
           if (next.kind === 'marker-read')
             for (const one of next.streams) learn(one.generation, one.position.opId.index);
           const writing = p.state.marker.kind === 'writing';
           for (const effect of p.after(300).play(next)) {
             if (effect.kind === 'release') assert.ok(effect.index <= (safeIndex(p.state) ?? 0n), 'released <= marked');
+            if (effect.kind === 'flushed') flushes = 0;
             if (effect.kind !== 'write-marker') continue;
             assert.ok(!writing || next.kind === 'marker-written', 'one at a time');
             for (const { generation: name, position } of effect.streams)
               assert.ok(position.opId.index <= (known.get(name) ?? 0n), 'a marker says what is known');
           }
         }
+        if (flushes > 0) assert.ok(p.state.marker.kind === 'writing', 'a flush is answered, or waits for an answer');
       }),
       { numRuns: 1000 },
     );

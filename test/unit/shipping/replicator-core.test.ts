@@ -328,6 +328,22 @@ describe('replicator core', () => {
     assert.deepEqual(q.play({ kind: 'written' }).at(-1), { kind: 'end', ending: 'tablet-gone' });
   });
 
+  it('ends when its writer finds between two writes that it is fenced, and no other one does', () => {
+    const fenced = (writer: number) => ({ kind: 'writer-fenced' as const, writer });
+    const p = new Player().following();
+    const writer = p.state.sink.kind === 'idle' ? p.state.sink.writer : NaN;
+    assert.deepEqual(p.play(fenced(writer + 1)), []);
+    p.play(read(1));
+    assert.deepEqual(p.play(fenced(writer)), [], 'the write is told so itself');
+    p.play({ kind: 'written' });
+    assert.deepEqual(p.play(fenced(writer)), [{ kind: 'end', ending: 'fenced' }]);
+    const again = new Player().following();
+    again.play(read(1), { kind: 'sink-failed', fault: RETRY }, { kind: 'sink-retry-due' });
+    assert.deepEqual(again.play(fenced(writer)), [], 'another one is being opened');
+    again.play({ kind: 'sink-opened', position: op(1) });
+    assert.deepEqual(again.play(fenced(writer)), []);
+  });
+
   it('backs off, capped', () => {
     const p = new Player().following();
     p.play(read(1));

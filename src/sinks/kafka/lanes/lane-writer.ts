@@ -1,6 +1,6 @@
 import { comparePositions, type TabletPosition } from '../../../change/position.ts';
 import type { Logger } from '../../../util/logger.ts';
-import { SinkError, type TabletWriter } from '../../sink.ts';
+import { SinkError, type SinkTablet, type TabletWriter } from '../../sink.ts';
 import type { Throttling } from '../connections.ts';
 import { toSinkError } from '../kafka-error.ts';
 import type { Lane, TabletHold } from './lane.ts';
@@ -14,6 +14,7 @@ export interface LaneWriterOptions {
   readonly logger: Logger;
   /** The tablet's records are taken again. */
   readonly onSound: () => void;
+  readonly onFenced: SinkTablet['onFenced'];
 }
 
 /** How long a tablet that failed has to be sound before it is shipped with the others again. */
@@ -69,7 +70,7 @@ export class LaneWriter implements TabletWriter {
   async #goTo(lane: Lane, signal: AbortSignal): Promise<void> {
     const { tablet, generation } = this.#hold;
     await this.#hold.release(signal);
-    this.#hold = await lane.take(tablet, generation, signal);
+    this.#hold = await lane.take(tablet, generation, signal, this.#options.onFenced);
     this.#soundSinceMs = null;
     const { position } = this.#hold;
     // Another sidecar may have had it in between; whoever opens the next writer goes on from there.

@@ -82,12 +82,15 @@ export class TabletHold {
   readonly generation: string;
   /** What the lanes know of it; null: nothing yet. */
   stored: LanePosition | null = null;
+  /** Told where another lane has claimed it: whoever writes next is told so as well. */
+  readonly onLost: ((error: SinkError) => void) | undefined;
   readonly #lane: Lane;
 
-  constructor(lane: Lane, tablet: string, generation: string) {
+  constructor(lane: Lane, tablet: string, generation: string, onLost?: (error: SinkError) => void) {
     this.#lane = lane;
     this.tablet = tablet;
     this.generation = generation;
+    this.onLost = onLost;
   }
 
   /** Null where there is none of this generation. */
@@ -201,13 +204,18 @@ export class Lane implements AsyncDisposable {
    * From then on no other lane, and no earlier holder in this one, writes for the tablet.
    * @param generation of which its position is asked for
    */
-  async take(tablet: string, generation: string, signal: AbortSignal): Promise<TabletHold> {
+  async take(
+    tablet: string,
+    generation: string,
+    signal: AbortSignal,
+    onLost?: (error: SinkError) => void,
+  ): Promise<TabletHold> {
     const taken = new Promise<LanePosition | null>((resolve, reject) => {
       const waiters = this.#takers.get(tablet) ?? [];
       this.#takers.set(tablet, [...waiters, { resolve, reject }]);
     });
     taken.catch(() => undefined); // whoever waited may have gone
-    const hold = new TabletHold(this, tablet, generation);
+    const hold = new TabletHold(this, tablet, generation, onLost);
     this.#holders.set(tablet, hold);
     for (const [number, write] of this.#writes)
       if (write.tablet === tablet) {
@@ -380,6 +388,7 @@ export class Lane implements AsyncDisposable {
     for (const { reject } of this.#takersOf(tablet)) reject(error);
     for (const write of this.#writes.values()) if (write.tablet === tablet) write.reject(error);
     this.#onReleased(tablet);
+    this.#holders.get(tablet)?.onLost?.(error);
   }
 
   #run(call: number, work: () => Promise<LaneEvent>): void {
