@@ -6,6 +6,7 @@ import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { SinkRecord } from '../../src/change/record.ts';
 import { createKafkaSink, type KafkaSinkOptions } from '../../src/sinks/kafka/kafka-sink.ts';
+import { partitionForKey } from '../../src/sinks/kafka/murmur2.ts';
 import { ADD_PARTITIONS_TO_TXN, DESCRIBE_PRODUCERS, END_TXN, PRODUCE } from '../../src/sinks/kafka/wire/apis.ts';
 import { SinkError, type Sink, type TabletWriter } from '../../src/sinks/sink.ts';
 import { asError } from '../../src/util/as-error.ts';
@@ -28,6 +29,10 @@ const TOPIC = 's.shop.orders';
 const POSITIONS = 'spoor.positions';
 const TABLETS = ['a', 'b', 'c', 'd'].map((letter) => letter.repeat(32));
 const KEYS = 6;
+/** Partitions that are added are to be known after twice as long. */
+const LOOK_AGAIN_MS = 60;
+/** Operations that come when all is quiet. */
+const MORE = 3;
 
 function sinkOn(kafka: ModelKafka, sidecar: string, changes: Partial<KafkaSinkOptions> = {}): Sink {
   return createKafkaSink({
@@ -127,6 +132,15 @@ function assertExactlyOnce(kafka: ModelKafka, last: number): void {
     );
 }
 
+/** All sidecars know how many partitions there are. */
+function assertWhereTheyBelong(kafka: ModelKafka, after: number): void {
+  const count = kafka.partitionsOf(TOPIC);
+  for (let partition = 0; partition < count; partition++)
+    for (const { key, position } of kafka.committed(TOPIC, partition))
+      if (Number(position!.split('.')[1]) > after)
+        assert.equal(partitionForKey(key!, count), partition, `${position} of ${count} partitions`);
+}
+
 async function play(seed: number): Promise<void> {
   const random = seededRandom(seed);
   let isQuiet = false;
@@ -138,7 +152,8 @@ async function play(seed: number): Promise<void> {
   kafka.createTopic(TOPIC, 4);
   kafka.createTopic(POSITIONS, 16);
   const last = 40;
-  const sinks = ['x', 'y', 'z'].map((name) => sinkOn(kafka, name, { requestTimeoutMs: 500, maxTransactionBytes: 500 }));
+  const changes = { requestTimeoutMs: 500, maxTransactionBytes: 500, lookAgainMs: LOOK_AGAIN_MS };
+  const sinks = ['x', 'y', 'z'].map((name) => sinkOn(kafka, name, changes));
   const leaders = TABLETS.map(() => random(sinks.length));
   const shipping = TABLETS.map(async (tabletId, tablet) => {
     for (let by = leaders[tablet]!; ; by = leaders[tablet]!) {
@@ -150,15 +165,17 @@ async function play(seed: number): Promise<void> {
     for (let round = 0; round < 25; round++) {
       await sleep(random(40));
       if (random(3) === 0) leaders[random(TABLETS.length)] = random(sinks.length);
+      if (random(20) === 0) kafka.addPartitions(TOPIC, 1 + random(2));
       if (random(2) === 0) continue;
-      const [topic, count] = random(4) === 0 ? ([POSITIONS, 16] as const) : ([TOPIC, 4] as const);
-      const partition = random(count);
+      const topic = random(4) === 0 ? POSITIONS : TOPIC;
+      const partition = random(kafka.partitionsOf(topic));
       const leader = partition % 2;
       kafka.setLeader(topic, partition, -1);
       await sleep(random(60));
       kafka.setLeader(topic, partition, random(4) === 0 ? 1 - leader : leader);
     }
-    for (let partition = 0; partition < 4; partition++) kafka.setLeader(TOPIC, partition, partition % 2);
+    for (let partition = 0; partition < kafka.partitionsOf(TOPIC); partition++)
+      kafka.setLeader(TOPIC, partition, partition % 2);
     isQuiet = true;
   })();
   try {
@@ -166,6 +183,12 @@ async function play(seed: number): Promise<void> {
     await Promise.all(shipping);
     await eventually('nothing is open', () => Promise.resolve(kafka.open().length === 0), 20_000);
     assertExactlyOnce(kafka, last);
+    if (random(2) === 0) kafka.addPartitions(TOPIC, 1);
+    await sleep(2 * LOOK_AGAIN_MS);
+    const quiet = Object.assign(() => false, { isQuiet: () => true });
+    await Promise.all(TABLETS.map((id) => ship(sinks[random(3)]!, id, last + MORE, random, quiet)));
+    assertExactlyOnce(kafka, last + MORE);
+    assertWhereTheyBelong(kafka, last);
   } catch (error) {
     const path = join(await mkdtemp(join(tmpdir(), 'spoor-lanes-')), 'journal');
     await writeFile(path, kafka.journal.join('\n'));

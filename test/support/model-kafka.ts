@@ -117,13 +117,20 @@ export class ModelKafka implements AsyncDisposable {
   }
 
   createTopic(name: string, partitions: number): void {
-    const make = (_: unknown, number: number): Partition => ({
-      leader: number % this.#brokers.length,
-      batches: [],
-      end: 0n,
-      producers: new Map(),
-    });
-    this.#topics.set(name, Array.from({ length: partitions }, make));
+    this.#topics.set(name, []);
+    this.addPartitions(name, partitions);
+  }
+
+  addPartitions(name: string, count: number): void {
+    const partitions = this.#topics.get(name)!;
+    for (let i = 0; i < count; i++)
+      partitions.push({
+        leader: partitions.length % this.#brokers.length,
+        batches: [],
+        end: 0n,
+        producers: new Map(),
+      });
+    this.#tell(`${name} has ${partitions.length} partitions`);
   }
 
   /** @param leader -1: none */
