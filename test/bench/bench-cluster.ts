@@ -7,12 +7,18 @@ import type { KuduCluster } from '../../src/demo/kudu-servers.ts';
 import { runCommand } from '../../src/demo/run-command.ts';
 import { SidecarProcess } from '../../src/demo/sidecar-process.ts';
 import type { TabletView } from '../../src/api/shapes.ts';
-import { artifactOptions } from '../support/cluster.ts';
+import { artifactOptions, startKafka } from '../support/cluster.ts';
 
 export type Delivery = 'exactly-once' | 'at-least-once';
 
 /** As built: what is measured is what is shipped. */
 export const OWN_PROGRAM = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+
+export interface Servers {
+  readonly kudu: KuduCluster;
+  readonly kafka: KafkaServer;
+  readonly sidecars: readonly SidecarProcess[];
+}
 
 /** One sidecar beside each tablet server. */
 export async function startSidecars(
@@ -79,11 +85,41 @@ export async function loadgen(
   if (exitCode !== 0) throw new Error(`kudu perf loadgen failed:\n${output}`);
 }
 
-/** Records a second that Kafka's own producer reaches with records of that size, acks=all. */
-export async function producerCeiling(kafka: KafkaServer, records: number, recordBytes: number): Promise<number> {
-  const install = await fetchKafka(await artifactOptions());
+/** What Kafka's own producer does with records of that size, acks=all. */
+export interface Ceiling {
+  readonly rowsPerSecond: number;
+  /** Of its own process. */
+  readonly cpuSecondsPerMillion: number;
+}
+
+/**
+ * Measured warm, on a broker that does nothing else: what the second half of a run costs that is twice as long, so that neither
+ * the start of a JVM nor the compiling of its code is in it.
+ */
+export async function producerCeiling(records: number, recordBytes: number): Promise<Ceiling> {
+  await using kafka = await startKafka({ lasting: true });
   await kafka.createTopic('ceiling', 3);
-  const { exitCode, output } = await runCommand(install.java, [
+  await produce(kafka, records, recordBytes); // for the broker's sake
+  const [half, whole] = [await produce(kafka, records, recordBytes), await produce(kafka, 2 * records, recordBytes)];
+  return {
+    rowsPerSecond: records / (whole.seconds - half.seconds),
+    cpuSecondsPerMillion: ((whole.cpuSeconds - half.cpuSeconds) / records) * 1e6,
+  };
+}
+
+async function produce(
+  kafka: KafkaServer,
+  records: number,
+  recordBytes: number,
+): Promise<{ readonly seconds: number; readonly cpuSeconds: number }> {
+  const install = await fetchKafka(await artifactOptions());
+  const startMs = performance.now();
+  // The shell says what its children have used.
+  const { exitCode, output } = await runCommand('bash', [
+    '-c',
+    '"$@" && times',
+    'bash',
+    install.java,
     '-Xmx512m',
     '-cp',
     install.classPath,
@@ -96,10 +132,11 @@ export async function producerCeiling(kafka: KafkaServer, records: number, recor
     `bootstrap.servers=${kafka.brokers.join(',')}`,
     'acks=all',
   ]);
-  const rates = [...output.matchAll(/([\d.,]+) records\/sec/g)].map((match) => Number(match[1]!.replaceAll(',', '')));
-  const last = rates.at(-1);
-  if (exitCode !== 0 || last === undefined) throw new Error(`ProducerPerformance failed:\n${output}`);
-  return last;
+  const children = /(\d+)m([\d.]+)s (\d+)m([\d.]+)s\s*$/.exec(output);
+  if (exitCode !== 0 || !children) throw new Error(`ProducerPerformance failed:\n${output}`);
+  const [userMin, userS, systemMin, systemS] = children.slice(1).map(Number) as [number, number, number, number];
+  const cpuSeconds = 60 * (userMin + systemMin) + userS + systemS;
+  return { seconds: (performance.now() - startMs) / 1000, cpuSeconds };
 }
 
 /** Records that the sidecars say are acknowledged for a stream, summed. */

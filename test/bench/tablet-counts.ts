@@ -1,11 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { KafkaServer } from '../../src/demo/kafka-server.ts';
-import type { KuduCluster } from '../../src/demo/kudu-servers.ts';
-import type { SidecarProcess } from '../../src/demo/sidecar-process.ts';
 import { WorkDir } from '../../src/demo/work-dir.ts';
 import { KuduClient } from '../../src/kudu/client.ts';
 import { startKafka, startKudu } from '../support/cluster.ts';
-import { createStream, startSidecars, tabletsOf, until, type Delivery } from './bench-cluster.ts';
+import { createStream, startSidecars, tabletsOf, until, type Delivery, type Servers } from './bench-cluster.ts';
 import { measureLatency, type Latency } from './latency.ts';
 import { cpuPercent } from './process-usage.ts';
 
@@ -120,12 +117,6 @@ export async function measureRollingRestart(program: string, tablets: number): P
       meanwhile,
     });
   });
-}
-
-interface Servers {
-  readonly kudu: KuduCluster;
-  readonly kafka: KafkaServer;
-  readonly sidecars: readonly SidecarProcess[];
 }
 
 /** New ones, for one measurement. */
