@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KafkaConnections, type ConnectionOptions } from '../../src/sinks/kafka/connections.ts';
 import { ByteReader, ByteWriter } from '../../src/sinks/kafka/wire/bytes.ts';
-import type { Api } from '../../src/sinks/kafka/wire/apis.ts';
+import type { Api } from '../../src/sinks/kafka/wire/api.ts';
 import { SinkError } from '../../src/sinks/sink.ts';
 import { FakeBroker, type FakeRequest } from '../support/fake-broker.ts';
 import { keepingLogger } from '../support/loggers.ts';

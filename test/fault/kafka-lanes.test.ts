@@ -7,7 +7,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { SinkRecord } from '../../src/change/record.ts';
 import { createKafkaSink, type KafkaSinkOptions } from '../../src/sinks/kafka/kafka-sink.ts';
 import { partitionForKey } from '../../src/sinks/kafka/murmur2.ts';
-import { ADD_PARTITIONS_TO_TXN, DESCRIBE_PRODUCERS, END_TXN, PRODUCE } from '../../src/sinks/kafka/wire/apis.ts';
+import {
+  ADD_PARTITIONS_TO_TXN,
+  DESCRIBE_PRODUCERS,
+  END_TXN,
+  PRODUCE,
+} from '../../src/sinks/kafka/wire/transaction-apis.ts';
 import { SinkError, type Sink, type TabletWriter } from '../../src/sinks/sink.ts';
 import { asError } from '../../src/util/as-error.ts';
 import { positionAt, recordAt, tabletOf } from '../contract/sink.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { SinkRecord } from '../../src/change/record.ts';
 import { createKafkaReader, type KafkaReaderOptions } from '../../src/sinks/kafka/kafka-reader.ts';
-import { METADATA } from '../../src/sinks/kafka/wire/apis.ts';
+import { METADATA } from '../../src/sinks/kafka/wire/cluster-apis.ts';
 import { ByteReader, ByteWriter } from '../../src/sinks/kafka/wire/bytes.ts';
 import { FETCH, FIRST_OFFSETS } from '../../src/sinks/kafka/wire/fetch.ts';
 import { SinkError } from '../../src/sinks/sink.ts';

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createKafkaSink } from '../../src/sinks/kafka/kafka-sink.ts';
 import { TransactionTimes, timesToAskFor } from '../../src/sinks/kafka/transaction-time.ts';
-import { END_TXN, PRODUCE } from '../../src/sinks/kafka/wire/apis.ts';
+import { END_TXN, PRODUCE } from '../../src/sinks/kafka/wire/transaction-apis.ts';
 import { SinkError, type Sink } from '../../src/sinks/sink.ts';
 import { positionAt, recordAt, tabletOf } from '../contract/sink.ts';
 import { keepingLogger } from '../support/loggers.ts';

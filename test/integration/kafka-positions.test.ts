@@ -7,7 +7,7 @@ import { KafkaCluster } from '../../src/sinks/kafka/cluster.ts';
 import { createKafkaSink, type KafkaSinkOptions } from '../../src/sinks/kafka/kafka-sink.ts';
 import type { TransactionMetrics } from '../../src/sinks/transaction-metrics.ts';
 import { encodePosition, positionGroup } from '../../src/sinks/kafka/position.ts';
-import { OFFSET_COMMIT, OFFSET_FETCH } from '../../src/sinks/kafka/wire/apis.ts';
+import { OFFSET_COMMIT, OFFSET_FETCH } from '../../src/sinks/kafka/wire/offset-apis.ts';
 import { SinkError, type Sink } from '../../src/sinks/sink.ts';
 import { openWhenBack, positionAt, recordAt, tabletOf } from '../contract/sink.ts';
 import type { SinkRecord } from '../../src/change/record.ts';

@@ -1,16 +1,13 @@
+import { CREATE_TOPICS, FIND_COORDINATOR, LIST_OFFSETS, METADATA } from '../../src/sinks/kafka/wire/cluster-apis.ts';
+import { OFFSET_FETCH } from '../../src/sinks/kafka/wire/offset-apis.ts';
 import {
   ADD_PARTITIONS_TO_TXN,
-  CREATE_TOPICS,
   DESCRIBE_PRODUCERS,
   DESCRIBE_TRANSACTIONS,
   END_TXN,
-  FIND_COORDINATOR,
   INIT_PRODUCER_ID,
-  LIST_OFFSETS,
-  METADATA,
-  OFFSET_FETCH,
   PRODUCE,
-} from '../../src/sinks/kafka/wire/apis.ts';
+} from '../../src/sinks/kafka/wire/transaction-apis.ts';
 import { ByteReader, ByteWriter } from '../../src/sinks/kafka/wire/bytes.ts';
 import { DESCRIBE_TOPIC_CONFIG } from '../../src/sinks/kafka/wire/describe-configs.ts';
 import { FETCH } from '../../src/sinks/kafka/wire/fetch.ts';

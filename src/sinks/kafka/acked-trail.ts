@@ -1,5 +1,5 @@
 import { isAhead, type TabletPosition } from '../../change/position.ts';
-import type { ProducerIdentity } from './wire/apis.ts';
+import type { ProducerIdentity } from './wire/api.ts';
 
 type Epoch = Pick<ProducerIdentity, 'producerId' | 'epoch'>;
 

@@ -10,7 +10,7 @@ import type { KafkaCluster } from './cluster.ts';
 import { InFlight } from './in-flight.ts';
 import { toSinkError } from './kafka-error.ts';
 import type { Throttling } from './connections.ts';
-import type { TabletHold } from './lanes/lane.ts';
+import type { TabletHold } from './lanes/lane-hold.ts';
 import { releaseSoon } from './lanes/lane-writer.ts';
 import type { Producer } from './producer.ts';
 import type { RecordPlanner } from './record-planner.ts';

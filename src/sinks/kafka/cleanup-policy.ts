@@ -1,5 +1,5 @@
 import type { KafkaCluster } from './cluster.ts';
-import type { ErrorCodeNumber } from './wire/apis.ts';
+import type { ErrorCodeNumber } from './wire/api.ts';
 import { DESCRIBE_TOPIC_CONFIG } from './wire/describe-configs.ts';
 
 const CLEANUP_POLICY = 'cleanup.policy';

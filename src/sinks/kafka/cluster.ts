@@ -8,17 +8,16 @@ import {
 } from './connections.ts';
 import { isOfConnection, UnreachableError, type BrokerAddress } from './unreachable-error.ts';
 import { whileSettling, type Patience } from './wait.ts';
+import type { Api, TopicPartitions } from './wire/api.ts';
 import {
   CREATE_TOPICS,
   FIND_COORDINATOR,
   LIST_OFFSETS,
   METADATA,
-  type Api,
   type CoordinatorKind,
   type NewTopic,
   type NodeAddress,
-  type TopicPartitions,
-} from './wire/apis.ts';
+} from './wire/cluster-apis.ts';
 import {
   failOnErrorCode,
   REQUEST_TIMED_OUT,

@@ -10,7 +10,7 @@ import { steadyNow } from '../../util/steady-clock.ts';
 import { waitFor } from '../../util/wait-for.ts';
 import { BrokerPatience } from './broker-patience.ts';
 import { QuotaWaits } from './quota-waits.ts';
-import type { Api } from './wire/apis.ts';
+import type { Api } from './wire/api.ts';
 import { sendFramed } from './wire/framed-request.ts';
 
 export interface ConnectionOptions {

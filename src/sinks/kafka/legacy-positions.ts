@@ -9,7 +9,7 @@ import { nextEpoch } from './producer-epoch.ts';
 import { describeTransaction, endTransaction } from './transaction-steps.ts';
 import type { TransactionTimes } from './transaction-time.ts';
 import { whileSettling, type Patience } from './wait.ts';
-import { ADD_OFFSETS_TO_TXN, OFFSET_COMMIT, OFFSET_FETCH } from './wire/apis.ts';
+import { ADD_OFFSETS_TO_TXN, OFFSET_COMMIT, OFFSET_FETCH } from './wire/offset-apis.ts';
 import {
   failOnErrorCode,
   KafkaCodeError,

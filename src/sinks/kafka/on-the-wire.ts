@@ -1,6 +1,6 @@
 import { waitFor } from '../../util/wait-for.ts';
 import type { KafkaCluster } from './cluster.ts';
-import type { Api } from './wire/apis.ts';
+import type { Api } from './wire/api.ts';
 
 /** What a step of a transaction needs of the cluster. */
 export type RequestSender = Pick<KafkaCluster, 'send'>;

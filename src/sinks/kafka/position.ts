@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { isAhead, positionJson, positionToJson, type TabletPosition } from '../../change/position.ts';
-import type { OffsetEntry } from './wire/apis.ts';
+import type { OffsetEntry } from './wire/offset-apis.ts';
 
 /**
  * A position as version 0.1 kept it, in a consumer group's offsets, see legacy-positions.ts: the offset is the apply OpId's index, all of it is metadata.

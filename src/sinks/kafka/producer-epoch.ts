@@ -2,7 +2,7 @@ import type { KafkaCluster } from './cluster.ts';
 import { timesToAskFor, type GrantedTime, type TransactionTimes } from './transaction-time.ts';
 import type { TransactionOwner } from './transaction-steps.ts';
 import { whileSettling, type Patience } from './wait.ts';
-import { INIT_PRODUCER_ID } from './wire/apis.ts';
+import { INIT_PRODUCER_ID } from './wire/transaction-apis.ts';
 import { failOnErrorCode, INVALID_TRANSACTION_TIMEOUT, KafkaCodeError, SETTLES_ELSEWHERE } from './wire/error-codes.ts';
 
 export interface EpochOptions {

@@ -7,7 +7,7 @@ import type { RequestSender } from './on-the-wire.ts';
 import type { MarkPolicy } from './mark-policy.ts';
 import type { OpenedProducer } from './producer-epoch.ts';
 import type { BatchLimits } from './record-planner.ts';
-import { PRODUCE } from './wire/apis.ts';
+import { PRODUCE } from './wire/transaction-apis.ts';
 import type { Compression } from './wire/compression.ts';
 import { KafkaCodeError, MESSAGE_TOO_LARGE, NO_ERROR, REQUEST_TIMED_OUT } from './wire/error-codes.ts';
 import { encodeProduceRequest, type PartitionBatch } from './wire/record-batch.ts';

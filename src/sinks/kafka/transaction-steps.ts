@@ -1,14 +1,8 @@
 import { UnknownApiError } from './connections.ts';
 import type { RequestSender } from './on-the-wire.ts';
 import { whileSettling, type Patience } from './wait.ts';
-import {
-  ADD_PARTITIONS_TO_TXN,
-  DESCRIBE_TRANSACTIONS,
-  END_TXN,
-  type PartitionError,
-  type ProducerIdentity,
-  type TopicPartitions,
-} from './wire/apis.ts';
+import type { PartitionError, ProducerIdentity, TopicPartitions } from './wire/api.ts';
+import { ADD_PARTITIONS_TO_TXN, DESCRIBE_TRANSACTIONS, END_TXN } from './wire/transaction-apis.ts';
 import { failOnErrorCode, KafkaCodeError, SETTLES, TRANSACTIONAL_ID_NOT_FOUND } from './wire/error-codes.ts';
 
 /** How a transaction ends. */

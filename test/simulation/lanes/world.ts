@@ -1,10 +1,5 @@
-import {
-  LaneCore,
-  type LaneEffect,
-  type LaneEvent,
-  type LaneLimits,
-  type Share,
-} from '../../../src/sinks/kafka/lanes/lane-core.ts';
+import { LaneCore, type LaneLimits } from '../../../src/sinks/kafka/lanes/lane-core.ts';
+import type { LaneEffect, LaneEvent, Share } from '../../../src/sinks/kafka/lanes/lane-events.ts';
 import type { LanePosition, PositionsEntry } from '../../../src/sinks/kafka/lanes/positions-view.ts';
 import { Random } from '../random.ts';
 import { positionAt, SimKafka } from './kafka.ts';

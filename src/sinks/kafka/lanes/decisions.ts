@@ -7,7 +7,7 @@ import {
   type Outcome,
   type TransactionOwner,
 } from '../transaction-steps.ts';
-import { DESCRIBE_PRODUCERS } from '../wire/apis.ts';
+import { DESCRIBE_PRODUCERS } from '../wire/transaction-apis.ts';
 import { ENDED_BY_BROKER, failOnErrorCode, KafkaCodeError, NOT_AUTHORIZED } from '../wire/error-codes.ts';
 import { byTopic, leaderOf, placeKey, type OpenEnd, type Place } from './places.ts';
 import type { Decision, LaneId } from './positions-view.ts';

@@ -12,7 +12,7 @@ import { addPartitions, endTransaction, PartitionRefusedError } from '../transac
 import { OverdueError, type TransactionTimes } from '../transaction-time.ts';
 import { ENDED_BY_BROKER, KafkaCodeError } from '../wire/error-codes.ts';
 import { recordBytesBound } from '../wire/record-batch.ts';
-import type { Cause, Share } from './lane-core.ts';
+import type { Cause, Share } from './lane-events.ts';
 import type { OpenEnds } from './open-ends.ts';
 import { byTopic, distinct, placeKey, placesIn, type Place } from './places.ts';
 import { encodeStored } from './positions-codec.ts';
@@ -49,11 +49,13 @@ export type TransactionEnd =
       /** Of the same writes: where the next transaction takes their records from. */
       readonly cursors: ReadonlyMap<string, WriteCursor>;
     }
-  | {
-      readonly kind: 'not-committed';
-      readonly culprits: ReadonlyMap<string, Cause> | 'all' | 'none';
-      readonly cause: Cause;
-    };
+  | NotCommitted;
+
+export interface NotCommitted {
+  readonly kind: 'not-committed';
+  readonly culprits: ReadonlyMap<string, Cause> | 'all' | 'none';
+  readonly cause: Cause;
+}
 
 /** Requests on the way: the next is encoded while the broker works on the last. */
 const MAX_IN_FLIGHT = 3;

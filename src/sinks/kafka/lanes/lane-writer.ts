@@ -3,7 +3,8 @@ import type { Logger } from '../../../util/logger.ts';
 import { SinkError, type SinkTablet, type TabletWriter } from '../../sink.ts';
 import type { Throttling } from '../connections.ts';
 import { toSinkError } from '../kafka-error.ts';
-import type { Lane, TabletHold } from './lane.ts';
+import type { Lane } from './lane.ts';
+import type { TabletHold } from './lane-hold.ts';
 import type { RecordsOfWrite } from './write-cursor.ts';
 
 export interface LaneWriterOptions {

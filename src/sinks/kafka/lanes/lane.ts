@@ -2,58 +2,30 @@ import type { TabletPosition } from '../../../change/position.ts';
 import { asError } from '../../../util/as-error.ts';
 import { steadyNow } from '../../../util/steady-clock.ts';
 import { waitFor } from '../../../util/wait-for.ts';
-import type { Logger } from '../../../util/logger.ts';
 import { SinkError } from '../../sink.ts';
 import type { TransactionMetrics } from '../../transaction-metrics.ts';
-import type { KafkaCluster } from '../cluster.ts';
 import type { Throttling } from '../connections.ts';
 import { toSinkError } from '../kafka-error.ts';
-import type { MarkPolicy } from '../mark-policy.ts';
-import { nextEpoch, type OpenedProducer } from '../producer-epoch.ts';
-import { Producer } from '../producer.ts';
-import type { BatchLimits, RecordPlanner } from '../record-planner.ts';
 import type { StreamTopics } from '../topics.ts';
-import { OverdueError, type TransactionTimes } from '../transaction-time.ts';
-import type { Compression } from '../wire/compression.ts';
-import { LaneCore, type LaneEffect, type LaneEvent, type LaneLimits, type Share } from './lane-core.ts';
-import { FencedError, LaneTransaction, type FilledShare, type TransactionEnd } from './lane-transaction.ts';
-import { OpenEnds } from './open-ends.ts';
-import { placesIn } from './places.ts';
-import type { PositionsPartition } from './positions-partition.ts';
+import { OverdueError } from '../transaction-time.ts';
+import { LaneCore, type LaneLimits } from './lane-core.ts';
+import type { LaneEffect, LaneEvent, Share } from './lane-events.ts';
+import { TabletHold, type HoldingLane } from './lane-hold.ts';
+import { LaneProducer, type LaneProducerOptions } from './lane-producer.ts';
+import { FencedError, type FilledShare, type NotCommitted, type TransactionEnd } from './lane-transaction.ts';
 import { isSameReading, type LaneId, type LanePosition, type PositionsEntry } from './positions-view.ts';
 import { isUpTo, WriteCursor, type RecordsOfWrite, type RowRef } from './write-cursor.ts';
 
-export interface LaneOptions {
-  /** Transactional id. */
-  readonly id: LaneId;
-  /** Of all its requests but those of the positions partition. */
-  readonly channel: number;
+export interface LaneOptions extends LaneProducerOptions {
   readonly generation: string;
-  readonly cluster: KafkaCluster;
   readonly topics: StreamTopics;
-  readonly planner: RecordPlanner;
-  readonly batchLimits: BatchLimits;
-  readonly marks: MarkPolicy;
-  readonly compression: Compression;
-  readonly transactionTimes: TransactionTimes;
-  readonly positions: PositionsPartition;
   readonly limits: LaneLimits;
-  /** Of records in a transaction, as encoded: a write that has more goes on in the next one. */
-  readonly maxTransactionBytes: number;
-  /** Topics in which transactions of the stream may have records. */
-  readonly topicNames: () => readonly string[];
   /** Another lane of this process, by its id. */
   readonly sibling: (id: LaneId) => Lane | null;
-  readonly logger: Logger;
   readonly metrics?: TransactionMetrics;
   /** A transaction failed for this tablet, and all others had to be written once more. */
   readonly onCulprit?: (tablet: string) => void;
 }
-
-const ABORT_WITHIN_MS = 2_000;
-const LOOK_FOR_OPEN_ENDS_AGAIN_MS = 5_000;
-/** The next transaction looks where the last one was; where none follows it is looked for by then. */
-const LOOK_BACK_MS = 1_000;
 
 /** In the place of records that cannot be had again. */
 const SPENT: RecordsOfWrite = {
@@ -76,47 +48,6 @@ interface PendingWrite extends Waiter<void> {
   cursor: WriteCursor | null;
 }
 
-/** A tablet that was taken; of no use any more once somebody else has taken it. */
-export class TabletHold {
-  readonly tablet: string;
-  readonly generation: string;
-  /** What the lanes know of it; null: nothing yet. */
-  stored: LanePosition | null = null;
-  /** Told where another lane has claimed it: whoever writes next is told so as well. */
-  readonly onLost: ((error: SinkError) => void) | undefined;
-  readonly #lane: Lane;
-
-  constructor(lane: Lane, tablet: string, generation: string, onLost?: (error: SinkError) => void) {
-    this.#lane = lane;
-    this.tablet = tablet;
-    this.generation = generation;
-    this.onLost = onLost;
-  }
-
-  /** Null where there is none of this generation. */
-  get position(): TabletPosition | null {
-    return this.stored?.generation === this.generation ? this.stored.at : null;
-  }
-
-  get waits(): Throttling | null {
-    return this.#lane.waits;
-  }
-
-  isIn(lane: Lane): boolean {
-    return this.#lane === lane;
-  }
-
-  /** One at a time. @param slices null: only the position moves */
-  async write(slices: RecordsOfWrite | null, position: TabletPosition, signal: AbortSignal): Promise<void> {
-    return this.#lane.write(this, slices, position, signal);
-  }
-
-  /** Resolves when the next may take the tablet without fencing anybody, or it was not ours. */
-  async release(signal: AbortSignal): Promise<void> {
-    return this.#lane.release(this, signal);
-  }
-}
-
 function superseded(tablet: string): SinkError {
   return new SinkError('fenced', `tablet ${tablet} was taken by a newer writer of this sidecar`);
 }
@@ -127,10 +58,10 @@ function superseded(tablet: string): SinkError {
  *
  * Errors: every method rejects with {@link SinkError}; `fenced` says that another lane has claimed the tablet.
  */
-export class Lane implements AsyncDisposable {
+export class Lane implements HoldingLane, AsyncDisposable {
   readonly #options: LaneOptions;
   #core: LaneCore;
-  readonly #openEnds: OpenEnds;
+  readonly #producer: LaneProducer;
   readonly #stop = new AbortController();
   readonly #takers = new Map<string, Waiter<LanePosition | null>[]>();
   readonly #writes = new Map<number, PendingWrite>();
@@ -142,21 +73,13 @@ export class Lane implements AsyncDisposable {
   #reopeners: Waiter<void>[] = [];
   readonly #underWay = new Set<Promise<void>>();
   #writeCount = 0;
-  #producer: Producer | null = null;
-  #transaction: LaneTransaction | null = null;
-  /** Whether nothing of our earlier epochs is open anywhere: only then may others go on without fencing us. */
-  #isSure = false;
   #due: NodeJS.Timeout | null = null;
   #dueAtMs = 0;
-  /** What uses our own epoch does so one after the other. */
-  #exclusive: Promise<void> = Promise.resolve();
-  #lookAgain: NodeJS.Timeout | null = null;
-  #lookBack: NodeJS.Timeout | null = null;
 
   constructor(options: LaneOptions) {
     this.#options = options;
     this.#core = new LaneCore(options.id, options.limits);
-    const { cluster, logger, generation } = options;
+    const { generation } = options;
     const isShipped = (tabletId: string, row: RowRef): boolean | null => {
       const position = this.#core.positionOf(tabletId);
       if (position === null) return false;
@@ -165,13 +88,7 @@ export class Lane implements AsyncDisposable {
       const { at, upTo } = position;
       return at.opId.index >= row.index || (upTo !== undefined && isUpTo(row, upTo));
     };
-    this.#openEnds = new OpenEnds(cluster, {
-      channel: options.channel,
-      logger,
-      isShipped,
-      positions: options.positions,
-      decisionOf: (lane) => this.#core.decisionOf(lane),
-    });
+    this.#producer = new LaneProducer(options, { isShipped, decisionOf: (lane) => this.#core.decisionOf(lane) });
   }
 
   get id(): LaneId {
@@ -191,7 +108,7 @@ export class Lane implements AsyncDisposable {
   beginAnew(): void {
     const { id, limits } = this.#options;
     this.#core = new LaneCore(id, limits);
-    this.#producer = null;
+    this.#producer.giveUp();
     const error = new SinkError('unavailable', 'the topic of positions was made anew');
     for (const tablet of [...this.#takers.keys()]) for (const { reject } of this.#takersOf(tablet)) reject(error);
     for (const { reject } of this.#writes.values()) reject(error);
@@ -281,25 +198,15 @@ export class Lane implements AsyncDisposable {
     reopened.catch(() => undefined);
     this.#post({ kind: 'reopen' });
     await waitFor(reopened, signal);
-    await this.#exclusively(() => this.#settleAll());
+    await this.#producer.settle();
   }
 
   /** The tablets are released before. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const { id, logger } = this.#options;
-    const transaction = this.#transaction;
     this.#stop.abort(new Error('the lane was closed'));
     if (this.#due) clearTimeout(this.#due);
-    if (this.#lookAgain) clearTimeout(this.#lookAgain);
-    if (this.#lookBack) clearTimeout(this.#lookBack);
+    await this.#producer[Symbol.asyncDispose]();
     await Promise.allSettled(this.#underWay);
-    if (!transaction) return;
-    try {
-      const isEnded = await transaction.abort(AbortSignal.timeout(ABORT_WITHIN_MS));
-      if (!isEnded) logger.debug({ lane: id }, 'requests were lost: the transaction is left to the next fence');
-    } catch (error) {
-      logger.debug({ err: error, lane: id }, 'transaction not aborted: it is left to the next fence');
-    }
   }
 
   #post(event: LaneEvent): void {
@@ -311,7 +218,7 @@ export class Lane implements AsyncDisposable {
     switch (effect.kind) {
       case 'open':
         this.#run(effect.call, async () => {
-          await this.#exclusively(() => this.#open());
+          await this.#producer.open();
           return { kind: 'opened', call: effect.call };
         });
         return;
@@ -425,116 +332,43 @@ export class Lane implements AsyncDisposable {
     }, ms);
   }
 
-  async #exclusively<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#exclusive.then(work);
-    this.#exclusive = done.then(
-      () => undefined,
-      () => undefined,
-    );
-    return done;
-  }
-
-  async #open(): Promise<void> {
-    const { cluster, batchLimits, marks, compression, id } = this.#options;
-    this.#producer = null;
-    const opened = await this.#nextEpochOf(id);
-    await this.#settlePositions();
-    this.#isSure = false;
-    this.#transaction = null;
-    this.#producer = new Producer(cluster, opened, { transactional: true, batchLimits, marks, compression });
-    this.#lookForOpenEnds();
-  }
-
-  /**
-   * Not beside anything that ends once more what another lane has left open: that takes two requests in the other's name, and
-   * a fence between them would abort what had been committed.
-   */
+  /** A sibling hands over, and notices nothing else. */
   async #fence(lanes: readonly LaneId[]): Promise<void> {
-    const { id, sibling, logger } = this.#options;
+    const { sibling } = this.#options;
     const siblings = lanes.flatMap((lane) => sibling(lane) ?? []);
     await Promise.all(siblings.map((lane) => lane.handOver(this.#stop.signal)));
-    await this.#exclusively(async () => {
-      const others = lanes.filter((lane) => sibling(lane) === null);
-      if (others.length > 0) logger.info({ lane: id, fenced: others }, 'fencing lanes to take tablets over');
-      await Promise.all(others.map((lane) => this.#nextEpochOf(lane)));
-      await this.#settleAll();
-    });
-  }
-
-  /** What was committed is to be read as committed: the marker that says so may be lost. */
-  async #settlePositions(): Promise<void> {
-    const { positions } = this.#options;
-    const { signal } = this.#stop;
-    await positions.readToEnd(signal); // somebody may have noted how it was decided
-    await this.#openEnds.settle([await positions.place(signal)], signal);
-  }
-
-  /**
-   * What was open in a lane that is fenced was aborted, or had been committed, and the marker that says which may be lost. It is
-   * told by the positions, see open-ends.ts: so it is seen to before anybody moves them, and a partition that does not
-   * answer keeps us waiting.
-   */
-  async #settleAll(): Promise<void> {
-    const { cluster, positions, topicNames } = this.#options;
-    const { signal } = this.#stop;
-    await this.#settlePositions();
-    await positions.readToEnd(signal); // it is by them that the rest is decided
-    const topics = await cluster.findTopics([...topicNames()], signal, 'allow');
-    await this.#openEnds.settle(placesIn(topics.values()), signal);
-  }
-
-  async #nextEpochOf(id: LaneId): Promise<OpenedProducer> {
-    const { cluster, channel, transactionTimes } = this.#options;
-    const { signal } = this.#stop;
-    const opened = await nextEpoch(cluster, { id, channel, transactionTimes }, signal, (coordinator) =>
-      this.#openEnds.beforeFence(id, coordinator, signal),
-    );
-    this.#openEnds.fenced(id, opened);
-    return opened;
+    await this.#producer.fence(lanes.filter((lane) => sibling(lane) === null));
   }
 
   async #transact(call: number): Promise<TransactionEnd> {
     const core = this.#core;
-    return this.#exclusively(async () => {
-      const producer = this.#producer;
-      if (!producer) return { kind: 'not-committed', culprits: 'none', cause: new Error('no producer is open') };
-      const { id, cluster, planner, positions, transactionTimes, maxTransactionBytes: maxBytes } = this.#options;
-      const parts = {
-        isSure: this.#isSure,
-        lane: id,
-        cluster,
-        producer,
-        planner,
-        positions,
-        openEnds: this.#openEnds,
-        transactionTimes,
-        maxBytes,
-      };
-      const transaction = (this.#transaction = new LaneTransaction(parts));
-      const shares = core.begin(call);
-      const filled: FilledShare[] = [];
-      for (const share of shares) {
-        const write = share.write === null ? null : this.#writes.get(share.write);
-        if (write === undefined) {
-          const cause = new Error(`the records of tablet ${share.tablet} are not there`);
-          return { kind: 'not-committed', culprits: new Map([[share.tablet, cause]]), cause };
-        }
-        filled.push({ share, open: write?.slices ? this.#opening(write, write.slices, share) : null });
-      }
-      const beganAtMs = performance.now();
-      const end = await transaction.run(filled, this.#stop.signal);
-      const cursors = end.kind === 'committed' ? end.cursors : null;
-      for (const { tablet, write } of shares) {
-        const pending = write === null ? undefined : this.#writes.get(write);
-        if (pending) pending.cursor = cursors && (cursors.get(tablet) ?? pending.cursor);
-      }
-      if (end.kind === 'committed') {
-        this.#transaction = null;
-        this.#lookBackSoon();
-      }
-      this.#tell(end, (performance.now() - beganAtMs) / 1000, shares.length);
-      return end;
+    let shares: readonly Share[] = [];
+    let beganAtMs = performance.now();
+    const end = await this.#producer.transact(() => {
+      beganAtMs = performance.now();
+      shares = core.begin(call);
+      return this.#fill(shares);
     });
+    const cursors = end.kind === 'committed' ? end.cursors : null;
+    for (const { tablet, write } of shares) {
+      const pending = write === null ? undefined : this.#writes.get(write);
+      if (pending) pending.cursor = cursors && (cursors.get(tablet) ?? pending.cursor);
+    }
+    this.#tell(end, (performance.now() - beganAtMs) / 1000, shares.length);
+    return end;
+  }
+
+  #fill(shares: readonly Share[]): readonly FilledShare[] | NotCommitted {
+    const filled: FilledShare[] = [];
+    for (const share of shares) {
+      const write = share.write === null ? null : this.#writes.get(share.write);
+      if (write === undefined) {
+        const cause = new Error(`the records of tablet ${share.tablet} are not there`);
+        return { kind: 'not-committed', culprits: new Map([[share.tablet, cause]]), cause };
+      }
+      filled.push({ share, open: write?.slices ? this.#opening(write, write.slices, share) : null });
+    }
+    return filled;
   }
 
   /** What it answers throws what encoding the first of the records does. */
@@ -569,34 +403,6 @@ export class Lane implements AsyncDisposable {
     );
     if (!this.#stop.signal.aborted)
       logger.debug({ lane: id, err: end.cause, tablets }, isFenced ? 'the lane was fenced' : 'a transaction failed');
-  }
-
-  #lookBackSoon(): void {
-    this.#lookBack ??= setTimeout(() => {
-      this.#lookBack = null;
-      this.#beside(
-        this.#exclusively(() => this.#openEnds.checkEnded(this.#stop.signal)).catch(() => {
-          if (!this.#stop.signal.aborted) this.#lookForOpenEnds();
-        }),
-      );
-    }, LOOK_BACK_MS).unref();
-  }
-
-  /** Consumers may wait for the end of what nobody writes behind: so it is looked for beside all else. */
-  #lookForOpenEnds(): void {
-    if (this.#lookAgain) clearTimeout(this.#lookAgain);
-    this.#lookAgain = null;
-    this.#beside(
-      this.#exclusively(async () => {
-        await this.#settleAll();
-        this.#isSure = true;
-      }).catch(() => {
-        if (this.#stop.signal.aborted) return;
-        this.#lookAgain = setTimeout(() => {
-          this.#lookForOpenEnds();
-        }, LOOK_FOR_OPEN_ENDS_AGAIN_MS).unref();
-      }),
-    );
   }
 
   /** Keeps account of work that nobody waits for but the end. */

@@ -11,7 +11,7 @@ import {
   type Outcome,
   type TransactionOwner,
 } from '../transaction-steps.ts';
-import { DESCRIBE_PRODUCERS } from '../wire/apis.ts';
+import { DESCRIBE_PRODUCERS } from '../wire/transaction-apis.ts';
 import { failOnErrorCode, KafkaCodeError, NOT_AUTHORIZED } from '../wire/error-codes.ts';
 import { FETCH } from '../wire/fetch.ts';
 import { readStoredBatches } from '../wire/record-batch-reader.ts';

@@ -1,5 +1,5 @@
 import type { Topic } from '../cluster.ts';
-import type { TopicPartitions } from '../wire/apis.ts';
+import type { TopicPartitions } from '../wire/api.ts';
 import { KafkaCodeError, LEADER_NOT_AVAILABLE } from '../wire/error-codes.ts';
 
 export interface Place {

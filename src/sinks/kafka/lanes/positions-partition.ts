@@ -6,7 +6,7 @@ import type { KafkaCluster, Topic } from '../cluster.ts';
 import { partitionForKey } from '../murmur2.ts';
 import { TOPIC_APPEARS } from '../topics.ts';
 import { whileSettling } from '../wait.ts';
-import { PRODUCE } from '../wire/apis.ts';
+import { PRODUCE } from '../wire/transaction-apis.ts';
 import { failOnErrorCode, OFFSET_OUT_OF_RANGE } from '../wire/error-codes.ts';
 import { END_OFFSETS, FETCH } from '../wire/fetch.ts';
 import { encodeProduceRequest } from '../wire/record-batch.ts';

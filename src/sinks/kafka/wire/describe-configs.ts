@@ -1,4 +1,4 @@
-import type { Api, ErrorCodeNumber } from './apis.ts';
+import type { Api, ErrorCodeNumber } from './api.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
 
 const TOPIC = 2;

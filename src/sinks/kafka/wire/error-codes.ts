@@ -1,5 +1,5 @@
 import type { SinkErrorKind } from '../../sink.ts';
-import type { ErrorCodeNumber } from './apis.ts';
+import type { ErrorCodeNumber } from './api.ts';
 
 /**
  * Kafka's error codes that a producer or a reader can meet, and who can end the trouble. What is not listed is `unavailable`:

@@ -1,4 +1,4 @@
-import type { Api, ErrorCodeNumber, PartitionError, TopicPartitions } from './apis.ts';
+import type { Api, ErrorCodeNumber, PartitionError, TopicPartitions } from './api.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
 
 /* What only a reader of topics asks for. */

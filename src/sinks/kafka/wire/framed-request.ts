@@ -1,5 +1,5 @@
 import type { ConnectionPool } from 'kafkajs/src/cluster/connectionPoolBuilder.js';
-import type { Api } from './apis.ts';
+import type { Api } from './api.ts';
 
 /** Size, API, version, correlation id and the client id's length: what stands before the client id. */
 const HEAD_BYTES = 14;

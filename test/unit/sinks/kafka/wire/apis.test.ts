@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { METADATA } from '../../../../../src/sinks/kafka/wire/apis.ts';
+import { METADATA } from '../../../../../src/sinks/kafka/wire/cluster-apis.ts';
 import { ByteReader, ByteWriter } from '../../../../../src/sinks/kafka/wire/bytes.ts';
 
 /** What a broker of Kafka 4.3.1 answered, and took as a request; two topics were asked for, one was there. */

@@ -1,0 +1,53 @@
+import type { TabletPosition } from '../../../change/position.ts';
+import type { SinkError } from '../../sink.ts';
+import type { Throttling } from '../connections.ts';
+import type { LanePosition } from './positions-view.ts';
+import type { RecordsOfWrite } from './write-cursor.ts';
+
+/** The lane that a tablet was taken in. */
+export interface HoldingLane {
+  readonly waits: Throttling | null;
+  write(hold: TabletHold, slices: RecordsOfWrite | null, position: TabletPosition, signal: AbortSignal): Promise<void>;
+  release(hold: TabletHold, signal: AbortSignal): Promise<void>;
+}
+
+/** A tablet that was taken; of no use any more once somebody else has taken it. */
+export class TabletHold {
+  readonly tablet: string;
+  readonly generation: string;
+  /** What the lanes know of it; null: nothing yet. */
+  stored: LanePosition | null = null;
+  /** Told where another lane has claimed it: whoever writes next is told so as well. */
+  readonly onLost: ((error: SinkError) => void) | undefined;
+  readonly #lane: HoldingLane;
+
+  constructor(lane: HoldingLane, tablet: string, generation: string, onLost?: (error: SinkError) => void) {
+    this.#lane = lane;
+    this.tablet = tablet;
+    this.generation = generation;
+    this.onLost = onLost;
+  }
+
+  /** Null where there is none of this generation. */
+  get position(): TabletPosition | null {
+    return this.stored?.generation === this.generation ? this.stored.at : null;
+  }
+
+  get waits(): Throttling | null {
+    return this.#lane.waits;
+  }
+
+  isIn(lane: HoldingLane): boolean {
+    return this.#lane === lane;
+  }
+
+  /** One at a time. @param slices null: only the position moves */
+  async write(slices: RecordsOfWrite | null, position: TabletPosition, signal: AbortSignal): Promise<void> {
+    return this.#lane.write(this, slices, position, signal);
+  }
+
+  /** Resolves when the next may take the tablet without fencing anybody, or it was not ours. */
+  async release(signal: AbortSignal): Promise<void> {
+    return this.#lane.release(this, signal);
+  }
+}

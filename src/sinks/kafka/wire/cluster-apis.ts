@@ -1,0 +1,199 @@
+import type { Api, ErrorCodeNumber, PartitionError, TopicPartitions } from './api.ts';
+import { ByteReader, ByteWriter } from './bytes.ts';
+
+export interface TopicMetadata {
+  readonly errorCode: ErrorCodeNumber;
+  readonly name: string;
+  /** Which making of the topic it is, as Kafka's own tools print it; null where there is none, or the broker cannot tell. */
+  readonly id: string | null;
+  readonly partitions: readonly {
+    readonly errorCode: ErrorCodeNumber;
+    readonly partition: number;
+    readonly leader: number;
+  }[];
+}
+
+export interface NodeAddress {
+  readonly nodeId: number;
+  readonly host: string;
+  readonly port: number;
+}
+
+type Metadata = Api<
+  readonly string[],
+  {
+    readonly nodes: readonly NodeAddress[];
+    readonly clusterId: string | null;
+    readonly controller: number;
+    readonly topics: readonly TopicMetadata[];
+  }
+>;
+
+/** Before Kafka 2.8 topics have no id. */
+const METADATA_WITHOUT_IDS: Metadata = {
+  key: 3,
+  version: 5,
+  name: 'Metadata',
+  encode: (topics) => {
+    const w = new ByteWriter();
+    return w
+      .array(topics, (topic) => w.string(topic))
+      .boolean(false) // never let the broker create a topic by itself
+      .finish();
+  },
+  decode: (bytes) => {
+    const r = new ByteReader(bytes);
+    const throttleMs = r.int32();
+    const nodes = r.array(() => {
+      const node = { nodeId: r.int32(), host: r.string(), port: r.int32() };
+      r.nullableString(); // rack
+      return node;
+    });
+    const clusterId = r.nullableString();
+    const controller = r.int32();
+    const topics = r.array(() => {
+      const errorCode = r.int16();
+      const name = r.string();
+      r.boolean(); // internal
+      const partitions = r.array(() => {
+        const partition = { errorCode: r.int16(), partition: r.int32(), leader: r.int32() };
+        for (let list = 0; list < 3; list++) r.array(() => r.int32()); // replicas, in sync, offline
+        return partition;
+      });
+      return { errorCode, name, id: null, partitions };
+    });
+    return { throttleMs, value: { nodes, clusterId, controller, topics } };
+  },
+};
+
+export const METADATA: Metadata = {
+  key: 3,
+  version: 10,
+  name: 'Metadata',
+  older: METADATA_WITHOUT_IDS,
+  encode: (topics) => {
+    const w = new ByteWriter().noTags();
+    w.compactArray(topics, (topic) => w.uuid(null).compactString(topic).noTags()); // asked for by name
+    for (let option = 0; option < 3; option++) w.boolean(false); // to create topics; operations on the cluster, on topics
+    return w.noTags().finish();
+  },
+  decode: (bytes) => {
+    const r = new ByteReader(bytes);
+    r.tags();
+    const throttleMs = r.int32();
+    const nodes = r.compactArray(() => {
+      const node = { nodeId: r.int32(), host: r.compactString(), port: r.int32() };
+      r.nullableCompactString(); // rack
+      r.tags();
+      return node;
+    });
+    const clusterId = r.nullableCompactString();
+    const controller = r.int32();
+    const topics = r.compactArray(() => {
+      const errorCode = r.int16();
+      const name = r.compactString();
+      const id = r.uuid();
+      r.boolean(); // internal
+      const partitions = r.compactArray(() => {
+        const partition = { errorCode: r.int16(), partition: r.int32(), leader: r.int32() };
+        r.int32(); // leader epoch
+        for (let list = 0; list < 3; list++) r.compactArray(() => r.int32()); // replicas, in sync, offline
+        r.tags();
+        return partition;
+      });
+      r.int32(); // operations
+      r.tags();
+      return { errorCode, name, id, partitions };
+    });
+    return { throttleMs, value: { nodes, clusterId, controller, topics } };
+  },
+};
+
+/** Asks leaders for the end of their partitions; we ask to hear whether they know by now that they lead. */
+export const LIST_OFFSETS: Api<readonly TopicPartitions[], readonly PartitionError[]> = {
+  key: 2,
+  version: 2,
+  name: 'ListOffsets',
+  encode: (topics) => {
+    const w = new ByteWriter();
+    w.int32(-1).int8(0); // no replica; read_uncommitted
+    return w
+      .array(topics, ({ topic, partitions }) =>
+        w.string(topic).array(partitions, (partition) => w.int32(partition).int64(-1n)),
+      )
+      .finish();
+  },
+  decode: (bytes) => {
+    const r = new ByteReader(bytes);
+    const throttleMs = r.int32();
+    const topics = r.array(() => {
+      const topic = r.string();
+      return r.array(() => {
+        const result = { topic, partition: r.int32(), errorCode: r.int16() };
+        for (let field = 0; field < 2; field++) r.int64(); // timestamp, offset
+        return result;
+      });
+    });
+    return { throttleMs, value: topics.flat() };
+  },
+};
+
+export interface NewTopic {
+  readonly topic: string;
+  readonly partitions: number;
+  readonly replicationFactor: number;
+  readonly config: Readonly<Record<string, string>>;
+}
+
+export const CREATE_TOPICS: Api<
+  { readonly topics: readonly NewTopic[]; readonly timeoutMs: number },
+  readonly { readonly topic: string; readonly errorCode: ErrorCodeNumber; readonly message: string | null }[]
+> = {
+  key: 19,
+  version: 4,
+  name: 'CreateTopics',
+  encode: ({ topics, timeoutMs }) => {
+    const w = new ByteWriter();
+    w.array(topics, (topic) => {
+      w.string(topic.topic).int32(topic.partitions).int16(topic.replicationFactor);
+      w.int32(0); // no manual assignment
+      w.array(Object.entries(topic.config), ([name, value]) => w.string(name).string(value));
+    });
+    return w.int32(timeoutMs).boolean(false).finish();
+  },
+  decode: (bytes) => {
+    const r = new ByteReader(bytes);
+    return {
+      throttleMs: r.int32(),
+      value: r.array(() => ({ topic: r.string(), errorCode: r.int16(), message: r.nullableString() })),
+    };
+  },
+};
+
+export type CoordinatorKind = 'group' | 'transaction';
+
+export const FIND_COORDINATOR: Api<
+  { readonly kind: CoordinatorKind; readonly key: string },
+  { readonly errorCode: ErrorCodeNumber; readonly message: string | null; readonly node: NodeAddress }
+> = {
+  key: 10,
+  version: 2,
+  name: 'FindCoordinator',
+  encode: ({ kind, key }) =>
+    new ByteWriter()
+      .string(key)
+      .int8(kind === 'group' ? 0 : 1)
+      .finish(),
+  decode: (bytes) => {
+    const r = new ByteReader(bytes);
+    const throttleMs = r.int32();
+    return {
+      throttleMs,
+      value: {
+        errorCode: r.int16(),
+        message: r.nullableString(),
+        node: { nodeId: r.int32(), host: r.string(), port: r.int32() },
+      },
+    };
+  },
+};
