@@ -26,7 +26,7 @@ import type {
 } from '../api/shapes.ts';
 import type { ControlPlane } from '../api/control-plane.ts';
 import { RefusedDefinitionError, StreamExistsError, UnknownMemberError } from '../streams/stream-errors.ts';
-import { encodeLog, type HeldGeneration, type LogRequest } from '../wal/log-transfer.ts';
+import { encodeLog, type HeldIncarnation, type LogRequest } from '../wal/log-transfer.ts';
 
 const CHECK_TIMEOUT_MS = 3000;
 /** Readiness is asked often; the sinks are not. */
@@ -66,7 +66,7 @@ export interface RunningControlPlaneOptions {
   /** Rejects with the reason when the log of the tablet server beside us cannot be read or held. */
   readonly checkWal: (signal: AbortSignal) => Promise<void>;
   /** What is held of the log of a replica beside us, oldest incarnation first; null where nothing is. */
-  readonly heldLog: (tabletId: string) => readonly HeldGeneration[] | null;
+  readonly heldLog: (tabletId: string) => readonly HeldIncarnation[] | null;
   readonly systemTablePrefix: string;
   readonly logger: Logger;
 }

@@ -217,7 +217,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
     endsOf: (tables, s) => fetchEnds(client, tables, s),
     tabletsOfKeys: (tableId, keys, s) => tabletsOfKeys(client, tableId, keys, s),
     planSink: ({ name, sink }, tables) => planTopics({ ...sink, streamName: name }, tables),
-    heldLog: (tabletId) => holds.get(tabletId)?.generations() ?? null,
+    heldLog: (tabletId) => holds.get(tabletId)?.incarnations() ?? null,
     checkWal: async () => {
       await checkWalDir(config.walDir, config.tserver, selfId);
       checkLinks(holds);

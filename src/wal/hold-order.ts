@@ -1,5 +1,5 @@
 import type { HeldSegment } from './held-segment.ts';
-import type { HoldGeneration } from './hold-generation.ts';
+import type { HoldIncarnation } from './hold-incarnation.ts';
 
 /** Segments that follow each other without a hole: a log, or what is held of it. */
 export interface HeldLog {
@@ -25,12 +25,12 @@ export interface HeldOrder {
  * pieces came that is not so: one that another sidecar sent to fill a hole belongs between two of our own.
  *
  * Left out is what has no operation, and what begins after the current log does: that has it too, or will.
- * @param current the generation that is being written
+ * @param current the incarnation that is being written
  * @throws what the file system says
  */
-export function orderHeld(generations: readonly HoldGeneration[], current: HoldGeneration | null): HeldOrder {
-  const pieces = generations.flatMap((generation) =>
-    split(generation, generation === current).map((segments) => toLog(generation, segments)),
+export function orderHeld(incarnations: readonly HoldIncarnation[], current: HoldIncarnation | null): HeldOrder {
+  const pieces = incarnations.flatMap((incarnation) =>
+    split(incarnation, incarnation === current).map((segments) => toLog(incarnation, segments)),
   );
   const live = current === null ? undefined : pieces.findLast((piece) => piece.name === nameOf(current));
   const liveFirst = live === undefined ? null : firstIndexOf(live);
@@ -43,11 +43,11 @@ export function orderHeld(generations: readonly HoldGeneration[], current: HoldG
   return { finished, current: live ?? null };
 }
 
-function toLog(generation: HoldGeneration, segments: readonly HeldSegment[]): HeldLog {
-  return { kind: generation.origin.kind, name: nameOf(generation), segments };
+function toLog(incarnation: HoldIncarnation, segments: readonly HeldSegment[]): HeldLog {
+  return { kind: incarnation.origin.kind, name: nameOf(incarnation), segments };
 }
 
-function nameOf({ origin, number }: HoldGeneration): string {
+function nameOf({ origin, number }: HoldIncarnation): string {
   return `${origin.kind}-${number}`;
 }
 
@@ -59,7 +59,7 @@ function nameOf({ origin, number }: HoldGeneration): string {
  * What is damaged before its first operation has no place of its own: it stays beside what it was written next to, so that
  * whoever reads there is told.
  */
-function split({ segments }: HoldGeneration, isCurrent: boolean): HeldSegment[][] {
+function split({ segments }: HoldIncarnation, isCurrent: boolean): HeldSegment[][] {
   const pieces: HeldSegment[][] = [];
   let piece: HeldSegment[] = [];
   for (const segment of segments) {

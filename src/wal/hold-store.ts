@@ -2,7 +2,7 @@ import { linkSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from '../util/logger.ts';
 import { makePrivateDir } from './hold-files.ts';
-import { HoldGeneration } from './hold-generation.ts';
+import { HoldIncarnation } from './hold-incarnation.ts';
 import { hasErrorCode, isMissing, isTabletId } from './log-folder.ts';
 import { DROPPED, NOTE_FILE, TabletHold } from './tablet-hold.ts';
 
@@ -25,7 +25,7 @@ export class HoldDirError extends Error {
 }
 
 /**
- * The held logs of one tablet server's tablets, in one folder: `<dir>/<tablet id>/<generation>/wal-NNNNNNNNN`. The
+ * The held logs of one tablet server's tablets, in one folder: `<dir>/<tablet id>/<incarnation>/wal-NNNNNNNNN`. The
  * folder is all there is to know: every step leaves it in a state that {@link open} takes up, so a crash needs no repair.
  *
  * A tablet is held from {@link enable} until its `drop()`, also over a restart of Spoor: what a process before this one
@@ -110,19 +110,19 @@ export class HoldStore {
 
   #load(tabletId: string): void {
     const dir = join(this.dir, tabletId);
-    const found: HoldGeneration[] = [];
+    const found: HoldIncarnation[] = [];
     let note: string | null = null;
     for (const name of readdirSync(dir)) {
       if (name === NOTE_FILE) note = readFileSync(join(dir, name), 'utf8');
       if (name.startsWith(NOTE_FILE)) continue; // or what a crash left of another
-      const generation = HoldGeneration.load(dir, name);
-      if (generation === null) this.#logger?.warn({ dir, name }, 'something in the folder of held logs is not ours');
-      else if (!generation.removeIfEmpty()) found.push(generation);
+      const incarnation = HoldIncarnation.load(dir, name);
+      if (incarnation === null) this.#logger?.warn({ dir, name }, 'something in the folder of held logs is not ours');
+      else if (!incarnation.removeIfEmpty()) found.push(incarnation);
     }
     this.#add(tabletId, found, note);
   }
 
-  #add(tabletId: string, found: readonly HoldGeneration[], note: string | null = null): TabletHold {
+  #add(tabletId: string, found: readonly HoldIncarnation[], note: string | null = null): TabletHold {
     const hold: TabletHold = new TabletHold(join(this.dir, tabletId), tabletId, found, {
       note,
       whyFull: this.#whyFull,

@@ -23,7 +23,7 @@ export interface HeldSegment {
 }
 
 /** The segments of one incarnation of a replica's log, oldest first, in a folder of its own. */
-export interface HeldGeneration {
+export interface HeldIncarnation {
   readonly segments: readonly HeldSegment[];
 }
 
@@ -41,7 +41,7 @@ export interface SegmentFrame {
   readonly isSent: boolean;
 }
 
-/** Segments `from` to `to` of a sender's generation that an asker has, the last of them up to so many bytes. */
+/** Segments `from` to `to` of a sender's incarnation that an asker has, the last of them up to so many bytes. */
 export interface HadSegments {
   readonly generation: string;
   readonly from: number;
@@ -90,8 +90,8 @@ const segmentHeader = z.strictObject({
 const frameHeader = z.union([segmentHeader, z.strictObject({ end: z.literal(true) })]);
 
 /**
- * The log of some generations from the first operation after `after` on, and what stands around it in the same segments.
- * A segment whose every REPLICATE is at or below `after` is left out where it stands at the front of its generation.
+ * The log of some incarnations from the first operation after `after` on, and what stands around it in the same segments.
+ * A segment whose every REPLICATE is at or below `after` is left out where it stands at the front of its incarnation.
  * An open segment ends with its last whole batch; a closed one comes with its footer.
  *
  * Shape:  chunks of at most 256 KiB; one file is open at a time, closed when the iteration ends, also early.
@@ -99,12 +99,12 @@ const frameHeader = z.union([segmentHeader, z.strictObject({ end: z.literal(true
  *         Nothing is sent of a segment before it was looked through, and no end is sent after an error.
  */
 export async function* encodeLog(
-  generations: readonly HeldGeneration[],
+  incarnations: readonly HeldIncarnation[],
   after: OpId,
   { had = [], headersOnly = false }: LogRequest = {},
 ): AsyncGenerator<Uint8Array> {
   let hasSent = false;
-  for (const { segments } of generations) {
+  for (const { segments } of incarnations) {
     let isFront = true;
     for (const [i, { path, sequenceNumber }] of segments.entries()) {
       const file = openSegment(path, sequenceNumber, !hasSent);
@@ -228,7 +228,7 @@ async function* readBytes(file: LocalSegment, bytes: number): AsyncGenerator<Uin
   }
 }
 
-/** Of the name of its folder, which holds the identity of the log and so never comes back (wal/hold-generation.ts). */
+/** Of the name of its folder, which holds the identity of the log and so never comes back (wal/hold-incarnation.ts). */
 function generationOf(path: string): string {
   return createHash('sha256')
     .update(basename(dirname(path)))

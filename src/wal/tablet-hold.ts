@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import type { Logger } from '../util/logger.ts';
 import type { HeldSegment } from './held-segment.ts';
 import { makePrivateDir, replaceFile, syncDir, writeDurably } from './hold-files.ts';
-import { HoldGeneration } from './hold-generation.ts';
+import { HoldIncarnation } from './hold-incarnation.ts';
 import { orderHeld, type HeldLog, type HeldOrder } from './hold-order.ts';
 import type { IndexRange } from './segment-indexes.ts';
 import { identify, isMissing, isSame, type DirIdentity } from './log-folder.ts';
@@ -12,7 +12,7 @@ import { identify, isMissing, isSame, type DirIdentity } from './log-folder.ts';
 /** What is put before the name of a tablet's folder while it is being removed. */
 export const DROPPED = '.dropped-';
 
-/** Beside the generations: what {@link TabletHold.describe} keeps. */
+/** Beside the incarnations: what {@link TabletHold.describe} keeps. */
 export const NOTE_FILE = 'tablet.json';
 
 /** REPLICATE indexes, both ends included, that may be held no more. */
@@ -38,10 +38,10 @@ export class TabletHold {
   readonly #logger: Logger | undefined;
   readonly #whyFull: () => string | null;
   readonly #onDrop: () => void;
-  #peers: HoldGeneration[];
-  #own: HoldGeneration[];
+  #peers: HoldIncarnation[];
+  #own: HoldIncarnation[];
   /** An incarnation that is known to be the folder's, inodes and all. */
-  #checked: HoldGeneration | null = null;
+  #checked: HoldIncarnation | null = null;
   #dropped = false;
   /** The highest index that was asked to be let go up to. */
   #safe = -1n;
@@ -54,7 +54,7 @@ export class TabletHold {
   constructor(
     dir: string,
     tabletId: string,
-    found: readonly HoldGeneration[],
+    found: readonly HoldIncarnation[],
     options: {
       readonly note?: string | null;
       readonly whyFull: () => string | null;
@@ -94,7 +94,7 @@ export class TabletHold {
   /**
    * Links those of the listed segments that are not held yet, as long as the folder is the one that was listed; what
    * log GC took in between is left out. What goes wrong otherwise is told in {@link failure} and logged: reading goes on.
-   * @param identity of the folder when it was listed. Another one than before begins a new generation.
+   * @param identity of the folder when it was listed. Another one than before begins a new incarnation.
    * @returns false when the folder was exchanged since it was listed: then it is to be listed again
    */
   link(identity: DirIdentity, folderPath: string, sequenceNumbers: readonly number[]): boolean {
@@ -112,27 +112,27 @@ export class TabletHold {
 
   #link(identity: DirIdentity, folderPath: string, sequenceNumbers: readonly number[]): boolean {
     if (this.#dropped) return true;
-    let generation = this.#newestOf(identity);
-    if (generation !== null && generation !== this.#checked) {
-      const agrees = generation.agreesWith(folderPath);
+    let incarnation = this.#newestOf(identity);
+    if (incarnation !== null && incarnation !== this.#checked) {
+      const agrees = incarnation.agreesWith(folderPath);
       if (!isSame(identify(folderPath), identity)) return false;
-      if (!agrees) generation = null;
+      if (!agrees) incarnation = null;
     }
-    const wanted = generation === null ? sequenceNumbers : sequenceNumbers.filter((each) => generation?.wants(each));
+    const wanted = incarnation === null ? sequenceNumbers : sequenceNumbers.filter((each) => incarnation?.wants(each));
     if (wanted.length > 0) {
-      if (generation === null) {
+      if (incarnation === null) {
         makePrivateDir(this.#dir);
         const number = (this.#own.at(-1)?.number ?? 0) + 1;
-        generation = HoldGeneration.create(this.#dir, number, { kind: 'own', identity });
+        incarnation = HoldIncarnation.create(this.#dir, number, { kind: 'own', identity });
       }
       try {
-        if (!generation.link(folderPath, wanted)) return false;
+        if (!incarnation.link(folderPath, wanted)) return false;
       } finally {
         // One without a segment is none: the one before would seem to have no writer any more.
-        if (this.#own.at(-1) !== generation && !generation.removeIfEmpty()) this.#own.push(generation);
+        if (this.#own.at(-1) !== incarnation && !incarnation.removeIfEmpty()) this.#own.push(incarnation);
       }
     }
-    this.#checked = generation;
+    this.#checked = incarnation;
     return true;
   }
 
@@ -161,7 +161,7 @@ export class TabletHold {
    * All that is held, in the order in which it is to be read, each log from its start; the one that is being written
    * comes last. @throws what the file system says
    */
-  generations(): readonly HeldLog[] {
+  incarnations(): readonly HeldLog[] {
     const { finished, current } = orderHeld(this.#all, this.#own.at(-1) ?? null);
     return current === null ? finished : [...finished, current];
   }
@@ -181,8 +181,8 @@ export class TabletHold {
     if (index > this.#safe) this.#safe = index;
     let count = 0;
     try {
-      for (const generation of this.#all)
-        for (let oldest = this.#oldestOf(generation); oldest !== null; oldest = this.#oldestOf(generation)) {
+      for (const incarnation of this.#all)
+        for (let oldest = this.#oldestOf(incarnation); oldest !== null; oldest = this.#oldestOf(incarnation)) {
           const range = this.#rangeOf(oldest);
           if (range === null) break;
           if (!range.isWhole) this.#noteUnreadable(oldest.segment);
@@ -284,7 +284,7 @@ export class TabletHold {
     let peer = this.#peers.find(({ origin }) => origin.kind === 'peer' && origin.name === name);
     if (peer === undefined) {
       makePrivateDir(this.#dir);
-      peer = HoldGeneration.create(this.#dir, (this.#peers.at(-1)?.number ?? 0) + 1, { kind: 'peer', name });
+      peer = HoldIncarnation.create(this.#dir, (this.#peers.at(-1)?.number ?? 0) + 1, { kind: 'peer', name });
       this.#peers.push(peer);
     }
     const arriving = peer.admit(sequenceNumber);
@@ -358,12 +358,12 @@ export class TabletHold {
     if (this.#dropped) throw new Error(`tablet ${this.tabletId} is held no more`);
   }
 
-  #newestOf(identity: DirIdentity): HoldGeneration | null {
+  #newestOf(identity: DirIdentity): HoldIncarnation | null {
     const newest = this.#own.at(-1);
     return newest?.isOf(identity) === true ? newest : null;
   }
 
-  get #all(): readonly HoldGeneration[] {
+  get #all(): readonly HoldIncarnation[] {
     return [...this.#peers, ...this.#own];
   }
 
@@ -375,8 +375,8 @@ export class TabletHold {
   /** What would go next of all: that which was written first. */
   #oldest(): Oldest | null {
     let oldest: Oldest | null = null;
-    for (const generation of this.#all) {
-      const next = this.#oldestOf(generation);
+    for (const incarnation of this.#all) {
+      const next = this.#oldestOf(incarnation);
       if (next === null) continue;
       const isOlder =
         oldest === null || next.segment.figures(true).lastAppendMs < oldest.segment.figures(true).lastAppendMs;
@@ -386,14 +386,14 @@ export class TabletHold {
   }
 
   /** What would go next of it; null when that is the one being written, or there is none. */
-  #oldestOf(generation: HoldGeneration): Oldest | null {
-    const [segment] = generation.segments;
-    return segment === undefined || segment === this.#live ? null : { generation, segment };
+  #oldestOf(incarnation: HoldIncarnation): Oldest | null {
+    const [segment] = incarnation.segments;
+    return segment === undefined || segment === this.#live ? null : { incarnation, segment };
   }
 
   /** Null when it has to be read for that, which begins here. */
-  #rangeOf({ generation, segment }: Oldest): IndexRange | null {
-    if (generation.segments.length > 1) segment.isClosed(); // then its range is known
+  #rangeOf({ incarnation, segment }: Oldest): IndexRange | null {
+    if (incarnation.segments.length > 1) segment.isClosed(); // then its range is known
     const { range } = segment;
     if (range === null && !this.#scanning.has(segment)) {
       this.#scanning.add(segment);
@@ -409,16 +409,16 @@ export class TabletHold {
     return range;
   }
 
-  #letGoOf({ generation, segment }: Oldest): void {
+  #letGoOf({ incarnation, segment }: Oldest): void {
     rmSync(segment.path, { force: true });
-    generation.shift();
+    incarnation.shift();
     this.#removeEmpty();
   }
 
   /** The incarnation being written is never among them: its newest segment stays. */
   #removeEmpty(): void {
-    this.#peers = this.#peers.filter((generation) => !generation.removeIfEmpty());
-    this.#own = this.#own.filter((generation) => !generation.removeIfEmpty());
+    this.#peers = this.#peers.filter((incarnation) => !incarnation.removeIfEmpty());
+    this.#own = this.#own.filter((incarnation) => !incarnation.removeIfEmpty());
   }
 
   #noteUnreadable(segment: HeldSegment): void {
@@ -432,7 +432,7 @@ export class TabletHold {
 }
 
 interface Oldest {
-  readonly generation: HoldGeneration;
+  readonly incarnation: HoldIncarnation;
   readonly segment: HeldSegment;
 }
 

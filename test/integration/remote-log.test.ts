@@ -21,7 +21,7 @@ import { startControlServer, type ControlServer } from '../../src/control/server
 import { parseOpId, type OpId } from '../../src/kudu/opid.ts';
 import type { KnownSidecar } from '../../src/api/shapes.ts';
 import { HoldStore } from '../../src/wal/hold-store.ts';
-import { encodeLog, type HeldGeneration, type LogRequest } from '../../src/wal/log-transfer.ts';
+import { encodeLog, type HeldIncarnation, type LogRequest } from '../../src/wal/log-transfer.ts';
 import type { TabletHold } from '../../src/wal/tablet-hold.ts';
 import { goldenWal } from '../support/golden-wal.ts';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
@@ -62,7 +62,7 @@ function viewOf(id: string, http: string): KnownSidecar {
 }
 
 let folders = 0;
-function generation(...segments: readonly Buffer[]): HeldGeneration {
+function generation(...segments: readonly Buffer[]): HeldIncarnation {
   const folder = join(dir, `generation-${folders++}`);
   mkdirSync(folder);
   return {
@@ -170,7 +170,7 @@ describe("the log of the tablet's other replicas", () => {
     const [broken, whole] = heldSegments();
     assert.deepEqual([broken, whole], [[FIRST], LOG]);
     assert.deepEqual(
-      hold.generations().map(({ kind }) => kind),
+      hold.incarnations().map(({ kind }) => kind),
       ['peer', 'peer'],
     );
     const levels = lines.map(({ level, message }) => `${level} ${message}`);
@@ -420,7 +420,7 @@ describe("the log of the tablet's other replicas", () => {
   });
 });
 
-async function sizesOf(log: readonly HeldGeneration[]): Promise<number[]> {
+async function sizesOf(log: readonly HeldIncarnation[]): Promise<number[]> {
   const sizes: number[] = [];
   for await (const chunk of encodeLog(log, parseOpId('0.0'))) if (chunk.length > 200) sizes.push(chunk.length);
   return sizes;

@@ -208,7 +208,7 @@ describe('holding the logs of real tablet servers', { timeout: 180_000 }, () => 
     tabletId = held[0]!.watcher.tabletIds[0]!;
     for (const server of held) {
       await eventually('GC took segments', async () => (await server.liveSegments(tabletId)).length <= RETAINED);
-      assert.ok(server.hold(tabletId).generations()[0]!.segments.length >= 6);
+      assert.ok(server.hold(tabletId).incarnations()[0]!.segments.length >= 6);
       server.restartSidecar();
     }
     await assertReadable(held);
@@ -224,7 +224,7 @@ describe('holding the logs of real tablet servers', { timeout: 180_000 }, () => 
       await victim.server.restart();
       await loading;
     }
-    assert.ok(victim.hold(tabletId).generations().length >= 2);
+    assert.ok(victim.hold(tabletId).incarnations().length >= 2);
     await assertReadable(held);
   });
 
@@ -275,7 +275,7 @@ describe('holding the logs of real tablet servers', { timeout: 180_000 }, () => 
     const own = await away.read(tabletId, MIN_OPID).catch((error: unknown) => error);
     if (own instanceof Error) assert.ok(own instanceof SpoorError && own.code === 'SPOOR_WAL_GAP', own.message);
     const source = others[0]!.hold(tabletId);
-    for (const [i, { segments }] of source.generations().entries())
+    for (const [i, { segments }] of source.incarnations().entries())
       for (const { path, sequenceNumber } of segments)
         await away.hold(tabletId).receive(`server-0.${i}`, sequenceNumber, createReadStream(path));
     assert.deepEqual(await assertReadable(held.slice(0, 3)), end);

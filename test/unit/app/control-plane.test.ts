@@ -17,7 +17,7 @@ import { parseStreamDefinition, type StreamDefinition } from '../../../src/strea
 import { type ReasonedView, type StreamView } from '../../../src/api/shapes.ts';
 import { RefusedDefinitionError, StreamExistsError } from '../../../src/streams/stream-errors.ts';
 import type { Sink } from '../../../src/sinks/sink.ts';
-import type { HeldGeneration } from '../../../src/wal/log-transfer.ts';
+import type { HeldIncarnation } from '../../../src/wal/log-transfer.ts';
 import { keepingLogger, type LogLine } from '../../support/loggers.ts';
 import { tabletView } from '../../support/memory-control-plane.ts';
 import { MemorySystemTable } from '../../support/memory-system-table.ts';
@@ -59,7 +59,7 @@ const statesOf = (view: StreamView | null): string => view!.tablets.map(({ state
 describe('the control plane', () => {
   let pokes: number;
   let shipped: ReasonedView[];
-  let held: Map<string, readonly HeldGeneration[]>;
+  let held: Map<string, readonly HeldIncarnation[]>;
   let plane: RunningControlPlane;
   let heldForNow: string[];
   let store: StreamStore;

@@ -57,7 +57,7 @@ function assertSound(tablet: FakeTablet, store: HoldStore): void {
     assert.ok(birth, path);
     assert.equal(basename(path), `wal-${String(birth.number).padStart(9, '0')}`);
     const generation = basename(join(path, '..'));
-    assert.equal(incarnationOf.get(generation) ?? birth.incarnation, birth.incarnation, 'one incarnation a generation');
+    assert.equal(incarnationOf.get(generation) ?? birth.incarnation, birth.incarnation, 'one incarnation a folder');
     incarnationOf.set(generation, birth.incarnation);
     assert.equal(statSync(path).mode & 0o777, 0o600);
   }
@@ -222,7 +222,7 @@ describe('HoldStore after a crash', () => {
     assert.deepEqual(
       store
         .get(TEST_TABLET)!
-        .generations()
+        .incarnations()
         .map(({ kind, segments }) => [kind, segments.length]),
       [['peer', 1]],
     );

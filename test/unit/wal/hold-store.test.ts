@@ -37,7 +37,7 @@ class Bench implements Disposable {
   /** `own-1: 1 2`, in the order of reading. */
   get held(): string[] {
     return this.hold
-      .generations()
+      .incarnations()
       .map(({ name, segments }) => `${name}: ${segments.map((s) => s.sequenceNumber).join(' ')}`);
   }
 
@@ -85,7 +85,7 @@ describe('HoldStore', () => {
     assert.ok(link());
     hold.describe('what it is of');
     assert.deepEqual([hold.failure, hold.note], [null, 'what it is of']);
-    assert.equal(hold.generations().length, 1);
+    assert.equal(hold.incarnations().length, 1);
   });
 
   it('links every segment that is listed: the same file, that only its owner may read, whatever becomes of its name', () => {
@@ -94,7 +94,7 @@ describe('HoldStore', () => {
     bench.fill(2);
     assert.ok(bench.link() && bench.link());
     assert.deepEqual(bench.held, ['own-1: 1 2']);
-    const [generation] = bench.hold.generations();
+    const [generation] = bench.hold.incarnations();
     for (const { path, sequenceNumber, inode } of generation!.segments) {
       const live = statSync(tablet.path(sequenceNumber), { bigint: true });
       assert.equal(inode, live.ino);
@@ -120,7 +120,7 @@ describe('HoldStore', () => {
     assert.equal(bench.hold.firstIndex, null);
   });
 
-  it('begins a generation with every incarnation, in the order in which they were seen', () => {
+  it('begins a folder with every incarnation, in the order in which they were seen', () => {
     using bench = new Bench();
     bench.fill(2);
     bench.link();
@@ -190,7 +190,7 @@ describe('HoldStore', () => {
     assert.deepEqual(bench.held, ['own-1: 2 3']);
   });
 
-  it('believes no name: where a folder has the identity of a generation and not its files, it is another', () => {
+  it('believes no name: where a folder has the identity of an incarnation and not its files, it is another', () => {
     using bench = new Bench();
     bench.fill(1);
     bench.link();
@@ -398,7 +398,7 @@ describe('TabletHold, its figures and limits', () => {
     assert.equal(bench.hold.bytes, blocks[0]! + blocks[1]!);
     writeFileSync(bench.tablet.path(2), Buffer.alloc(1 << 20, 7), { flag: 'r+' }); // the one being written grows
     assert.ok(bench.hold.bytes >= 1 << 20);
-    const { path } = bench.hold.generations()[0]!.segments[0]!;
+    const { path } = bench.hold.incarnations()[0]!.segments[0]!;
     const twin = join(bench.dir, TEST_TABLET, 'g000000000.1.1.1');
     const { bytes } = bench.hold;
     mkdirSync(twin);
@@ -469,7 +469,7 @@ describe('TabletHold.receive', () => {
     await bench.hold.receive('uuid-1.g1', 7, segment(7, 1, 4), { lastAppendMs: 1_234_000 });
     await bench.hold.receive('uuid-1.g1', 8, segment(8, 5, 6));
     assert.deepEqual(bench.held, ['peer-1: 7 8', 'own-1: 3 4']);
-    const [received] = bench.hold.generations();
+    const [received] = bench.hold.incarnations();
     for (const { path } of received!.segments) {
       assert.equal(statSync(path).mode & 0o777, 0o600);
       assert.equal(statSync(join(path, '..')).mode & 0o777, 0o700);
@@ -548,7 +548,7 @@ describe('TabletHold.drop', () => {
     hold.drop();
     hold.drop();
     assert.deepEqual([bench.store.get(TEST_TABLET), bench.store.tabletIds()], [null, []]);
-    assert.deepEqual([hold.generations(), hold.bytes, hold.firstIndex], [[], 0, null]);
+    assert.deepEqual([hold.incarnations(), hold.bytes, hold.firstIndex], [[], 0, null]);
     bench.link();
     assert.equal(hold.release(1000n), 0);
     await assert.rejects(hold.receive('peer', 1, [segmentOf(1, ['R1.1'], true)]), /is held no more/);

@@ -8,7 +8,7 @@ import fc from 'fast-check';
 import { SpoorError } from '../../../src/errors.ts';
 import { formatOpId, parseOpId } from '../../../src/kudu/opid.ts';
 import { LogSegmentFooterPBSchema } from '../../../src/kudu/proto/log_pb.ts';
-import { decodeLog, encodeLog, LogTransferError, type HeldGeneration } from '../../../src/wal/log-transfer.ts';
+import { decodeLog, encodeLog, LogTransferError, type HeldIncarnation } from '../../../src/wal/log-transfer.ts';
 import { encryptedSegment, goldenWal, goldenWalNames } from '../../support/golden-wal.ts';
 import { readWholeSegment } from '../../support/memory-segment.ts';
 import { batchBytes, batchPayload, headerBytes, segmentBytes } from '../../support/segment-bytes.ts';
@@ -20,7 +20,7 @@ after(() => {
 let folders = 0;
 
 /** Writes segments into a folder of their own, numbered from 1. */
-function generation(...segments: readonly Buffer[]): HeldGeneration {
+function generation(...segments: readonly Buffer[]): HeldIncarnation {
   const folder = join(dir, String(folders++));
   mkdirSync(folder);
   return {
@@ -35,7 +35,7 @@ function generation(...segments: readonly Buffer[]): HeldGeneration {
 /** Segments are written while this file is loaded, long before the last test where files share a process. */
 const LOADED_MS = Date.now();
 
-async function encode(generations: readonly HeldGeneration[], after = '0.0'): Promise<Buffer> {
+async function encode(generations: readonly HeldIncarnation[], after = '0.0'): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   for await (const chunk of encodeLog(generations, parseOpId(after))) chunks.push(chunk);
   return Buffer.concat(chunks);
@@ -87,7 +87,7 @@ function closedFooter(entries: number, maxReplicateIndex: bigint): Buffer {
   return Buffer.concat([body, Buffer.from('closedls'), length]);
 }
 
-const namesOf = async (generations: readonly HeldGeneration[], from: string): Promise<string[]> =>
+const namesOf = async (generations: readonly HeldIncarnation[], from: string): Promise<string[]> =>
   (await decode([await encode(generations, from)])).map(({ name }) => name);
 
 describe('a log on its way', () => {

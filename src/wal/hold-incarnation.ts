@@ -14,8 +14,8 @@ import {
 /** What is not finished. Whoever comes after a crash takes it away. */
 const UNFINISHED = '.new-';
 
-/** Which log a generation is a part of. */
-export type GenerationOrigin =
+/** Which log an incarnation is a part of. */
+export type IncarnationOrigin =
   /** One incarnation of the tablet's own folder. */
   | { readonly kind: 'own'; readonly identity: DirIdentity }
   /** A log that was received from another sidecar, by the name that it was given. */
@@ -26,8 +26,8 @@ export type GenerationOrigin =
  * `p000000001.<name>` for one from another sidecar. The name says all there is to know, so that nothing can be half
  * known after a crash; a segment gets its name in it when it is sure to belong there.
  */
-export class HoldGeneration {
-  readonly origin: GenerationOrigin;
+export class HoldIncarnation {
+  readonly origin: IncarnationOrigin;
   /** In the order in which they were seen; own and others' are counted each on their own. */
   readonly number: number;
   readonly dir: string;
@@ -39,38 +39,39 @@ export class HoldGeneration {
   #arriving = 0;
   #counter = 0;
 
-  private constructor(parent: string, number: number, origin: GenerationOrigin) {
+  private constructor(parent: string, number: number, origin: IncarnationOrigin) {
     this.origin = origin;
     this.number = number;
     this.dir = join(parent, nameOf(number, origin));
   }
 
   /** A new one; its folder is made. */
-  static create(parent: string, number: number, origin: GenerationOrigin): HoldGeneration {
-    const generation = new HoldGeneration(parent, number, origin);
-    mkdirSync(generation.dir, { mode: 0o700 });
-    return generation;
+  static create(parent: string, number: number, origin: IncarnationOrigin): HoldIncarnation {
+    const incarnation = new HoldIncarnation(parent, number, origin);
+    mkdirSync(incarnation.dir, { mode: 0o700 });
+    return incarnation;
   }
 
   /** What an earlier process left under that name, with what was unfinished of it cleared away; null for other names. */
-  static load(parent: string, name: string): HoldGeneration | null {
+  static load(parent: string, name: string): HoldIncarnation | null {
     const [, kind, number, rest] = /^([gp])(\d{9,})\.(.+)$/.exec(name) ?? [];
     if (kind === undefined || number === undefined || rest === undefined) return null;
     const own = /^(\d+)\.(\d+)\.(\d+)$/.exec(rest);
-    let origin: GenerationOrigin = { kind: 'peer', name: rest };
+    let origin: IncarnationOrigin = { kind: 'peer', name: rest };
     if (kind === 'g') {
       if (own === null) return null;
       origin = { kind: 'own', identity: { dev: BigInt(own[1]!), ino: BigInt(own[2]!), bornNs: BigInt(own[3]!) } };
     }
-    const generation = new HoldGeneration(parent, Number(number), origin);
-    const entries = readdirSync(generation.dir);
-    for (const entry of entries) if (entry.startsWith(UNFINISHED)) rmSync(join(generation.dir, entry), { force: true });
-    generation.segments = entries
+    const incarnation = new HoldIncarnation(parent, Number(number), origin);
+    const entries = readdirSync(incarnation.dir);
+    for (const entry of entries)
+      if (entry.startsWith(UNFINISHED)) rmSync(join(incarnation.dir, entry), { force: true });
+    incarnation.segments = entries
       .map(segmentNumber)
       .filter((each) => each !== null)
       .sort((a, b) => a - b)
-      .map((each) => new HeldSegment(join(generation.dir, segmentName(each)), each));
-    return generation;
+      .map((each) => new HeldSegment(join(incarnation.dir, segmentName(each)), each));
+    return incarnation;
   }
 
   isOf(identity: DirIdentity): boolean {
@@ -169,7 +170,7 @@ export class HoldGeneration {
   }
 }
 
-function nameOf(number: number, origin: GenerationOrigin): string {
+function nameOf(number: number, origin: IncarnationOrigin): string {
   const digits = String(number).padStart(9, '0');
   if (origin.kind === 'peer') return `p${digits}.${origin.name}`;
   const { dev, ino, bornNs } = origin.identity;
