@@ -11,7 +11,7 @@ const QUEUE_MAX_BYTES = 2 << 20;
 /** About 10,000 rows of a narrow table: enough that a transaction's own cost does not count. */
 const BATCH_BYTES = 512 << 10;
 /** A transaction is several round trips; one every so often costs little and delays little. */
-const EXACTLY_ONCE_WRITE_INTERVAL_MS = 15;
+const EXACTLY_ONCE_WRITE_INTERVAL_MS = 10;
 const AT_LEAST_ONCE_WRITE_INTERVAL_MS = 2;
 const MAX_WRITE_INTERVAL_MS = 80;
 

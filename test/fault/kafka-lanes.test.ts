@@ -239,6 +239,27 @@ describe('an operation that is larger than a transaction', () => {
   });
 });
 
+describe('a transaction after a pause', () => {
+  it('need not ask what the last one has left open: that was seen meanwhile', async () => {
+    const asked: number[] = [];
+    const fate = (apiKey: number): Fate => {
+      asked.push(apiKey);
+      return 'serve';
+    };
+    await using kafka = await ModelKafka.start({ fate });
+    kafka.createTopic(TOPIC, 4);
+    const [tabletId] = TABLETS as [string];
+    await using sink = sinkOn(kafka, 'x');
+    await using writer = await sink.openTablet(tabletOf(STREAM, { tabletId }), never);
+    for (let index = 1; index <= 5; index++) {
+      await sleep(60);
+      asked.length = 0;
+      await writer.write([[recordOf(tabletId, KEYS * index)]], positionAt(index), never); // of one partition
+      if (index > 1) assert.ok(!asked.includes(DESCRIBE_PRODUCERS.key), asked.join());
+    }
+  });
+});
+
 describe('a write that is given up before its transaction begins', () => {
   const slices = [[recordOf(TABLETS[0]!, 1)]];
   const opened = (sink: Sink): Promise<TabletWriter> =>

@@ -73,7 +73,7 @@ const MAX_TRANSACTION_BYTES = 64 << 20;
 const DEFAULT_POSITIONS_TOPIC = 'spoor.positions';
 /** Many tablets share a transaction, and few wait for none. At least once only the positions wait for one. */
 const LANE_LIMITS: Readonly<Record<KafkaSinkOptions['delivery'], LaneLimits>> = {
-  'exactly-once': { gapMsPerTablet: 0.5, maxGapMs: 50, retryMs: 250 },
+  'exactly-once': { gapMsPerTablet: 1, maxGapMs: 50, retryMs: 250 },
   'at-least-once': { gapMsPerTablet: 50, maxGapMs: 1_000, retryMs: 250 },
 };
 /** Each keeps some megabytes of records encoded. */

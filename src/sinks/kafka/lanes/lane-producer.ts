@@ -44,6 +44,8 @@ const ABORT_WITHIN_MS = 2_000;
 const LOOK_FOR_OPEN_ENDS_AGAIN_MS = 5_000;
 /** The next transaction looks where the last one was; where none follows it is looked for by then. */
 const LOOK_BACK_MS = 1_000;
+/** Markers come within a few milliseconds: seen in the pause between two transactions, they cost the next one nothing. */
+const GLANCES_AFTER_MS = [3, 6, 12] as const;
 
 /**
  * A lane's transactional producer: its epochs, its transactions, and what those and others' may have left open. What uses
@@ -62,6 +64,7 @@ export class LaneProducer implements AsyncDisposable {
   #exclusive: Promise<void> = Promise.resolve();
   #lookAgain: NodeJS.Timeout | null = null;
   #lookBack: NodeJS.Timeout | null = null;
+  #glance: NodeJS.Timeout | null = null;
 
   constructor(options: LaneProducerOptions, word: PositionsWord) {
     this.#options = options;
@@ -109,6 +112,7 @@ export class LaneProducer implements AsyncDisposable {
 
   /** @param fill asked when its turn has come: what it has, or why there is none. Never rejects but for what that throws. */
   async transact(fill: () => readonly FilledShare[] | NotCommitted): Promise<TransactionEnd> {
+    if (this.#glance) clearTimeout(this.#glance);
     return this.#exclusively(async () => {
       const producer = this.#producer;
       if (!producer) return { kind: 'not-committed', culprits: 'none', cause: new Error('no producer is open') };
@@ -122,6 +126,7 @@ export class LaneProducer implements AsyncDisposable {
       if (end.kind === 'committed') {
         this.#transaction = null;
         this.#lookBackSoon();
+        this.#glanceSoon(0);
       }
       return end;
     });
@@ -132,6 +137,7 @@ export class LaneProducer implements AsyncDisposable {
     this.#stop.abort(new Error('the lane was closed'));
     if (this.#lookAgain) clearTimeout(this.#lookAgain);
     if (this.#lookBack) clearTimeout(this.#lookBack);
+    if (this.#glance) clearTimeout(this.#glance);
     await Promise.allSettled([this.#exclusive, ...this.#underWay]);
     if (!this.#transaction) return;
     try {
@@ -181,6 +187,22 @@ export class LaneProducer implements AsyncDisposable {
     );
     this.#openEnds.fenced(id, opened);
     return opened;
+  }
+
+  #glanceSoon(times: number): void {
+    const afterMs = GLANCES_AFTER_MS[times];
+    if (afterMs === undefined) return;
+    if (this.#glance) clearTimeout(this.#glance);
+    this.#glance = setTimeout(() => {
+      this.#beside(
+        this.#exclusively(() => this.#openEnds.glance(this.#stop.signal)).then(
+          (isOver) => {
+            if (!isOver && !this.#stop.signal.aborted) this.#glanceSoon(times + 1);
+          },
+          () => undefined, // whoever comes next looks for itself
+        ),
+      );
+    }, afterMs).unref();
   }
 
   #lookBackSoon(): void {

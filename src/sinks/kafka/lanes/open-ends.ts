@@ -108,6 +108,16 @@ export class OpenEnds {
     }
   }
 
+  /**
+   * One look at where our own last transactions were, which changes nothing: what is seen to be over then need not be looked at
+   * before the next one. @returns whether all of it is
+   */
+  async glance(signal: AbortSignal): Promise<boolean> {
+    const failures = new Map<string, Error>();
+    const open = await this.#look([...this.#ended.values()], failures, signal);
+    return open.length === 0 && failures.size === 0;
+  }
+
   /** Sees to it that nothing is open where our own last transactions were. @throws where that could not be done, or seen */
   async checkEnded(signal: AbortSignal): Promise<void> {
     const places = [...this.#ended.values()];
