@@ -185,7 +185,7 @@ async function runIntegration(): Promise<void> {
 
 /** The long forms, one at a time: they are as large as two cores carry. */
 async function runLong(): Promise<void> {
-  print(`the long forms take about two hours on two cores, of that ${SOAK_MINUTES} minutes of soak`);
+  print(`the long forms take about 70 minutes on two cores, of that ${SOAK_MINUTES} minutes of soak`);
   process.env['SPOOR_TEST_FORM'] = 'long';
   await prepareIntegration();
   const files: string[] = [];

@@ -73,8 +73,8 @@ const MAX_TRANSACTION_BYTES = 64 << 20;
 const DEFAULT_POSITIONS_TOPIC = 'spoor.positions';
 /** Many tablets share a transaction, and few wait for none. At least once only the positions wait for one. */
 const LANE_LIMITS: Readonly<Record<KafkaSinkOptions['delivery'], LaneLimits>> = {
-  'exactly-once': { gapMsPerTablet: 1, maxGapMs: 50, retryMs: 250 },
-  'at-least-once': { gapMsPerTablet: 50, maxGapMs: 1_000, retryMs: 250 },
+  'exactly-once': { gapMsPerTablet: 0.5, maxGapMs: 50, lingerMsPerTablet: 0.25, maxLingerMs: 8, retryMs: 250 },
+  'at-least-once': { gapMsPerTablet: 50, maxGapMs: 1_000, lingerMsPerTablet: 0, maxLingerMs: 0, retryMs: 250 },
 };
 /** Each keeps some megabytes of records encoded. */
 const MAX_WRITES_AT_A_TIME = 12;

@@ -40,7 +40,12 @@ export const LANE_RULES: LaneRules = {
   readsOnWhenSlow: true,
 };
 
-const LIMITS: LaneLimits = { gapMsPerTablet: 1, maxGapMs: 5, retryMs: 20 };
+/** Every second seed waits for whoever else comes. */
+function limitsOf(seed: number): LaneLimits {
+  const lingerMsPerTablet = seed % 2 === 0 ? 1 : 0;
+  return { gapMsPerTablet: 1, maxGapMs: 5, lingerMsPerTablet, maxLingerMs: 3, retryMs: 20 };
+}
+
 /** An operation is one row here: none is left in its midst, see test/fault/kafka-lanes.test.ts. */
 const NO_PARTS: ReadonlyMap<string, LanePosition> = new Map();
 const SIDECARS = 3;
@@ -91,14 +96,17 @@ class Sidecar {
   /** How often it was answered to its sibling, and with what last. */
   reopened = { times: 0, isDone: false };
 
-  constructor(number: number) {
+  readonly #limits: LaneLimits;
+
+  constructor(number: number, limits: LaneLimits) {
     this.number = number;
     this.lane = `lane-${number}`;
+    this.#limits = limits;
     this.begin();
   }
 
   begin(): void {
-    this.core = new LaneCore(this.lane, LIMITS);
+    this.core = new LaneCore(this.lane, this.#limits);
     this.tasks = [];
     this.dueAt = Number.POSITIVE_INFINITY;
     this.tail = 0n;
@@ -120,7 +128,7 @@ export class LaneWorld {
   readonly #random: Random;
   readonly #rules: LaneRules;
   readonly #kafka = new SimKafka();
-  readonly #sidecars = Array.from({ length: SIDECARS }, (_, number) => new Sidecar(number));
+  readonly #sidecars: readonly Sidecar[];
   readonly #leaders: number[] = [];
   /** How many rows each tablet has. */
   readonly #rows: number[] = [];
@@ -141,6 +149,7 @@ export class LaneWorld {
 
   constructor(seed: number, rules: LaneRules) {
     this.#seed = seed;
+    this.#sidecars = Array.from({ length: SIDECARS }, (_, number) => new Sidecar(number, limitsOf(seed)));
     this.#rules = rules;
     const random = (this.#random = new Random(seed));
     const some = (rate: number): number => (random.chance(0.6) ? rate : 0);

@@ -40,6 +40,12 @@ export interface LaneLimits {
   /** For each tablet that is held, transactions begin so much farther apart: many tablets share few transactions. */
   readonly gapMsPerTablet: number;
   readonly maxGapMs: number;
+  /**
+   * For each tablet that is held, a transaction waits so long for others from the first that wants to be in it: rows that are
+   * written together come to their tablets within milliseconds, and share one then.
+   */
+  readonly lingerMsPerTablet: number;
+  readonly maxLingerMs: number;
   /** How long after an opening that failed, or a transaction that failed for no tablet in particular, it is tried again. */
   readonly retryMs: number;
 }
@@ -103,6 +109,8 @@ export class LaneCore {
   /** Transactions in a row that failed for no tablet. */
   #faultless = 0;
   #beganAtMs = Number.NEGATIVE_INFINITY;
+  /** Since when there are some that want to be in the next one. */
+  #gatheringSinceMs: number | null = null;
   #effects: LaneEffect[] = [];
 
   constructor(id: LaneId, limits: LaneLimits) {
@@ -495,9 +503,16 @@ export class LaneCore {
   }
 
   #beginTransaction(nowMs: number): void {
-    if (this.#transaction || this.#pending.size === 0) return;
-    const { gapMsPerTablet, maxGapMs } = this.#limits;
-    const waitMs = this.#beganAtMs + Math.min(maxGapMs, gapMsPerTablet * this.#tablets.size) - nowMs;
+    if (this.#pending.size === 0) {
+      this.#gatheringSinceMs = null;
+      return;
+    }
+    this.#gatheringSinceMs ??= nowMs;
+    if (this.#transaction) return;
+    const { gapMsPerTablet, maxGapMs, lingerMsPerTablet, maxLingerMs } = this.#limits;
+    const gapMs = Math.min(maxGapMs, gapMsPerTablet * this.#tablets.size);
+    const lingerMs = Math.min(maxLingerMs, lingerMsPerTablet * this.#tablets.size);
+    const waitMs = Math.max(this.#beganAtMs + gapMs, this.#gatheringSinceMs + lingerMs) - nowMs;
     if (waitMs > 0) {
       this.#due(waitMs);
       return;
@@ -512,6 +527,7 @@ export class LaneCore {
     }
     if (shares.length === 0) return;
     this.#beganAtMs = nowMs;
+    this.#gatheringSinceMs = null;
     this.#transaction = { call: this.#call((call) => ({ kind: 'transact', call })), shares };
   }
 
