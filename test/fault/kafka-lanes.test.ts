@@ -260,6 +260,28 @@ describe('a transaction after a pause', () => {
   });
 });
 
+describe('a look in the pause that gets no answer', () => {
+  it('holds up nobody', async () => {
+    let silent = 0;
+    const fate = (apiKey: number): Fate =>
+      apiKey === DESCRIBE_PRODUCERS.key && silent-- > 0 ? { afterMs: 3_000 } : 'serve';
+    await using kafka = await ModelKafka.start({ fate });
+    kafka.createTopic(TOPIC, 4);
+    const [tabletId] = TABLETS as [string];
+    await using sink = sinkOn(kafka, 'x');
+    await using writer = await sink.openTablet(tabletOf(STREAM, { tabletId }), never);
+    await writer.write([[recordOf(tabletId, 1)]], positionAt(1), never);
+    await sleep(60);
+    await writer.write([[recordOf(tabletId, 2)]], positionAt(2), never);
+    silent = 1;
+    await sleep(60);
+    const startMs = performance.now();
+    await writer.write([[recordOf(tabletId, 3)]], positionAt(3), never);
+    assert.ok(performance.now() - startMs < 1_500, `${performance.now() - startMs} ms`);
+    assert.ok(silent <= 0, 'it was asked');
+  });
+});
+
 describe('a write that is given up before its transaction begins', () => {
   const slices = [[recordOf(TABLETS[0]!, 1)]];
   const opened = (sink: Sink): Promise<TabletWriter> =>

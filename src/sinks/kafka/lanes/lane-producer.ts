@@ -64,7 +64,7 @@ export class LaneProducer implements AsyncDisposable {
   #exclusive: Promise<void> = Promise.resolve();
   #lookAgain: NodeJS.Timeout | null = null;
   #lookBack: NodeJS.Timeout | null = null;
-  #glance: NodeJS.Timeout | null = null;
+  #glance: AbortController | null = null;
 
   constructor(options: LaneProducerOptions, word: PositionsWord) {
     this.#options = options;
@@ -112,7 +112,7 @@ export class LaneProducer implements AsyncDisposable {
 
   /** @param fill asked when its turn has come: what it has, or why there is none. Never rejects but for what that throws. */
   async transact(fill: () => readonly FilledShare[] | NotCommitted): Promise<TransactionEnd> {
-    if (this.#glance) clearTimeout(this.#glance);
+    this.#endGlance();
     return this.#exclusively(async () => {
       const producer = this.#producer;
       if (!producer) return { kind: 'not-committed', culprits: 'none', cause: new Error('no producer is open') };
@@ -137,7 +137,7 @@ export class LaneProducer implements AsyncDisposable {
     this.#stop.abort(new Error('the lane was closed'));
     if (this.#lookAgain) clearTimeout(this.#lookAgain);
     if (this.#lookBack) clearTimeout(this.#lookBack);
-    if (this.#glance) clearTimeout(this.#glance);
+    this.#endGlance();
     await Promise.allSettled([this.#exclusive, ...this.#underWay]);
     if (!this.#transaction) return;
     try {
@@ -190,19 +190,29 @@ export class LaneProducer implements AsyncDisposable {
   }
 
   #glanceSoon(times: number): void {
+    this.#endGlance();
     const afterMs = GLANCES_AFTER_MS[times];
     if (afterMs === undefined) return;
-    if (this.#glance) clearTimeout(this.#glance);
-    this.#glance = setTimeout(() => {
+    const ended = (this.#glance = new AbortController());
+    const timer = setTimeout(() => {
       this.#beside(
-        this.#exclusively(() => this.#openEnds.glance(this.#stop.signal)).then(
+        this.#exclusively(() => this.#openEnds.glance(ended.signal)).then(
           (isOver) => {
-            if (!isOver && !this.#stop.signal.aborted) this.#glanceSoon(times + 1);
+            if (!isOver && this.#glance === ended) this.#glanceSoon(times + 1);
           },
           () => undefined, // whoever comes next looks for itself
         ),
       );
     }, afterMs).unref();
+    ended.signal.addEventListener('abort', () => {
+      clearTimeout(timer);
+    });
+  }
+
+  /** It holds up nobody: a broker may not answer it for long. */
+  #endGlance(): void {
+    this.#glance?.abort(new Error('there is something to do'));
+    this.#glance = null;
   }
 
   #lookBackSoon(): void {
