@@ -520,14 +520,17 @@ export class LaneCore {
     const shares: Share[] = [];
     for (const name of this.#pending) {
       const { claim, write, position: from, isReleased, isSettled } = this.#tablets.get(name)!;
-      if (!write && !isReleased && isSettled) continue; // its write was cancelled
+      if (!write && !isReleased && isSettled) {
+        this.#pending.delete(name); // its write was cancelled
+        continue;
+      }
       const position = write ? carried(from, write.position) : from;
       const share = { write: write?.id ?? null, position, from, isReleased };
       shares.push({ tablet: name, claim: claim!, ...share });
     }
+    this.#gatheringSinceMs = null;
     if (shares.length === 0) return;
     this.#beganAtMs = nowMs;
-    this.#gatheringSinceMs = null;
     this.#transaction = { call: this.#call((call) => ({ kind: 'transact', call })), shares };
   }
 

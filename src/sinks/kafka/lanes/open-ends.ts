@@ -221,6 +221,7 @@ export class OpenEnds {
   ): Promise<OpenEndOf[]> {
     const open: OpenEndOf[] = [];
     const answers = await this.#cluster.send(leader, this.#options.channel, DESCRIBE_PRODUCERS, byTopic(led), signal);
+    signal.throwIfAborted(); // a transaction may have ended since: of a look that was given up nothing counts
     for (const place of led) {
       const key = placeKey(place);
       const answer = answers.find(
