@@ -82,6 +82,8 @@ class Played {
           break;
         case 'due-in':
           this.#dueAtMs = Math.min(this.#dueAtMs, this.nowMs + effect.ms);
+          break;
+        default: // told to whoever ships
       }
   }
 }
