@@ -83,7 +83,14 @@ class Played {
         case 'due-in':
           this.#dueAtMs = Math.min(this.#dueAtMs, this.nowMs + effect.ms);
           break;
-        default: // told to whoever ships
+        case 'taken':
+        case 'not-taken':
+        case 'lost':
+        case 'written':
+        case 'not-written':
+        case 'released':
+        case 'reopened':
+        case 'not-reopened': // for whoever ships
       }
   }
 }
