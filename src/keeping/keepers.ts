@@ -57,6 +57,8 @@ const GRACE_MS: Readonly<Record<Unwanted, number>> = {
 export interface KeepersEvents {
   /** A marker is in the log of a tablet, and speaks of these streams. */
   'marker-written': [tabletId: string, generations: readonly string[]];
+  /** A tablet has another leader, or the same one again. */
+  'new-term': [tabletId: string];
 }
 
 /** The keepers of all replicas beside us whose tables are streamed. */
@@ -194,6 +196,9 @@ export class Keepers extends EventEmitter<KeepersEvents> {
       maxAgeMs,
       onMarkerWritten: (generations) => {
         this.emit('marker-written', tabletId, generations);
+      },
+      onNewTerm: () => {
+        this.emit('new-term', tabletId);
       },
       logger,
     });

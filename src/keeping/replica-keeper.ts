@@ -66,6 +66,8 @@ export interface ReplicaKeeperOptions {
   readonly maxBytes: number;
   readonly maxAgeMs: number;
   readonly onMarkerWritten: (generations: readonly string[]) => void;
+  /** A term has begun since the log was read once: whoever was elected has written its first operation. */
+  readonly onNewTerm: () => void;
   readonly logger: Logger;
 }
 
@@ -101,6 +103,7 @@ export class ReplicaKeeper implements AsyncDisposable {
   #state: MarkerState = NO_MARKERS;
   #tableId = '';
   #lastWorthIndex = 0n;
+  #term = 0n;
   #committed: OpId = MIN_OPID;
   readonly #cuts = new CutFinder();
   #writing: Promise<void> = Promise.resolve();
@@ -312,6 +315,10 @@ export class ReplicaKeeper implements AsyncDisposable {
 
   #readProposal(entry: ReplicateEntry): void {
     const { opId } = entry;
+    if (opId.term > this.#term) {
+      this.#term = opId.term;
+      if (this.#state.caughtUp) this.#options.onNewTerm();
+    }
     if (entry.opType === OpType.ALTER_SCHEMA) this.#cuts.readAlter(entry.readAlter().schemaVersion);
     const extension = entry.readExtension();
     if (extension === null && opId.index > this.#lastWorthIndex) this.#lastWorthIndex = opId.index;

@@ -87,6 +87,10 @@ export class TabletManager {
   readonly #askedStreams = new StandingQuestion<readonly StoredStream[]>(ANSWER_TIMEOUT_MS);
   readonly #askedCatalog = new StandingQuestion<void>(ANSWER_TIMEOUT_MS);
   #following: Promise<void> | null = null;
+  /** Its server is to be asked who leads, whatever it is being asked. */
+  #followsAgain = false;
+  /** Ends what runs; null before. */
+  #running: AbortSignal | null = null;
 
   constructor(options: TabletManagerOptions) {
     this.#options = options;
@@ -107,6 +111,10 @@ export class TabletManager {
     this.#orphans = new OrphanedLogs(keepers, options.shownElsewhere);
     keepers.on('marker-written', (tabletId, generations) => {
       for (const labels of this.#shipped.labelsOf(tabletId, generations)) options.metrics.markerWritten(labels);
+    });
+    keepers.on('new-term', () => {
+      this.#followsAgain = true;
+      if (this.#running) void this.#followNews(this.#running);
     });
     this.#dropped = new DroppedTablets(options.keepers, options.fates, logger);
     this.#handOver = new HandOver(options);
@@ -143,6 +151,7 @@ export class TabletManager {
 
   /** Runs until `signal` aborts; then lets every tablet finish its batch, for as long as `hurry` allows. */
   async run(signal: AbortSignal, hurry: AbortSignal): Promise<void> {
+    this.#running = signal;
     while (!signal.aborted) {
       await this.#tick(signal);
       await this.#pause(signal);
@@ -227,6 +236,14 @@ export class TabletManager {
       this.#following = null;
     });
     return this.#following;
+  }
+
+  /** A log says that a leader was elected: its server is asked at once, and once more where it was being asked before that. */
+  async #followNews(signal: AbortSignal): Promise<void> {
+    await this.#following?.catch(() => undefined);
+    if (!this.#followsAgain || signal.aborted) return; // seen to for another tablet
+    this.#followsAgain = false;
+    await this.#followLeaders(signal).catch(() => undefined); // told by the next tick
   }
 
   async #work(signal: AbortSignal): Promise<void> {

@@ -13,7 +13,7 @@ import { readSegmentStart, type SegmentHeader } from '../../src/wal/segment-form
 import { SpoorError } from '../../src/errors.ts';
 import { steadyNow } from '../../src/util/steady-clock.ts';
 import { eventually } from '../support/eventually.ts';
-import { opId, writeExtension } from '../support/log-entries.ts';
+import { opId, replicate, writeExtension } from '../support/log-entries.ts';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
 import { headerBytes } from '../support/segment-bytes.ts';
 
@@ -117,6 +117,7 @@ function keep(
     lines?: LogLine[];
     intervalMs?: number;
     releaseDelayMs?: number;
+    onNewTerm?: () => void;
     /** The replica is being copied: there is a folder, and nothing in it that can be read. */
     isCopied?: boolean;
   } = {},
@@ -139,6 +140,7 @@ function keep(
     maxBytes: options.maxBytes ?? 0,
     maxAgeMs: options.maxAgeMs ?? 0,
     onMarkerWritten: () => undefined,
+    onNewTerm: options.onNewTerm ?? (() => undefined),
     logger: keepingLogger(options.lines),
   });
   t.after(() => keeper[Symbol.asyncDispose]());
@@ -201,6 +203,23 @@ describe('the keeper of a replica', () => {
     );
     await eventually('something is let go of', () => hold.released.length === 1);
     assert.deepEqual(hold.released, [12n]);
+  });
+
+  it('tells of each term that begins, once it has read where it stood', async (t) => {
+    let terms = 0;
+    const { feed, keeper } = keep(t, { onNewTerm: () => terms++ });
+    const entry = (term: number, index: number) => ({
+      kind: 'entries' as const,
+      entries: [replicate(opId(term, index))],
+      bytes: 1,
+    });
+    feed.tell(entry(1, 1), entry(2, 2), { kind: 'idle' });
+    await eventually('it is caught up', () => keeper.caughtUp);
+    assert.equal(terms, 0, 'that is history');
+    feed.tell(entry(2, 3), entry(3, 4), entry(3, 5), entry(2, 6), entry(5, 6));
+    await eventually('the last is read', () => terms === 2);
+    await sleep(10);
+    assert.equal(terms, 2, 'of each once');
   });
 
   it('begets no marker by a marker', async (t) => {
