@@ -169,9 +169,10 @@ describe('CommitOrder', () => {
         replica.settle();
         reader.read(Number.MAX_SAFE_INTEGER);
         reader.check();
-        // Of what is done with nothing may be left in the log.
+        // Of what is done with nothing may be left in the log, and some of it may have been read.
+        const last = reader.given.at(-1)?.index ?? 0n;
         if (replica.agreed >= after)
-          assert.equal(reader.given.at(-1)?.index ?? BigInt(after), BigInt(replica.agreed), 'nothing is left out');
+          assert.equal(last > after ? last : BigInt(after), BigInt(replica.agreed), 'nothing is left out');
       }),
       { numRuns: 3000 },
     );
