@@ -1,4 +1,4 @@
-import { CREATE_TOPICS, FIND_COORDINATOR, LIST_OFFSETS, METADATA } from '../../src/sinks/kafka/wire/cluster-apis.ts';
+import { CREATE_TOPICS, FIND_COORDINATOR, METADATA } from '../../src/sinks/kafka/wire/cluster-apis.ts';
 import { OFFSET_FETCH } from '../../src/sinks/kafka/wire/offset-apis.ts';
 import {
   ADD_PARTITIONS_TO_TXN,
@@ -10,7 +10,7 @@ import {
 } from '../../src/sinks/kafka/wire/transaction-apis.ts';
 import { ByteReader, ByteWriter } from '../../src/sinks/kafka/wire/bytes.ts';
 import { DESCRIBE_TOPIC_CONFIG } from '../../src/sinks/kafka/wire/describe-configs.ts';
-import { FETCH } from '../../src/sinks/kafka/wire/fetch.ts';
+import { END_OFFSETS, FETCH } from '../../src/sinks/kafka/wire/fetch.ts';
 import { readStoredBatches, type FetchedRecord } from '../../src/sinks/kafka/wire/record-batch-reader.ts';
 import { crc32c } from '../../src/util/crc32c.ts';
 import { FakeBroker, type FakeRequest } from './fake-broker.ts';
@@ -219,7 +219,7 @@ export class ModelKafka implements AsyncDisposable {
         );
         return w.finish();
       }
-      case LIST_OFFSETS.key:
+      case END_OFFSETS.key:
         return this.#listOffsets(r, node);
       case FETCH.key:
         return this.#fetch(r, node);

@@ -12,12 +12,12 @@ import type { Api, TopicPartitions } from './wire/api.ts';
 import {
   CREATE_TOPICS,
   FIND_COORDINATOR,
-  LIST_OFFSETS,
   METADATA,
   type CoordinatorKind,
   type NewTopic,
   type NodeAddress,
 } from './wire/cluster-apis.ts';
+import { END_OFFSETS } from './wire/fetch.ts';
 import {
   failOnErrorCode,
   REQUEST_TIMED_OUT,
@@ -144,7 +144,8 @@ export class KafkaCluster implements AsyncDisposable {
 
   /** @throws {KafkaCodeError} a partition's leader does not know yet, or any more, that it leads it */
   async checkLeaders(topic: Topic, signal: AbortSignal): Promise<void> {
-    for (const { partition, errorCode } of await this.askLeaders([topic], LIST_OFFSETS, signal))
+    // Where they end does not matter: to answer at all they must know that they lead.
+    for (const { partition, errorCode } of await this.askLeaders([topic], END_OFFSETS, signal))
       failOnErrorCode(errorCode, `partition ${partition} of topic ${topic.name}`);
   }
 

@@ -1,4 +1,4 @@
-import type { Api, ErrorCodeNumber, PartitionError, TopicPartitions } from './api.ts';
+import type { Api, ErrorCodeNumber } from './api.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
 
 export interface TopicMetadata {
@@ -106,35 +106,6 @@ export const METADATA: Metadata = {
       return { errorCode, name, id, partitions };
     });
     return { throttleMs, value: { nodes, clusterId, controller, topics } };
-  },
-};
-
-/** Asks leaders for the end of their partitions; we ask to hear whether they know by now that they lead. */
-export const LIST_OFFSETS: Api<readonly TopicPartitions[], readonly PartitionError[]> = {
-  key: 2,
-  version: 2,
-  name: 'ListOffsets',
-  encode: (topics) => {
-    const w = new ByteWriter();
-    w.int32(-1).int8(0); // no replica; read_uncommitted
-    return w
-      .array(topics, ({ topic, partitions }) =>
-        w.string(topic).array(partitions, (partition) => w.int32(partition).int64(-1n)),
-      )
-      .finish();
-  },
-  decode: (bytes) => {
-    const r = new ByteReader(bytes);
-    const throttleMs = r.int32();
-    const topics = r.array(() => {
-      const topic = r.string();
-      return r.array(() => {
-        const result = { topic, partition: r.int32(), errorCode: r.int16() };
-        for (let field = 0; field < 2; field++) r.int64(); // timestamp, offset
-        return result;
-      });
-    });
-    return { throttleMs, value: topics.flat() };
   },
 };
 
