@@ -41,7 +41,7 @@ import { StandBack } from '../util/stand-back.ts';
 import { SPOOR_VERSION } from '../util/version.ts';
 import { connectToKudu, type KuduParts } from './connect.ts';
 import { RunningControlPlane } from './control-plane.ts';
-import { encoderFor } from './formats.ts';
+import { formatFor } from './formats.ts';
 import { limitsFor } from './limits.ts';
 import { LocalLogs } from './local-logs.ts';
 import { longestLag } from './longest-lag.ts';
@@ -166,7 +166,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
         metrics: metrics.transactionsOf(stream.definition.name),
         logger,
       }),
-    encoderFor,
+    formatFor,
     gapRepair: config.gapRepair,
     fates: tabletFates(client),
     openSource: (request, s) =>

@@ -1,9 +1,11 @@
 import { Cell, CopyOp, RowOp, type Change, type ChangeBatch, type TabletRef } from '../change/change.ts';
 import type { SinkRecord } from '../change/record.ts';
+import { RecordKind, type RecordBatch } from '../change/record-batch.ts';
 import { hybridTimeToMicros } from '../kudu/hybrid-time.ts';
 import type { TableSchema } from '../kudu/schema.ts';
 import { writeBigInt, writeUint } from '../util/ascii-numbers.ts';
-import { ByteArena } from '../util/byte-arena.ts';
+import { copyBytes } from '../util/byte-arena.ts';
+import type { RecordFormat } from './format.ts';
 import { cellCodec, defaultToJson, writeAutoIncrement, type CellWriter } from './json-cells.ts';
 import { encodeResolved } from './json-resolved.ts';
 import { encodeSchemaChange, encodeTabletEvent } from './json-schema.ts';
@@ -16,14 +18,6 @@ export interface JsonOptions {
   readonly tombstones: boolean;
 }
 
-/** Turns changes into records. Pure but for its memory: the same change gives the same bytes in every process. */
-export interface RecordFormat {
-  /** The records of a change in the order of its rows. A large batch is given in parts (change/slice-rows.ts). */
-  encode(change: Change): SinkRecord[];
-}
-
-/** Records of a few hundred bytes each; a chunk goes when the last record in it does. */
-const ARENA_BYTES = 256 * 1024;
 /** At most, of `source`: its numbers, and the names before them. */
 const MAX_SOURCE_NUMBERS_BYTES = 160;
 /** At most, of a row: what stands around its columns and outside `source`, and its number. */
@@ -82,12 +76,17 @@ const ENDINGS: readonly (Buffer | undefined)[] = byOp(({ name }) => ascii(`","ku
 export function compileJson(options: JsonOptions): RecordFormat {
   const encoder = new JsonEncoder(options);
   return {
-    encode: (change) => {
-      if (change.kind === 'rows') return encoder.encodeRows(change);
-      if (change.kind === 'resolved') return [encodeResolved(change, options.streamName)];
-      return [change.kind === 'schema' ? encodeSchemaChange(change) : encodeTabletEvent(change)];
+    encode: (change, fromRow, out) => {
+      if (change.kind === 'rows') return encoder.encodeRows(change, fromRow, out);
+      out.append(recordOf(change, options.streamName));
+      return null;
     },
   };
+}
+
+function recordOf(change: Exclude<Change, ChangeBatch>, streamName: string): SinkRecord {
+  if (change.kind === 'resolved') return encodeResolved(change, streamName);
+  return change.kind === 'schema' ? encodeSchemaChange(change) : encodeTabletEvent(change);
 }
 
 interface ColumnText {
@@ -115,36 +114,41 @@ interface TabletText {
 
 class JsonEncoder {
   readonly #options: JsonOptions;
-  readonly #arena = new ByteArena(ARENA_BYTES);
   readonly #schemas = new WeakMap<TableSchema, SchemaText>();
   readonly #tablets = new WeakMap<TabletRef, TabletText>();
-  /** `,"source":{` up to `"row":`, and `,"hybrid_time":"` up to the closing quote: the same for all rows of a batch. */
-  #beforeRow = Buffer.alloc(0);
-  #afterRow = Buffer.alloc(0);
+  /**
+   * `,"source":{` up to `"row":`, and `,"hybrid_time":"` up to the closing quote: the same for all rows of a batch. The first
+   * ends where the second begins.
+   */
+  #source = Buffer.alloc(0);
+  #rowAt = 0;
+  #sourceEnd = 0;
 
   constructor(options: JsonOptions) {
     this.#options = options;
   }
 
-  encodeRows(batch: ChangeBatch): SinkRecord[] {
-    const arena = this.#arena;
+  encodeRows(batch: ChangeBatch, fromRow: number, records: RecordBatch): number | null {
     const schema = this.#schemaText(batch.schema);
     const micros = Number(hybridTimeToMicros(batch.hybridTime));
     const millis = Math.floor(micros / 1000);
     this.#compileBatch(batch, micros, millis);
-    const { tabletId } = batch.tablet;
-    const ofCopy = batch.isCopy ? `${tabletId}/base.${batch.hybridTime}` : null;
-    const positionPrefix = `${tabletId}/${batch.opId.term}.${batch.opId.index}.`;
-    const table = batch.tablet.tableName;
-    const envelopeBytes = this.#beforeRow.length + this.#afterRow.length + MAX_ENVELOPE_BYTES;
-    const records: SinkRecord[] = [];
+    const { tabletId, tableName } = batch.tablet;
+    const { opId, isCopy, rowCount } = batch;
+    const position = isCopy ? `base.${batch.hybridTime}` : `${opId.term}.${opId.index}.`;
+    records.begin(tableName, `${tabletId}/${position}`, millis);
+    const source = this.#source;
+    const rowAt = this.#rowAt;
+    const sourceEnd = this.#sourceEnd;
+    const envelopeBytes = sourceEnd + MAX_ENVELOPE_BYTES;
 
-    for (let row = 0; row < batch.rowCount; row++) {
+    for (let row = fromRow; row < rowCount; row++) {
+      if (records.isFull) return row;
       const op = batch.ops[row]!;
       const letter = LETTERS[op]!;
-      arena.reserve(envelopeBytes + 2 * (schema.maxBytes + varLengthBytes(schema, batch, row)));
-      const out = arena.bytes;
-      const keyStart = arena.at;
+      records.reserve(envelopeBytes + 2 * (schema.maxBytes + varLengthBytes(schema, batch, row)));
+      const out = records.bytes;
+      const keyStart = records.at;
       out[keyStart] = BRACE_OPEN;
       let at = writeColumns(out, keyStart + 1, batch, row, schema, 0, schema.keyColumns);
       out[at++] = BRACE_CLOSE;
@@ -160,26 +164,22 @@ class JsonEncoder {
         at = writeColumns(out, at - 1, batch, row, schema, schema.keyColumns, schema.columns.length);
         out[at++] = BRACE_CLOSE;
       }
-      at = copy(out, at, this.#beforeRow);
-      at = batch.isCopy ? copy(out, at, NULL) : writeUint(out, at, batch.rowIndexes[row]!);
-      at = copy(out, at, this.#afterRow);
+      at = copyBytes(out, at, source, 0, rowAt);
+      at = isCopy ? copy(out, at, NULL) : writeUint(out, at, batch.rowIndexes[row]!);
+      at = copyBytes(out, at, source, rowAt, sourceEnd);
       at = copy(out, at, ENDINGS[op]!);
-      arena.at = at;
-
-      const key = out.subarray(keyStart, valueStart);
-      const value = out.subarray(valueStart, at);
-      const position = ofCopy ?? positionPrefix + String(batch.rowIndexes[row]!);
-      records.push({ kind: 'row', table, key, value, position, timestampMs: millis });
-      if (letter === 'd' && this.#options.tombstones)
-        records.push({ kind: 'tombstone', table, key, value: null, position, timestampMs: millis });
+      records.add(RecordKind.ROW, isCopy ? null : batch.rowIndexes[row]!, keyStart, valueStart, at);
+      if (letter === 'd' && this.#options.tombstones) records.addTombstone();
     }
-    return records;
+    return null;
   }
 
   #compileBatch(batch: ChangeBatch, micros: number, millis: number): void {
     const tablet = this.#tabletText(batch.tablet);
     const afterTimes = batch.isCopy ? tablet.afterTimes.ofCopy : tablet.afterTimes.ofLog;
-    const out = Buffer.allocUnsafe(tablet.beforeTimes.length + afterTimes.length + MAX_SOURCE_NUMBERS_BYTES);
+    const bytes = tablet.beforeTimes.length + afterTimes.length + MAX_SOURCE_NUMBERS_BYTES;
+    if (this.#source.length < bytes) this.#source = Buffer.allocUnsafeSlow(bytes);
+    const out = this.#source;
     let at = copy(out, 0, tablet.beforeTimes);
     at = writeUint(out, at, millis);
     at = copy(out, at, TS_US);
@@ -189,11 +189,10 @@ class JsonEncoder {
     at = copy(out, at, INDEX);
     at = writeBigInt(out, at, batch.opId.index);
     at = copy(out, at, ROW);
-    this.#beforeRow = out.subarray(0, at);
-    const start = at;
+    this.#rowAt = at;
     at = copy(out, at, HYBRID_TIME);
     at = writeBigInt(out, at, batch.hybridTime);
-    this.#afterRow = out.subarray(start, at);
+    this.#sourceEnd = at;
   }
 
   #tabletText(tablet: TabletRef): TabletText {

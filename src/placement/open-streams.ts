@@ -1,6 +1,6 @@
-import type { Change } from '../change/change.ts';
-import type { SinkRecord } from '../change/record.ts';
+import type { RecordFormat } from '../formats/format.ts';
 import type { Sink } from '../sinks/sink.ts';
+import { ByteArena } from '../util/byte-arena.ts';
 import { Pace } from '../util/pace.ts';
 import { Slots } from '../util/slots.ts';
 import { TimeLimit } from '../util/time-limit.ts';
@@ -25,7 +25,9 @@ export interface OpenStream {
   /** As it was listed when `details` were read; what of it decides sink and format never changes. */
   stored: StoredStream;
   readonly sink: Sink;
-  readonly encode: (change: Change) => readonly SinkRecord[];
+  readonly format: RecordFormat;
+  /** Where its records are written. */
+  readonly arena: ByteArena;
   /** Rows a second that are copied here, of all its tablets together. */
   readonly pace: Pace;
   /** Tablets that are copied here at a time. */
@@ -41,7 +43,7 @@ export interface StreamMembersOptions {
   readonly streams: StreamSource;
   readonly catalog: Catalog;
   readonly sinkFor: (stream: StoredStream) => Sink;
-  readonly encoderFor: (stream: StoredStream) => (change: Change) => readonly SinkRecord[];
+  readonly formatFor: (stream: StoredStream) => RecordFormat;
   /** What begins with it is Spoor's own and is never streamed. */
   readonly systemTablePrefix: string;
 }
@@ -50,6 +52,8 @@ export interface StreamMembersOptions {
 const JOINED_MAX_AGE_MS = 3_000;
 /** How long one question of a look may take: a new leader must not wait for the table where the streams are kept. */
 const QUESTION_TIMEOUT_MS = 1_500;
+/** Records of a few hundred bytes each; a chunk goes when the last record in it does. */
+const ARENA_BYTES = 256 * 1024;
 /** Of one stream. What a copy reads is bounded, and a sink that refuses one table must not hold up all the others. */
 const MAX_COPIES_AT_A_TIME = 2;
 
@@ -181,12 +185,13 @@ export class StreamMembers {
         }
       return known;
     }
-    const { sinkFor, encoderFor } = this.#options;
+    const { sinkFor, formatFor } = this.#options;
     const details = await this.#details(stored, signal);
     const open: OpenStream = {
       stored,
       sink: sinkFor(stored),
-      encode: encoderFor(stored),
+      format: formatFor(stored),
+      arena: new ByteArena(ARENA_BYTES),
       pace: new Pace(() => open.stored.definition.copyRowsPerSecond ?? 0),
       copySlots: new Slots(MAX_COPIES_AT_A_TIME),
       details,

@@ -1,98 +1,73 @@
-import type { Change, ChangeBatch } from '../change/change.ts';
-import type { SinkRecord } from '../change/record.ts';
-import { rowBytes, sliceRows } from '../change/slice-rows.ts';
+import type { Change } from '../change/change.ts';
+import { RecordBatch } from '../change/record-batch.ts';
 import { SpoorError } from '../errors.ts';
+import type { RecordFormat } from '../formats/format.ts';
 import { formatOpId } from '../kudu/opid.ts';
 import type { ChangeRead } from '../source/change-source.ts';
+import type { ByteArena } from '../util/byte-arena.ts';
 
-/** How much is encoded at a time: enough for a good batch, little enough to keep memory flat. */
-const ROWS_PER_SLICE = 2000;
-/** Rows may be of any width, so their number alone is no bound. One row may be larger. */
-const BYTES_PER_SLICE = 2 << 20;
-
-/** Encodes what is queued slice by slice, as the sink takes them, and counts. */
-export class RecordSlices implements Iterable<readonly SinkRecord[]> {
+/** Encodes what is queued batch by batch, as the sink takes them, and counts. */
+export class RecordSlices implements Iterable<RecordBatch> {
   records = 0;
   bytes = 0;
   /** An encoder that cannot go on: the log's fault, not the sink's. */
   failure: Error | null = null;
   readonly #reads: readonly ChangeRead[];
-  readonly #encode: (change: Change) => readonly SinkRecord[];
+  readonly #format: RecordFormat;
+  readonly #arena: ByteArena;
   readonly #shipsSchema: boolean;
 
-  constructor(reads: readonly ChangeRead[], encode: (change: Change) => readonly SinkRecord[], shipsSchema: boolean) {
+  /** @param arena in which the records come to lie; it may be shared */
+  constructor(reads: readonly ChangeRead[], format: RecordFormat, arena: ByteArena, shipsSchema: boolean) {
     this.#reads = reads;
-    this.#encode = encode;
+    this.#format = format;
+    this.#arena = arena;
     this.#shipsSchema = shipsSchema;
   }
 
-  *[Symbol.iterator](): Iterator<readonly SinkRecord[]> {
-    [this.records, this.bytes, this.failure] = [0, 0, null]; // a sink may begin again
-    let slice: SinkRecord[] = [];
-    let bytes = 0;
+  /** What a schema of is shipped by another tablet is left out. */
+  *changes(): Iterable<Change> {
     for (const { changes } of this.#reads)
-      for (const change of changes) {
-        if (change.kind === 'schema' && !this.#shipsSchema) continue;
-        for (const part of partsOf(change))
-          for (const record of this.#encodeOrFail(part)) {
-            const size = sizeOf(record);
-            if (slice.length >= ROWS_PER_SLICE || (bytes + size > BYTES_PER_SLICE && slice.length > 0)) {
-              yield this.#counted(slice, bytes);
-              [slice, bytes] = [[], 0];
-            }
-            slice.push(record);
-            bytes += size;
-          }
-      }
-    if (slice.length > 0) yield this.#counted(slice, bytes);
+      for (const change of changes) if (change.kind !== 'schema' || this.#shipsSchema) yield change;
   }
 
-  #encodeOrFail(change: Change): readonly SinkRecord[] {
+  *[Symbol.iterator](): Iterator<RecordBatch> {
+    [this.records, this.bytes, this.failure] = [0, 0, null]; // a sink may begin again
+    let rows = 0;
+    for (const change of this.changes()) rows += rowsOf(change);
+    let batch = new RecordBatch(this.#arena, rows);
+    for (const change of this.changes())
+      for (let row: number | null = 0; row !== null;) {
+        row = this.#encodeOrFail(change, row, batch);
+        if (row === null && !batch.isFull) break;
+        rows -= batch.length;
+        yield this.#counted(batch);
+        batch = new RecordBatch(this.#arena, rows);
+      }
+    if (batch.length > 0) yield this.#counted(batch);
+  }
+
+  #encodeOrFail(change: Change, fromRow: number, batch: RecordBatch): number | null {
     try {
-      return this.#encode(change);
+      return this.#format.encode(change, fromRow, batch);
     } catch (error) {
       this.failure = error instanceof SpoorError ? error : notEncodable(change, error);
       throw this.failure;
     }
   }
 
-  #counted(slice: readonly SinkRecord[], bytes: number): readonly SinkRecord[] {
-    this.records += slice.length;
-    this.bytes += bytes;
-    return slice;
+  #counted(batch: RecordBatch): RecordBatch {
+    this.records += batch.length;
+    this.bytes += batch.byteLength;
+    return batch;
   }
 }
 
-function sizeOf({ key, value }: SinkRecord): number {
-  return key.length + (value?.length ?? 0);
+function rowsOf(change: Change): number {
+  return change.kind === 'rows' ? change.rowCount : 1;
 }
 
 function notEncodable({ opId, tablet }: Change, error: unknown): Error {
   const reason = error instanceof Error ? error.message : String(error);
   return new Error(`operation ${formatOpId(opId)} of ${tablet.tableName} makes no record: ${reason}`, { cause: error });
-}
-
-/** A batch in parts that are encoded at once, since an encoder gives all records of what it is given. */
-function* partsOf(change: Change): Iterable<Change> {
-  if (change.kind !== 'rows') {
-    yield change;
-    return;
-  }
-  for (let from = 0; from < change.rowCount;) {
-    const to = partEnd(change, from);
-    yield from === 0 && to === change.rowCount ? change : sliceRows(change, from, to);
-    from = to;
-  }
-}
-
-function partEnd(batch: ChangeBatch, from: number): number {
-  const most = Math.min(batch.rowCount, from + ROWS_PER_SLICE);
-  // The buffers are those of the whole operation: what they hold is the most that any of its rows can have.
-  if (batch.rows.length + batch.indirect.length <= BYTES_PER_SLICE) return most;
-  let to = from + 1;
-  for (let bytes = rowBytes(batch, from); to < most; to++) {
-    bytes += rowBytes(batch, to);
-    if (bytes > BYTES_PER_SLICE) break;
-  }
-  return to;
 }

@@ -1,10 +1,10 @@
-import type { Change } from '../change/change.ts';
 import type { TabletPosition } from '../change/position.ts';
-import type { SinkRecord } from '../change/record.ts';
 import { ERRORS, SpoorError } from '../errors.ts';
+import type { RecordFormat } from '../formats/format.ts';
 import { formatOpId, type OpId } from '../kudu/opid.ts';
 import { parseSinkId } from '../sinks/sink-id.ts';
 import { SinkError, type Sink, type TabletWriter } from '../sinks/sink.ts';
+import type { ByteArena } from '../util/byte-arena.ts';
 import type { Logger } from '../util/logger.ts';
 import { steadyNow } from '../util/steady-clock.ts';
 import type { ReplicatorLimits } from './batch-policy.ts';
@@ -53,7 +53,9 @@ export interface TabletReplicatorOptions {
     options: { readonly announceSchema: boolean; readonly repairs: boolean },
     signal: AbortSignal,
   ) => ChangeSource;
-  readonly encode: (change: Change) => readonly SinkRecord[];
+  readonly format: RecordFormat;
+  /** Where its records are written; it may be shared. */
+  readonly arena: ByteArena;
   readonly schemas: SchemaRole;
   readonly limits: ReplicatorLimits;
   /**
@@ -425,18 +427,20 @@ export class TabletReplicator {
     const writer = this.#writer;
     if (!writer) throw new TypeError('a write without a writer');
     const shipsSchema = this.#options.schemas !== 'none';
-    const slices = new RecordSlices(reads, this.#options.encode, shipsSchema);
+    const { format, arena } = this.#options;
+    const records = new RecordSlices(reads, format, arena, shipsSchema);
     try {
-      await writer.write(slices, position, this.#abort.signal);
+      if (format.prepare) await format.prepare([...records.changes()], this.#abort.signal);
+      await writer.write(records, position, this.#abort.signal);
     } catch (error) {
-      if (slices.failure) this.#post({ kind: 'log-lost', fault: this.#logFault(slices.failure) });
+      if (records.failure) this.#post({ kind: 'log-lost', fault: this.#logFault(records.failure) });
       this.#sinkFailed(call, error);
       return;
     }
     this.hasSpoken ||= shipsSchema && reads.some(({ changes }) => changes.some(({ kind }) => kind === 'schema'));
     const news = reads.findLast(({ onlyMarkers }) => !onlyMarkers);
     this.#saw({ kind: 'written', position, worthIndex: news?.position.opId.index ?? null, ...wordOf(writer) });
-    this.#count(reads, slices, position.tableName);
+    this.#count(reads, records, position.tableName);
     this.#post({ kind: 'written', call });
   }
 

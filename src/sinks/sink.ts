@@ -1,4 +1,4 @@
-import type { SinkRecord } from '../change/record.ts';
+import type { RecordBatch } from '../change/record-batch.ts';
 import type { TabletPosition } from '../change/position.ts';
 
 /** One tablet of one stream, as a sink sees it. */
@@ -60,13 +60,14 @@ export interface TabletWriter extends AsyncDisposable {
   readonly waits?: { readonly for: string; readonly sinceMs: number } | null;
   /**
    * Writes records in order and, with them, the position. Resolves when both are durable; the core sends the next
-   * call only then. The records come in slices of a few thousand, each encoded when it is taken, so that memory stays
-   * flat for an operation of any size: `for (const slice of slices) await send(slice)`. None at all may come: then
-   * only the position moves. Iterated again, they come again from the first on.
+   * call only then. The records come in batches of a few thousand, each encoded when it is taken, so that memory stays
+   * flat for an operation of any size: `for (const batch of batches) await send(batch)`. None at all may come: then
+   * only the position moves. Iterated again, they come again from the first on. A batch is the writer's to keep:
+   * `for (const record of batch)` is the simple way to its records, its arrays are the quick one.
    * After a rejection the writer is not used again: the core disposes it and opens a new one, which says through
    * `position` whether the records had arrived.
    */
-  write(slices: Iterable<readonly SinkRecord[]>, position: TabletPosition, signal: AbortSignal): Promise<void>;
+  write(batches: Iterable<RecordBatch>, position: TabletPosition, signal: AbortSignal): Promise<void>;
 }
 
 /**

@@ -17,6 +17,13 @@ export function writeUint(out: Uint8Array, at: number, value: number): number {
   return writeEight(out, writeUint(out, at, high), value - high * EIGHT_DIGITS);
 }
 
+/** How many digits an unsigned integer below 2^53 has. */
+export function decimalDigits(value: number): number {
+  let digits = 1;
+  for (let bound = 10; value >= bound; bound *= 10) digits++;
+  return digits;
+}
+
 /** An integer within ±2^53. */
 export function writeInt(out: Uint8Array, at: number, value: number): number {
   if (value >= 0) return writeUint(out, at, value);
@@ -76,8 +83,7 @@ function writeEight(out: Uint8Array, at: number, value: number): number {
 
 /** 0 .. 10^8-1 without leading zeros. */
 function writeUnder(out: Uint8Array, at: number, value: number): number {
-  let digits = 1;
-  for (let bound = 10; value >= bound; bound *= 10) digits++;
+  const digits = decimalDigits(value);
   for (let i = at + digits - 1; i >= at; i--) {
     const next = (value / 10) | 0;
     out[i] = ZERO + value - next * 10;

@@ -1,3 +1,16 @@
+/** A call into the engine costs more than some bytes one by one. */
+const FEW_BYTES = 64;
+
+/** Copies a run of bytes, and answers where it ends in `out`. */
+export function copyBytes(out: Uint8Array, at: number, from: Uint8Array, start: number, end: number): number {
+  if (end - start < FEW_BYTES) for (let i = start; i < end; i++) out[at++] = from[i]!;
+  else {
+    out.set(from.subarray(start, end), at);
+    at += end - start;
+  }
+  return at;
+}
+
 /**
  * Memory for many small runs of bytes that are made one after another and live about as long as each other: runs lie
  * side by side in chunks, and a chunk is freed when the last view of it is.

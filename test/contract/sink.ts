@@ -6,6 +6,8 @@ import type { SinkRecord } from '../../src/change/record.ts';
 import { SinkError, type Sink, type SinkTablet, type TabletWriter } from '../../src/sinks/sink.ts';
 import type { TabletPosition } from '../../src/change/position.ts';
 import { eventually } from '../support/eventually.ts';
+import { batches } from '../support/record-batches.ts';
+import { RecordBatch } from '../../src/change/record-batch.ts';
 
 /** A record as whoever reads the sink finds it. */
 export interface SeenRecord {
@@ -67,8 +69,8 @@ export function describeSink(name: string, sut: () => SinkUnderTest, promises: S
       await using sink = sut().open(stream);
       await using writer = await sink.openTablet(tabletOf(stream), never);
       const records = Array.from({ length: 60 }, (_, i) => recordAt(i + 1, i % 7));
-      await writer.write([records.slice(0, 20), [], records.slice(20, 30)], positionAt(30), never);
-      await writer.write([records.slice(30)], positionAt(60), never);
+      await writer.write(batches(records.slice(0, 20), [], records.slice(20, 30)), positionAt(30), never);
+      await writer.write(batches(records.slice(30)), positionAt(60), never);
       const seen = await sut().read(stream, 60);
       for (let id = 0; id < 7; id++) {
         const key = `{"id":${id}}`;
@@ -85,7 +87,7 @@ export function describeSink(name: string, sut: () => SinkUnderTest, promises: S
       await using sink = sut().open(stream);
       await using writer = await sink.openTablet(tabletOf(stream), never);
       const gone = [recordAt(1, 5), recordAt(1, 5, { kind: 'tombstone', value: null })];
-      await writer.write([gone], positionAt(1), never);
+      await writer.write(batches(gone), positionAt(1), never);
       assert.deepEqual(await sut().read(stream, 2), gone.map(toSeen));
     });
 
@@ -95,8 +97,8 @@ export function describeSink(name: string, sut: () => SinkUnderTest, promises: S
         await using sink = sut().open(stream);
         await using writer = await sink.openTablet(tabletOf(stream), never);
         assert.equal(writer.position, null);
-        await writer.write([[recordAt(1)]], positionAt(1), never);
-        await writer.write([[recordAt(2)], [recordAt(3)]], positionAt(3), never);
+        await writer.write(batches([recordAt(1)]), positionAt(1), never);
+        await writer.write(batches([recordAt(2)], [recordAt(3)]), positionAt(3), never);
       }
       await using sink = sut().open(stream);
       await using writer = await sink.openTablet(tabletOf(stream), never);
@@ -108,7 +110,7 @@ export function describeSink(name: string, sut: () => SinkUnderTest, promises: S
       let told: TabletPosition | null = null;
       await using sink = sut().open(stream);
       await using writer = await sink.openTablet(tabletOf(stream, { onSaved: (position) => (told = position) }), never);
-      for (let index = 1; index <= 3; index++) await writer.write([[recordAt(index)]], positionAt(index), never);
+      for (let index = 1; index <= 3; index++) await writer.write(batches([recordAt(index)]), positionAt(index), never);
       const last = writer.saved === undefined ? null : positionAt(3);
       await eventually('it is told', () => isDeepStrictEqual(told, last));
       assert.deepEqual(writer.saved ?? null, last);
@@ -140,8 +142,8 @@ export function describeSink(name: string, sut: () => SinkUnderTest, promises: S
         await using one = await sink.openTablet(tabletOf(stream), never);
         await using two = await sink.openTablet(other, never);
         await Promise.all([
-          one.write([[recordAt(1)]], positionAt(1), never),
-          two.write([[recordAt(9)]], positionAt(9), never),
+          one.write(batches([recordAt(1)]), positionAt(1), never),
+          two.write(batches([recordAt(9)]), positionAt(9), never),
         ]);
       }
       await using sink = sut().open(stream);
@@ -155,13 +157,13 @@ export function describeSink(name: string, sut: () => SinkUnderTest, promises: S
       await using sink = sut().open(stream);
       {
         await using writer = await sink.openTablet(tabletOf(stream), never);
-        await writer.write([[recordAt(8)]], positionAt(8), never);
+        await writer.write(batches([recordAt(8)]), positionAt(8), never);
       }
       const again = tabletOf(stream, { streamGeneration: 'second' });
       {
         await using writer = await sink.openTablet(again, never);
         assert.equal(writer.position, null);
-        await writer.write([[recordAt(2)]], positionAt(2), never);
+        await writer.write(batches([recordAt(2)]), positionAt(2), never);
       }
       await using reopened = sut().open(stream);
       await using writer = await reopened.openTablet(again, never);
@@ -173,15 +175,15 @@ export function describeSink(name: string, sut: () => SinkUnderTest, promises: S
       await using oldSink = sut().open(stream);
       await using newSink = sut().open(stream);
       await using frozen = await oldSink.openTablet(tabletOf(stream), never);
-      await frozen.write([[recordAt(1, 5)]], positionAt(1), never);
+      await frozen.write(batches([recordAt(1, 5)]), positionAt(1), never);
       await using successor = await newSink.openTablet(tabletOf(stream), never);
       if (promises.exactlyOnce) {
         assert.deepEqual(successor.position, positionAt(1));
-        await assertFenced(frozen.write([[recordAt(2, 5)]], positionAt(2), never));
+        await assertFenced(frozen.write(batches([recordAt(2, 5)]), positionAt(2), never));
       }
-      await successor.write([[recordAt(3, 5)]], positionAt(3), never);
-      await assertFenced(frozen.write([[recordAt(2, 5)]], positionAt(2), never));
-      await assertFenced(frozen.write([[recordAt(2, 5)]], positionAt(2), never));
+      await successor.write(batches([recordAt(3, 5)]), positionAt(3), never);
+      await assertFenced(frozen.write(batches([recordAt(2, 5)]), positionAt(2), never));
+      await assertFenced(frozen.write(batches([recordAt(2, 5)]), positionAt(2), never));
       assert.deepEqual(await sut().read(stream, 2), [recordAt(1, 5), recordAt(3, 5)].map(toSeen));
     });
 
@@ -190,9 +192,11 @@ export function describeSink(name: string, sut: () => SinkUnderTest, promises: S
       await using sink = sut().open(stream);
       await using writer = await sink.openTablet(tabletOf(stream), never);
       const rows = 20_000;
-      function* slices(): Generator<SinkRecord[]> {
+      function* slices(): Generator<RecordBatch> {
         for (let at = 0; at < rows; at += 2_000)
-          yield Array.from({ length: 2_000 }, (_, i) => recordAt(1, at + i, { position: `${TABLET}/3.1.${at + i}` }));
+          yield RecordBatch.of(
+            Array.from({ length: 2_000 }, (_, i) => recordAt(1, at + i, { position: `${TABLET}/3.1.${at + i}` })),
+          );
       }
       await writer.write(slices(), positionAt(1), never);
       const seen = await sut().read(stream, rows);
@@ -204,12 +208,12 @@ export function describeSink(name: string, sut: () => SinkUnderTest, promises: S
       const stream = freshStream();
       await using sink = sut().open(stream);
       let stopped: TabletWriter | null = await sink.openTablet(tabletOf(stream), never);
-      await stopped.write([[recordAt(1)]], positionAt(1), never);
+      await stopped.write(batches([recordAt(1)]), positionAt(1), never);
       const stop = new AbortController();
-      function* slices(): Generator<SinkRecord[]> {
-        yield [recordAt(2)];
+      function* slices(): Generator<RecordBatch> {
+        yield RecordBatch.of([recordAt(2)]);
         stop.abort();
-        yield [recordAt(3)];
+        yield RecordBatch.of([recordAt(3)]);
       }
       await assert.rejects(stopped.write(slices(), positionAt(3), stop.signal), SinkError);
       await stopped[Symbol.asyncDispose]();
@@ -218,7 +222,7 @@ export function describeSink(name: string, sut: () => SinkUnderTest, promises: S
       // What was on its way may have got there: all of it, or nothing.
       if (writer.position?.opId.index !== 3n) {
         assert.deepEqual(writer.position, positionAt(1));
-        await writer.write([[recordAt(2), recordAt(3)]], positionAt(3), never);
+        await writer.write(batches([recordAt(2), recordAt(3)]), positionAt(3), never);
       }
       const seen = await sut().read(stream, 3);
       assertComplete(seen, 3, promises);
@@ -229,9 +233,9 @@ export function describeSink(name: string, sut: () => SinkUnderTest, promises: S
       await using sink = sut().open(stream);
       await sink.check(never);
       const cut = await sink.openTablet(tabletOf(stream), never);
-      await cut.write([[recordAt(1, 0)]], positionAt(1), never);
+      await cut.write(batches([recordAt(1, 0)]), positionAt(1), never);
       await sut().duringOutage(async () => {
-        await assertUnavailable(cut.write([[recordAt(2, 0)]], positionAt(2), never));
+        await assertUnavailable(cut.write(batches([recordAt(2, 0)]), positionAt(2), never));
         await assertUnavailable(sink.openTablet(tabletOf(stream), never));
         await assertUnavailable(sink.check(never));
       });
@@ -239,7 +243,7 @@ export function describeSink(name: string, sut: () => SinkUnderTest, promises: S
       await using writer = await openWhenBack(sink, tabletOf(stream));
       const arrived = Number(writer.position?.opId.index ?? 0n);
       for (let index = arrived + 1; index <= 4; index++)
-        await writer.write([[recordAt(index, 0)]], positionAt(index), never);
+        await writer.write(batches([recordAt(index, 0)]), positionAt(index), never);
       const seen = await sut().read(stream, 4);
       assertComplete(seen, 4, promises);
       await sink.check(never);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { compileJson } from '../../src/formats/json.ts';
+import { ByteArena } from '../../src/util/byte-arena.ts';
 import { TabletReplicator } from '../../src/shipping/tablet-replicator.ts';
 import { SinkError, type Sink } from '../../src/sinks/sink.ts';
 import { Slots } from '../../src/util/slots.ts';
@@ -9,6 +10,7 @@ import { eventually } from '../support/eventually.ts';
 import { keepingLogger } from '../support/loggers.ts';
 import { MemorySink, MemoryStore } from '../support/memory-sink.ts';
 import { NO_METRICS } from '../support/no-metrics.ts';
+import { batches } from '../support/record-batches.ts';
 
 /** The replicator and the source of a copy as they are, over a sink that refuses one row of some tablets. */
 describe('a copy that its sink refuses', () => {
@@ -64,10 +66,10 @@ function copying(name: string, store: MemoryStore, poisoned: ReadonlySet<string>
       return {
         position: writer.position,
         write: (slices, position, signal) => {
-          const records = [...slices].flat();
+          const records = Array.from(slices, (batch) => [...batch]).flat();
           const refused = records.find(({ key }) => poisoned.has(name) && key.toString() === '{"k":2}');
           if (refused) return Promise.reject(new SinkError('refused', `too large: key ${refused.key.toString()}`));
-          return writer.write([records], position, signal);
+          return writer.write(batches(records), position, signal);
         },
         [Symbol.asyncDispose]: () => writer[Symbol.asyncDispose](),
       };
@@ -85,7 +87,8 @@ function copying(name: string, store: MemoryStore, poisoned: ReadonlySet<string>
     onAcked: () => undefined,
     sink,
     openSource: (from) => openCopied([marker(7)], { from, copySlots, copier: new NamedCopier(name) }, 'waits'),
-    encode: (change) => json.encode(change),
+    format: json,
+    arena: new ByteArena(1 << 16),
     schemas: 'speaks',
     limits: {
       maxBatchBytes: 1,

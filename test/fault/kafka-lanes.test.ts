@@ -20,6 +20,8 @@ import { eventually } from '../support/eventually.ts';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
 import { ModelKafka, type Fate } from '../support/model-kafka.ts';
 import { seededRandom } from '../support/sink-load.ts';
+import { batches } from '../support/record-batches.ts';
+import { RecordBatch } from '../../src/change/record-batch.ts';
 
 /*
  * The whole Kafka sink, on a model of Kafka that loses what real brokers lose: markers of partitions without a leader, answers,
@@ -69,11 +71,13 @@ function rowsOf(index: number): number {
 }
 
 /** Of these operations, three records a slice. */
-function slicesOf(tabletId: string, from: number, upTo: number): SinkRecord[][] {
+function slicesOf(tabletId: string, from: number, upTo: number): RecordBatch[] {
   const records: SinkRecord[] = [];
   for (let index = from; index <= upTo; index++)
     for (let row = 0; row < rowsOf(index); row++) records.push(recordOf(tabletId, index, row));
-  return Array.from({ length: Math.ceil(records.length / 3) }, (_, i) => records.slice(3 * i, 3 * i + 3));
+  return Array.from({ length: Math.ceil(records.length / 3) }, (_, i) =>
+    RecordBatch.of(records.slice(3 * i, 3 * i + 3)),
+  );
 }
 
 /** Ships operations of a tablet until there are `last`, or it is told to stop. @returns whether all are there */
@@ -215,7 +219,7 @@ describe('an operation that is larger than a transaction', () => {
       await using writer = await first.openTablet(tablet, never);
       await writer.write(records(1, 1), positionAt(1), never);
       const slices = {
-        *[Symbol.iterator](): Generator<readonly SinkRecord[]> {
+        *[Symbol.iterator](): Generator<RecordBatch> {
           for (const [i, slice] of records(2, 10).entries()) {
             if (i === 4) throw new Error('the log is gone');
             yield slice;
@@ -233,7 +237,7 @@ describe('an operation that is larger than a transaction', () => {
     assert.deepEqual(writer.position, positionAt(1), 'operations are told of as a whole');
     await writer.write(records(2, 2), positionAt(2), never); // less than had been written
     await writer.write(records(3, 10), positionAt(10), never);
-    const expected = records(1, 10).flatMap((slice) => slice.map(({ position }) => position.split('/')[1]!));
+    const expected = records(1, 10).flatMap((batch) => Array.from(batch, ({ position }) => position.split('/')[1]!));
     assert.deepEqual(placesSeen().sort(), expected.sort());
     assert.ok(kafka.ends.filter(({ commit }) => commit).length > 6, 'several transactions');
   });
@@ -254,7 +258,7 @@ describe('a transaction after a pause', () => {
     for (let index = 1; index <= 5; index++) {
       await sleep(60);
       asked.length = 0;
-      await writer.write([[recordOf(tabletId, KEYS * index)]], positionAt(index), never); // of one partition
+      await writer.write(batches([recordOf(tabletId, KEYS * index)]), positionAt(index), never); // of one partition
       if (index > 1) assert.ok(!asked.includes(DESCRIBE_PRODUCERS.key), asked.join());
     }
   });
@@ -270,20 +274,20 @@ describe('a look in the pause that gets no answer', () => {
     const [tabletId] = TABLETS as [string];
     await using sink = sinkOn(kafka, 'x');
     await using writer = await sink.openTablet(tabletOf(STREAM, { tabletId }), never);
-    await writer.write([[recordOf(tabletId, 1)]], positionAt(1), never);
+    await writer.write(batches([recordOf(tabletId, 1)]), positionAt(1), never);
     await sleep(60);
-    await writer.write([[recordOf(tabletId, 2)]], positionAt(2), never);
+    await writer.write(batches([recordOf(tabletId, 2)]), positionAt(2), never);
     silent = 1;
     await sleep(60);
     const startMs = performance.now();
-    await writer.write([[recordOf(tabletId, 3)]], positionAt(3), never);
+    await writer.write(batches([recordOf(tabletId, 3)]), positionAt(3), never);
     assert.ok(performance.now() - startMs < 1_500, `${performance.now() - startMs} ms`);
     assert.ok(silent <= 0, 'it was asked');
   });
 });
 
 describe('a write that is given up before its transaction begins', () => {
-  const slices = [[recordOf(TABLETS[0]!, 1)]];
+  const slices = batches([recordOf(TABLETS[0]!, 1)]);
   const opened = (sink: Sink): Promise<TabletWriter> =>
     sink.openTablet(tabletOf(STREAM, { tabletId: TABLETS[0]! }), never);
   /** The lane looks for open ends first, and that takes long. */
@@ -355,16 +359,16 @@ describe('a marker that Kafka loses', () => {
     await using sink = sinkOn(kafka, 'x', { logger: keepingLogger(lines) });
     const [tabletId] = TABLETS;
     const writer = await sink.openTablet(tabletOf(STREAM, { tabletId: tabletId! }), never);
-    await writer.write([[recordOf(tabletId!, 1)]], positionAt(1), never);
+    await writer.write(batches([recordOf(tabletId!, 1)]), positionAt(1), never);
     isLost = true;
-    await writer.write([[recordOf(tabletId!, 2)]], positionAt(2), never);
+    await writer.write(batches([recordOf(tabletId!, 2)]), positionAt(2), never);
     isLost = false;
     fails = true;
     setTimeout(() => (fails = false), 300);
-    await writer.write([[recordOf(tabletId!, 3)]], positionAt(3), never).catch(() => undefined);
+    await writer.write(batches([recordOf(tabletId!, 3)]), positionAt(3), never).catch(() => undefined);
     await writer[Symbol.asyncDispose]();
     await using again = await sink.openTablet(tabletOf(STREAM, { tabletId: tabletId! }), never);
-    if (again.position?.opId.index !== 3n) await again.write([[recordOf(tabletId!, 3)]], positionAt(3), never);
+    if (again.position?.opId.index !== 3n) await again.write(batches([recordOf(tabletId!, 3)]), positionAt(3), never);
     assert.deepEqual(kafka.open(), []);
     const positions = kafka.committed(TOPIC, 0).map(({ position }) => position);
     assert.deepEqual(
@@ -383,15 +387,15 @@ describe('a marker that Kafka loses', () => {
       const tablet = tabletOf(STREAM, { tabletId: tabletId! });
       const dead = sinkOn(kafka, 'dead');
       const writer = await dead.openTablet(tablet, never);
-      await writer.write([[recordOf(tabletId!, 1)]], positionAt(1), never);
+      await writer.write(batches([recordOf(tabletId!, 1)]), positionAt(1), never);
       isLost = true;
-      await writer.write([[recordOf(tabletId!, 2)]], positionAt(2), never);
+      await writer.write(batches([recordOf(tabletId!, 2)]), positionAt(2), never);
       isLost = false;
       // It is not closed: it died.
       await using sink = sinkOn(kafka, 'next');
       await using next = await sink.openTablet(tablet, never);
       assert.deepEqual(next.position, positionAt(2));
-      await next.write([[recordOf(tabletId!, 3)]], positionAt(3), never);
+      await next.write(batches([recordOf(tabletId!, 3)]), positionAt(3), never);
       await eventually('nothing is open', () => Promise.resolve(kafka.open().length === 0), 10_000);
       const positions = kafka.committed(TOPIC, 0).map(({ position }) => position);
       assert.deepEqual(
@@ -422,9 +426,9 @@ describe('a marker that Kafka loses', () => {
             const first = sinkOn(kafka, 'first');
             const writer = await first.openTablet(tablet, never);
             // What a copy reads has no place in the log that could tell whether it is shipped.
-            await writer.write([[recordAt(1, 1, { position: `${tabletId}/copy` })]], positionAt(1), never);
+            await writer.write(batches([recordAt(1, 1, { position: `${tabletId}/copy` })]), positionAt(1), never);
             isLost = true;
-            await writer.write([[recordAt(2, 1, { position: `${tabletId}/copy 2` })]], positionAt(2), never);
+            await writer.write(batches([recordAt(2, 1, { position: `${tabletId}/copy 2` })]), positionAt(2), never);
             isLost = false;
             isCut = true;
             await eventually('its mend is cut off', () => Promise.resolve(cuts > 0), 10_000);
@@ -433,7 +437,7 @@ describe('a marker that Kafka loses', () => {
             await using second = who === 'another' ? sinkOn(kafka, 'second') : null;
             await using next = await (second ?? first).openTablet(tablet, never);
             assert.deepEqual(next.position, positionAt(2));
-            await next.write([[recordAt(3, 1, { position: `${tabletId}/copy 3` })]], positionAt(3), never);
+            await next.write(batches([recordAt(3, 1, { position: `${tabletId}/copy 3` })]), positionAt(3), never);
             await eventually('nothing is open', () => Promise.resolve(kafka.open().length === 0), 10_000);
             assert.deepEqual(
               kafka.committed(TOPIC, 0).map(({ position }) => position),
@@ -450,9 +454,9 @@ describe('a marker that Kafka loses', () => {
       await using sink = sinkOn(kafka, 'x');
       const [tabletId] = TABLETS as [string];
       await using writer = await sink.openTablet(tabletOf(STREAM, { tabletId }), never);
-      await writer.write([[recordOf(tabletId, 1)]], positionAt(1), never);
+      await writer.write(batches([recordOf(tabletId, 1)]), positionAt(1), never);
       isLost = true;
-      await writer.write([[recordOf(tabletId, 2)]], positionAt(2), never);
+      await writer.write(batches([recordOf(tabletId, 2)]), positionAt(2), never);
       isLost = false;
       assert.deepEqual(kafka.open(), [`${TOPIC}/0`]);
       if (isLeaderless) {

@@ -13,6 +13,8 @@ import { FakeBroker, type FakeRequest } from '../support/fake-broker.ts';
 import { keepingLogger } from '../support/loggers.ts';
 import { ModelKafka, type Fate } from '../support/model-kafka.ts';
 import { someSidecar } from '../support/sink-load.ts';
+import { partitionBatch } from '../support/kafka-batches.ts';
+import { batches } from '../support/record-batches.ts';
 
 const REQUEST_TIMEOUT_MS = 500;
 const TOPIC = 'cdc.t';
@@ -129,7 +131,8 @@ describe('a slow broker', () => {
       compression: 'none',
     });
     const topic = (await cluster.findTopics([TOPIC], never)).get(TOPIC)!;
-    const send = () => producer.send([{ topic, partition: 0, records: [recordAt(1)], bytes: 100 }], never);
+    const { parts, count } = partitionBatch(TOPIC, 0, [recordAt(1)]);
+    const send = () => producer.send([{ topic, partition: 0, parts, count, bytes: 100 }], never);
     const create = () =>
       cluster.createTopics([{ topic: TOPIC, partitions: 1, replicationFactor: 1, config: {} }], never);
     await assert.rejects(send(), /REQUEST_TIMED_OUT/);
@@ -183,7 +186,7 @@ describe('a slow broker', () => {
     });
     const writer = await sink.openTablet(tabletOf('s'), never);
     const start = performance.now();
-    await writer.write([[recordAt(1)]], positionAt(1), stop.signal);
+    await writer.write(batches([recordAt(1)]), positionAt(1), stop.signal);
     assert.equal(writer.saved, null);
     assert.ok(performance.now() - start < 3_000, 'the records are there');
     await writer[Symbol.asyncDispose]();

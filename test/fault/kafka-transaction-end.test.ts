@@ -9,6 +9,7 @@ import { positionAt, recordAt, tabletOf } from '../contract/sink.ts';
 import { keepingLogger } from '../support/loggers.ts';
 import { ModelKafka, type Fate } from '../support/model-kafka.ts';
 import { someSidecar } from '../support/sink-load.ts';
+import { batches } from '../support/record-batches.ts';
 
 const TOPIC = 's.shop.orders';
 const PRODUCER_FENCED = 90;
@@ -49,7 +50,7 @@ async function withWriter(
     await writer.write([], positionAt(0), never);
     await sleep(100);
     isTrouble = true;
-    await work({ kafka, sink, write: () => writer.write([RECORDS], positionAt(1), never) });
+    await work({ kafka, sink, write: () => writer.write(batches(RECORDS), positionAt(1), never) });
   } finally {
     await sink[Symbol.asyncDispose]();
   }

@@ -3,6 +3,9 @@ import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Change } from '../../src/change/change.ts';
 import type { SinkRecord } from '../../src/change/record.ts';
+import type { RecordFormat } from '../../src/formats/format.ts';
+import { ByteArena } from '../../src/util/byte-arena.ts';
+import { formatOf } from '../support/record-batches.ts';
 import { SpoorError } from '../../src/errors.ts';
 import { MIN_OPID } from '../../src/kudu/opid.ts';
 import type { ChangeRead, ChangeSource } from '../../src/source/change-source.ts';
@@ -370,11 +373,11 @@ describe('tablet replicator under faults', () => {
 
   it('names the operation that no record can be made of', async () => {
     const store = new MemoryStore();
-    const encode = (change: Change): SinkRecord[] => {
+    const format = formatOf((change) => {
       if (change.opId.index === 2n) throw new RangeError('Invalid string length');
       return [recordOf(change)];
-    };
-    const replicator = start({ store, ops: 3, encode });
+    });
+    const replicator = start({ store, ops: 3, format });
     const { error } = await eventually('it is blocked', () => {
       const view = replicator.view(Date.now());
       return view.error?.code === 'SPOOR_WAL_UNREADABLE' && view;
@@ -514,7 +517,7 @@ function start(options: {
   time?: bigint;
   kuduNow?: () => number;
   metrics?: ReplicationMetrics;
-  encode?: TabletReplicatorOptions['encode'];
+  format?: RecordFormat;
 }): TabletReplicator {
   const { store, ops = 0, log } = options;
   const all = (after: TabletPosition): ChangeSource => new ScriptedLog(range(Number(after.opId.index) + 1, ops));
@@ -532,7 +535,8 @@ function start(options: {
     onAcked: options.onAcked ?? (() => undefined),
     sink: options.sink ?? new MemorySink(store),
     openSource: options.openSource ?? ((after) => log ?? all(after)),
-    encode: options.encode ?? ((change) => [recordOf(change)]),
+    format: options.format ?? formatOf((change) => [recordOf(change)]),
+    arena: new ByteArena(1 << 10),
     schemas: 'speaks',
     limits: {
       maxBatchBytes: 30,
@@ -560,8 +564,10 @@ function readOf(index: number): ChangeRead {
 
 function recordOf({ opId, tablet }: Change): SinkRecord {
   const position = `${tablet.tabletId}/${opId.term}.${opId.index}.0`;
-  return { kind: 'schema', table: tablet.tableName, key: Buffer.alloc(0), value: null, position, timestampMs: 0 };
+  return { kind: 'schema', table: tablet.tableName, key: NOTHING, value: NOTHING, position, timestampMs: 0 };
 }
+
+const NOTHING = Buffer.alloc(0);
 
 function positionsIn(store: MemoryStore): number[] {
   return store.records.map(({ position }) => Number(position.split('.')[1]));

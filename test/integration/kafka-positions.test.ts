@@ -10,12 +10,13 @@ import { encodePosition, positionGroup } from '../../src/sinks/kafka/position.ts
 import { OFFSET_COMMIT, OFFSET_FETCH } from '../../src/sinks/kafka/wire/offset-apis.ts';
 import { SinkError, type Sink } from '../../src/sinks/sink.ts';
 import { openWhenBack, positionAt, recordAt, tabletOf } from '../contract/sink.ts';
-import type { SinkRecord } from '../../src/change/record.ts';
 import { startKafka } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
 import { someSidecar } from '../support/sink-load.ts';
 import { TopicReader } from '../support/topic-reader.ts';
+import { batches } from '../support/record-batches.ts';
+import { RecordBatch } from '../../src/change/record-batch.ts';
 
 /*
  * What docs/sinks.md says of positions, lanes and the way from version 0.1, with a real broker: whose a tablet is, that
@@ -107,12 +108,12 @@ describe('a tablet of a lane', () => {
     await using after = sinkOf(stream);
     const one = await before.openTablet(tabletOf(stream), never);
     await using two = await before.openTablet(tabletOf(stream, { tabletId: OTHER }), never);
-    await one.write([[recordAt(1)]], positionAt(1), never);
+    await one.write(batches([recordAt(1)]), positionAt(1), never);
     await one[Symbol.asyncDispose]();
     await using taken = await after.openTablet(tabletOf(stream), never);
     assert.deepEqual(taken.position, positionAt(1));
-    await taken.write([[recordAt(2)]], positionAt(2), never);
-    await two.write([[recordAt(1)]], positionAt(1), never);
+    await taken.write(batches([recordAt(2)]), positionAt(2), never);
+    await two.write(batches([recordAt(1)]), positionAt(1), never);
     assert.deepEqual({ fenced: ends.fenced, failed: ends.failed }, { fenced: 0, failed: 0 });
   });
 
@@ -124,13 +125,13 @@ describe('a tablet of a lane', () => {
     let isTold = false;
     const one = await before.openTablet(tabletOf(stream, { onFenced: () => (isTold = true) }), never);
     await using two = await before.openTablet(tabletOf(stream, { tabletId: OTHER }), never);
-    await one.write([[recordAt(1)]], positionAt(1), never);
+    await one.write(batches([recordAt(1)]), positionAt(1), never);
     let written = 0;
     const taking = new AbortController();
     const writing = (async () => {
       for (; !taking.signal.aborted || written < 10; written++)
         await two.write(
-          [[recordAt(written + 1, written, { position: `${OTHER}/3.${written + 1}.0` })]],
+          batches([recordAt(written + 1, written, { position: `${OTHER}/3.${written + 1}.0` })]),
           positionAt(written + 1),
           never,
         );
@@ -139,8 +140,8 @@ describe('a tablet of a lane', () => {
     assert.deepEqual(taken.position, positionAt(1));
     taking.abort();
     await eventually('it is told without a write', () => isTold);
-    await assert.rejects(one.write([[recordAt(2)]], positionAt(2), never), { kind: 'fenced' });
-    await taken.write([[recordAt(2)]], positionAt(2), never);
+    await assert.rejects(one.write(batches([recordAt(2)]), positionAt(2), never), { kind: 'fenced' });
+    await taken.write(batches([recordAt(2)]), positionAt(2), never);
     await writing;
     // A commit that meets the fence in its midst is refused in other words (UNKNOWN_SERVER_ERROR, seen with Kafka 4.3.1).
     assert.ok(ends.fenced + ends.failed > 0, 'its lane was fenced, and has opened anew');
@@ -155,11 +156,13 @@ describe('a tablet of a lane', () => {
     const stream = 'large';
     const rows = 20_000;
     const tablet = tabletOf(stream);
-    function* slicesOf(index: number, failsAt = Infinity): Generator<SinkRecord[]> {
+    function* slicesOf(index: number, failsAt = Infinity): Generator<RecordBatch> {
       for (let row = 0; row < rows; row += 500) {
         if (row >= failsAt) throw new Error('the log is gone');
         const position = (i: number): string => `${tablet.tabletId}/3.${index}.${row + i}`;
-        yield Array.from({ length: 500 }, (_, i) => recordAt(index, row + i, { position: position(i) }));
+        yield RecordBatch.of(
+          Array.from({ length: 500 }, (_, i) => recordAt(index, row + i, { position: position(i) })),
+        );
       }
     }
     const again = (index: number, failsAt?: number) => ({ [Symbol.iterator]: () => slicesOf(index, failsAt) });
@@ -167,7 +170,7 @@ describe('a tablet of a lane', () => {
     {
       await using sink = sinkOf(stream, { maxTransactionBytes: 200_000 }, ends);
       await using writer = await sink.openTablet(tablet, never);
-      await writer.write([[recordAt(1)]], positionAt(1), never);
+      await writer.write(batches([recordAt(1)]), positionAt(1), never);
       await assert.rejects(writer.write(again(2, rows / 2), positionAt(2), never), /the log is gone/);
     }
     assert.ok(ends.committed > 3, `${ends.committed} transactions`);
@@ -188,8 +191,8 @@ describe('a tablet of a lane', () => {
     await using a = await mine.openTablet(tabletOf(stream), never);
     await using b = await theirs.openTablet(tabletOf(stream), never);
     for (let index = 1; index <= 5; index++) {
-      await a.write([[recordAt(index)]], positionAt(index), never);
-      await b.write([[recordAt(index + 100)]], positionAt(index + 100), never);
+      await a.write(batches([recordAt(index)]), positionAt(index), never);
+      await b.write(batches([recordAt(index + 100)]), positionAt(index + 100), never);
     }
     assert.deepEqual({ fenced: ends.fenced, failed: ends.failed }, { fenced: 0, failed: 0 });
     await using again = sinkOf(stream, { installation: 'one', sidecar: 'other' });
@@ -206,8 +209,8 @@ describe('a tablet of a lane', () => {
     await using sick = await sink.openTablet(narrow, never);
     const large = recordAt(1, 1, { table: 'narrow', value: Buffer.alloc(20_000), position: `${OTHER}/3.1.0` });
     const [failed, written] = await Promise.allSettled([
-      sick.write([[large]], { ...positionAt(1), tableName: 'narrow' }, never),
-      sound.write([[recordAt(1)]], positionAt(1), never),
+      sick.write(batches([large]), { ...positionAt(1), tableName: 'narrow' }, never),
+      sound.write(batches([recordAt(1)]), positionAt(1), never),
     ]);
     assert.equal(written.status, 'fulfilled');
     assert.ok(failed.status === 'rejected');
@@ -242,7 +245,7 @@ describe('the topic of positions', () => {
     await using sink = sinkOf(stream, { installation: 'i' });
     {
       await using writer = await sink.openTablet(tabletOf(stream), never);
-      await writer.write([[recordAt(1)]], positionAt(1), never);
+      await writer.write(batches([recordAt(1)]), positionAt(1), never);
     }
     await appendEverywhere('spoor.positions', 'hello', 'world');
     {
@@ -293,7 +296,7 @@ describe('the topic of positions', () => {
     const positionsTopic = 'anew-positions';
     await using sink = sinkOf(stream, { positionsTopic, lookAgainMs: 200, logger: keepingLogger(lines) });
     const writer = await sink.openTablet(tabletOf(stream), never);
-    await writer.write([[recordAt(1)]], positionAt(1), never);
+    await writer.write(batches([recordAt(1)]), positionAt(1), never);
     await kafka.withAdmin((admin) => admin.deleteTopics({ topics: [positionsTopic] }));
     await eventually('the writer is of no use any more', async () => {
       return writer.write([], positionAt(1), never).then(
@@ -305,7 +308,7 @@ describe('the topic of positions', () => {
     await using next = await openWhenBack(sink, tabletOf(stream));
     // The new topic knows nothing, or what the old writer still moved there: the replicator knows better.
     if (next.position) assert.deepEqual(next.position, positionAt(1));
-    await next.write([[recordAt(2)]], positionAt(2), never);
+    await next.write(batches([recordAt(2)]), positionAt(2), never);
     await using other = sinkOf(stream, { positionsTopic });
     await using taken = await other.openTablet(tabletOf(stream), never);
     assert.deepEqual(taken.position, positionAt(2));
@@ -337,7 +340,7 @@ describe('a position of version 0.1', () => {
       {
         await using sink = sinkOf(stream, { delivery });
         await using writer = await sink.openTablet(tablet, never);
-        await writer.write([[recordAt(8)]], positionAt(8), never);
+        await writer.write(batches([recordAt(8)]), positionAt(8), never);
       }
       await using sink = sinkOf(stream, { delivery });
       await using writer = await sink.openTablet(tablet, never);

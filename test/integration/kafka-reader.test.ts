@@ -18,6 +18,8 @@ import { eventually } from '../support/eventually.ts';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
 import { seededRandom, someSidecar } from '../support/sink-load.ts';
 import { TopicReader } from '../support/topic-reader.ts';
+import { batches } from '../support/record-batches.ts';
+import { RecordBatch } from '../../src/change/record-batch.ts';
 
 const never = new AbortController().signal;
 const seed = Date.now() % 1_000_000;
@@ -123,10 +125,10 @@ async function writeSideBySide(streamName: string, rounds: number, random: (n: n
       for (let round = 1; round <= rounds; round++) {
         const giveUpAt = random(2) === 0 ? 1 + random(5) : Infinity;
         const slices = {
-          *[Symbol.iterator](): Generator<SinkRecord[]> {
+          *[Symbol.iterator](): Generator<RecordBatch> {
             for (let slice = 0; slice < 6; slice++) {
               if (slice === giveUpAt) throw new GivenUp('given up');
-              yield Array.from({ length: 10 }, (_, row) => recordOf(tabletId, round, slice * 10 + row));
+              yield RecordBatch.of(Array.from({ length: 10 }, (_, row) => recordOf(tabletId, round, slice * 10 + row)));
             }
           },
         };
@@ -227,12 +229,12 @@ describe(`a topic read back, seed ${seed}`, () => {
     await kafka.createTopic('read.moment', 1);
     await using sink = sinkOf('moment');
     await using writer = await sink.openTablet(tabletOf('moment'), never);
-    await writer.write([[recordAt(1), recordAt(2)]], positionAt(2), never);
+    await writer.write(batches([recordAt(1), recordAt(2)]), positionAt(2), never);
     await readByJava('read.moment', 2); // the commit's markers are there
     await using reader = openReader();
     const seen = reader.read('read.moment', never);
     await sleep(300);
-    await writer.write([[recordAt(3)]], positionAt(3), never);
+    await writer.write(batches([recordAt(3)]), positionAt(3), never);
     await readByJava('read.moment', 3);
     const keys: string[] = [];
     for await (const records of seen) keys.push(...records.map(({ key }) => String(key)));
@@ -249,7 +251,7 @@ describe(`a topic read back, seed ${seed}`, () => {
       const records = Array.from({ length: 2_000 }, (_, i) =>
         recordOf(TABLETS[0]!, 1, i, Buffer.from(`{"text":"${'word '.repeat(random(80))}${random(1e9)}"}`)),
       );
-      await writer.write([records], positionAt(1), never);
+      await writer.write(batches(records), positionAt(1), never);
       const expected = await readByJava(`read.${name}`, 2_000); // first: a commit is answered before its markers are there
       assertSame(await readAll(`read.${name}`), expected);
       const rawBytes = records.reduce((sum, { key, value }) => sum + key.length + (value?.length ?? 0), 0);
@@ -261,7 +263,7 @@ describe(`a topic read back, seed ${seed}`, () => {
     await kafka.createTopic('read.zstd', 1, { 'compression.type': 'zstd' });
     await using sink = sinkOf('zstd');
     await using writer = await sink.openTablet(tabletOf('zstd'), never);
-    await writer.write([[recordAt(1)]], positionAt(1), never);
+    await writer.write(batches([recordAt(1)]), positionAt(1), never);
     await readByJava('read.zstd', 1);
     await assert.rejects(
       readAll('read.zstd'),
@@ -297,7 +299,7 @@ describe(`a topic read back, seed ${seed}`, () => {
     await kafka.createTopic('read.short', 1);
     await using sink = sinkOf('short');
     await using writer = await sink.openTablet(tabletOf('short'), never);
-    await writer.write([Array.from({ length: 10 }, (_, i) => recordAt(i + 1))], positionAt(10), never);
+    await writer.write(batches(Array.from({ length: 10 }, (_, i) => recordAt(i + 1))), positionAt(10), never);
     await readByJava('read.short', 10);
     const deleteBefore = (offset: string): Promise<void> =>
       kafka.withAdmin(async (admin) => {
@@ -319,9 +321,11 @@ describe(`a topic read back, seed ${seed}`, () => {
     {
       await using sink = sinkOf('large');
       await using writer = await sink.openTablet(tabletOf('large'), never);
-      const slices = function* (): Generator<SinkRecord[]> {
+      const slices = function* (): Generator<RecordBatch> {
         for (let at = 0; at < count; at += 2_000)
-          yield Array.from({ length: 2_000 }, (_, i) => recordOf(TABLETS[0]!, 1, at + i, Buffer.alloc(1_000, 'x')));
+          yield RecordBatch.of(
+            Array.from({ length: 2_000 }, (_, i) => recordOf(TABLETS[0]!, 1, at + i, Buffer.alloc(1_000, 'x'))),
+          );
       };
       await writer.write(slices(), positionAt(1), never);
     }

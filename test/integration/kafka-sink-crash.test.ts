@@ -13,6 +13,7 @@ import { startKafka } from '../support/cluster.ts';
 import { keepingLogger } from '../support/loggers.ts';
 import { seededRandom, shipLog, someSidecar } from '../support/sink-load.ts';
 import { TopicReader } from '../support/topic-reader.ts';
+import { batches } from '../support/record-batches.ts';
 
 const DELIVERIES = ['exactly-once', 'at-least-once'] as const;
 const KILLS = 5;
@@ -150,12 +151,12 @@ for (const delivery of DELIVERIES)
       await using sink = sinkOf(streamName, { delivery, requestTimeoutMs: 1_500 });
       {
         await using writer = await sink.openTablet(tabletOf(streamName), never);
-        await writer.write([[recordAt(1, 0)]], positionAt(1), never);
+        await writer.write(batches([recordAt(1, 0)]), positionAt(1), never);
         await kafka.freeze();
         try {
           const start = performance.now();
           await assert.rejects(
-            writer.write([[recordAt(2, 0)]], positionAt(2), never),
+            writer.write(batches([recordAt(2, 0)]), positionAt(2), never),
             (error) => error instanceof SinkError && error.kind === 'unavailable',
           );
           assert.ok(performance.now() - start < 4_000, 'within a few seconds');

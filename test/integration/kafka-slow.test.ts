@@ -11,6 +11,7 @@ import { someSidecar } from '../support/sink-load.ts';
 import { keepingLogger } from '../support/loggers.ts';
 import { SlowProxy } from '../support/slow-proxy.ts';
 import { TopicReader } from '../support/topic-reader.ts';
+import { batches } from '../support/record-batches.ts';
 
 /**
  * Every answer takes much longer than a socket may be silent at first, and the three round trips of a transaction take
@@ -69,7 +70,7 @@ describe('a broker that needs longer for every answer than a healthy one may be 
       let writer = await open(sink, tabletOf(streamName), failures);
       for (let index = 1; index <= OPERATIONS;) {
         try {
-          await writer.write([[recordAt(index, index % 3)]], positionAt(index), never);
+          await writer.write(batches([recordAt(index, index % 3)]), positionAt(index), never);
           index++;
         } catch (error) {
           assert.ok(error instanceof SinkError);
@@ -88,7 +89,7 @@ describe('a broker that needs longer for every answer than a healthy one may be 
       assertComplete(await readAll(streamName), OPERATIONS, { exactlyOnce: true });
 
       const stop = new AbortController();
-      const cut = writer.write([[recordAt(OPERATIONS + 1)]], positionAt(OPERATIONS + 1), stop.signal);
+      const cut = writer.write(batches([recordAt(OPERATIONS + 1)]), positionAt(OPERATIONS + 1), stop.signal);
       setTimeout(() => {
         stop.abort(new Error('stop'));
       }, ANSWER_MS / 2);

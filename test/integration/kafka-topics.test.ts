@@ -18,6 +18,7 @@ import { eventually } from '../support/eventually.ts';
 import { someSidecar } from '../support/sink-load.ts';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
 import { TopicReader, type TopicRecord } from '../support/topic-reader.ts';
+import { batches } from '../support/record-batches.ts';
 
 const never = new AbortController().signal;
 /** By the id that every broker of our tests gives its cluster. */
@@ -105,7 +106,7 @@ describe('the topics of a stream', () => {
   it('are created as the stream says, the schema topic compacted and in one piece', async () => {
     await using sink = sinkOf('made');
     await using writer = await sink.openTablet(tabletOf('made'), never);
-    await writer.write([[schemaRecord(1, null), recordAt(2)]], positionAt(2), never);
+    await writer.write(batches([schemaRecord(1, null), recordAt(2)]), positionAt(2), never);
     await kafka.withAdmin(async (admin) => {
       const { topics } = await admin.fetchTopicMetadata({ topics: ['made.shop.orders', 'made.schema-changes'] });
       assert.deepEqual(
@@ -134,7 +135,7 @@ describe('the topics of a stream', () => {
       topicConfig: { 'retention.ms': '86400000', 'max.message.bytes': '2000000' },
     });
     await using writer = await sink.openTablet(tabletOf('configured'), never);
-    await writer.write([[schemaRecord(1, null), recordAt(2)]], positionAt(2), never);
+    await writer.write(batches([schemaRecord(1, null), recordAt(2)]), positionAt(2), never);
     const settingsOf = async (name: string): Promise<Record<string, string>> =>
       kafka.withAdmin(async (admin) => {
         const configNames = ['retention.ms', 'max.message.bytes'];
@@ -152,7 +153,7 @@ describe('the topics of a stream', () => {
     await using sink = sinkOf('misconfigured', { topicConfig: { 'retention.msec': '1' } });
     await using writer = await sink.openTablet(tabletOf('misconfigured'), never);
     await assert.rejects(
-      writer.write([[recordAt(1)]], positionAt(1), never),
+      writer.write(batches([recordAt(1)]), positionAt(1), never),
       refused(/create topic misconfigured\.shop\.orders: INVALID_CONFIG.*retention\.msec/),
     );
   });
@@ -162,7 +163,7 @@ describe('the topics of a stream', () => {
     await using sink = sinkOf('seven');
     await using writer = await sink.openTablet(tabletOf('seven'), never);
     const records = Array.from({ length: 50 }, (_, i) => recordAt(i + 1));
-    await writer.write([records], positionAt(50), never);
+    await writer.write(batches(records), positionAt(50), never);
     const partitioner = kafkajs.Partitioners.DefaultPartitioner();
     const partitionMetadata = Array.from({ length: 7 }, (_, partitionId) => ({ partitionId, leader: 1 }));
     for (const { key, partition } of await readTopic('seven.shop.orders', 50)) {
@@ -180,14 +181,14 @@ describe('the topics of a stream', () => {
     {
       await using writer = await sink.openTablet(tabletOf('absent'), never);
       await assert.rejects(
-        writer.write([[recordAt(1)]], positionAt(1), never),
+        writer.write(batches([recordAt(1)]), positionAt(1), never),
         refused(/topic absent\.shop\.orders does not exist/),
       );
     }
     await kafka.createTopic('absent.shop.orders', 2);
     await using writer = await sink.openTablet(tabletOf('absent'), never);
     assert.equal(writer.position, null);
-    await writer.write([[recordAt(1)]], positionAt(1), never);
+    await writer.write(batches([recordAt(1)]), positionAt(1), never);
     assert.equal((await readTopic('absent.shop.orders', 1)).length, 1);
   });
 
@@ -197,18 +198,18 @@ describe('the topics of a stream', () => {
     await using sink = sinkOf('quiet', { createTopics: false, logger: keepingLogger(lines) });
     {
       await using writer = await sink.openTablet(tabletOf('quiet'), never);
-      await writer.write([[schemaRecord(1, null), recordAt(2)]], positionAt(2), never);
-      await writer.write([[schemaRecord(3, null)]], positionAt(3), never);
+      await writer.write(batches([schemaRecord(1, null), recordAt(2)]), positionAt(2), never);
+      await writer.write(batches([schemaRecord(3, null)]), positionAt(3), never);
       assert.equal(lines.filter(({ level }) => level === 'warn').length, 1);
       await assert.rejects(
-        writer.write([[schemaRecord(4, {})]], positionAt(4), never),
+        writer.write(batches([schemaRecord(4, {})]), positionAt(4), never),
         refused(/topic quiet\.schema-changes/),
       );
     }
     await kafka.createTopic('quiet.schema-changes', 1);
     await using writer = await sink.openTablet(tabletOf('quiet'), never);
     assert.deepEqual(writer.position, positionAt(3));
-    await writer.write([[schemaRecord(4, {})]], positionAt(4), never);
+    await writer.write(batches([schemaRecord(4, {})]), positionAt(4), never);
     assert.equal((await readTopic('quiet.schema-changes', 1)).length, 1);
   });
 
@@ -218,17 +219,17 @@ describe('the topics of a stream', () => {
       await using sink = sinkOf(name, { delivery });
       {
         await using writer = await sink.openTablet(tabletOf(name), never);
-        await writer.write([[recordAt(1)]], positionAt(1), never);
+        await writer.write(batches([recordAt(1)]), positionAt(1), never);
       }
       await kafka.withAdmin((admin) => admin.deleteTopics({ topics: [`${name}.shop.orders`] }));
       await sleep(500); // the broker deletes in the background
       {
         await using writer = await sink.openTablet(tabletOf(name), never);
         assert.deepEqual(writer.position, positionAt(1));
-        await writer.write([[recordAt(2)]], positionAt(2), never).catch(() => undefined); // it may learn of it only now
+        await writer.write(batches([recordAt(2)]), positionAt(2), never).catch(() => undefined); // it may learn of it only now
       }
       await using writer = await sink.openTablet(tabletOf(name), never);
-      if (writer.position?.opId.index !== 2n) await writer.write([[recordAt(2)]], positionAt(2), never);
+      if (writer.position?.opId.index !== 2n) await writer.write(batches([recordAt(2)]), positionAt(2), never);
       const seen = await readTopic(`${name}.shop.orders`, 1);
       assert.ok(seen.every(({ key }) => String(key) === '{"id":2}'));
     });
@@ -247,7 +248,7 @@ describe('the topics of a stream', () => {
         await using writer = await open(sink);
         assert.equal(writer.sinkId, STORE, 'there is none yet');
         assert.ok(!(await kafka.withAdmin((admin) => admin.listTopics())).includes(topic), 'to look does not make it');
-        await writer.write([[recordAt(1)]], positionAt(1), never);
+        await writer.write(batches([recordAt(1)]), positionAt(1), never);
         first = writer.sinkId!;
         assert.deepEqual([parseSinkId(first).store, parseSinkId(first).topic?.name], [STORE, topic]);
       }
@@ -256,13 +257,13 @@ describe('the topics of a stream', () => {
         await using sink = sinkOf(name, { delivery, lookAgainMs: 100 });
         let writer = await open(sink);
         assert.equal(writer.sinkId, first, 'known when it is opened, and the same after a restart');
-        await writer.write([[recordAt(2)]], positionAt(2), never);
+        await writer.write(batches([recordAt(2)]), positionAt(2), never);
         await makeAnew(topic);
         const deadline = performance.now() + 20_000;
         for (let index = 3; !isAnew(first, writer); index++) {
           assert.ok(performance.now() < deadline, 'nobody has noticed');
           try {
-            await writer.write([[recordAt(index)]], positionAt(index), never); // most often the new topic takes it
+            await writer.write(batches([recordAt(index)]), positionAt(index), never); // most often the new topic takes it
           } catch {
             await writer[Symbol.asyncDispose]();
             writer = await open(sink);
@@ -289,7 +290,7 @@ describe('the topics of a stream', () => {
       await kafka.createTopic(topic, 1);
       await using sink = sinkOf(name, { delivery, lookAgainMs });
       await using writer = await sink.openTablet(tabletOf(name), never);
-      await writer.write([[recordAt(1, 1)]], positionAt(1), never);
+      await writer.write(batches([recordAt(1, 1)]), positionAt(1), never);
       const partitionsNow = async (): Promise<number> => {
         const { topics } = await kafka.withAdmin((admin) => admin.fetchTopicMetadata({ topics: [topic] }));
         return topics[0]!.partitions.filter(({ leader }) => leader >= 0).length;
@@ -298,7 +299,7 @@ describe('the topics of a stream', () => {
       await eventually('the brokers know it', async () => (await partitionsNow()) === 3);
       await sleep(2 * lookAgainMs);
       const rows = Array.from({ length: 30 }, (_, i) => recordAt(i + 2, i));
-      await writer.write([[...rows, recordAt(32, 0, { kind: 'resolved' })]], positionAt(32), never);
+      await writer.write(batches([...rows, recordAt(32, 0, { kind: 'resolved' })]), positionAt(32), never);
       const seen = (await readTopic(topic, 34)).slice();
       const ofRows = seen.filter(
         ({ key, headers }) => key !== null && headers['spoor.pos'] !== recordAt(1, 1).position,
@@ -326,7 +327,7 @@ describe('the topics of a stream', () => {
         for (let isFirst = true; ; isFirst = false)
           try {
             const mark = recordAt(index, 0, { kind: 'resolved', position: `m${index}` });
-            await writer.write([[recordAt(index, index), mark]], positionAt(index), never);
+            await writer.write(batches([recordAt(index, index), mark]), positionAt(index), never);
             return isFirst;
           } catch (error) {
             assert.ok(error instanceof SinkError && /left out of the next try/.test(error.message), String(error));
@@ -367,9 +368,9 @@ describe('the topics of a stream', () => {
     const renamed = { ...positionAt(2), tableName: 'shop.sales' };
     {
       await using writer = await sink.openTablet(tabletOf('renamed'), never);
-      await writer.write([[recordAt(1)]], positionAt(1), never);
+      await writer.write(batches([recordAt(1)]), positionAt(1), never);
       assert.equal(parseSinkId(writer.sinkId!).topic?.name, 'renamed.shop.orders');
-      await writer.write([[recordAt(2, 2, { table: 'shop.sales' })]], renamed, never);
+      await writer.write(batches([recordAt(2, 2, { table: 'shop.sales' })]), renamed, never);
       assert.equal(parseSinkId(writer.sinkId!).topic?.name, 'renamed.shop.sales');
     }
     await using writer = await sink.openTablet(tabletOf('renamed'), never);
@@ -385,14 +386,14 @@ describe('the topics of a stream', () => {
       await using writer = await sink.openTablet(tabletOf('tight'), never);
       const large = recordAt(2, 2, { value: Buffer.alloc(30_000, 'x') });
       await assert.rejects(
-        writer.write([[recordAt(1)], [large]], positionAt(2), never),
+        writer.write(batches([recordAt(1)], [large]), positionAt(2), never),
         refused(
           /topic tight\.shop\.orders does not take the record .*3\.2\.0 of 30000 bytes \(table shop\.orders, key /,
         ),
       );
     }
     await using writer = await sink.openTablet(tabletOf('tight'), never);
-    await writer.write([[recordAt(3)]], positionAt(3), never);
+    await writer.write(batches([recordAt(3)]), positionAt(3), never);
     assert.deepEqual(
       (await readTopic('tight.shop.orders', 1)).map(({ key }) => String(key)),
       ['{"id":3}'],
@@ -406,7 +407,7 @@ describe('the topics of a stream', () => {
     let failures = 0;
     for (let done = false; !done;) {
       await using writer = await sink.openTablet(tabletOf('small'), never);
-      done = await writer.write([records], positionAt(300), never).then(
+      done = await writer.write(batches(records), positionAt(300), never).then(
         () => true,
         (error: unknown) => {
           assert.ok(error instanceof SinkError && error.kind === 'unavailable', String(error));
@@ -422,7 +423,7 @@ describe('the topics of a stream', () => {
     await using sink = sinkOf('greedy', { replicationFactor: 3 });
     await using writer = await sink.openTablet(tabletOf('greedy'), never);
     await assert.rejects(
-      writer.write([[recordAt(1)]], positionAt(1), never),
+      writer.write(batches([recordAt(1)]), positionAt(1), never),
       refused(/create topic greedy\.\S+: INVALID_REPLICATION_FACTOR: .*replication factor/),
     );
   });
@@ -431,7 +432,10 @@ describe('the topics of a stream', () => {
     await using sink = sinkOf('odd');
     await using writer = await sink.openTablet(tabletOf('odd'), never);
     const record = recordAt(1, 1, { table: 'x'.repeat(256) });
-    await assert.rejects(writer.write([[record]], positionAt(1), never), refused(/table "x+" makes the topic name/));
+    await assert.rejects(
+      writer.write(batches([record]), positionAt(1), never),
+      refused(/table "x+" makes the topic name/),
+    );
   });
 });
 
@@ -462,7 +466,7 @@ describe('a broker that asks who we are', () => {
     await sink.check(never);
     await using writer = await sink.openTablet(tabletOf('sasl'), never);
     for (let index = 1; index <= 8; index++) {
-      await writer.write([[recordAt(index)]], positionAt(index), never);
+      await writer.write(batches([recordAt(index)]), positionAt(index), never);
       await sleep(500); // kafkajs authenticates anew 10 s before the session's 12 s are over
     }
     assert.equal((await readTopic('sasl.shop.orders', 8)).length, 8);
@@ -473,9 +477,9 @@ describe('a broker that asks who we are', () => {
       const name = `idle-${delivery}`;
       await using sink = sinkOf(name, { ...asUser('spoor', 'right'), delivery });
       await using writer = await sink.openTablet(tabletOf(name), never);
-      await writer.write([[recordAt(1)]], positionAt(1), never);
+      await writer.write(batches([recordAt(1)]), positionAt(1), never);
       await sleep(4_500);
-      await writer.write([[recordAt(2)]], positionAt(2), never);
+      await writer.write(batches([recordAt(2)]), positionAt(2), never);
       await sink.check(never);
     }
   });

@@ -1,9 +1,10 @@
 import { compressFrameSync } from 'lz4-napi';
 import { gzipSync } from 'node:zlib';
 import { compressSync } from 'snappy';
+import { RecordBatch } from '../../src/change/record-batch.ts';
 import type { SinkRecord } from '../../src/change/record.ts';
 import { ByteReader, ByteWriter } from '../../src/sinks/kafka/wire/bytes.ts';
-import { encodeProduceRequest } from '../../src/sinks/kafka/wire/record-batch.ts';
+import { encodeProduceRequest, type PartitionBatch } from '../../src/sinks/kafka/wire/record-batch.ts';
 import { crc32c } from '../../src/util/crc32c.ts';
 
 /* Batches as a broker keeps them, of producers that we are not. */
@@ -15,7 +16,7 @@ export interface BatchSettings {
 
 /** The batch that the sink would write for these records, after the broker gave it its first offset. */
 export function batchOf(offset: bigint, records: readonly SinkRecord[], settings: BatchSettings = {}): Buffer {
-  const request = encodeProduceRequest([{ topic: 't', partition: 0, records, baseSequence: 0 }], {
+  const request = encodeProduceRequest([partitionBatch('t', 0, records)], {
     transactionalId: settings.transactional === true ? 'id' : null,
     producerId: settings.producerId ?? 1n,
     epoch: 0,
@@ -123,4 +124,15 @@ function varint(w: ByteWriter, value: number): void {
 function varbytes(w: ByteWriter, bytes: Buffer | null): void {
   varint(w, bytes === null ? -1 : bytes.length);
   for (const byte of bytes ?? []) w.int8((byte << 24) >> 24);
+}
+
+/** Records as they go into one batch of a partition. */
+export function partitionBatch(
+  topic: string,
+  partition: number,
+  records: readonly SinkRecord[],
+  baseSequence = 0,
+): PartitionBatch {
+  const parts = [{ batch: RecordBatch.of(records), records: [...records.keys()] }];
+  return { topic, partition, parts, count: records.length, baseSequence };
 }

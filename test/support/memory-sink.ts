@@ -1,3 +1,4 @@
+import type { RecordBatch } from '../../src/change/record-batch.ts';
 import type { SinkRecord } from '../../src/change/record.ts';
 import { SinkError, type Sink, type SinkTablet, type TabletWriter } from '../../src/sinks/sink.ts';
 import type { TabletPosition } from '../../src/change/position.ts';
@@ -82,9 +83,9 @@ class MemoryWriter implements TabletWriter {
     return this.#store.sinkId;
   }
 
-  write(slices: Iterable<readonly SinkRecord[]>, position: TabletPosition, signal: AbortSignal): Promise<void> {
+  write(batches: Iterable<RecordBatch>, position: TabletPosition, signal: AbortSignal): Promise<void> {
     return attempt(signal, () => {
-      const records = [...slices].flat();
+      const records = Array.from(batches, (batch) => [...batch]).flat();
       throwIfStopped(signal);
       this.#store.append(this.#tablet, this.#epoch, records, position);
     });

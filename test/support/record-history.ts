@@ -9,6 +9,7 @@ import type { OpId } from '../../src/kudu/opid.ts';
 import { RowBlock } from '../../src/kudu/row-block.ts';
 import type { ColumnSchema, TableSchema } from '../../src/kudu/schema.ts';
 import { encodeRows, type TestCell } from './row-bytes.ts';
+import { recordsOf } from './record-batches.ts';
 
 /** One table as Kudu keeps it, in memory; and what a stream makes of its operations. Tablets take the operations of all keys. */
 export class RecordHistory {
@@ -42,7 +43,7 @@ export class RecordHistory {
   /** The schema a tablet's stream begins with. */
   begin(tabletId: string): SinkRecord[] {
     const id = this.#next(tabletId);
-    return this.#format.encode(this.#schemaChange(tabletId, id, null));
+    return recordsOf(this.#format, this.#schemaChange(tabletId, id, null));
   }
 
   /** Each tablet takes it at its own moment: `apply` it there; it is announced by one of them. */
@@ -51,7 +52,7 @@ export class RecordHistory {
     this.name = after.name ?? this.name;
     this.schema = after.schema ?? this.schema;
     this.version++;
-    return this.#format.encode(this.#schemaChange(announcer, this.#next(announcer), before));
+    return recordsOf(this.#format, this.#schemaChange(announcer, this.#next(announcer), before));
   }
 
   /** A write of one row; nothing where Kudu rejects or ignores it. Cells by place in the schema. */
@@ -78,7 +79,8 @@ export class RecordHistory {
     const given = isDelete ? cells.slice(0, keys) : cells;
     const layout = compileRowLayout(this.schema, this.schema);
     const rest = { hybridTime: this.#clock, layout, results: Uint8Array.of(1), autoIncrementCounter: null };
-    return this.#format.encode(
+    return recordsOf(
+      this.#format,
       decodeWrite({
         tablet: this.#tablet(tabletId),
         opId: id,
@@ -101,9 +103,9 @@ export class RecordHistory {
     const places = Int32Array.from(this.schema.columns, (_, place) => place);
     const batch = copiedRows({ tablet, opId: id, hybridTime, schema: this.schema, block, places, skip: 0 });
     return {
-      announced: this.#format.encode(this.#schemaChange(tabletId, id, null)),
-      rows: block.rowCount === 0 ? [] : this.#format.encode(batch),
-      event: this.#format.encode({
+      announced: recordsOf(this.#format, this.#schemaChange(tabletId, id, null)),
+      rows: block.rowCount === 0 ? [] : recordsOf(this.#format, batch),
+      event: recordsOf(this.#format, {
         kind: 'event',
         event: 'recopied',
         tablet,

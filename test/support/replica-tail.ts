@@ -8,6 +8,7 @@ import { TabletChanges } from '../../src/source/tablet-changes.ts';
 import type { ChangeRead } from '../../src/source/change-source.ts';
 import type { TabletPosition } from '../../src/change/position.ts';
 import type { WalWatcher } from '../../src/wal/wal-watcher.ts';
+import { recordsOf } from './record-batches.ts';
 
 export interface ReplicaTailOptions {
   readonly watcher: WalWatcher;
@@ -90,7 +91,7 @@ export class ReplicaTail implements AsyncDisposable {
   }
 
   #take(change: Change): void {
-    for (const record of this.#format.encode(change)) {
+    for (const record of recordsOf(this.#format, change)) {
       const hash = createHash('sha256').update(record.position).update('\0').update(record.key).update('\0');
       if (record.value) hash.update(record.value);
       this.digests.push(`${record.position} ${hash.digest('base64url').slice(0, 16)}`);

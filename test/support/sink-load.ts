@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type Sink, type SinkTablet, type TabletWriter, SinkError } from '../../src/sinks/sink.ts';
 import { openWhenBack, positionAt, recordAt } from '../contract/sink.ts';
+import { batches } from './record-batches.ts';
 
 const KEYS = 5;
 
@@ -29,7 +30,7 @@ export async function shipLog({ sink, tablet, last, random, stop, onFailure }: L
     const records = Array.from({ length: upTo - next + 1 }, (_, i) => recordAt(next + i, (next + i) % KEYS));
     const cut = random(records.length + 1);
     try {
-      await writer.write([records.slice(0, cut), records.slice(cut)], positionAt(upTo), never);
+      await writer.write(batches(records.slice(0, cut), records.slice(cut)), positionAt(upTo), never);
       next = upTo + 1;
     } catch (error) {
       if (!(error instanceof SinkError)) throw error;

@@ -1,4 +1,4 @@
-import type { SinkRecord } from '../../change/record.ts';
+import type { RecordBatch } from '../../change/record-batch.ts';
 import type { SinkError, SinkTablet, TabletWriter } from '../sink.ts';
 import type { TabletPosition } from '../../change/position.ts';
 import type { Logger } from '../../util/logger.ts';
@@ -90,7 +90,7 @@ export class AtLeastOnceWriter implements TabletWriter {
     return this.#options.sinkId(this.#tableName);
   }
 
-  async write(slices: Iterable<readonly SinkRecord[]>, position: TabletPosition, signal: AbortSignal): Promise<void> {
+  async write(batches: Iterable<RecordBatch>, position: TabletPosition, signal: AbortSignal): Promise<void> {
     this.#throwIfFailed();
     const requests = new InFlight(MAX_IN_FLIGHT);
     const { producer, planner, failure, writeSlots, trail } = this.#options;
@@ -98,8 +98,8 @@ export class AtLeastOnceWriter implements TabletWriter {
       this.#slotWait = { for: 'a place among the tablets that write at a time', sinceMs: steadyNow() };
       const giveBack = await writeSlots.acquire(signal).finally(() => (this.#slotWait = null));
       try {
-        for (const slice of slices)
-          for (const request of await planner.plan(slice, signal))
+        for (const batch of batches)
+          for (const request of await planner.plan(batch, signal))
             await requests.start(() => producer.send(request, signal));
         await requests.drain();
       } finally {

@@ -1,21 +1,24 @@
-import type { SinkRecord } from '../../change/record.ts';
+import { RecordKind, type RecordBatch } from '../../change/record-batch.ts';
 import type { Topic } from './cluster.ts';
 import { partitionForKey } from './murmur2.ts';
-import { recordBytesBound } from './wire/record-batch.ts';
+import { recordBytesBound, type RecordPart } from './wire/record-batch.ts';
 
 /** A request holds at most about this much, whatever the number of partitions. */
 export const MAX_REQUEST_BYTES = 2 * 1024 * 1024;
 
-/** Records of one partition that fit one batch. */
+/** Records of one partition that fit one batch of Kafka's. */
 export interface PlannedBatch {
   readonly topic: Topic;
   readonly partition: number;
-  readonly records: readonly SinkRecord[];
+  readonly parts: readonly RecordPart[];
+  /** How many records there are in them. */
+  readonly count: number;
   readonly bytes: number;
 }
 
 interface Draft extends PlannedBatch {
-  readonly records: SinkRecord[];
+  readonly records: number[];
+  count: number;
   bytes: number;
 }
 
@@ -23,30 +26,30 @@ interface Draft extends PlannedBatch {
  * Spreads records over the partitions of their topics, in order, as requests that each carry at most one batch a
  * partition (Kafka takes no more). A record larger than the limit goes alone: the broker says whether it takes it.
  * A mark goes to every partition.
- * @param topicOf null leaves the record out
+ * @param topicOf of a record of the batch; null leaves it out
  */
 export function planRequests(
-  records: readonly SinkRecord[],
-  topicOf: (record: SinkRecord) => Topic | null,
+  records: RecordBatch,
+  topicOf: (record: number) => Topic | null,
   maxBatchBytes: (topic: Topic) => number,
 ): PlannedBatch[][] {
   const requests: PlannedBatch[][] = [];
   let drafts = new Map<Topic, (Draft | undefined)[]>();
   let request: PlannedBatch[] = [];
   let requestBytes = 0;
-  for (const record of records) {
+  for (let record = 0; record < records.length; record++) {
     const topic = topicOf(record);
     if (topic === null) continue;
-    const bytes = recordBytesBound(record);
-    const isMark = record.kind === 'resolved';
-    const first = isMark ? 0 : partitionForKey(record.key, topic.leaders.length);
-    const last = isMark ? topic.leaders.length - 1 : first;
-    for (let partition = first; partition <= last; partition++) add(record, topic, partition, bytes);
+    const bytes = recordBytesBound(records, record);
+    const partitions = topic.leaders.length;
+    if (records.kindOf(record) === RecordKind.RESOLVED)
+      for (let partition = 0; partition < partitions; partition++) add(record, topic, partition, bytes);
+    else add(record, topic, partitionOf(records, record, partitions), bytes);
   }
   if (request.length > 0) requests.push(request);
   return requests;
 
-  function add(record: SinkRecord, topic: Topic, partition: number, bytes: number): void {
+  function add(record: number, topic: Topic, partition: number, bytes: number): void {
     let draft = drafts.get(topic)?.[partition];
     if (
       request.length > 0 &&
@@ -59,14 +62,23 @@ export function planRequests(
       draft = undefined;
     }
     if (draft === undefined) {
-      draft = { topic, partition, records: [], bytes: 0 };
+      const ofPartition: number[] = [];
+      const parts = [{ batch: records, records: ofPartition }];
+      draft = { topic, partition, parts, records: ofPartition, count: 0, bytes: 0 };
       let ofTopic = drafts.get(topic);
       if (ofTopic === undefined) drafts.set(topic, (ofTopic = []));
       ofTopic[partition] = draft;
       request.push(draft);
     }
     draft.records.push(record);
+    draft.count++;
     draft.bytes += bytes;
     requestBytes += bytes;
   }
+}
+
+function partitionOf(records: RecordBatch, record: number, partitions: number): number {
+  if (partitions === 1) return 0;
+  const { bytes } = records.runOf(record);
+  return partitionForKey(bytes, partitions, records.routeStart(record), records.routeEnd(record));
 }

@@ -1,4 +1,4 @@
-import type { SinkRecord } from '../../change/record.ts';
+import { RecordKind } from '../../change/record-batch.ts';
 import { nameRow } from '../record-name.ts';
 import { SinkError } from '../sink.ts';
 import type { PlannedBatch } from './batch-planner.ts';
@@ -96,13 +96,8 @@ export class Producer {
     const { transactionalId, producerId, epoch } = this.opened.identity;
     const patience = this.#cluster.patienceWith(leader);
     const { ms: waitedMs, brokerMs: timeoutMs } = patience;
-    const batches = planned.map(({ topic, partition, records }): PartitionBatch => {
-      return {
-        topic: topic.name,
-        partition,
-        records,
-        baseSequence: this.#takeSequence(topic.name, partition, records.length),
-      };
+    const batches = planned.map(({ topic: { name: topic }, partition, parts, count }): PartitionBatch => {
+      return { topic, partition, parts, count, baseSequence: this.#takeSequence(topic, partition, count) };
     });
     const bytes = encodeProduceRequest(batches, {
       transactionalId: this.#transactional ? transactionalId : null,
@@ -124,7 +119,7 @@ export class Producer {
       batch.topic.name === result.topic && batch.partition === result.partition;
     if (first.errorCode === MESSAGE_TOO_LARGE || first.errorCode === RECORD_LIST_TOO_LARGE)
       throw this.#tooLarge(planned.find((batch) => isOf(batch)(first))!);
-    const marked = planned.filter((batch) => failed.some(isOf(batch)) && batch.records.some(isMark));
+    const marked = planned.filter((batch) => failed.some(isOf(batch)) && hasMark(batch));
     if (first.errorCode === INVALID_RECORD && marked.length > 0) throw this.#takesNoMarks(marked);
     const what = `records for partition ${first.partition} of topic ${first.topic}`;
     const cause = new KafkaCodeError(first.errorCode, what, first.message);
@@ -135,9 +130,10 @@ export class Producer {
   }
 
   #tooLarge(batch: PlannedBatch): BatchError {
-    const { topic, records, bytes } = batch;
-    const record = records[0]!;
-    if (records.length === 1) {
+    const { topic, parts, count, bytes } = batch;
+    if (count === 1) {
+      const [part] = parts;
+      const record = part!.batch.record(part!.records[0]!);
       const message = `topic ${topic.name} does not take the record ${record.position} of ${record.value?.length ?? 0} bytes (${nameRow(record)}): raise its max.message.bytes`;
       return new BatchError([batch], new SinkError('refused', message));
     }
@@ -166,8 +162,8 @@ const RECORD_LIST_TOO_LARGE = 18;
 /** Of a compacted topic, for a record without a key. Source: LogValidator.validateKey. */
 const INVALID_RECORD = 87;
 
-function isMark({ kind }: SinkRecord): boolean {
-  return kind === 'resolved';
+function hasMark({ parts }: PlannedBatch): boolean {
+  return parts.some(({ batch, records }) => records.some((record) => batch.kindOf(record) === RecordKind.RESOLVED));
 }
 
 /** OUT_OF_ORDER_SEQUENCE_NUMBER */

@@ -1,4 +1,4 @@
-import type { SinkRecord } from '../../change/record.ts';
+import { RecordKind, type RecordBatch } from '../../change/record-batch.ts';
 import type { Logger } from '../../util/logger.ts';
 import { SinkError } from '../sink.ts';
 import { planRequests, type PlannedBatch } from './batch-planner.ts';
@@ -32,25 +32,29 @@ export class RecordPlanner {
    * out, with one warning, where the schema topic is missing and may not be made: it says nothing that changed. So are marks
    * where the topic takes none.
    */
-  async plan(records: readonly SinkRecord[], signal: AbortSignal): Promise<PlannedBatch[][]> {
+  async plan(records: RecordBatch, signal: AbortSignal): Promise<PlannedBatch[][]> {
     const ofTable = new Map<string, Topic>();
     const withoutMarks = new Set<Topic>();
     let schemaTopic: Topic | null = null;
-    for (const record of records) {
-      if (record.kind === 'schema') {
-        schemaTopic ??= await this.#findSchemaTopic(record, signal);
+    for (let record = 0; record < records.length; record++) {
+      const kind = records.kindOf(record);
+      if (isSchema(kind)) {
+        schemaTopic ??= await this.#findSchemaTopic(kind, signal);
         continue;
       }
-      if (!ofTable.has(record.table)) ofTable.set(record.table, await this.requireTopic(record.table, signal));
-      if (record.kind !== 'resolved') continue;
-      const topic = ofTable.get(record.table)!;
+      const { table } = records.runOf(record);
+      if (!ofTable.has(table)) ofTable.set(table, await this.requireTopic(table, signal));
+      if (kind !== RecordKind.RESOLVED) continue;
+      const topic = ofTable.get(table)!;
       if (!(await this.#options.marks.takes(topic, signal))) withoutMarks.add(topic);
     }
     let last: { readonly table: string; readonly topic: Topic } | null = null;
-    const topicOf = (record: SinkRecord): Topic | null => {
-      if (record.kind === 'schema') return schemaTopic;
-      if (last?.table !== record.table) last = { table: record.table, topic: ofTable.get(record.table)! };
-      return record.kind === 'resolved' && withoutMarks.has(last.topic) ? null : last.topic;
+    const topicOf = (record: number): Topic | null => {
+      const kind = records.kindOf(record);
+      if (isSchema(kind)) return schemaTopic;
+      const { table } = records.runOf(record);
+      if (last?.table !== table) last = { table, topic: ofTable.get(table)! };
+      return kind === RecordKind.RESOLVED && withoutMarks.has(last.topic) ? null : last.topic;
     };
     return planRequests(records, topicOf, (topic) => this.maxBatchBytes(topic));
   }
@@ -80,9 +84,9 @@ export class RecordPlanner {
     }
   }
 
-  async #findSchemaTopic(record: SinkRecord, signal: AbortSignal): Promise<Topic | null> {
+  async #findSchemaTopic(kind: RecordKind, signal: AbortSignal): Promise<Topic | null> {
     const { topics, logger } = this.#options;
-    if (record.isFirst !== true) return topics.require(topics.schemaTopic, signal);
+    if (kind !== RecordKind.FIRST_SCHEMA) return topics.require(topics.schemaTopic, signal);
     const topic = await topics.find(topics.schemaTopic, signal);
     if (topic === null && !this.#hasWarned) {
       logger.warn({ topic: topics.schemaTopic }, 'topic for schema changes is missing, first schemas are not written');
@@ -90,6 +94,10 @@ export class RecordPlanner {
     }
     return topic;
   }
+}
+
+function isSchema(kind: RecordKind): boolean {
+  return kind === RecordKind.SCHEMA || kind === RecordKind.FIRST_SCHEMA;
 }
 
 /** A broker takes batches of 1 MiB by default (max.message.bytes); a topic that takes less is found out. */

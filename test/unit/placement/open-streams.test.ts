@@ -85,7 +85,7 @@ describe('the members of streams', () => {
       streams: source,
       catalog,
       sinkFor: () => refusingSink('not used'),
-      encoderFor: () => () => [],
+      formatFor: () => ({ encode: () => null }),
       systemTablePrefix: 'spoor.',
     });
     const streams = [streamOf('shop', ['shop.*'])];
@@ -132,7 +132,7 @@ describe('the members of streams', () => {
       streams: source,
       catalog,
       sinkFor: () => refusingSink('not used'),
-      encoderFor: () => () => [],
+      formatFor: () => ({ encode: () => null }),
       systemTablePrefix: 'spoor.',
     });
     t.mock.timers.enable({ apis: ['setTimeout'] });
@@ -184,7 +184,7 @@ describe('the members of streams', () => {
       streams: new Source(),
       catalog,
       sinkFor: () => refusingSink('not used'),
-      encoderFor: () => () => [],
+      formatFor: () => ({ encode: () => null }),
       systemTablePrefix: 'spoor.',
     });
     const tabletIds = new Set([

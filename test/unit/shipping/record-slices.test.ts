@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { RowOp, type Change } from '../../../src/change/change.ts';
+import { RowOp } from '../../../src/change/change.ts';
 import { decodeWrite } from '../../../src/change/decode-write.ts';
 import { compileRowLayout } from '../../../src/change/row-layout.ts';
-import type { SinkRecord } from '../../../src/change/record.ts';
+import { RecordBatch } from '../../../src/change/record-batch.ts';
 import { compileJson } from '../../../src/formats/json.ts';
 import { DataType, type TableSchema } from '../../../src/kudu/schema.ts';
 import { RecordSlices } from '../../../src/shipping/record-slices.ts';
+import { ByteArena } from '../../../src/util/byte-arena.ts';
 import { column, encodeRows, int64 } from '../../support/row-bytes.ts';
 
 const SCHEMA: TableSchema = {
@@ -35,25 +36,25 @@ function read(widths: readonly number[]) {
   return { kind: 'changes' as const, changes: [batch], position, ...more };
 }
 
-describe('the slices that a sink is given', () => {
+describe('the batches that a sink is given', () => {
   const json = compileJson({ streamName: 's', version: '0', tombstones: false });
-  const bytesOf = (slice: readonly SinkRecord[]): number =>
-    slice.reduce((sum, { key, value }) => sum + key.length + (value?.length ?? 0), 0);
 
-  /** Takes them as a sink does, and looks at how much is encoded at a time. */
-  function take(widths: readonly number[]) {
-    let encodedAtOnce = 0;
-    const encode = (change: Change): readonly SinkRecord[] => {
-      const records = json.encode(change);
-      encodedAtOnce = Math.max(encodedAtOnce, bytesOf(records));
-      return records;
-    };
-    const slices = new RecordSlices([read(widths)], encode, false);
+  /** Takes them as a sink does. */
+  function take(widths: readonly number[]): RecordBatch[] {
+    const slices = new RecordSlices([read(widths)], json, new ByteArena(256 << 10), false);
     const all = [...slices];
-    const keys = all.flat().map(({ key }) => (JSON.parse(key.toString()) as { k: number }).k);
+    const records = all.flatMap((batch) => [...batch]);
+    const keys = records.map(({ key }) => (JSON.parse(key.toString()) as { k: number }).k);
     assert.deepEqual(keys, [...widths.keys()], 'each row once and in order');
-    assert.deepEqual([slices.records, slices.bytes], [widths.length, bytesOf(all.flat())]);
-    return { all, encodedAtOnce };
+    const values = records.map(({ value }) => JSON.parse(String(value)) as { after: { v: string } });
+    assert.deepEqual(
+      values.map(({ after }) => after.v.length),
+      widths,
+      'and whole, wherever its memory lies',
+    );
+    const bytes = records.reduce((sum, { key, value }) => sum + key.length + value!.length, 0);
+    assert.deepEqual([slices.records, slices.bytes], [widths.length, bytes]);
+    return all;
   }
 
   it('are bounded by their bytes, however wide the rows are and wherever in an operation they stand', () => {
@@ -61,21 +62,19 @@ describe('the slices that a sink is given', () => {
     for (const widths of [
       Array<number>(400).fill(wide),
       [...Array<number>(3000).fill(1), ...Array<number>(200).fill(wide), ...Array<number>(300).fill(1)],
-    ]) {
-      const { all, encodedAtOnce } = take(widths);
-      for (const slice of all) assert.ok(bytesOf(slice) <= 2 << 20, `${bytesOf(slice)} bytes`);
-      assert.ok(encodedAtOnce < 3 << 20, `${encodedAtOnce} bytes at once`);
-    }
+    ])
+      for (const batch of take(widths))
+        assert.ok(batch.byteLength < (2 << 20) + wide + 1000, `${batch.byteLength} bytes`);
   });
 
-  it('are bounded by their rows where these are narrow, and hold a row that is larger alone', () => {
+  it('are bounded by their rows where these are narrow, and end with a row that is larger', () => {
     assert.deepEqual(
-      take(Array<number>(4500).fill(3)).all.map(({ length }) => length),
+      take(Array<number>(4500).fill(3)).map(({ length }) => length),
       [2000, 2000, 500],
     );
     assert.deepEqual(
-      take([1, 5 << 20, 1]).all.map(({ length }) => length),
-      [1, 1, 1],
+      take([1, 5 << 20, 1]).map(({ length }) => length),
+      [2, 1],
     );
   });
 });

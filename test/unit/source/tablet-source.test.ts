@@ -4,6 +4,7 @@ import { CopyOp, RowOp, type Change, type MissingChanges } from '../../../src/ch
 import { isAhead, positionJson, positionToJson, type TabletPosition } from '../../../src/change/position.ts';
 import { SpoorError } from '../../../src/errors.ts';
 import { compileJson } from '../../../src/formats/json.ts';
+import { recordsOf } from '../../support/record-batches.ts';
 import type { ChangeRead } from '../../../src/source/change-source.ts';
 import type { TabletSource, TabletSourceOptions } from '../../../src/source/tablet-source.ts';
 import { Slots } from '../../../src/util/slots.ts';
@@ -30,7 +31,7 @@ function seen(reads: readonly ChangeRead[]): string[] {
   ]);
   const rowsOf = (change: Change): string[] =>
     change.kind === 'rows'
-      ? json.encode(change).map(({ key }, row) => {
+      ? recordsOf(json, change).map(({ key }, row) => {
           const op = names.get(change.ops[row]!)!;
           return `${change.opId.index} ${op} ${(JSON.parse(key.toString()) as { k: number }).k}`;
         })

@@ -10,6 +10,7 @@ import { TableFold } from '../../support/fold.ts';
 import { parseLossless } from '../../support/lossless-json.ts';
 import { opId, timeOf } from '../../support/log-entries.ts';
 import { column, encodeRows, float64, int32, int64, type TestCell } from '../../support/row-bytes.ts';
+import { recordsOf } from '../../support/record-batches.ts';
 
 const KEY = column('k', DataType.INT64, { isKey: true, id: 10 });
 const A = column('a', DataType.INT32, { nullable: true, id: 11 });
@@ -26,14 +27,14 @@ function row(index: number, op: number, cells: readonly TestCell[], schema = V0)
   const id = opId(1, index);
   const results = Uint8Array.of(1);
   const rest = { hybridTime: timeOf(id), layout, results, autoIncrementCounter: null };
-  return format.encode(decodeWrite({ tablet: TABLET, opId: id, ...rest, ...write }));
+  return recordsOf(format, decodeWrite({ tablet: TABLET, opId: id, ...rest, ...write }));
 }
 
 function schema(index: number, version: number, after: TableSchema): SinkRecord[] {
   const id = opId(1, index);
   const tables = { before: null, after: { tableName: 't', schema: after } };
   const change: Change = { kind: 'schema', tablet: TABLET, opId: id, hybridTime: timeOf(id), version, ...tables };
-  return format.encode(change);
+  return recordsOf(format, change);
 }
 
 function foldOf(...records: SinkRecord[][]): TableFold {

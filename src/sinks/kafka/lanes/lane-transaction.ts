@@ -1,6 +1,6 @@
 import { asError } from '../../../util/as-error.ts';
 import { waitFor } from '../../../util/wait-for.ts';
-import type { SinkRecord } from '../../../change/record.ts';
+import { RecordBatch } from '../../../change/record-batch.ts';
 import { SinkError } from '../../sink.ts';
 import { MAX_REQUEST_BYTES, type PlannedBatch } from '../batch-planner.ts';
 import type { KafkaCluster, Topic } from '../cluster.ts';
@@ -11,7 +11,7 @@ import type { RecordPlanner } from '../record-planner.ts';
 import { addPartitions, endTransaction, PartitionRefusedError } from '../transaction-steps.ts';
 import { OverdueError, type TransactionTimes } from '../transaction-time.ts';
 import { ENDED_BY_BROKER, KafkaCodeError } from '../wire/error-codes.ts';
-import { recordBytesBound } from '../wire/record-batch.ts';
+import { recordBytesBound, type RecordPart } from '../wire/record-batch.ts';
 import type { Cause, Share } from './lane-events.ts';
 import type { OpenEnds } from './open-ends.ts';
 import { byTopic, distinct, placeKey, placesIn, type Place } from './places.ts';
@@ -194,8 +194,8 @@ export class LaneTransaction {
     return drafts;
   }
 
-  async #plan(tablet: string, slice: readonly SinkRecord[], signal: AbortSignal): Promise<PlannedBatch[][]> {
-    const planned = await this.#of.planner.plan(slice, signal);
+  async #plan(tablet: string, records: RecordBatch, signal: AbortSignal): Promise<PlannedBatch[][]> {
+    const planned = await this.#of.planner.plan(records, signal);
     for (const batch of planned.flat()) {
       const key = placeKey(batch);
       const tablets = this.#tabletsOf.get(key);
@@ -244,14 +244,14 @@ export class LaneTransaction {
     const { isSure, positions } = this.#of;
     const position = this.#parts.get(tablet) ?? whole;
     const stored = encodeStored(positions.owner, tablet, { claim, position, isReleased: isReleased && isSure });
-    const record: SinkRecord = { kind: 'row', table: '', ...stored, position: tablet, timestampMs: Date.now() };
-    return { ...place, records: [record], bytes: recordBytesBound(record) };
+    const batch = RecordBatch.of([{ kind: 'row', table: '', ...stored, position: tablet, timestampMs: Date.now() }]);
+    return { ...place, parts: [{ batch, records: [0] }], count: 1, bytes: recordBytesBound(batch, 0) };
   }
 
   async #start(request: readonly PlannedBatch[], signal: AbortSignal): Promise<void> {
     let size = 0;
-    for (const { records, bytes } of request) {
-      this.#records += records.length;
+    for (const { count, bytes } of request) {
+      this.#records += count;
       size += bytes;
     }
     this.#bytes += size;
@@ -294,8 +294,9 @@ export class LaneTransaction {
   }
 
   /** Whose records a batch has: they begin with the tablet's id. */
-  #tabletsIn({ records, ...place }: PlannedBatch): string[] {
-    const ids = new Set(records.map(({ position }) => position.slice(0, position.indexOf('/'))));
+  #tabletsIn({ parts, ...place }: PlannedBatch): string[] {
+    const positions = parts.flatMap(({ batch, records }) => records.map((record) => batch.position(record)));
+    const ids = new Set(positions.map((position) => position.slice(0, position.indexOf('/'))));
     return [...(this.#tabletsOf.get(placeKey(place)) ?? [])].filter((tablet) => ids.has(tablet));
   }
 
@@ -366,11 +367,11 @@ function* mergeRequests(
     for (const batch of plan) {
       const queue = queues.get(placeKey(batch));
       const last = queue?.at(-1);
-      if (!queue || !last) queues.set(placeKey(batch), [{ ...batch, records: [...batch.records] }]);
-      else if (last.bytes + batch.bytes > maxBatchBytes(batch.topic))
-        queue.push({ ...batch, records: [...batch.records] });
+      if (!queue || !last) queues.set(placeKey(batch), [growing(batch)]);
+      else if (last.bytes + batch.bytes > maxBatchBytes(batch.topic)) queue.push(growing(batch));
       else {
-        for (const record of batch.records) last.records.push(record);
+        last.parts.push(...batch.parts);
+        last.count += batch.count;
         last.bytes += batch.bytes;
       }
     }
@@ -390,6 +391,11 @@ function* mergeRequests(
 }
 
 interface GrowingBatch extends PlannedBatch {
-  readonly records: SinkRecord[];
+  readonly parts: RecordPart[];
+  count: number;
   bytes: number;
+}
+
+function growing(batch: PlannedBatch): GrowingBatch {
+  return { ...batch, parts: [...batch.parts] };
 }

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { SinkRecord } from '../../../change/record.ts';
+import { RecordBatch } from '../../../change/record-batch.ts';
 import type { Logger } from '../../../util/logger.ts';
 import { SinkError } from '../../sink.ts';
 import type { KafkaCluster, Topic } from '../cluster.ts';
@@ -141,10 +141,11 @@ export class PositionsPartition implements AsyncDisposable {
   async #append(entries: readonly KeyAndValue[], what: string, signal: AbortSignal): Promise<bigint> {
     const { topic, leader } = await this.#leader(signal);
     const timestampMs = Date.now();
-    const records = entries.map(({ key, value }): SinkRecord => {
-      return { kind: 'row', table: '', key, value, position: '', timestampMs };
-    });
-    const batch = { topic: topic.name, partition: this.#number, records, baseSequence: -1 };
+    const records = RecordBatch.of(
+      entries.map(({ key, value }) => ({ kind: 'row', table: '', key, value, position: '', timestampMs })),
+    );
+    const parts = [{ batch: records, records: [...entries.keys()] }];
+    const batch = { topic: topic.name, partition: this.#number, parts, count: entries.length, baseSequence: -1 };
     const timeoutMs = this.#cluster.patienceWith(leader).brokerMs;
     const bytes = encodeProduceRequest([batch], { transactionalId: null, producerId: -1n, epoch: -1, timeoutMs });
     const [answer] = await this.#cluster.send(leader, READ_CHANNEL, PRODUCE, bytes, signal);

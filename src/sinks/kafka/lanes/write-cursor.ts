@@ -1,7 +1,7 @@
-import type { SinkRecord } from '../../../change/record.ts';
+import { RecordBatch, RecordKind } from '../../../change/record-batch.ts';
 
 /** Records of one tablet's write: each time that they are iterated they are encoded anew. */
-export type RecordsOfWrite = Iterable<readonly SinkRecord[]>;
+export type RecordsOfWrite = Iterable<RecordBatch>;
 
 /** A row of an operation of a tablet's log. */
 export interface RowRef {
@@ -21,19 +21,19 @@ export function isUpTo(row: RowRef, last: RowRef): boolean {
 }
 
 /**
- * Where a write's records are taken from, slice by slice. A write that is too large for one transaction is left in its midst,
+ * Where a write's records are taken from, batch by batch. A write that is too large for one transaction is left in its midst,
  * and goes on from there in the next one; or, in another life, from the row that the position names.
  */
 export class WriteCursor {
-  readonly #slices: Iterator<readonly SinkRecord[]>;
+  readonly #batches: Iterator<RecordBatch>;
   /** Up to which row the records are there already; null once a later one has come. */
   #after: RowRef | null;
-  #next: readonly SinkRecord[] | null = null;
-  #last: SinkRecord | null = null;
+  #next: RecordBatch | null = null;
+  #last: RecordBatch | null = null;
 
   /** @param after records up to this row are left out: they are there already */
   constructor(records: RecordsOfWrite, after: RowRef | null) {
-    this.#slices = records[Symbol.iterator]();
+    this.#batches = records[Symbol.iterator]();
     this.#after = after;
     this.#pull();
   }
@@ -42,37 +42,44 @@ export class WriteCursor {
     return this.#next === null;
   }
 
-  /** The next slice, which is not empty. */
-  take(): readonly SinkRecord[] {
-    const slice = this.#next;
-    if (slice === null) throw new RangeError('all records of the write were taken');
-    this.#last = slice.at(-1)!;
+  /** The next batch, which is not empty. */
+  take(): RecordBatch {
+    const batch = this.#next;
+    if (batch === null) throw new RangeError('all records of the write were taken');
+    this.#last = batch;
     this.#pull();
-    return slice;
+    return batch;
   }
 
   /** Up to which row all was taken, where the write can be left here; a delete and its tombstone share a position. */
   get leftAt(): RowRef | null {
-    if (this.#last === null || this.#next === null || this.#next[0]!.position === this.#last.position) return null;
-    const row = rowOf(this.#last.position);
+    if (this.#last === null || this.#next === null) return null;
+    const position = this.#last.position(this.#last.length - 1);
+    const row = this.#next.position(0) === position ? null : rowOf(position);
     return row && { index: row.index, row: row.row };
   }
 
   #pull(): void {
     this.#next = null;
-    for (let slice = this.#slices.next(); slice.done !== true; slice = this.#slices.next()) {
-      const left = this.#after === null ? slice.value : slice.value.filter((record) => this.#isNew(record));
+    for (let next = this.#batches.next(); next.done !== true; next = this.#batches.next()) {
+      const left = this.#after === null ? next.value : this.#newOf(next.value);
       if (left.length === 0) continue;
       this.#next = left;
       return;
     }
   }
 
+  #newOf(batch: RecordBatch): RecordBatch {
+    const left: number[] = [];
+    for (let i = 0; i < batch.length; i++) if (this.#isNew(batch, i)) left.push(i);
+    return left.length === batch.length ? batch : RecordBatch.of(left.map((i) => batch.record(i)));
+  }
+
   /** A mark in between was written, or says no more than the next one. Rows of a copy are no rows of an operation. */
-  #isNew({ kind, position }: SinkRecord): boolean {
+  #isNew(batch: RecordBatch, i: number): boolean {
     if (this.#after === null) return true;
-    if (kind === 'resolved') return false;
-    const row = rowOf(position);
+    if (batch.kindOf(i) === RecordKind.RESOLVED) return false;
+    const row = rowOf(batch.position(i));
     if (row === null) return true;
     if (isUpTo(row, this.#after)) return false;
     this.#after = null;

@@ -1,5 +1,6 @@
 import { crc32c } from '@node-rs/crc32';
-import type { SinkRecord } from '../../../change/record.ts';
+import { RecordKind, type RecordBatch } from '../../../change/record-batch.ts';
+import { copyBytes } from '../../../util/byte-arena.ts';
 import { compressRecords, type Compression } from './compression.ts';
 
 /** The header in which every record carries its position. */
@@ -13,11 +14,19 @@ export const TRANSACTIONAL = 0x10;
 /** Length -1. */
 const NULL_VARINT = 0x01;
 
+/** Some of a batch's records, by their places in it, in order. */
+export interface RecordPart {
+  readonly batch: RecordBatch;
+  readonly records: readonly number[];
+}
+
 /** Records of one partition, to be appended as one batch. */
 export interface PartitionBatch {
   readonly topic: string;
   readonly partition: number;
-  readonly records: readonly SinkRecord[];
+  readonly parts: readonly RecordPart[];
+  /** How many records there are in them. */
+  readonly count: number;
   /** Sequence number of the first record; the broker takes batches of a producer in this order and each one once. */
   readonly baseSequence: number;
 }
@@ -34,8 +43,8 @@ export interface ProduceOptions {
 }
 
 /** At most this many bytes does a record take in a batch: its own and its headers' lengths. */
-export function recordBytesBound(record: SinkRecord): number {
-  return record.key.length + (record.value?.length ?? 0) + record.position.length + RESOLVED_HEADER.length + 48;
+export function recordBytesBound(batch: RecordBatch, i: number): number {
+  return batch.end(i) - batch.keyStart(i) + batch.positionBytes(i) + RESOLVED_HEADER.length + 48;
 }
 
 /**
@@ -50,7 +59,8 @@ export function encodeProduceRequest(batches: readonly PartitionBatch[], options
   let bound = 32 + Buffer.byteLength(options.transactionalId ?? '');
   for (const batch of batches) {
     bound += 2 + Buffer.byteLength(batch.topic) + 16 + BATCH_HEADER_BYTES;
-    for (const record of batch.records) bound += recordBytesBound(record);
+    for (const { batch: of, records } of batch.parts)
+      for (const record of records) bound += recordBytesBound(of, record);
   }
   const out = Buffer.allocUnsafe(bound);
   let at = writeNullableString(out, 0, options.transactionalId);
@@ -80,17 +90,21 @@ export function encodeProduceRequest(batches: readonly PartitionBatch[], options
 function writeBatch(
   out: Buffer,
   start: number,
-  { records, baseSequence }: PartitionBatch,
+  { parts, count, baseSequence }: PartitionBatch,
   options: ProduceOptions,
 ): number {
-  const baseTimestamp = records[0]!.timestampMs;
+  const [first] = parts;
+  const baseTimestamp = first!.batch.runOf(first!.records[0]!).timestampMs;
   let maxTimestamp = baseTimestamp;
   let at = start + BATCH_HEADER_BYTES;
-  for (let i = 0; i < records.length; i++) {
-    const record = records[i]!;
-    if (record.timestampMs > maxTimestamp) maxTimestamp = record.timestampMs;
-    at = writeRecord(out, at, record, i, record.timestampMs - baseTimestamp);
-  }
+  let offsetDelta = 0;
+  for (const { batch, records } of parts)
+    for (let i = 0; i < records.length; i++) {
+      const record = records[i]!;
+      const { timestampMs } = batch.runOf(record);
+      if (timestampMs > maxTimestamp) maxTimestamp = timestampMs;
+      at = writeRecord(out, at, batch, record, offsetDelta++, timestampMs - baseTimestamp);
+    }
   const compressed = compressRecords(options.compression ?? 'none', out.subarray(start + BATCH_HEADER_BYTES, at));
   if (compressed) at = start + BATCH_HEADER_BYTES + compressed.stored.copy(out, start + BATCH_HEADER_BYTES);
   const transactional = options.transactionalId === null ? 0 : TRANSACTIONAL;
@@ -99,13 +113,13 @@ function writeBatch(
   out.writeInt32BE(-1, start + 12); // leader epoch: the broker's to give
   out[start + 16] = 2; // magic
   out.writeInt16BE(transactional | (compressed?.codec ?? 0), start + 21);
-  out.writeInt32BE(records.length - 1, start + 23);
+  out.writeInt32BE(count - 1, start + 23);
   out.writeBigInt64BE(BigInt(baseTimestamp), start + 27);
   out.writeBigInt64BE(BigInt(maxTimestamp), start + 35);
   out.writeBigInt64BE(options.producerId, start + 43);
   out.writeInt16BE(options.epoch, start + 51);
   out.writeInt32BE(baseSequence, start + 53);
-  out.writeInt32BE(records.length, start + 57);
+  out.writeInt32BE(count, start + 57);
   out.writeUInt32BE(crc32c(out.subarray(start + 21, at)), start + 17);
   return at;
 }
@@ -114,46 +128,42 @@ function writeBatch(
 function writeRecord(
   out: Buffer,
   start: number,
-  record: SinkRecord,
+  batch: RecordBatch,
+  i: number,
   offsetDelta: number,
   timestampDelta: number,
 ): number {
-  const { value, position } = record;
-  const key = record.kind === 'resolved' ? null : record.key;
-  const header = key === null ? RESOLVED_HEADER : POSITION_HEADER;
+  const { bytes } = batch.runOf(i);
+  const kind = batch.kindOf(i);
+  const keyStart = batch.keyStart(i);
+  const valueStart = batch.valueStart(i);
+  const keyBytes = kind === RecordKind.RESOLVED ? -1 : valueStart - keyStart;
+  const valueBytes = kind === RecordKind.TOMBSTONE ? -1 : batch.end(i) - valueStart;
+  const header = kind === RecordKind.RESOLVED ? RESOLVED_HEADER : POSITION_HEADER;
+  const positionBytes = batch.positionBytes(i);
   const body =
     1 +
     varlongBytes(timestampDelta) +
     varintBytes(offsetDelta) +
-    (key === null ? 1 : varintBytes(key.length) + key.length) +
-    (value === null ? 1 : varintBytes(value.length) + value.length) +
+    (keyBytes < 0 ? 1 : varintBytes(keyBytes) + keyBytes) +
+    (valueBytes < 0 ? 1 : varintBytes(valueBytes) + valueBytes) +
     1 + // one header
     1 +
     header.length +
-    varintBytes(position.length) +
-    position.length;
+    varintBytes(positionBytes) +
+    positionBytes;
   let at = writeVarint(out, start, body);
   out[at++] = 0;
   at = writeVarlong(out, at, timestampDelta);
   at = writeVarint(out, at, offsetDelta);
-  if (key === null) out[at++] = NULL_VARINT;
-  else {
-    at = writeVarint(out, at, key.length);
-    out.set(key, at);
-    at += key.length;
-  }
-  if (value === null) out[at++] = NULL_VARINT;
-  else {
-    at = writeVarint(out, at, value.length);
-    out.set(value, at);
-    at += value.length;
-  }
+  if (keyBytes < 0) out[at++] = NULL_VARINT;
+  else at = copyBytes(out, writeVarint(out, at, keyBytes), bytes, keyStart, valueStart);
+  if (valueBytes < 0) out[at++] = NULL_VARINT;
+  else at = copyBytes(out, writeVarint(out, at, valueBytes), bytes, valueStart, valueStart + valueBytes);
   at = writeVarint(out, at, 1);
   at = writeVarint(out, at, header.length);
-  out.set(header, at);
-  at += header.length;
-  at = writeVarint(out, at, position.length); // a tablet's id and numbers: ASCII
-  return at + out.write(position, at, 'latin1');
+  at = copyBytes(out, at, header, 0, header.length);
+  return batch.writePosition(i, out, writeVarint(out, at, positionBytes));
 }
 
 /** Zigzag varint of a length or count: 0 .. 2^30. */

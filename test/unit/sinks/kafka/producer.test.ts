@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import type { KafkaCluster, Topic } from '../../../../src/sinks/kafka/cluster.ts';
 import { nextSequence, Producer } from '../../../../src/sinks/kafka/producer.ts';
 import { BatchLimits } from '../../../../src/sinks/kafka/record-planner.ts';
+import { partitionBatch } from '../../../support/kafka-batches.ts';
 
 describe('nextSequence', () => {
   const MAX = 2 ** 31 - 1;
@@ -52,7 +53,8 @@ describe('a record that Kafka does not take', () => {
       timestampMs: 0,
     };
     const topic = { name: 'cdc.a', leaders: [1] } as unknown as Topic;
-    const request = [{ topic, partition: 0, records: [record], bytes: 1_200_100 }];
+    const { parts, count } = partitionBatch('cdc.a', 0, [record]);
+    const request = [{ topic, partition: 0, parts, count, bytes: 1_200_100 }];
     await assert.rejects(
       producer.send(request, new AbortController().signal),
       /topic cdc\.a does not take the record tablet\/base\.123 of 1200000 bytes \(table shop\.a, key \{"id":7\}\): raise/,

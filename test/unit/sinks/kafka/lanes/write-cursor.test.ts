@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { RecordBatch } from '../../../../../src/change/record-batch.ts';
 import type { SinkRecord } from '../../../../../src/change/record.ts';
 import { decodeEntry, encodeStored } from '../../../../../src/sinks/kafka/lanes/positions-codec.ts';
 import { isUpTo, rowOf, WriteCursor, type RowRef } from '../../../../../src/sinks/kafka/lanes/write-cursor.ts';
@@ -8,7 +9,14 @@ import { isUpTo, rowOf, WriteCursor, type RowRef } from '../../../../../src/sink
 const TABLET = 'a'.repeat(32);
 
 function recordAt(kind: SinkRecord['kind'], position: string): SinkRecord {
-  return { kind, table: 't', key: Buffer.from('k'), value: null, position, timestampMs: 0 };
+  return {
+    kind,
+    table: 't',
+    key: Buffer.from('k'),
+    value: kind === 'tombstone' ? null : Buffer.from('v'),
+    position,
+    timestampMs: 0,
+  };
 }
 
 /** Operations of a log: so many rows each, some of them deletes with their tombstones, and marks in between. */
@@ -27,8 +35,10 @@ const log = fc
     }),
   );
 
-function sliced(records: readonly SinkRecord[], size: number): SinkRecord[][] {
-  return Array.from({ length: Math.ceil(records.length / size) }, (_, i) => records.slice(size * i, size * (i + 1)));
+function sliced(records: readonly SinkRecord[], size: number): RecordBatch[] {
+  return Array.from({ length: Math.ceil(records.length / size) }, (_, i) =>
+    RecordBatch.of(records.slice(size * i, size * (i + 1))),
+  );
 }
 
 function take(cursor: WriteCursor, atMost = Infinity): { taken: SinkRecord[]; leftAt: RowRef | null } {

@@ -10,6 +10,7 @@ import {
   recordBytesBound,
   type PartitionBatch,
 } from '../../../../../src/sinks/kafka/wire/record-batch.ts';
+import { partitionBatch } from '../../../../support/kafka-batches.ts';
 
 // Somebody else's reading of the same bytes: kafkajs's.
 const require = createRequire(import.meta.url);
@@ -47,7 +48,7 @@ const record = fc
     ),
   })
   .map(({ key, value, position, timestampMs }): SinkRecord => ({
-    kind: 'row',
+    kind: value ? 'row' : 'tombstone',
     table: 't',
     key: Buffer.from(key),
     value: value && Buffer.from(value),
@@ -82,7 +83,7 @@ describe('encodeProduceRequest', () => {
         fc.array(record, { minLength: 1, maxLength: 20 }),
         fc.nat(2 ** 31 - 1),
         async (records, baseSequence) => {
-          const request = encodeProduceRequest([{ topic: 'cdc.t', partition: 2, records, baseSequence }], OPTIONS);
+          const request = encodeProduceRequest([partitionBatch('cdc.t', 2, records, baseSequence)], OPTIONS);
           const { head, batches } = readRequest(request);
           assert.deepEqual(head, { transactionalId: OPTIONS.transactionalId, acks: -1, timeoutMs: 4000 });
           assert.equal(batches.length, 1);
@@ -128,12 +129,7 @@ describe('encodeProduceRequest', () => {
       position: 't/1.1.0',
       timestampMs: 5,
     };
-    const batch = (topic: string, partition: number): PartitionBatch => ({
-      topic,
-      partition,
-      records: [one],
-      baseSequence: 0,
-    });
+    const batch = (topic: string, partition: number): PartitionBatch => partitionBatch(topic, partition, [one]);
     const request = encodeProduceRequest([batch('a', 0), batch('b', 0), batch('a', 7)], {
       ...OPTIONS,
       transactionalId: null,
@@ -151,7 +147,7 @@ describe('encodeProduceRequest', () => {
     it(`may compress its records with ${compression}, where they become less`, () => {
       fc.assert(
         fc.property(fc.array(record, { minLength: 1, maxLength: 30 }), (records) => {
-          const batch = { topic: 't', partition: 0, records, baseSequence: 0 };
+          const batch = partitionBatch('t', 0, records);
           const [raw, packed] = [{}, { compression }].map(
             (more) => readRequest(encodeProduceRequest([batch], { ...OPTIONS, ...more })).batches[0]!.bytes,
           ) as [Buffer, Buffer];
@@ -169,9 +165,9 @@ describe('encodeProduceRequest', () => {
   it('never takes more than the bound by which batches are filled', () => {
     fc.assert(
       fc.property(record, (one) => {
-        const batch = { topic: 't', partition: 0, records: [one], baseSequence: 0 };
+        const batch = partitionBatch('t', 0, [one]);
         const { bytes } = readRequest(encodeProduceRequest([batch], OPTIONS)).batches[0]!;
-        assert.ok(bytes.length - 61 <= recordBytesBound(one));
+        assert.ok(bytes.length - 61 <= recordBytesBound(batch.parts[0]!.batch, 0));
       }),
       { numRuns: 50 },
     );
@@ -186,7 +182,7 @@ describe('encodeProduceRequest', () => {
       position: 'tablet/123',
       timestampMs: 5,
     };
-    const bytes = encodeProduceRequest([{ topic: 't', partition: 0, records: [mark], baseSequence: 0 }], OPTIONS);
+    const bytes = encodeProduceRequest([partitionBatch('t', 0, [mark])], OPTIONS);
     const { records } = await decodeBatch(new Decoder(readRequest(bytes).batches[0]!.bytes));
     assert.equal(records[0]!.key, null);
     assert.deepEqual(
