@@ -1,15 +1,14 @@
 import type { TabletPosition } from '../change/position.ts';
-import { ERRORS, SpoorError } from '../errors.ts';
+import type { SpoorError } from '../errors.ts';
 import type { RecordFormat } from '../formats/format.ts';
 import { formatOpId, type OpId } from '../kudu/opid.ts';
-import { parseSinkId } from '../sinks/sink-id.ts';
-import { SinkError, type Sink, type TabletWriter } from '../sinks/sink.ts';
+import type { Sink } from '../sinks/sink.ts';
 import type { ByteArena } from '../util/byte-arena.ts';
 import type { Logger } from '../util/logger.ts';
 import { steadyNow } from '../util/steady-clock.ts';
 import type { ReplicatorLimits } from './batch-policy.ts';
 import type { ChangeRead, ChangeSource } from '../source/change-source.ts';
-import { RecordSlices } from './record-slices.ts';
+import { internalFault, logFault } from './replicator-fault.ts';
 import { step, type ReplicatorEffect, type ReplicatorEvent } from './replicator-core.ts';
 import {
   gapOf,
@@ -22,11 +21,11 @@ import {
   type Gap,
   type ReplicatorState,
 } from './replicator-state.ts';
-import { ReplicatorViewer, faultOf, isResync, secondsSince, type ReplicatorFacts } from './replicator-view.ts';
-import { initialSaved, stepSaved, type SavedEvent, type SavedPositions, type WriterWord } from './saved-positions.ts';
+import { ReplicatorViewer, faultOf, type ReplicatorFacts } from './replicator-view.ts';
+import { ReplicatorTimers } from './replicator-timers.ts';
+import { SinkSide } from './sink-side.ts';
 import type { Standing, TabletFacts } from '../api/shapes.ts';
 import type { ReplicationMetrics, TabletLabels } from '../api/counters.ts';
-import type { Wait } from '../util/waits.ts';
 
 /**
  * Who ships a table's schema changes: one of its tablets. `takes-over`: it does in the place of one that is no more, and
@@ -78,32 +77,40 @@ const REFRESH_CHECK_MS = 600_000;
 export class TabletReplicator {
   /** Resolves, never rejects, when everything is released. */
   readonly done: Promise<Ending>;
-  /** Whether a schema record of it is in the sink. */
-  hasSpoken = false;
   readonly #options: TabletReplicatorOptions;
   readonly #abort = new AbortController();
   readonly #logger: Logger;
   readonly #finish: (ending: Ending) => void;
   readonly #refresh: NodeJS.Timeout;
-  readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #timers = new ReplicatorTimers();
+  readonly #sink: SinkSide;
   readonly #underWay = new Set<Promise<void>>();
   readonly #viewer = new ReplicatorViewer();
   #state: ReplicatorState;
-  #saved: SavedPositions;
-  #flush: { readonly timer: NodeJS.Timeout; readonly atMs: number } | null = null;
   #queue: ChangeRead[] = [];
   #log: ChangeSource | null = null;
-  #writer: TabletWriter | null = null;
-  /** What an opening of the sink, or a write that has not begun, waits for. */
-  #sinkWait: Wait | null = null;
-  #labels: TabletLabels;
 
   constructor(options: TabletReplicatorOptions) {
     this.#options = options;
     this.#state = initialState(options.start);
-    this.#labels = { stream: options.stream.name, table: options.start.tableName, tablet: options.tablet.tabletId };
     this.#logger = options.logger.child({ stream: options.stream.name, tabletId: options.tablet.tabletId });
-    this.#saved = initialSaved(options.start, options.startSink);
+    this.#sink = new SinkSide({
+      ...options,
+      tabletId: options.tablet.tabletId,
+      shipsSchema: options.schemas !== 'none',
+      post: (event) => {
+        this.#post(event);
+      },
+      onFenced: (call, error) => {
+        const { sink } = this.#state;
+        if (sink.kind === 'idle' && sink.writer === call) this.#sink.tellFenced(error);
+        this.#post({ kind: 'writer-fenced', writer: call });
+      },
+      notEncodable: (error) => this.#logFault(error),
+      takesTurn: () => this.#log?.takesTurn ?? false,
+      logger: this.#logger,
+      signal: this.#abort.signal,
+    });
     let finish!: (ending: Ending) => void;
     this.done = new Promise((resolve) => (finish = resolve));
     this.#finish = finish;
@@ -141,7 +148,12 @@ export class TabletReplicator {
   }
 
   get labels(): TabletLabels {
-    return this.#labels;
+    return this.#sink.labels;
+  }
+
+  /** Whether a schema record of it is in the sink. */
+  get hasSpoken(): boolean {
+    return this.#sink.hasSpoken;
   }
 
   /** Whether there may be committed operations that it has not read yet, so that somebody else must say how many. */
@@ -214,13 +226,12 @@ export class TabletReplicator {
 
   #facts(): ReplicatorFacts {
     const oldest = this.#queue[0];
-    const throttled = this.#writer?.waits ?? null;
     return {
       state: this.#state,
       source: this.#log,
       kuduNowMs: this.#options.kuduNow(),
       oldestTime: oldest ? (oldest.firstHybridTime ?? oldest.hybridTime) : null,
-      sinkWaits: this.#sinkWait ?? throttled,
+      sinkWaits: this.#sink.waits,
     };
   }
 
@@ -258,8 +269,8 @@ export class TabletReplicator {
     switch (effect.kind) {
       case 'open-sink':
         this.#run(
-          () => this.#openSink(effect.call),
-          (fault) => this.#sinkFailure(effect.call, fault),
+          () => this.#sink.open(effect.call),
+          (fault) => this.#sink.failure(effect.call, fault),
         );
         return;
       case 'open-log':
@@ -282,21 +293,27 @@ export class TabletReplicator {
         return;
       case 'write':
         this.#run(
-          () => this.#write(effect.call, this.#queue.slice(0, effect.count)),
-          (fault) => this.#sinkFailure(effect.call, fault),
+          () => this.#sink.write(effect.call, this.#queue.slice(0, effect.count), this.#state.acked),
+          (fault) => this.#sink.failure(effect.call, fault),
         );
         return;
       case 'drop-queue':
         this.#queue = this.#queue.slice(effect.count);
         return;
       case 'retry-sink-in':
-        this.#after(withJitter(effect.ms), { kind: 'sink-retry-due' });
+        this.#timers.after(effect.ms, () => {
+          this.#post({ kind: 'sink-retry-due' });
+        });
         return;
       case 'retry-log-in':
-        this.#after(withJitter(effect.ms), { kind: 'log-retry-due' });
+        this.#timers.after(effect.ms, () => {
+          this.#post({ kind: 'log-retry-due' });
+        });
         return;
       case 'flush-in':
-        this.#flushIn(effect.ms);
+        this.#timers.flushIn(effect.ms, () => {
+          this.#post({ kind: 'flush-due' });
+        });
         return;
       case 'end':
         this.#end(effect.ending);
@@ -308,74 +325,10 @@ export class TabletReplicator {
     const running: Promise<void> = work()
       .catch((error: unknown) => {
         this.#logger.error({ err: error }, 'unexpected error');
-        this.#post(asEvent({ kind: 'retry', code: 'SPOOR_INTERNAL', message: messageOf(error) }));
+        this.#post(asEvent(internalFault(error)));
       })
       .finally(() => this.#underWay.delete(running));
     this.#underWay.add(running);
-  }
-
-  #after(ms: number, event: ReplicatorEvent): void {
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      this.#post(event);
-    }, ms);
-    this.#timers.add(timer);
-  }
-
-  /** One timer is enough, at the earliest time asked for: whatever is due later is found when it fires. */
-  #flushIn(ms: number): void {
-    const atMs = performance.now() + ms;
-    if (this.#flush && this.#flush.atMs <= atMs) return;
-    clearTimeout(this.#flush?.timer);
-    const timer = setTimeout(() => {
-      this.#flush = null;
-      this.#post({ kind: 'flush-due' });
-    }, ms);
-    this.#flush = { timer, atMs };
-  }
-
-  async #openSink(call: number): Promise<void> {
-    const { stream, tablet, sink } = this.#options;
-    let writer: TabletWriter;
-    try {
-      await this.#closeWriter();
-      writer = await sink.openTablet(
-        {
-          streamName: stream.name,
-          streamGeneration: stream.generation,
-          tabletId: tablet.tabletId,
-          tableName: this.#saved.durable.tableName,
-          onWait: (what) => {
-            this.#sinkWait = { for: what, sinceMs: steadyNow() };
-          },
-          onSaved: (position) => {
-            this.#saw({ kind: 'saved', position });
-          },
-          onFenced: (error) => {
-            const { sink: phase } = this.#state;
-            if (phase.kind === 'idle' && phase.writer === call) this.#tellFenced(error);
-            this.#post({ kind: 'writer-fenced', writer: call });
-          },
-        },
-        this.#abort.signal,
-      );
-    } catch (error) {
-      this.#sinkFailed(call, error);
-      return;
-    } finally {
-      this.#sinkWait = null;
-    }
-    this.#writer = writer;
-    const { position } = writer;
-    this.#saw({ kind: 'opened', position, ...wordOf(writer) });
-    this.#post({ kind: 'sink-opened', call, position });
-  }
-
-  async #closeWriter(): Promise<void> {
-    const writer = this.#writer;
-    if (!writer) return;
-    await writer[Symbol.asyncDispose]();
-    this.#writer = null;
   }
 
   /** One that ended meanwhile opens nothing: nobody would close it. */
@@ -416,83 +369,10 @@ export class TabletReplicator {
       this.#post({ kind: 'log-gone', call });
       return;
     }
-    if (read.rejectedRows > 0) this.#options.metrics.rowsRejected(this.#labels, read.rejectedRows);
+    if (read.rejectedRows > 0) this.#options.metrics.rowsRejected(this.labels, read.rejectedRows);
     this.#queue.push(read);
     const { position: upTo, bytes, changes } = read;
     this.#post({ kind: 'log-read', call, upTo, bytes, hasRecords: changes.length > 0 });
-  }
-
-  async #write(call: number, reads: readonly ChangeRead[]): Promise<void> {
-    const position = reads.at(-1)?.position ?? this.#state.acked;
-    const writer = this.#writer;
-    if (!writer) throw new TypeError('a write without a writer');
-    const shipsSchema = this.#options.schemas !== 'none';
-    const { format, arena } = this.#options;
-    const records = new RecordSlices(reads, format, arena, shipsSchema);
-    try {
-      if (format.prepare) await format.prepare([...records.changes()], this.#abort.signal);
-      await writer.write(records, position, this.#abort.signal);
-    } catch (error) {
-      if (records.failure) this.#post({ kind: 'log-lost', fault: this.#logFault(records.failure) });
-      this.#sinkFailed(call, error);
-      return;
-    }
-    this.hasSpoken ||= shipsSchema && reads.some(({ changes }) => changes.some(({ kind }) => kind === 'schema'));
-    const news = reads.findLast(({ onlyMarkers }) => !onlyMarkers);
-    this.#saw({ kind: 'written', position, worthIndex: news?.position.opId.index ?? null, ...wordOf(writer) });
-    this.#count(reads, records, position.tableName);
-    this.#post({ kind: 'written', call });
-  }
-
-  #saw(event: SavedEvent): void {
-    const { state, effects } = stepSaved(this.#saved, event);
-    this.#saved = state;
-    for (const effect of effects) {
-      if (effect.kind === 'report') {
-        this.#options.onAcked(effect.position, effect.worthIndex, effect.sinkId);
-        continue;
-      }
-      const { marked, sinkId, behind } = effect;
-      const fields = { marked, sink: sinkId, opId: formatOpId(behind.opId) };
-      if (effect.kind === 'other-store')
-        this.#logger.warn(fields, 'the stream was shipped to another sink so far, and goes on here behind that');
-      else
-        this.#logger.warn(
-          { ...fields, topic: parseSinkId(sinkId).topic?.name },
-          'the topic was made anew: what the old one had is not in it, and the stream goes on behind that; a resync puts the rows there',
-        );
-    }
-  }
-
-  #count(reads: readonly ChangeRead[], { records, bytes }: RecordSlices, table: string): void {
-    const { metrics } = this.#options;
-    for (const { completes, position } of reads)
-      if (completes && isResync(completes, position.resync)) metrics.resynced(this.#labels);
-    this.#labels = { ...this.#labels, table };
-    if (records === 0) return;
-    const nowMs = this.#options.kuduNow();
-    const latencies = reads
-      .filter(({ changes }) => changes.some((change) => change.kind !== 'rows' || !change.isCopy))
-      .map((read) => secondsSince(read.firstHybridTime ?? read.hybridTime, nowMs));
-    metrics.shipped(this.#labels, records, bytes, latencies);
-  }
-
-  #sinkFailed(call: number, error: unknown): void {
-    if (error instanceof SinkError && error.kind === 'fenced') {
-      this.#tellFenced(error);
-      this.#post({ kind: 'sink-fenced', call });
-      return;
-    }
-    if (!this.#abort.signal.aborted) this.#options.metrics.sinkError(this.#labels);
-    this.#post(this.#sinkFailure(call, sinkFault(error)));
-  }
-
-  #tellFenced({ message: reason }: SinkError): void {
-    this.#logger.warn({ reason }, 'another sidecar ships this tablet now');
-  }
-
-  #sinkFailure(call: number, fault: Fault): ReplicatorEvent {
-    return { kind: 'sink-failed', call, fault, takesTurn: this.#log?.takesTurn ?? false };
   }
 
   #logFault(error: unknown): Fault {
@@ -505,13 +385,12 @@ export class TabletReplicator {
 
   /** Whatever fails of it, everything else is released, and it is over. */
   #end(ending: Ending): void {
-    for (const timer of this.#timers) clearTimeout(timer);
-    clearTimeout(this.#flush?.timer);
+    this.#timers.clear();
     clearInterval(this.#refresh);
     this.#abort.abort(new Error(`replicator ended: ${ending}`));
     const release = async (): Promise<void> => {
       const results = await Promise.allSettled([this.#closeLog(), ...this.#underWay]);
-      results.push(...(await Promise.allSettled([this.#closeLog(), this.#closeWriter()])));
+      results.push(...(await Promise.allSettled([this.#closeLog(), this.#sink.close()])));
       for (const result of results)
         if (result.status === 'rejected') this.#logger.error({ err: result.reason as unknown }, 'unexpected error');
       this.#logger.info({ ending, opId: formatOpId(this.#state.acked.opId) }, 'stopped shipping');
@@ -521,29 +400,4 @@ export class TabletReplicator {
     };
     release().then(finish, finish);
   }
-}
-
-function wordOf({ saved, sinkId = '' }: TabletWriter): WriterWord {
-  return { saved, sinkId };
-}
-
-/** Between half of `ms` and all of it, so that tablets which failed together do not come back together. */
-function withJitter(ms: number): number {
-  return ms * (0.5 + Math.random() / 2);
-}
-
-function sinkFault(error: unknown): Fault {
-  if (error instanceof SinkError && error.kind === 'refused')
-    return { kind: 'operator', code: 'SPOOR_SINK_REFUSED', message: error.message };
-  return { kind: 'retry', code: 'SPOOR_SINK_UNAVAILABLE', message: messageOf(error) };
-}
-
-function logFault(error: unknown): Fault {
-  if (!(error instanceof SpoorError)) return { kind: 'retry', code: 'SPOOR_WAL_UNREADABLE', message: messageOf(error) };
-  const kind = error.code === 'SPOOR_WAL_GAP' ? 'gap' : ERRORS[error.code].retry === 'operator' ? 'operator' : 'retry';
-  return { kind, code: error.code, message: error.message };
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
