@@ -48,6 +48,8 @@ export class RecordBatch implements Iterable<SinkRecord> {
   byteLength = 0;
   readonly #arena: ByteArena;
   readonly #runs: RecordRun[] = [];
+  /** Chunks of the arena in which they lie. */
+  readonly #held = new Set<Buffer>();
   #numbers: Int32Array;
   #position = '';
 
@@ -84,10 +86,17 @@ export class RecordBatch implements Iterable<SinkRecord> {
   begin(table: string, position: string, timestampMs: number): void {
     const arena = this.#arena;
     arena.reserve(position.length);
+    if (!this.#held.has(arena.bytes)) this.#held.add(arena.hold());
     const positionStart = arena.at;
     arena.at += arena.bytes.write(position, positionStart, 'latin1');
     this.#position = position;
     this.#runs.push({ bytes: arena.bytes, table, timestampMs, positionStart, positionEnd: arena.at });
+  }
+
+  /** Its records are not needed any more, and their memory may be written over. */
+  release(): void {
+    for (const bytes of this.#held) this.#arena.release(bytes);
+    this.#held.clear();
   }
 
   /** Makes room for a record of `count` bytes at most. */

@@ -12,6 +12,8 @@ export class RecordSlices implements Iterable<RecordBatch> {
   bytes = 0;
   /** An encoder that cannot go on: the log's fault, not the sink's. */
   failure: Error | null = null;
+  /** Of the last time that they were taken: what a sink was given before that, and did not get through, may be in use still. */
+  #batches: RecordBatch[] = [];
   readonly #reads: readonly ChangeRead[];
   readonly #format: RecordFormat;
   readonly #arena: ByteArena;
@@ -32,7 +34,7 @@ export class RecordSlices implements Iterable<RecordBatch> {
   }
 
   *[Symbol.iterator](): Iterator<RecordBatch> {
-    [this.records, this.bytes, this.failure] = [0, 0, null]; // a sink may begin again
+    [this.records, this.bytes, this.failure, this.#batches] = [0, 0, null, []]; // a sink may begin again
     let rows = 0;
     for (const change of this.changes()) rows += rowsOf(change);
     let batch = new RecordBatch(this.#arena, rows);
@@ -47,6 +49,11 @@ export class RecordSlices implements Iterable<RecordBatch> {
     if (batch.length > 0) yield this.#counted(batch);
   }
 
+  /** The sink has written all of them, and keeps none. */
+  release(): void {
+    for (const batch of this.#batches) batch.release();
+  }
+
   #encodeOrFail(change: Change, fromRow: number, batch: RecordBatch): number | null {
     try {
       return this.#format.encode(change, fromRow, batch);
@@ -59,6 +66,7 @@ export class RecordSlices implements Iterable<RecordBatch> {
   #counted(batch: RecordBatch): RecordBatch {
     this.records += batch.length;
     this.bytes += batch.byteLength;
+    this.#batches.push(batch);
     return batch;
   }
 }

@@ -62,8 +62,9 @@ export interface TabletWriter extends AsyncDisposable {
    * Writes records in order and, with them, the position. Resolves when both are durable; the core sends the next
    * call only then. The records come in batches of a few thousand, each encoded when it is taken, so that memory stays
    * flat for an operation of any size: `for (const batch of batches) await send(batch)`. None at all may come: then
-   * only the position moves. Iterated again, they come again from the first on. A batch is the writer's to keep:
-   * `for (const record of batch)` is the simple way to its records, its arrays are the quick one.
+   * only the position moves. Iterated again, they come again from the first on.
+   * `for (const record of batch)` is the simple way to the records of a batch. Their bytes stay as they are until the write
+   * has resolved, and are written over after that: who wants to keep them makes a copy.
    * After a rejection the writer is not used again: the core disposes it and opens a new one, which says through
    * `position` whether the records had arrived.
    */

@@ -1,3 +1,5 @@
+/** Chunks that are kept for what comes next. */
+const MAX_SPARE = 16;
 /** A call into the engine costs more than some bytes one by one. */
 const FEW_BYTES = 64;
 
@@ -13,7 +15,7 @@ export function copyBytes(out: Uint8Array, at: number, from: Uint8Array, start: 
 
 /**
  * Memory for many small runs of bytes that are made one after another and live about as long as each other: runs lie
- * side by side in chunks, and a chunk is freed when the last view of it is.
+ * side by side in chunks, and a chunk is freed when the last view of it is, or used again when all that held it have let go.
  *
  * Use: `reserve(upper bound)`, write into `bytes` from `at` on, set `at` to the end of what was written.
  */
@@ -21,6 +23,9 @@ export class ByteArena {
   bytes: Buffer;
   at = 0;
   readonly #chunkBytes: number;
+  /** How many hold what lies in a chunk; those that nobody holds, to be used again. */
+  readonly #holders = new WeakMap<Buffer, number>();
+  readonly #spare: Buffer[] = [];
 
   constructor(chunkBytes: number) {
     this.#chunkBytes = chunkBytes;
@@ -30,7 +35,26 @@ export class ByteArena {
   /** Makes room for `count` bytes in one run after `at`; may replace `bytes`, and never moves what was written. */
   reserve(count: number): void {
     if (this.at + count <= this.bytes.length) return;
-    this.bytes = Buffer.allocUnsafeSlow(Math.max(this.#chunkBytes, count));
+    const spare = count <= this.#chunkBytes ? this.#spare.pop() : undefined;
+    this.bytes = spare ?? Buffer.allocUnsafeSlow(Math.max(this.#chunkBytes, count));
     this.at = 0;
+  }
+
+  /** What was written into `bytes` so far, and is from now on, is in use until {@link release}. */
+  hold(): Buffer {
+    this.#holders.set(this.bytes, (this.#holders.get(this.bytes) ?? 0) + 1);
+    return this.bytes;
+  }
+
+  /** Once for each {@link hold}: a chunk that nobody holds is written over. One that is never released goes as all memory does. */
+  release(bytes: Buffer): void {
+    const others = (this.#holders.get(bytes) ?? 0) - 1;
+    if (others > 0) {
+      this.#holders.set(bytes, others);
+      return;
+    }
+    this.#holders.delete(bytes);
+    if (bytes === this.bytes) this.at = 0;
+    else if (bytes.length === this.#chunkBytes && this.#spare.length < MAX_SPARE) this.#spare.push(bytes);
   }
 }

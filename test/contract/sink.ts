@@ -82,6 +82,19 @@ export function describeSink(name: string, sut: () => SinkUnderTest, promises: S
       assert.equal(seen.length, 60);
     });
 
+    it('keeps no memory of a batch beyond its write', async () => {
+      const stream = freshStream();
+      await using sink = sut().open(stream);
+      await using writer = await sink.openTablet(tabletOf(stream), never);
+      const records = Array.from({ length: 20 }, (_, i) => recordAt(i + 1, 5));
+      for (let index = 1; index <= 20; index++) {
+        const batch = RecordBatch.of([records[index - 1]!]);
+        await writer.write([batch], positionAt(index), never);
+        batch.runOf(0).bytes.fill('x');
+      }
+      assert.deepEqual(await sut().read(stream, 20), records.map(toSeen));
+    });
+
     it('writes a tombstone behind its delete, with the same position', async () => {
       const stream = freshStream();
       await using sink = sut().open(stream);

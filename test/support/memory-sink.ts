@@ -1,4 +1,4 @@
-import type { RecordBatch } from '../../src/change/record-batch.ts';
+import { RecordBatch } from '../../src/change/record-batch.ts';
 import type { SinkRecord } from '../../src/change/record.ts';
 import { SinkError, type Sink, type SinkTablet, type TabletWriter } from '../../src/sinks/sink.ts';
 import type { TabletPosition } from '../../src/change/position.ts';
@@ -85,7 +85,7 @@ class MemoryWriter implements TabletWriter {
 
   write(batches: Iterable<RecordBatch>, position: TabletPosition, signal: AbortSignal): Promise<void> {
     return attempt(signal, () => {
-      const records = Array.from(batches, (batch) => [...batch]).flat();
+      const records = Array.from(batches, (batch) => [...RecordBatch.of(batch)]).flat(); // its memory is lent
       throwIfStopped(signal);
       this.#store.append(this.#tablet, this.#epoch, records, position);
     });

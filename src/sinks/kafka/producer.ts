@@ -6,6 +6,7 @@ import type { KafkaCluster } from './cluster.ts';
 import type { RequestSender } from './on-the-wire.ts';
 import type { MarkPolicy } from './mark-policy.ts';
 import type { OpenedProducer } from './producer-epoch.ts';
+import { giveBackRequestMemory, takeRequestMemory } from './request-memory.ts';
 import type { BatchLimits } from './record-planner.ts';
 import { PRODUCE } from './wire/transaction-apis.ts';
 import type { Compression } from './wire/compression.ts';
@@ -105,10 +106,12 @@ export class Producer {
       epoch,
       timeoutMs,
       compression: this.#compression,
+      memory: takeRequestMemory,
     });
     const results = await sender.send(leader, this.opened.channel, PRODUCE, bytes, signal).catch((error: unknown) => {
       throw new BatchError(planned, error);
     });
+    giveBackRequestMemory(bytes);
     const failed = results.filter((result) => result.errorCode !== NO_ERROR);
     // A batch behind one that failed is refused for its sequence; the first cause is the one to tell.
     const first = failed.find((result) => !CONSEQUENCES.has(result.errorCode)) ?? failed[0];

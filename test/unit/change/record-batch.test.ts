@@ -66,6 +66,33 @@ describe('RecordBatch', () => {
     );
   });
 
+  it('lends its memory until it is released, and then to others', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.record({ given: operations, releases: fc.nat(3) }), { maxLength: 12 }),
+        fc.integer({ min: 1, max: 400 }),
+        (all, chunkBytes) => {
+          const arena = new ByteArena(chunkBytes);
+          const alive: { readonly batch: RecordBatch; readonly expected: SinkRecord[] }[] = [];
+          for (const { given, releases } of all) {
+            const batch = new RecordBatch(arena, 1);
+            alive.push({ batch, expected: fill(batch, given) });
+            for (let i = 0; i < releases; i++) alive.splice((i * 7) % Math.max(1, alive.length), 1)[0]?.batch.release();
+            for (const one of alive) assert.deepEqual([...one.batch], one.expected);
+          }
+        },
+      ),
+    );
+    const [arena, chunks] = [new ByteArena(100), new Set<Buffer>()];
+    for (let i = 0; i < 50; i++) {
+      const batch = new RecordBatch(arena);
+      fill(batch, [{ index: 1, rows: Array(6).fill({ row: 1, bytes: 30, isDelete: false }) as Operation['rows'] }]);
+      for (let record = 0; record < batch.length; record++) chunks.add(batch.runOf(record).bytes);
+      batch.release();
+    }
+    assert.ok(chunks.size < 10, `${chunks.size} chunks for 50 batches`);
+  });
+
   it('places a record, and its tombstone, by the bytes that it is told, or by its key', () => {
     const batch = new RecordBatch(new ByteArena(100));
     batch.begin('t', 'tablet/1.1.', 0);

@@ -40,6 +40,8 @@ export interface ProduceOptions {
   readonly timeoutMs: number;
   /** None where it is not given. */
   readonly compression?: Compression;
+  /** Where the request is written, which takes so many bytes at most. By default, memory of its own. */
+  readonly memory?: (bytes: number) => Buffer;
 }
 
 /** At most this many bytes does a record take in a batch: its own and its headers' lengths. */
@@ -62,7 +64,7 @@ export function encodeProduceRequest(batches: readonly PartitionBatch[], options
     for (const { batch: of, records } of batch.parts)
       for (const record of records) bound += recordBytesBound(of, record);
   }
-  const out = Buffer.allocUnsafe(bound);
+  const out = (options.memory ?? Buffer.allocUnsafe)(bound);
   let at = writeNullableString(out, 0, options.transactionalId);
   at = out.writeInt16BE(-1, at); // acks: every in-sync replica
   at = out.writeInt32BE(options.timeoutMs, at);
