@@ -1,7 +1,9 @@
 import * as z from 'zod';
 import { MAX_TABLE_NAME_LENGTH } from '../kudu/schema.ts';
 import { describeIssue, faultsOf, type BodyFault } from '../util/zod-faults.ts';
-import { kafkaSink } from '../sinks/kafka/definition.ts';
+import { isUnserved, served } from '../util/zod-unserved.ts';
+import { formatDefinition, FORMAT_KEYS } from '../formats/definitions.ts';
+import { sinkDefinition, SINK_KEYS } from '../sinks/definitions.ts';
 import { EXCEPT } from './table-patterns.ts';
 
 const streamName = z
@@ -30,38 +32,7 @@ const tables = z
       });
   });
 
-/**
- * A name that the contract knows and this version does not serve yet. Its fault is marked, so that a body whose
- * only faults are of this kind is answered 501 and not 400; the type that comes out is the served one.
- */
-function served<const Name extends string, const Served extends Name>(names: readonly [Name, ...Name[]], now: Served) {
-  return z.enum(names).pipe(
-    z
-      .custom<Served>((value) => value === now, {
-        error: (issue) =>
-          `${JSON.stringify(issue.input)} is not supported yet by this version; use ${JSON.stringify(now)}`,
-        params: { unsupported: true },
-      })
-      .meta({ type: 'string', const: now }), // JSON Schema cannot look into a custom check
-  );
-}
-
-/** Options of a variant that this version does not serve are not looked at: saying 501 is enough. */
-function unservedVariant<const Type extends string>(type: Type, instead: string) {
-  return z.looseObject({ type: z.literal(type) }).pipe(
-    z
-      .custom<never>(() => false, {
-        path: ['type'],
-        message: `${JSON.stringify(type)} is not supported yet by this version; use ${JSON.stringify(instead)}`,
-        params: { unsupported: true },
-      })
-      .meta({ not: {} }),
-  );
-}
-
 const RESOLVED_INTERVAL = 'must be a whole number of milliseconds from 1000 to 86400000';
-
-const jsonFormat = z.strictObject({ type: z.literal('json') });
 
 /**
  * A stream as its maker defines it (contract 4), defaults filled in. The type is what this version can run;
@@ -77,11 +48,8 @@ export const streamDefinition = z.strictObject({
     .enum(['snapshot', 'now'])
     .default('snapshot')
     .describe('Where the stream begins: `snapshot`, a base copy and then the log; `now`, the log from here on.'),
-  sink: z.discriminatedUnion('type', [kafkaSink, unservedVariant('redis', 'kafka')]).describe('Where the records go.'),
-  format: z
-    .discriminatedUnion('type', [jsonFormat, unservedVariant('avro', 'json'), unservedVariant('kudu-record', 'json')])
-    .default({ type: 'json' })
-    .describe('How a record is written.'),
+  sink: sinkDefinition.describe('Where the records go.'),
+  format: formatDefinition.default({ type: 'json' }).describe('How a record is written.'),
   images: served(['changed', 'full'], 'changed')
     .prefault('changed')
     .describe(
@@ -123,16 +91,12 @@ export function parseStreamDefinition(body: unknown): ParsedDefinition {
   const parsed = streamDefinition.safeParse(body, { error: describeIssue });
   if (parsed.success) return { kind: 'ok', definition: parsed.data };
   const { issues } = parsed.error;
-  const kind = issues.every((issue) => issue.code === 'custom' && issue.params?.unsupported === true)
-    ? 'unsupported'
-    : 'invalid';
+  const kind = issues.every(isUnserved) ? 'unsupported' : 'invalid';
   return { kind, faults: issues.flatMap((issue) => faultsOf(issue, knownAt(issue))) };
 }
 
 /** What may stand where an issue is. */
 function knownAt(issue: z.core.$ZodIssue): readonly string[] {
   const [first] = issue.path;
-  return Object.keys(
-    first === 'sink' ? kafkaSink.shape : first === 'format' ? jsonFormat.shape : streamDefinition.shape,
-  );
+  return first === 'sink' ? SINK_KEYS : first === 'format' ? FORMAT_KEYS : Object.keys(streamDefinition.shape);
 }
