@@ -1,14 +1,5 @@
-import type { TabletPosition } from '../change/position.ts';
 import type { Backoff } from '../util/backoff.ts';
-
-/** One read of the source: some committed operations, or rows of a copy, in order (often without a record: a NO_OP). */
-export interface QueuedRead {
-  readonly upTo: TabletPosition;
-  /** Size in the log. */
-  readonly bytes: number;
-  readonly hasRecords: boolean;
-  readonly readAtMs: number;
-}
+import type { ReadQueue } from './read-queue.ts';
 
 export interface ReplicatorLimits {
   /** A write takes reads until they are this large in the log; at least one. */
@@ -28,28 +19,27 @@ export interface ReplicatorLimits {
 
 /** What is queued, and what is known of the last write. */
 export interface Queued {
-  readonly queue: readonly QueuedRead[];
-  readonly queuedBytes: number;
+  readonly queue: ReadQueue;
   readonly lastWriteAtMs: number;
   readonly lastWriteTookMs: number;
 }
 
 /** In how many milliseconds the queue is to be written, 0 and less for now. @param goesOn more may come meanwhile */
 export function writeDueInMs(queued: Queued, goesOn: boolean, nowMs: number, limits: ReplicatorLimits): number {
-  const { queue, queuedBytes, lastWriteAtMs, lastWriteTookMs } = queued;
-  if (!goesOn || queuedBytes >= limits.maxBatchBytes) return 0;
+  const { queue, lastWriteAtMs, lastWriteTookMs } = queued;
+  if (!goesOn || queue.bytes >= limits.maxBatchBytes) return 0;
   // A sink that is slow because it is busy gets fewer and larger writes: it is never asked more than two thirds of the time.
   const restMs = Math.max(limits.minWriteIntervalMs, Math.min(1.5 * lastWriteTookMs, limits.maxWriteIntervalMs));
-  if (queue.some((read) => read.hasRecords)) return lastWriteAtMs + restMs - nowMs;
-  return (queue[0]?.readAtMs ?? nowMs) + limits.positionIntervalMs - nowMs;
+  if (queue.hasRecords) return lastWriteAtMs + restMs - nowMs;
+  return (queue.at(0)?.readAtMs ?? nowMs) + limits.positionIntervalMs - nowMs;
 }
 
 /** How many of the oldest reads one write takes. */
-export function countForBatch(queue: readonly QueuedRead[], maxBatchBytes: number): number {
+export function countForBatch(queue: ReadQueue, maxBatchBytes: number): number {
+  if (queue.bytes <= maxBatchBytes) return queue.length;
   let bytes = 0;
-  for (const [i, read] of queue.entries()) {
-    bytes += read.bytes;
-    if (bytes > maxBatchBytes) return Math.max(1, i);
-  }
-  return queue.length;
+  return Math.max(
+    1,
+    queue.findIndex((read) => (bytes += read.bytes) > maxBatchBytes),
+  );
 }

@@ -1,5 +1,5 @@
 import { comparePositions, isAhead, type TabletPosition } from '../change/position.ts';
-import { countForBatch, writeDueInMs, type QueuedRead, type ReplicatorLimits } from './batch-policy.ts';
+import { countForBatch, writeDueInMs, type ReplicatorLimits } from './batch-policy.ts';
 import {
   isAwaited,
   type Ending,
@@ -261,15 +261,14 @@ function onLogRead(
   nowMs: number,
   limits: ReplicatorLimits,
 ): StepResult {
-  const item: QueuedRead = { upTo: read.upTo, bytes: read.bytes, hasRecords: read.hasRecords, readAtMs: nowMs };
+  const { upTo, bytes, hasRecords } = read;
   return advance(
     {
       ...state,
       log: { kind: 'open', reading: null },
       logFailures: 0,
-      read: read.upTo,
-      queue: [...state.queue, item],
-      queuedBytes: state.queuedBytes + read.bytes,
+      read: upTo,
+      queue: state.queue.push({ upTo, bytes, hasRecords, readAtMs: nowMs }),
     },
     nowMs,
     limits,
@@ -322,7 +321,7 @@ function onWritten(
   nowMs: number,
   limits: ReplicatorLimits,
 ): StepResult {
-  const acked = state.queue[count - 1]?.upTo ?? state.acked;
+  const acked = state.queue.at(count - 1)?.upTo ?? state.acked;
   const lastWriteTookMs = nowMs - state.lastWriteAtMs;
   const healed = healedIf(true, dropQueue(state, count));
   const written: ReplicatorState = { ...healed, acked, confirmed: acked, lastWriteTookMs };
@@ -347,8 +346,7 @@ function write(state: ReplicatorState, writer: number, count: number, nowMs: num
 }
 
 function dropQueue(state: ReplicatorState, count: number): ReplicatorState {
-  const queue = state.queue.slice(count);
-  return { ...state, queue, queuedBytes: queue.reduce((sum, read) => sum + read.bytes, 0) };
+  return { ...state, queue: state.queue.drop(count) };
 }
 
 /** What follows from the state alone: end, write, or wait for a batch to fill; and read on while there is room. */
@@ -373,7 +371,7 @@ function advance(state: ReplicatorState, nowMs: number, limits: ReplicatorLimits
   const { log } = next;
   if (next.ending) return { state: next, effects };
   if (log.kind === 'yielded' && !isOpened(log) && next.sinkFault === null) goOn(openLog(next, log));
-  if (log.kind === 'open' && log.reading === null && next.queuedBytes < limits.maxQueuedBytes) {
+  if (log.kind === 'open' && log.reading === null && next.queue.bytes < limits.maxQueuedBytes) {
     const call = next.calls + 1;
     goOn({ state: { ...next, calls: call, log: { ...log, reading: call } }, effects: [{ kind: 'read-log', call }] });
   }

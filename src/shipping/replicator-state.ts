@@ -1,6 +1,6 @@
 import type { TabletPosition } from '../change/position.ts';
 import type { OpId } from '../kudu/opid.ts';
-import type { QueuedRead } from './batch-policy.ts';
+import { ReadQueue } from './read-queue.ts';
 
 /** Why a replicator has ended; `broken`: by a fault of its own, and the tablet is to be begun anew. */
 export type Ending = 'stopped' | 'fenced' | 'tablet-gone' | 'broken';
@@ -55,8 +55,7 @@ export interface ReplicatorState {
   /** What the sink itself has said or acknowledged; null before its first word, which a marker may be ahead of. */
   readonly confirmed: TabletPosition | null;
   /** Reads that are not acknowledged, oldest first; while writing, the first `count` are in flight. */
-  readonly queue: readonly QueuedRead[];
-  readonly queuedBytes: number;
+  readonly queue: ReadQueue;
   readonly lastWriteAtMs: number;
   /** How long the last acknowledged write took. */
   readonly lastWriteTookMs: number;
@@ -76,8 +75,7 @@ export function initialState(start: TabletPosition): ReplicatorState {
     read: start,
     acked: start,
     confirmed: null,
-    queue: [],
-    queuedBytes: 0,
+    queue: ReadQueue.EMPTY,
     lastWriteAtMs: Number.NEGATIVE_INFINITY,
     lastWriteTookMs: 0,
     sinkFault: null,

@@ -209,7 +209,7 @@ export class TabletReplicator {
   /** The highest operation that the sink has, or is being given. */
   get sent(): OpId {
     const { sink, queue, acked } = this.#state;
-    return (sink.kind === 'writing' ? queue[sink.count - 1]?.upTo : undefined)?.opId ?? acked.opId;
+    return (sink.kind === 'writing' ? queue.at(sink.count - 1)?.upTo : undefined)?.opId ?? acked.opId;
   }
 
   /** The highest operation that it has read from the log. */

@@ -162,7 +162,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
       step: (state, event, nowMs, limits) => {
         const sent = step(state, event, nowMs, limits);
         const write = sent.effects.find((effect) => effect.kind === 'write');
-        const upTo = write && sent.state.queue[write.count - 1]?.upTo;
+        const upTo = write && sent.state.queue.at(write.count - 1)?.upTo;
         return upTo ? { state: { ...sent.state, acked: upTo }, effects: sent.effects } : sent;
       },
     },
