@@ -9,7 +9,7 @@ import type { ByteArena } from '../util/byte-arena.ts';
 import type { Logger } from '../util/logger.ts';
 import { steadyNow } from '../util/steady-clock.ts';
 import type { Wait } from '../util/waits.ts';
-import { RecordSlices } from './record-slices.ts';
+import { EncodedBatches } from './encoded-batches.ts';
 import type { ReplicatorEvent } from './replicator-core.ts';
 import { sinkFault } from './replicator-fault.ts';
 import type { Fault } from './replicator-state.ts';
@@ -107,7 +107,7 @@ export class SinkSide {
     const position = reads.at(-1)?.position ?? acked;
     const writer = this.#writer;
     if (!writer) throw new TypeError('a write without a writer');
-    const records = new RecordSlices(reads, format, arena, shipsSchema);
+    const records = new EncodedBatches(reads, format, arena, shipsSchema);
     try {
       if (format.prepare) await format.prepare([...records.changes()], signal);
       await writer.write(records, position, signal);
@@ -169,7 +169,7 @@ export class SinkSide {
     }
   }
 
-  #count(reads: readonly ChangeRead[], { records, bytes }: RecordSlices, table: string): void {
+  #count(reads: readonly ChangeRead[], { records, bytes }: EncodedBatches, table: string): void {
     const { metrics, kuduNow } = this.#options;
     for (const { completes, position } of reads)
       if (completes && isResync(completes, position.resync)) metrics.resynced(this.#labels);

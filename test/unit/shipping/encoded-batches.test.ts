@@ -6,7 +6,7 @@ import { compileRowLayout } from '../../../src/change/row-layout.ts';
 import { RecordBatch } from '../../../src/change/record-batch.ts';
 import { compileJson } from '../../../src/formats/json.ts';
 import { DataType, type TableSchema } from '../../../src/kudu/schema.ts';
-import { RecordSlices } from '../../../src/shipping/record-slices.ts';
+import { EncodedBatches } from '../../../src/shipping/encoded-batches.ts';
 import { ByteArena } from '../../../src/util/byte-arena.ts';
 import { column, encodeRows, int64 } from '../../support/row-bytes.ts';
 
@@ -41,7 +41,7 @@ describe('the batches that a sink is given', () => {
 
   /** Takes them as a sink does. */
   function take(widths: readonly number[]): RecordBatch[] {
-    const slices = new RecordSlices([read(widths)], json, new ByteArena(256 << 10), false);
+    const slices = new EncodedBatches([read(widths)], json, new ByteArena(256 << 10), false);
     const all = [...slices];
     const records = all.flatMap((batch) => [...batch]);
     const keys = records.map(({ key }) => (JSON.parse(key.toString()) as { k: number }).k);

@@ -7,7 +7,7 @@ import type { ChangeRead } from '../source/change-source.ts';
 import type { ByteArena } from '../util/byte-arena.ts';
 
 /** Encodes what is queued batch by batch, as the sink takes them, and counts. */
-export class RecordSlices implements Iterable<RecordBatch> {
+export class EncodedBatches implements Iterable<RecordBatch> {
   records = 0;
   bytes = 0;
   /** An encoder that cannot go on: the log's fault, not the sink's. */
