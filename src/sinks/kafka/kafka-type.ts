@@ -1,0 +1,63 @@
+import type * as z from 'zod';
+import type { Logger } from '../../util/logger.ts';
+import { zstd, ZSTD_NEEDS } from '../../util/zstd.ts';
+import { refusingSink } from '../refusing-sink.ts';
+import type { SinkPlan, Sink } from '../sink.ts';
+import type { SinkStream, SinkType } from '../sink-type.ts';
+import type { kafkaSink } from './definition.ts';
+import { KafkaBrokers, type KafkaBrokersOptions } from './kafka-brokers.ts';
+import { createKafkaSink } from './kafka-sink.ts';
+import { planTopics } from './topic-plan.ts';
+
+export type KafkaDefinition = Readonly<z.output<typeof kafkaSink>>;
+
+/** A transaction is several round trips; one every so often costs little and delays little. */
+const EXACTLY_ONCE_INTERVAL_MS = 10;
+const AT_LEAST_ONCE_INTERVAL_MS = 2;
+
+/** Streams into Kafka: the brokers are the sidecar's, the topics the stream's. */
+export class KafkaType implements SinkType<KafkaDefinition> {
+  readonly configured: KafkaBrokers | null;
+  readonly #client: Omit<KafkaBrokersOptions, 'logger'> | null;
+
+  /** @param client null where the sidecar is given no brokers */
+  constructor(client: Omit<KafkaBrokersOptions, 'logger'> | null, logger: Logger) {
+    this.#client = client;
+    this.configured = client && new KafkaBrokers({ ...client, logger });
+  }
+
+  open(definition: KafkaDefinition, stream: SinkStream): Sink {
+    if (!this.#client)
+      return refusingSink('SPOOR_KAFKA_BROKERS is not given to this sidecar, so it cannot ship to Kafka');
+    const { topics, topicConfig, compression, ...sink } = definition;
+    if (compression === 'zstd' && zstd === null)
+      return refusingSink(`sink.compression of the stream is zstd, which needs ${ZSTD_NEEDS}`);
+    const { name: streamName, generation: streamGeneration, ...others } = stream;
+    return createKafkaSink({
+      streamName,
+      streamGeneration,
+      ...others,
+      ...this.#client,
+      ...(topics && { topics }),
+      ...(topicConfig && { topicConfig }),
+      ...(compression && { compression }),
+      ...sink,
+    });
+  }
+
+  plan(definition: KafkaDefinition, streamName: string, tables: readonly string[]): SinkPlan {
+    return planTopics({ ...definition, streamName }, tables);
+  }
+
+  async markless(places: readonly string[], signal: AbortSignal): Promise<readonly string[]> {
+    return this.configured?.compactedOf(places, signal) ?? [];
+  }
+
+  writeIntervalMs({ delivery }: KafkaDefinition): number {
+    return delivery === 'exactly-once' ? EXACTLY_ONCE_INTERVAL_MS : AT_LEAST_ONCE_INTERVAL_MS;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.configured?.[Symbol.asyncDispose]();
+  }
+}

@@ -1,0 +1,34 @@
+import type { Logger } from '../util/logger.ts';
+import type { Sink, SinkPlan } from './sink.ts';
+import type { TransactionMetrics } from './transaction-metrics.ts';
+
+/** What a sink may know of the stream that it is opened for. */
+export interface SinkStream {
+  readonly name: string;
+  readonly generation: string;
+  /** The id of the table of streams: two installations may share a sink, and never a table. */
+  readonly installation: string;
+  /** Who ships: unique among the sidecars, and the same for the next life of this one. */
+  readonly sidecar: string;
+  /** The names of the stream's tables at present. */
+  readonly tables: () => readonly string[];
+  readonly metrics: TransactionMetrics;
+  readonly logger: Logger;
+}
+
+/** A kind of sink: all that Spoor asks of it besides shipping. app/sinks.ts has one of each. */
+export interface SinkType<Definition> extends AsyncDisposable {
+  /** One that this sidecar cannot serve is a sink that says why: the stream may be other sidecars' as well. */
+  open(definition: Definition, stream: SinkStream): Sink;
+  /** Where tables would go, and what comes in the way. Nobody is asked. */
+  plan(definition: Definition, streamName: string, tables: readonly string[]): SinkPlan;
+  /**
+   * Which of these places are there and take no marks of `resolved`, as far as we may know.
+   * @throws {SinkError} it does not answer
+   */
+  markless(places: readonly string[], signal: AbortSignal): Promise<readonly string[]>;
+  /** To be asked for readiness while no stream may be there; null where this sidecar has none configured. */
+  readonly configured: Pick<Sink, 'check'> | null;
+  /** Under steady load writes of a tablet start so far apart: what a write costs by itself. */
+  writeIntervalMs(definition: Definition): number;
+}
