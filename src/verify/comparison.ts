@@ -1,4 +1,4 @@
-import { canonicalText } from './canonical.ts';
+import { canonicalText } from '../formats/json-values.ts';
 import { readCells, type ComparedColumn } from './cells.ts';
 import { OneOf, RecordFold, type FoldCut, type FoldState } from './record-fold.ts';
 import type { Entry, SortedRuns } from './sorted-runs.ts';

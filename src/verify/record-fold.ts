@@ -1,6 +1,6 @@
 import { DataType } from '../kudu/schema.ts';
 import type { HybridTime } from '../kudu/hybrid-time.ts';
-import { canonicalText } from './canonical.ts';
+import { canonicalText } from '../formats/json-values.ts';
 import type { Version, VersionColumn } from './version.ts';
 
 /** What a record does to the row of its key. */

@@ -1,5 +1,5 @@
 import { hybridTimeToMicros } from '../kudu/hybrid-time.ts';
-import { canonicalToJson } from './canonical.ts';
+import { canonicalToJson } from '../formats/json-values.ts';
 import type { Difference, NamedValue, RepeatedRow } from './comparison.ts';
 import type { SkippedRow } from './repair.ts';
 import type { RecordPlace, UnreadableRecord } from './topic-records.ts';

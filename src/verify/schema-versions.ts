@@ -1,7 +1,7 @@
 import type { HybridTime } from '../kudu/hybrid-time.ts';
 import type { ColumnSchema, TableSchema } from '../kudu/schema.ts';
-import { parseRawJson, type RawObject } from '../util/raw-json.ts';
-import { numberOf, objectOf, textOf } from './record-json.ts';
+import { parseRawJson, type RawObject } from '../formats/raw-json.ts';
+import { numberOf, objectOf, textOf } from '../formats/json-members.ts';
 import {
   hasSameColumns,
   takesValues,

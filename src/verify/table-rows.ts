@@ -8,7 +8,7 @@ import { DataType, type TableSchema } from '../kudu/schema.ts';
 import { TserverErrorCode } from '../kudu/status.ts';
 import { OpIdType, type LocalTablet } from '../kudu/tserver-proxy.ts';
 import { cellCodec, defaultToJson } from '../formats/json-cells.ts';
-import { canonicalText } from './canonical.ts';
+import { canonicalText } from '../formats/json-values.ts';
 import { CellsWriter, type ComparedColumn } from './cells.ts';
 import { ORDER_BYTES, type SortedRuns } from './sorted-runs.ts';
 import { sortKey } from './topic-records.ts';

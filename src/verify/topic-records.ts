@@ -1,10 +1,10 @@
 import type { HybridTime } from '../kudu/hybrid-time.ts';
 import type { StoredRecord } from '../sinks/reader.ts';
-import { parseRawJson, type RawJson, type RawObject } from '../util/raw-json.ts';
-import { encodedKeyOf } from './canonical.ts';
+import { parseRawJson, type RawJson, type RawObject } from '../formats/raw-json.ts';
+import { encodedKeyOf } from '../formats/json-values.ts';
 import { CellsWriter, readCells } from './cells.ts';
 import { FoldOp, type FoldRecord } from './record-fold.ts';
-import { numberOf, objectOf, scalarOf, textOf } from './record-json.ts';
+import { numberOf, objectOf, scalarOf, textOf } from '../formats/json-members.ts';
 import type { SchemaVersions, TableVersions } from './schema-versions.ts';
 import { ORDER_BYTES, type Entry, type SortedRuns } from './sorted-runs.ts';
 import type { Version } from './version.ts';

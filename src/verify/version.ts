@@ -1,9 +1,9 @@
 import { defaultToJson } from '../formats/json-cells.ts';
 import type { HybridTime } from '../kudu/hybrid-time.ts';
 import { DataType, type ColumnSchema, type DataTypeName, type TableSchema } from '../kudu/schema.ts';
-import type { RawObject } from '../util/raw-json.ts';
-import { canonicalText, isOfType } from './canonical.ts';
-import { arrayOf, numberOf, objectOf, scalarOf, textOf } from './record-json.ts';
+import type { RawObject } from '../formats/raw-json.ts';
+import { canonicalText, isOfType } from '../formats/json-values.ts';
+import { arrayOf, numberOf, objectOf, scalarOf, textOf } from '../formats/json-members.ts';
 
 /** A column in a version of its table. */
 export interface VersionColumn {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { encodeSchemaChange, encodeTabletEvent } from '../../../src/formats/json-schema.ts';
 import { DataType, type ColumnSchema } from '../../../src/kudu/schema.ts';
-import type { RawObject } from '../../../src/util/raw-json.ts';
+import type { RawObject } from '../../../src/formats/raw-json.ts';
 import { SchemaVersions } from '../../../src/verify/schema-versions.ts';
 import { column, float64 } from '../../support/row-bytes.ts';
 

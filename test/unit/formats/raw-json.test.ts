@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { decodeRawString, parseRawJson, type RawJson } from '../../../src/util/raw-json.ts';
+import { decodeRawString, parseRawJson, type RawJson } from '../../../src/formats/raw-json.ts';
 
 function decode(raw: RawJson): unknown {
   if (raw instanceof Map)

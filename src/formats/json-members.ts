@@ -1,4 +1,4 @@
-import { decodeRawString, type RawJson, type RawObject } from '../util/raw-json.ts';
+import { decodeRawString, type RawJson, type RawObject } from './raw-json.ts';
 
 /*
  * What stands in a record at a place. All throw SyntaxError where something else stands there.

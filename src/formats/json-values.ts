@@ -1,7 +1,7 @@
 import { cellBytes } from '../kudu/cell-codec.ts';
 import { encodeKeyCells } from '../kudu/key-encoder.ts';
 import { DataType, type ColumnSchema } from '../kudu/schema.ts';
-import { decodeRawString } from '../util/raw-json.ts';
+import { decodeRawString } from './raw-json.ts';
 
 /*
  * A value as text that is the same for the same value, whoever printed it: the JSON of a record, but for numbers with a

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { defaultToJson } from '../../../src/formats/json-cells.ts';
 import { encodeKeyCells } from '../../../src/kudu/key-encoder.ts';
 import { DataType } from '../../../src/kudu/schema.ts';
-import { canonicalText, canonicalToJson, encodedKeyOf, isOfType } from '../../../src/verify/canonical.ts';
+import { canonicalText, canonicalToJson, encodedKeyOf, isOfType } from '../../../src/formats/json-values.ts';
 import { column, int128, int32, int64 } from '../../support/row-bytes.ts';
 
 describe('canonicalText', () => {
