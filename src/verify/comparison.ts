@@ -2,8 +2,8 @@ import { canonicalText } from '../formats/json-values.ts';
 import { readCells, type ComparedColumn } from './cells.ts';
 import { OneOf, RecordFold, type FoldCut, type FoldState } from './record-fold.ts';
 import type { Entry, SortedRuns } from './sorted-runs.ts';
+import { UNKNOWN_SCHEMA, type ShownRecord, type StoredRecords, type UnreadableRecord } from './stored-records.ts';
 import { readRowHead, ROW_CELLS_AT } from './table-rows.ts';
-import { UNKNOWN_SCHEMA, type RecordPlace, type TopicRecords, type UnreadableRecord } from './topic-records.ts';
 
 /** A value of a column, as canonical text. */
 export interface NamedValue {
@@ -24,7 +24,7 @@ export interface Difference {
   /** Of a row that is different: what the table has, and what the records make. */
   readonly columns: readonly { readonly column: string; readonly want: string; readonly have: string }[];
   /** The last records of its key, the newest last; none where there are none. */
-  readonly records: readonly RecordPlace[];
+  readonly records: readonly ShownRecord[];
 }
 
 /** A row of which a record came more than once. */
@@ -51,7 +51,7 @@ export interface ComparisonOptions {
   readonly cuts: ReadonlyMap<string, readonly FoldCut[]>;
   readonly rows: SortedRuns;
   readonly records: SortedRuns;
-  readonly topicRecords: TopicRecords;
+  readonly stored: StoredRecords;
   readonly report: (difference: Difference) => void;
   /** A row of which records came again; as it is, where it is none of the others. */
   readonly reportRepeated: (row: RepeatedRow) => void;
@@ -177,13 +177,13 @@ class Pass {
   }
 
   addRecord(entry: Entry): void {
-    const { topicRecords, alive, cuts } = this.#options;
-    const tabletId = topicRecords.tabletOf(entry.payload);
+    const { stored, alive, cuts } = this.#options;
+    const tabletId = stored.tabletOf(entry.payload);
     if (tabletId !== null && !alive.has(tabletId)) {
       this.counts.leftOut++;
       return;
     }
-    const record = topicRecords.foldRecord(entry.payload);
+    const record = stored.foldRecord(entry.payload);
     if (!record) return;
     this.#fold ??= new RecordFold(this.#table.base, (tabletId === null ? undefined : cuts.get(tabletId)) ?? NO_CUTS);
     this.#fold.push(record);
@@ -238,9 +238,8 @@ class Pass {
     this.counts.unreadable += unreadable;
     this.counts.replaced += this.#unreadable - unreadable;
     if (unreadable === 0) return;
-    const { topicRecords, reportUnreadable } = this.#options;
-    for (const entry of this.#lastUnreadable)
-      reportUnreadable({ ...topicRecords.placeOf(entry), reason: UNKNOWN_SCHEMA });
+    const { stored, reportUnreadable } = this.#options;
+    for (const entry of this.#lastUnreadable) reportUnreadable({ ...stored.show(entry), reason: UNKNOWN_SCHEMA });
   }
 
   #differentColumns(
@@ -267,14 +266,14 @@ class Pass {
   }
 
   #place(state: FoldState): Pick<Difference, 'table' | 'key' | 'tabletId' | 'records'> {
-    const records = this.#last.map((entry) => this.#options.topicRecords.placeOf(entry));
+    const records = this.#last.map((entry) => this.#options.stored.show(entry));
     const tabletId = this.#row?.tabletId ?? this.#lastTablet();
     return { table: this.#table.name, key: this.#keyValues(state), tabletId, records };
   }
 
   #lastTablet(): string | null {
     for (const { payload } of this.#last.toReversed()) {
-      const tabletId = this.#options.topicRecords.tabletOf(payload);
+      const tabletId = this.#options.stored.tabletOf(payload);
       if (tabletId !== null) return tabletId;
     }
     return null;

@@ -2,7 +2,7 @@ import { hybridTimeToMicros } from '../kudu/hybrid-time.ts';
 import { canonicalToJson } from '../formats/json-values.ts';
 import type { Difference, NamedValue, RepeatedRow } from './comparison.ts';
 import type { SkippedRow } from './repair.ts';
-import type { RecordPlace, UnreadableRecord } from './topic-records.ts';
+import type { ShownRecord, UnreadableRecord } from './stored-records.ts';
 import type { VerifyResult } from './verify.ts';
 
 /** What is printed, a line each. Values are spliced in as they are: an INT64 beyond 2^53 stays exact. */
@@ -12,17 +12,17 @@ export function differenceToText({ kind, table, key, columns, records }: Differe
     ({ column, want, have }) => `${column}: want ${canonicalToJson(want)}, have ${canonicalToJson(have)}`,
   );
   const parts = [kind.padEnd(9), table, objectOf(key), ...(changes.length > 0 ? [changes.join('; ')] : [])];
-  const places = records.map(placeToText).join(', ');
+  const places = records.map(recordToText).join(', ');
   return [...parts, records.length > 0 ? `records: ${places}` : 'no record'].join('  ');
 }
 
 export function repeatedToText({ table, key, repeats, records }: RepeatedRow): string {
-  const places = records.map(placeToText).join(', ');
+  const places = records.map(recordToText).join(', ');
   return ['repeated'.padEnd(9), table, objectOf(key), `${repeats} times again`, `records: ${places}`].join('  ');
 }
 
 export function unreadableToText(record: UnreadableRecord): string {
-  return ['unreadable', placeToText(record), record.reason].join('  ');
+  return ['unreadable', recordToText(record), record.reason].join('  ');
 }
 
 export function skippedToText({ table, key, tabletId, reason }: SkippedRow): string {
@@ -76,19 +76,19 @@ export function differenceToJson({ kind, table, key, tabletId, columns, records 
     ({ column, want, have }) =>
       `{"column":${JSON.stringify(column)},"want":${canonicalToJson(want)},"have":${canonicalToJson(have)}}`,
   );
-  const places = records.map((record) => JSON.stringify(placeToJson(record)));
+  const places = records.map((record) => JSON.stringify(recordToJson(record)));
   const head = `"kind":"${kind}","table":${JSON.stringify(table)},"tablet_id":${JSON.stringify(tabletId)}`;
   return `{${head},"key":${objectOf(key)},"columns":[${changes.join()}],"records":[${places.join()}]}`;
 }
 
 export function repeatedToJson({ table, key, tabletId, repeats, records }: RepeatedRow): string {
   const head = `"kind":"repeated","table":${JSON.stringify(table)},"tablet_id":${JSON.stringify(tabletId)}`;
-  const places = records.map((record) => JSON.stringify(placeToJson(record)));
+  const places = records.map((record) => JSON.stringify(recordToJson(record)));
   return `{${head},"key":${objectOf(key)},"repeats":${repeats},"records":[${places.join()}]}`;
 }
 
 export function unreadableToJson(record: UnreadableRecord): string {
-  return JSON.stringify({ kind: 'unreadable', record: placeToJson(record), reason: record.reason });
+  return JSON.stringify({ kind: 'unreadable', record: recordToJson(record), reason: record.reason });
 }
 
 export function skippedToJson({ table, key, tabletId, reason }: SkippedRow): string {
@@ -112,12 +112,12 @@ export function summaryToJson(result: VerifyResult, { shown, repair }: SummaryNo
   });
 }
 
-function placeToText({ position, topic, partition, offset }: RecordPlace): string {
-  return `${position ?? 'no spoor.pos'} (${topic}/${partition}/${offset})`;
+function recordToText({ position, place }: ShownRecord): string {
+  return `${position ?? 'no spoor.pos'} (${place.text})`;
 }
 
-function placeToJson({ position, topic, partition, offset }: RecordPlace): object {
-  return { position, topic, partition, offset: Number(offset) };
+function recordToJson({ position, place }: ShownRecord): object {
+  return { position, ...place.fields };
 }
 
 function objectOf(values: readonly NamedValue[]): string {

@@ -10,7 +10,7 @@ export interface Entry {
   readonly payload: Buffer;
 }
 
-export const ORDER_BYTES = 22;
+export const ORDER_BYTES = 20;
 /** Layout of an entry, in memory and on disk: u32 key bytes, u32 payload bytes, order, key, payload. */
 const HEADER_BYTES = 8;
 const KEY_AT = HEADER_BYTES + ORDER_BYTES;

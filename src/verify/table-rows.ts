@@ -11,7 +11,7 @@ import { cellCodec, defaultToJson } from '../formats/json-cells.ts';
 import { canonicalText } from '../formats/json-values.ts';
 import { CellsWriter, type ComparedColumn } from './cells.ts';
 import { ORDER_BYTES, type SortedRuns } from './sorted-runs.ts';
-import { sortKey } from './topic-records.ts';
+import { sortKey } from './stored-records.ts';
 
 /** A table with the tablets that the master lists. */
 export interface ListedTable {

@@ -7,9 +7,9 @@ import { compare, type Counts, type Difference, type RepeatedRow } from './compa
 import type { FoldCut } from './record-fold.ts';
 import { SchemaVersions, type PresentSchema } from './schema-versions.ts';
 import { SortedRuns, SortFolder } from './sorted-runs.ts';
+import { destinationsOf, StoredRecords, type UnreadableRecord } from './stored-records.ts';
 import { StreamProgress, type StreamProgressOptions, type SelectedTables } from './stream-progress.ts';
 import { comparedColumns, RowEntries, ScanDisturbedError, type ListedTable } from './table-rows.ts';
-import { topicNames, TopicRecords, type UnreadableRecord } from './topic-records.ts';
 import { VerifyError } from './verify-error.ts';
 
 export interface VerifyOptions extends StreamProgressOptions {
@@ -54,7 +54,7 @@ const READ_AGAIN_MS = 2_000;
  * whatever the number of rows and records; what does not fit goes to disk.
  *
  * The tables are scanned first: from then on each operation before the time is known to its tablet. The records are read
- * when the sink has these operations, up to the end that each topic has by then.
+ * when the sink has these operations, up to the end that each destination has by then.
  * Errors: {@link VerifyError}; SinkError of the reader; KuduError. Nothing was reported then.
  */
 export async function verify(options: VerifyOptions, signal: AbortSignal): Promise<VerifyResult> {
@@ -173,37 +173,38 @@ class VerifyRun implements AsyncDisposable {
     const allowsRepeats = this.#options.allowsRepeats ?? view.sink.delivery === 'at-least-once';
     const signal = this.#signal;
     const schemas = new SchemaVersions(tables.map(({ tableId }) => tableId));
-    for await (const records of sink.read(sink.schemaTopic, signal))
+    for await (const records of sink.read(sink.schemaDestination, signal))
       for (const { value } of records) addSchema(schemas, value);
     for (const [place, { tableId }] of tables.entries())
       if (scans[place]) schemas.complete(tableId, scans[place].present);
-    const topicsOf = tables.map((table) => topicNames(table, schemas.of(table.tableId), (name) => sink.topicOf(name)));
+    const destinations = tables.map((table) => destinationsOf(table, schemas.of(table.tableId), sink));
     const tablets = new Map<string, number>();
     for (const [place, scan] of scans.entries())
       for (const tabletId of scan?.ends.keys() ?? []) tablets.set(tabletId, place);
     await using sorted = new SortedRuns(this.#folder, bufferBytes);
     const ignored = new Set(others.flatMap(({ tableId, tabletIds }) => [tableId, ...tabletIds]));
-    const topicRecords = new TopicRecords({
+    const stored = new StoredRecords({
+      sink,
       streamName: view.name,
       at,
       tables,
       tablets,
       ignored,
       schemas,
-      topicsOf,
+      destinations,
       sorted,
     });
     let read = 0;
-    for (const topic of new Set(topicsOf.flatMap((topics) => [...topics])))
-      for await (const records of sink.read(topic, signal)) {
+    for (const destination of new Set(destinations.flatMap((each) => [...each])))
+      for await (const records of sink.read(destination, signal)) {
         for (const record of records) {
-          const full = topicRecords.add(record);
+          const full = stored.add(record, destination);
           if (full) await full;
         }
         read += records.length;
-        progress(`reading ${topic}: ${read} records`);
+        progress(`reading ${destination}: ${read} records`);
       }
-    const { newestCopy } = topicRecords;
+    const { newestCopy } = stored;
     if (newestCopy !== null && newestCopy > at) return { kind: 'copied-since', newestCopy };
     const alive = new Set((await reader.tables(signal)).flatMap(({ tabletIds }) => tabletIds));
     progress('comparing');
@@ -216,18 +217,18 @@ class VerifyRun implements AsyncDisposable {
       })),
       tabletIds: this.#tabletIds,
       alive,
-      cuts: cutsOf(schemas, topicRecords, at),
+      cuts: cutsOf(schemas, stored, at),
       rows: this.#rows,
       records: sorted,
-      topicRecords,
+      stored,
       report: reports ? report : () => undefined,
       reportUnreadable: reports ? reportUnreadable : () => undefined,
       reportRepeated: reports && !allowsRepeats ? reportRepeated : () => undefined,
     });
-    if (reports) for (const record of topicRecords.unreadableRecords) reportUnreadable(record);
-    const { folded: records, later } = topicRecords;
-    const leftOut = counts.leftOut + topicRecords.leftOut;
-    const unreadable = counts.unreadable + topicRecords.unreadable;
+    if (reports) for (const record of stored.unreadableRecords) reportUnreadable(record);
+    const { folded: records, later } = stored;
+    const leftOut = counts.leftOut + stored.leftOut;
+    const unreadable = counts.unreadable + stored.unreadable;
     const names = tables.map(({ name }) => name);
     const result = { ...counts, at, tables: names, records, later, leftOut, unreadable, allowsRepeats };
     return { kind: 'done', result };
@@ -239,7 +240,7 @@ export function isSound({ missing, extra, different, unreadable, repeats, allows
   return missing + extra + different + unreadable + (allowsRepeats ? 0 : repeats) === 0;
 }
 
-/** The schema topic may have records of other streams, in forms of their own. */
+/** Among the schema changes there may be records of other streams, in forms of their own. */
 function addSchema(schemas: SchemaVersions, value: Buffer | null): void {
   try {
     schemas.add(value);
@@ -248,16 +249,19 @@ function addSchema(schemas: SchemaVersions, value: Buffer | null): void {
   }
 }
 
-/** Another stream of the same table has copies, too, and may share the schema topic: its rows are not in ours. */
+/**
+ * Another stream of the same table has copies, too, and may put its schema changes where we put ours: its rows are not
+ * among ours.
+ */
 function cutsOf(
   schemas: SchemaVersions,
-  topicRecords: TopicRecords,
+  stored: StoredRecords,
   at: HybridTime,
 ): ReadonlyMap<string, readonly FoldCut[]> {
   const cuts = new Map<string, FoldCut[]>();
   for (const { tabletId, index, time } of schemas.recopied) {
     if (time > at) continue;
-    const cut = { index, time, isCertain: topicRecords.hasCopy(tabletId, time) };
+    const cut = { index, time, isCertain: stored.hasCopy(tabletId, time) };
     const known = cuts.get(tabletId);
     if (known) known.push(cut);
     else cuts.set(tabletId, [cut]);

@@ -158,9 +158,13 @@ async function readFrom(script: Script) {
   try {
     for await (const records of reader.read(TOPIC, never)) {
       assert.ok(records.length > 0);
-      for (const { offset, key, position } of records) {
-        assert.deepEqual([String(key), position], [`k${offset.toString()}`, `t/1.${offset.toString()}.0`]);
-        seen.push(Number(offset));
+      for (const { place, key, position } of records) {
+        assert.deepEqual(reader.show(place), {
+          text: `${TOPIC}/0/${place.order}`,
+          fields: { topic: TOPIC, partition: 0, offset: Number(place.order) },
+        });
+        assert.deepEqual([String(key), position], [`k${place.order}`, `t/1.${place.order}.0`]);
+        seen.push(Number(place.order));
       }
     }
   } catch (error) {
@@ -263,7 +267,7 @@ describe('reading back from Kafka', () => {
       schemaTopic: 'schemas',
       logger: keepingLogger(),
     });
-    assert.deepEqual([reader.topicOf('impala::a.b'), reader.schemaTopic], ['s.impala__a.b', 'schemas']);
-    assert.throws(() => reader.topicOf('x'.repeat(300)), SinkError);
+    assert.deepEqual([reader.destinationOf('impala::a.b'), reader.schemaDestination], ['s.impala__a.b', 'schemas']);
+    assert.throws(() => reader.destinationOf('x'.repeat(300)), SinkError);
   });
 });

@@ -9,6 +9,7 @@ import type { SinkRecord } from '../../src/change/record.ts';
 import type { KafkaServer } from '../../src/demo/kafka-server.ts';
 import { createKafkaReader } from '../../src/sinks/kafka/kafka-reader.ts';
 import { createKafkaSink, type KafkaSinkOptions } from '../../src/sinks/kafka/kafka-sink.ts';
+import { laneOf } from '../../src/sinks/kafka/record-place.ts';
 import type { StoredRecord } from '../../src/sinks/reader.ts';
 import { SinkError, type Sink } from '../../src/sinks/sink.ts';
 import { zstd } from '../../src/util/zstd.ts';
@@ -69,25 +70,21 @@ async function readAll(topic: string): Promise<StoredRecord[]> {
 
 /** The same by Kafka's own client, partition after partition. */
 async function readByJava(topic: string, count: number, readUncommitted = false): Promise<StoredRecord[]> {
-  const seen: StoredRecord[] = [];
+  const seen: { partition: number; offset: bigint; record: StoredRecord }[] = [];
   await using reader = await TopicReader.start({
     brokers: kafka.brokers,
     topics: [topic],
     readUncommitted,
     onRecord: ({ partition, offset, key, value, headers }) => {
       const position = headers['spoor.pos'] ?? null;
-      seen.push({
-        topic,
-        partition,
-        offset,
-        key: key && Buffer.from(key),
-        value: value && Buffer.from(value),
-        position,
-      });
+      const place = { lane: laneOf(topic, partition), order: offset };
+      const record = { place, key: key && Buffer.from(key), value: value && Buffer.from(value), position };
+      seen.push({ partition, offset, record });
     },
   });
   await reader.settle(() => seen.length >= count, { quietMs: 700, timeoutMs: 30_000 });
-  return seen.sort((a, b) => a.partition - b.partition || Number(a.offset - b.offset));
+  seen.sort((a, b) => a.partition - b.partition || Number(a.offset - b.offset));
+  return seen.map(({ record }) => record);
 }
 
 function assertSame(actual: readonly StoredRecord[], expected: readonly StoredRecord[]): void {
@@ -308,7 +305,7 @@ describe(`a topic read back, seed ${seed}`, () => {
       });
     await deleteBefore('4');
     assert.deepEqual(
-      (await readAll('read.short')).map(({ offset }) => Number(offset)),
+      (await readAll('read.short')).map(({ place }) => Number(place.order)),
       [4, 5, 6, 7, 8, 9],
     );
     await deleteBefore('-1');

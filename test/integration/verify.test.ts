@@ -9,7 +9,8 @@ import { KuduError } from '../../src/kudu/errors.ts';
 import type { ColumnSchema } from '../../src/kudu/schema.ts';
 import type { RowOperation } from '../../src/kudu/writer.ts';
 import { createKafkaReader } from '../../src/sinks/kafka/kafka-reader.ts';
-import type { StoredRecord } from '../../src/sinks/reader.ts';
+import { showPlace } from '../../src/sinks/kafka/record-place.ts';
+import type { RecordPlace, StoredRecord } from '../../src/sinks/reader.ts';
 import { serversMissing } from '../support/cluster.ts';
 import { keepingLogger } from '../support/loggers.ts';
 import { Random } from '../support/random.ts';
@@ -226,7 +227,8 @@ describe('spoor verify', { skip: await serversMissing(), timeout: 900_000 }, () 
     ]);
     assert.match(found.out, /\nmissing +2\nextra +1\ndifferent +1\nrepeated +2: .*--allow-repeats.*\n$/);
     const one = records.get('3')!;
-    assert.ok(found.out.includes(`${one.position} (wrong/${one.partition}/${one.offset})`), found.out);
+    const { topic, partition, offset } = showPlace(one.place).fields;
+    assert.ok(found.out.includes(`${one.position} (${topic}/${partition}/${offset})`), found.out);
     const limited = await verify('wrong', '--max-rows', '1', '--json');
     const lines = limited.out
       .trimEnd()
@@ -269,7 +271,7 @@ describe('spoor verify', { skip: await serversMissing(), timeout: 900_000 }, () 
     const records = await readTopic('odd');
     await produce(
       'odd',
-      [...records.values()].map(({ key, partition }) => ({ key: key!, partition, value: null })),
+      [...records.values()].map(({ key, place }) => ({ key: key!, partition: partitionOf(place), value: null })),
     );
     const { code, out, err } = await verify('odd', '--repair');
     assert.equal(code, 1, out + err);
@@ -347,9 +349,11 @@ describe('spoor verify', { skip: await serversMissing(), timeout: 900_000 }, () 
   /** Row 1 removed by a delete, row 2 by a tombstone, row 3 stale, and one row too many. */
   async function plant(records: ReadonlyMap<string, StoredRecord>): Promise<void> {
     const send = async (of: string, change: { key?: string; value: string | null }): Promise<void> => {
-      const { key, partition, position } = records.get(of)!;
+      const { key, place, position } = records.get(of)!;
       const headers = { 'spoor.pos': position! };
-      await produce('wrong', [{ partition, key: change.key ?? key!, value: change.value, headers }]);
+      await produce('wrong', [
+        { partition: partitionOf(place), key: change.key ?? key!, value: change.value, headers },
+      ]);
     };
     const text = (of: string): string => records.get(of)!.value!.toString();
     await send('1', {
@@ -370,6 +374,10 @@ describe('spoor verify', { skip: await serversMissing(), timeout: 900_000 }, () 
     await producer.disconnect();
   }
 });
+
+function partitionOf(place: RecordPlace): number {
+  return showPlace(place).fields.partition;
+}
 
 function withoutRecords(out: string): string[] {
   const lines = out.split('\n').filter((line) => /^(missing|extra|different|repeated) +wrong/.test(line));

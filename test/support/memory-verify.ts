@@ -1,14 +1,22 @@
 import type { SinkRecord } from '../../src/change/record.ts';
 import type { HybridTime } from '../../src/kudu/hybrid-time.ts';
 import type { StreamView, TabletView } from '../../src/api/shapes.ts';
+import { laneOf, showPlace } from '../../src/sinks/kafka/record-place.ts';
 import type { SinkReader, StoredRecord } from '../../src/sinks/reader.ts';
 import type { ListedTable, ScannedTable, TableReader, TakeBlock } from '../../src/verify/table-rows.ts';
 import type { RecordHistory } from './record-history.ts';
 
+/** A record, and where `produce` puts it. */
+interface MemoryRecord extends StoredRecord {
+  readonly topic: string;
+  readonly partition: number;
+}
+
 /** A Kafka in memory: what `put` takes in is at once committed. */
 export class MemoryTopics implements SinkReader {
-  readonly schemaTopic = 'schemas';
-  readonly records = new Map<string, StoredRecord[][]>();
+  readonly schemaDestination = 'schemas';
+  readonly show = showPlace;
+  readonly records = new Map<string, MemoryRecord[][]>();
   readonly #template: string;
   readonly #partitions: number;
 
@@ -17,15 +25,15 @@ export class MemoryTopics implements SinkReader {
     this.#partitions = partitions;
   }
 
-  topicOf(tableName: string): string {
+  destinationOf(tableName: string): string {
     return this.#template.replace('{table}', tableName);
   }
 
   /** Puts a stream's records where the sink puts them. */
   put(records: readonly SinkRecord[]): void {
     for (const { kind, table, key, value, position } of records)
-      if (kind === 'schema') this.produce(this.schemaTopic, 0, { key, value, position });
-      else this.produce(this.topicOf(table), partitionOf(key, this.#partitions), { key, value, position });
+      if (kind === 'schema') this.produce(this.schemaDestination, 0, { key, value, position });
+      else this.produce(this.destinationOf(table), partitionOf(key, this.#partitions), { key, value, position });
   }
 
   /** Puts any record anywhere. */
@@ -33,11 +41,12 @@ export class MemoryTopics implements SinkReader {
     let partitions = this.records.get(topic);
     if (!partitions) this.records.set(topic, (partitions = Array.from({ length: this.#partitions }, () => [])));
     const lane = partitions[partition]!;
-    lane.push({ ...record, topic, partition, offset: BigInt(lane.length) });
+    const place = { lane: laneOf(topic, partition), order: BigInt(lane.length) };
+    lane.push({ ...record, topic, partition, place });
   }
 
   /** The last record of a key. */
-  last(topic: string, key: string): StoredRecord {
+  last(topic: string, key: string): MemoryRecord {
     return this.records
       .get(topic)!
       .flat()

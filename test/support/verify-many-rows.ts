@@ -4,6 +4,7 @@
  */
 import type { RowBlock } from '../../src/kudu/row-block.ts';
 import { DataType, type TableSchema } from '../../src/kudu/schema.ts';
+import { laneOf, showPlace } from '../../src/sinks/kafka/record-place.ts';
 import type { SinkReader, StoredRecord } from '../../src/sinks/reader.ts';
 import { verify } from '../../src/verify/verify.ts';
 import { MemoryTables } from './memory-verify.ts';
@@ -46,9 +47,7 @@ function record(partition: number, id: number, isUpdate: boolean): StoredRecord 
   const op = isUpdate ? '"op":"u"' : '"op":"c"';
   const value = `{${op},"ts_ms":1,"before":null,"after":${after},${source(id, index, isUpdate ? 'UPDATE' : 'INSERT')}`;
   return {
-    topic: 'cdc',
-    partition,
-    offset: BigInt(index),
+    place: { lane: laneOf('cdc', partition), order: BigInt(index) },
     key: Buffer.from(`{"id":${id}}`),
     value: Buffer.from(value),
     position: `${TABLETS[id % TABLETS.length]!}/1.${index}.${id % 100}`,
@@ -75,15 +74,17 @@ async function* stored(): AsyncGenerator<readonly StoredRecord[], void, void> {
 }
 
 const sink: SinkReader = {
-  schemaTopic: 'schemas',
-  topicOf: () => 'cdc',
-  read: (topic) => (topic === 'cdc' ? stored() : schemas()),
+  schemaDestination: 'schemas',
+  destinationOf: () => 'cdc',
+  show: showPlace,
+  read: (destination) => (destination === 'cdc' ? stored() : schemas()),
   [Symbol.asyncDispose]: () => Promise.resolve(),
 };
 
 async function* schemas(): AsyncGenerator<readonly StoredRecord[], void, void> {
   await Promise.resolve();
-  yield begin.map(({ key, value, position }) => ({ topic: 'schemas', partition: 0, offset: 0n, key, value, position }));
+  const place = { lane: laneOf('schemas', 0), order: 0n };
+  yield begin.map(({ key, value, position }) => ({ place, key, value, position }));
 }
 
 function rowsOf(tablet: number, from: number): RowBlock {

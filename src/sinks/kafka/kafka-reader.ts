@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LinkedAbort } from '../../util/linked-abort.ts';
 import type { Logger } from '../../util/logger.ts';
-import type { SinkReader, StoredRecord } from '../reader.ts';
+import type { RecordPlace, ShownPlace, SinkReader, StoredRecord } from '../reader.ts';
 import { SinkError } from '../sink.ts';
 import { KafkaCluster, type Topic } from './cluster.ts';
 import { toSinkError } from './kafka-error.ts';
 import type { KafkaSinkOptions } from './kafka-sink.ts';
+import { laneOf, showPlace } from './record-place.ts';
 import { compileTopicTemplate, type TopicNamer } from './topic-template.ts';
 import {
   failOnErrorCode,
@@ -50,7 +51,7 @@ export function createKafkaReader(options: KafkaReaderOptions): SinkReader {
 }
 
 class KafkaReader implements SinkReader {
-  readonly schemaTopic: string;
+  readonly schemaDestination: string;
   readonly #cluster: KafkaCluster;
   readonly #nameTopic: TopicNamer;
   readonly #patienceMs: number;
@@ -59,7 +60,7 @@ class KafkaReader implements SinkReader {
 
   constructor(options: KafkaReaderOptions) {
     const { streamName, brokers, ssl, sasl, socketFactory, logger } = options;
-    this.schemaTopic = options.schemaTopic;
+    this.schemaDestination = options.schemaTopic;
     this.#nameTopic = compileTopicTemplate(options, streamName);
     this.#patienceMs = options.patienceMs ?? PATIENCE_MS;
     this.#logger = logger;
@@ -74,7 +75,7 @@ class KafkaReader implements SinkReader {
     });
   }
 
-  topicOf(tableName: string): string {
+  destinationOf(tableName: string): string {
     try {
       return this.#nameTopic(tableName);
     } catch (error) {
@@ -91,6 +92,10 @@ class KafkaReader implements SinkReader {
       either[Symbol.dispose](); // the reason is seen by whoever asks for it
     });
     return read.records(ranges);
+  }
+
+  show(place: RecordPlace): ShownPlace {
+    return showPlace(place);
   }
 
   /** Ends what is being read and closes the connections. */
@@ -156,6 +161,7 @@ class TopicRead {
   }
 
   async *#recordsOf({ partition, start, end }: Range): AsyncGenerator<readonly StoredRecord[], void, undefined> {
+    const lane = laneOf(this.#name, partition);
     for (let offset = start; offset < end;) {
       const fetched = await this.#fetch(partition, offset);
       if (fetched === 'out-of-range') {
@@ -166,10 +172,10 @@ class TopicRead {
       let bytes = 0;
       for (const batch of this.#decode(fetched, partition, offset)) {
         // Offsets may be missing anywhere: a batch is given whole, and may begin before or end behind what is wanted.
-        for (const record of batch.records) {
-          if (record.offset < offset || record.offset >= end) continue;
-          records.push({ topic: this.#name, partition, ...record });
-          bytes += (record.key?.length ?? 0) + (record.value?.length ?? 0);
+        for (const { offset: order, key, value, position } of batch.records) {
+          if (order < offset || order >= end) continue;
+          records.push({ place: { lane, order }, key, value, position });
+          bytes += (key?.length ?? 0) + (value?.length ?? 0);
         }
         offset = batch.nextOffset;
         if (offset >= end) break;

@@ -14,8 +14,8 @@ import {
   summaryToText,
   unreadableToText,
 } from '../../../src/verify/report.ts';
+import type { UnreadableRecord } from '../../../src/verify/stored-records.ts';
 import { ScanDisturbedError } from '../../../src/verify/table-rows.ts';
-import type { UnreadableRecord } from '../../../src/verify/topic-records.ts';
 import { StreamUnavailableError } from '../../../src/verify/verify-error.ts';
 import { isSound, verify, type VerifyOptions, type VerifyResult } from '../../../src/verify/verify.ts';
 import { MemoryTables, MemoryTopics } from '../../support/memory-verify.ts';

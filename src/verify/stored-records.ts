@@ -1,5 +1,5 @@
 import type { HybridTime } from '../kudu/hybrid-time.ts';
-import type { StoredRecord } from '../sinks/reader.ts';
+import type { ShownPlace, SinkReader, StoredRecord } from '../sinks/reader.ts';
 import { parseRawJson, type RawJson, type RawObject } from '../formats/raw-json.ts';
 import { encodedKeyOf } from '../formats/json-values.ts';
 import { CellsWriter, readCells } from './cells.ts';
@@ -15,24 +15,23 @@ export interface WantedTable {
   readonly name: string;
 }
 
-/** Where a record lies, and what its header says. */
-export interface RecordPlace {
+/** A record as a person is shown which one it is. */
+export interface ShownRecord {
   /** `spoor.pos`; null where the record has none. */
   readonly position: string | null;
-  readonly topic: string;
-  readonly partition: number;
-  readonly offset: bigint;
+  readonly place: ShownPlace;
 }
 
 /** A record that nobody can fold. */
-export interface UnreadableRecord extends RecordPlace {
+export interface UnreadableRecord extends ShownRecord {
   /** Without any value of a row. */
   readonly reason: string;
 }
 /** Of a record whose row is known, and not what was set in it. */
 export const UNKNOWN_SCHEMA = 'no known schema version has its columns, with such values';
 
-export interface TopicRecordsOptions {
+export interface StoredRecordsOptions {
+  readonly sink: Pick<SinkReader, 'show'>;
   readonly streamName: string;
   /** Records of operations before this time count, and of copies that are not of later. */
   readonly at: HybridTime;
@@ -42,8 +41,8 @@ export interface TopicRecordsOptions {
   /** Ids of tables and tablets whose records are not wanted, and are not counted. */
   readonly ignored: ReadonlySet<string>;
   readonly schemas: SchemaVersions;
-  /** Topics of each table, by its place: for records that do not say whose they are. */
-  readonly topicsOf: readonly ReadonlySet<string>[];
+  /** Destinations of each table, by its place: for records that do not say whose they are. */
+  readonly destinations: readonly ReadonlySet<string>[];
   readonly sorted: SortedRuns;
 }
 
@@ -59,6 +58,16 @@ const UPDATES: ReadonlyMap<string, FoldOp> = new Map([
   ['"UPSERT_IGNORE"', FoldOp.UPSERT_IGNORE],
 ]);
 
+/** What is known of a lane of the sink. */
+interface Lane {
+  readonly number: number;
+  readonly name: string;
+  /** The highest index so far, by tablet. */
+  readonly highest: Map<string, number>;
+  /** Position of the last record, by tablet, where that is another stream's: a tombstone may follow. */
+  readonly ofOthers: Map<string, string | null>;
+}
+
 /**
  * Before the cells of a payload: u8 op, u8 flags, u32 tablet, u32 candidates, f64 term, f64 index, i32 row, u64 time.
  * Numbers of tablets, candidates and names are places in lists that are kept here.
@@ -69,8 +78,8 @@ const IS_UNREADABLE = 2;
 const NO_TABLET = 0xffffffff;
 const NO_TIME: HybridTime = -1n;
 
-/** Turns the records of a stream's topics into entries of a sort by table, primary key, and their order in the topics. */
-export class TopicRecords {
+/** Turns the records of a stream into entries of a sort by table, primary key, and their order in the sink. */
+export class StoredRecords {
   /** Records that count. */
   folded = 0;
   /** Of operations at the time or after it. */
@@ -83,7 +92,7 @@ export class TopicRecords {
   readonly unreadableRecords: UnreadableRecord[] = [];
   /** Time of the newest copy that any record is of. */
   newestCopy: HybridTime | null = null;
-  readonly #options: TopicRecordsOptions;
+  readonly #options: StoredRecordsOptions;
   readonly #tableOf: ReadonlyMap<string, number>;
   readonly #tabletNumbers = new Map<string, number>();
   readonly #tabletIds: string[] = [];
@@ -91,11 +100,8 @@ export class TopicRecords {
   readonly #candidateNumbers = new Map<readonly Version[], number>();
   readonly #names: string[] = [];
   readonly #nameNumbers = new Map<string, number>();
-  readonly #topics: string[] = [];
-  /** The highest index so far, by topic, partition and tablet. */
-  readonly #highest = new Map<string, number>();
-  /** Position of the last record, by topic, partition and tablet, where that is another stream's: a tombstone may follow. */
-  readonly #ofOthers = new Map<string, string | null>();
+  readonly #lanes: Lane[] = [];
+  readonly #lanesByName = new Map<string, Lane>();
   /** By tablet, the lowest index that does not count. */
   readonly #lowestLater = new Map<string, number>();
   /** Tablet and time of copies that some record is of. */
@@ -103,7 +109,7 @@ export class TopicRecords {
   readonly #writer = new CellsWriter();
   readonly #order = Buffer.alloc(ORDER_BYTES);
 
-  constructor(options: TopicRecordsOptions) {
+  constructor(options: StoredRecordsOptions) {
     this.#options = options;
     this.#tableOf = new Map(options.tables.map(({ tableId }, place) => [tableId, place]));
   }
@@ -113,10 +119,12 @@ export class TopicRecords {
     return this.#copies.has(`${tabletId} ${time}`);
   }
 
-  /** Takes the next record of a partition, in its order. Await what comes back before the next. */
-  add(record: StoredRecord): Promise<void> | undefined {
+  /** Takes the next record of a lane, in its order. Await what comes back before the next. */
+  add(record: StoredRecord, destination: string): Promise<void> | undefined {
+    const lane = this.#lane(record.place.lane);
     try {
-      return record.value === null ? this.#addTombstone(record) : this.#addRow(record, record.value);
+      if (record.value === null) return this.#addTombstone(record, lane, destination);
+      return this.#addRow(record, record.value, lane);
     } catch (error) {
       if (!(error instanceof SyntaxError)) throw error;
       this.#refuse(record, error.message);
@@ -147,13 +155,10 @@ export class TopicRecords {
     return this.#tabletIds[payload.readUInt32LE(2)] ?? null;
   }
 
-  placeOf({ order, payload }: Entry): RecordPlace {
-    return {
-      position: this.#positionOf(payload),
-      topic: this.#topics[order.readUInt16BE(8)]!,
-      partition: order.readUInt32BE(10),
-      offset: order.readBigUInt64BE(14),
-    };
+  /** Which record an entry is. */
+  show({ order, payload }: Entry): ShownRecord {
+    const place = { lane: this.#lanes[order.readUInt32BE(8)]!.name, order: order.readBigUInt64BE(12) };
+    return { position: this.#positionOf(payload), place: this.#options.sink.show(place) };
   }
 
   #positionOf(payload: Buffer): string | null {
@@ -165,19 +170,18 @@ export class TopicRecords {
     return `${tabletId}/${payload.readDoubleLE(10)}.${payload.readDoubleLE(18)}.${payload.readInt32LE(26)}`;
   }
 
-  #addRow(record: StoredRecord, bytes: Buffer): Promise<void> | undefined {
+  #addRow(record: StoredRecord, bytes: Buffer, lane: Lane): Promise<void> | undefined {
     const { at, tablets, ignored, schemas, streamName } = this.#options;
     const text = bytes.toString();
     const value = objectOf(parseRawJson(text));
     if (value.has('resolved')) return undefined; // a mark between records
     const source = objectOf(value.get('source'));
     const tabletId = textOf(source.get('tablet_id'));
-    const lane = `${record.topic} ${record.partition} ${tabletId}`;
     if (source.has('name') && textOf(source.get('name')) !== streamName) {
-      this.#ofOthers.set(lane, record.position);
+      lane.ofOthers.set(tabletId, record.position);
       return undefined;
     }
-    this.#ofOthers.delete(lane);
+    lane.ofOthers.delete(tabletId);
     const tableId = textOf(source.get('table_id'));
     if (ignored.has(tableId)) return undefined;
     const table = this.#tableOf.get(tableId);
@@ -193,7 +197,7 @@ export class TopicRecords {
       this.#copies.add(`${tabletId} ${time}`);
       if (this.newestCopy === null || time > this.newestCopy) this.newestCopy = time;
     }
-    const highest = this.#highestOf(lane, index);
+    const highest = highestOf(lane, tabletId, index);
     if (isCopy ? time > at : time >= at) {
       this.later++;
       if (!isCopy) this.#lowestLater.set(tabletId, Math.min(index, this.#lowestLater.get(tabletId) ?? index));
@@ -222,17 +226,16 @@ export class TopicRecords {
     const names = fits.length > 0 ? image.keys() : first.keys.map(({ name }) => name);
     for (const name of names) this.#writer.add(this.#nameNumber(name), scalarOf(image.get(name)));
     if (isReadable) this.folded++;
-    return this.#put(record, table, key, highest);
+    return this.#put(record, table, key, lane, highest);
   }
 
-  /** A tombstone says only by its header whose it is; without one, its topic and the names in its key do. */
-  #addTombstone(record: StoredRecord): Promise<void> | undefined {
-    const { tables, tablets, ignored, schemas, topicsOf, at } = this.#options;
+  /** A tombstone says only by its position whose it is; without one, its destination and the names in its key do. */
+  #addTombstone(record: StoredRecord, lane: Lane, destination: string): Promise<void> | undefined {
+    const { tables, tablets, ignored, schemas, destinations, at } = this.#options;
     if (record.key === null) return undefined; // speaks of no row
     const position = record.position === null ? null : POSITION.exec(record.position);
     const tabletId = position?.[1];
-    const lane = `${record.topic} ${record.partition} ${tabletId}`;
-    if (tabletId !== undefined && this.#ofOthers.get(lane) === record.position) return undefined;
+    if (tabletId !== undefined && lane.ofOthers.get(tabletId) === record.position) return undefined;
     if (tabletId !== undefined && ignored.has(tabletId)) return undefined;
     if (tabletId !== undefined && !tablets.has(tabletId)) {
       this.leftOut++;
@@ -242,7 +245,7 @@ export class TopicRecords {
     const names = [...key.keys()];
     const places =
       tabletId === undefined
-        ? tables.flatMap((_, place) => (topicsOf[place]!.has(record.topic) ? [place] : []))
+        ? tables.flatMap((_, place) => (destinations[place]!.has(destination) ? [place] : []))
         : [tablets.get(tabletId)!];
     const keyed = places.flatMap((place) => {
       const columns = schemas.of(tables[place]!.tableId)?.keysNamed(names);
@@ -267,42 +270,31 @@ export class TopicRecords {
     head.writeDoubleLE(index, 18);
     head.writeInt32LE(position?.[5] === undefined ? 0 : Number(position[5]), 26);
     head.writeBigInt64LE(time, 30);
-    const highest = tabletId === undefined ? this.#highestIn(record) : this.#highestOf(lane, index);
-    return this.#put(record, place, encoded, highest);
+    const highest = tabletId === undefined ? highestIn(lane) : highestOf(lane, tabletId, index);
+    return this.#put(record, place, encoded, lane, highest);
   }
 
-  #put(record: StoredRecord, table: number, key: Buffer, lane: number): Promise<void> | undefined {
+  #put({ place }: StoredRecord, table: number, key: Buffer, lane: Lane, highest: number): Promise<void> | undefined {
     const order = this.#order;
-    order.writeBigUInt64BE(BigInt(Math.max(0, lane)), 0);
-    order.writeUInt16BE(this.#topicNumber(record.topic), 8);
-    order.writeUInt32BE(record.partition, 10);
-    order.writeBigUInt64BE(record.offset, 14);
+    order.writeBigUInt64BE(BigInt(Math.max(0, highest)), 0);
+    order.writeUInt32BE(lane.number, 8);
+    order.writeBigUInt64BE(place.order, 12);
     return this.#options.sorted.add(sortKey(table, key), order, this.#writer.bytes);
   }
 
-  /**
-   * Orders the records of a key over several topics, between which a table goes when it is renamed: those in one topic
-   * stay as they are there, since this never sinks.
-   */
-  #highestOf(lane: string, index: number): number {
-    const highest = Math.max(index, this.#highest.get(lane) ?? -1);
-    this.#highest.set(lane, highest);
-    return highest;
-  }
-
-  /** Behind all that the partition has so far. */
-  #highestIn({ topic, partition }: StoredRecord): number {
-    let highest = -1;
-    for (const [lane, index] of this.#highest)
-      if (lane.startsWith(`${topic} ${partition} `)) highest = Math.max(highest, index);
-    return highest;
-  }
-
-  #refuse(record: StoredRecord, reason: string): void {
+  #refuse({ position, place }: StoredRecord, reason: string): void {
     this.unreadable++;
-    const { position, topic, partition, offset } = record;
     if (this.unreadableRecords.length < MAX_UNREADABLE)
-      this.unreadableRecords.push({ position, topic, partition, offset, reason });
+      this.unreadableRecords.push({ position, place: this.#options.sink.show(place), reason });
+  }
+
+  #lane(name: string): Lane {
+    const known = this.#lanesByName.get(name);
+    if (known) return known;
+    const lane = { number: this.#lanes.length, name, highest: new Map(), ofOthers: new Map() };
+    this.#lanes.push(lane);
+    this.#lanesByName.set(name, lane);
+    return lane;
   }
 
   #tabletNumber(tabletId: string): number {
@@ -315,11 +307,6 @@ export class TopicRecords {
 
   #candidatesNumber(candidates: readonly Version[]): number {
     return numberIn(this.#candidateNumbers, this.#candidates, candidates);
-  }
-
-  #topicNumber(topic: string): number {
-    const known = this.#topics.indexOf(topic);
-    return known >= 0 ? known : this.#topics.push(topic) - 1;
   }
 }
 
@@ -336,13 +323,13 @@ export function sortKey(table: number, key: Buffer): Buffer {
   return sort;
 }
 
-/** The names of a table's topics: it may have had other names. */
-export function topicNames(
+/** Where a table's records are: it may have had other names. */
+export function destinationsOf(
   table: WantedTable,
   versions: TableVersions | undefined,
-  topicOf: (tableName: string) => string,
+  sink: Pick<SinkReader, 'destinationOf'>,
 ): ReadonlySet<string> {
-  return new Set([table.name, ...(versions?.names ?? [])].map(topicOf));
+  return new Set([table.name, ...(versions?.names ?? [])].map((name) => sink.destinationOf(name)));
 }
 
 function opOf(name: string, source: RawObject): FoldOp {
@@ -372,6 +359,23 @@ function checkKey(key: string, value: string, image: RawObject, { keys }: Versio
 
 function isEqual(a: RawJson | undefined, b: RawJson | undefined): boolean {
   return typeof a === 'string' && a === b;
+}
+
+/**
+ * Orders the records of a key over several lanes, between which a table goes when it is renamed: those in one lane stay as
+ * they are there, since this never sinks.
+ */
+function highestOf({ highest }: Lane, tabletId: string, index: number): number {
+  const most = Math.max(index, highest.get(tabletId) ?? -1);
+  highest.set(tabletId, most);
+  return most;
+}
+
+/** Behind all that the lane has so far. */
+function highestIn({ highest }: Lane): number {
+  let most = -1;
+  for (const index of highest.values()) most = Math.max(most, index);
+  return most;
 }
 
 function numberIn<T>(numbers: Map<T, number>, list: T[], item: T): number {
