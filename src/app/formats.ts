@@ -1,5 +1,8 @@
+import type { RecordDecoder } from '../formats/decoder.ts';
 import type { RecordFormat } from '../formats/format.ts';
+import { jsonDecoder } from '../formats/json-decode.ts';
 import { compileJson } from '../formats/json.ts';
+import type { StreamDefinition } from '../streams/definition.ts';
 import type { StoredStream } from '../streams/stored-stream.ts';
 import { SPOOR_VERSION } from '../util/version.ts';
 
@@ -7,4 +10,9 @@ import { SPOOR_VERSION } from '../util/version.ts';
 export function formatFor({ definition }: StoredStream): RecordFormat {
   const { name, tombstones } = definition;
   return compileJson({ streamName: name, version: SPOOR_VERSION, tombstones });
+}
+
+/** How the records of a stream are read again. */
+export function decoderFor({ name }: Pick<StreamDefinition, 'name' | 'format'>): RecordDecoder {
+  return jsonDecoder(name);
 }

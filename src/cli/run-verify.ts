@@ -1,3 +1,4 @@
+import { decoderFor } from '../app/formats.ts';
 import type { ServersConfig } from '../config/client-config.ts';
 import { streamView } from '../api/shapes.ts';
 import { KuduClient } from '../kudu/client.ts';
@@ -85,6 +86,7 @@ async function run(request: VerifyRequest, { client, servers, context, signal }:
       stream,
       reader: new KuduTableReader(kudu),
       sink,
+      decoder: decoderFor(definition),
       at,
       tableNames: request.tableNames,
       systemTablePrefix: servers.systemTablePrefix,

@@ -1,14 +1,13 @@
 import { cellBytes } from '../kudu/cell-codec.ts';
-import { encodeKeyCells } from '../kudu/key-encoder.ts';
 import { DataType, type ColumnSchema } from '../kudu/schema.ts';
 import { decodeRawString } from './raw-json.ts';
 
 /*
- * A value as text that is the same for the same value, whoever printed it: the JSON of a record, but for numbers with a
- * point, which have one form here, and strings, whose escapes have.
+ * What the JSON of a value in a record means, by the type of its column: other programs may have printed it otherwise than
+ * we do.
  */
 
-/** Of the text that a value has in a record. @throws {SyntaxError} a string that is none */
+/** The canonical text (canonical.ts) of a value. @throws {SyntaxError} a string that is none */
 export function canonicalText(type: DataType, raw: string): string {
   if (raw === 'null') return raw;
   if (type === DataType.FLOAT || type === DataType.DOUBLE) {
@@ -78,27 +77,12 @@ export function isOfType(type: DataType, raw: string): boolean {
   }
 }
 
-/** The JSON of a canonical text. */
-export function canonicalToJson(text: string): string {
-  return text === 'NaN' || text === 'Infinity' || text === '-Infinity' ? `"${text}"` : text;
-}
-
-/**
- * The encoded primary key, from the texts that its columns have in a record.
- * @throws {SyntaxError} a text that is no value of its column
- */
-export function encodedKeyOf(columns: readonly ColumnSchema[], raws: readonly string[]): Buffer {
-  return encodeKeyCells(
-    columns,
-    columns.map((column, place) => keyCell(column, raws[place]!)),
-  );
-}
-
 /**
  * The bytes of a cell as a scan gives them. Not the client's `encodeCell`, which refuses what Kudu has stored all the same:
  * strings that are no UTF-8 or too long, decimals of too many digits.
+ * @throws {SyntaxError} a text that is no value of a key column of that type
  */
-function keyCell({ type }: ColumnSchema, raw: string): Buffer {
+export function keyCell({ type }: ColumnSchema, raw: string): Buffer {
   switch (formOf(type)) {
     case 'text':
       return bytesOfText(stringOf(raw));

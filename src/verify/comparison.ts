@@ -1,4 +1,5 @@
-import { canonicalText } from '../formats/json-values.ts';
+import { NULL_TEXT } from '../formats/canonical.ts';
+import type { RecordDecoder } from '../formats/decoder.ts';
 import { readCells, type ComparedColumn } from './cells.ts';
 import { OneOf, RecordFold, type FoldCut, type FoldState } from './record-fold.ts';
 import type { Entry, SortedRuns } from './sorted-runs.ts';
@@ -52,6 +53,7 @@ export interface ComparisonOptions {
   readonly rows: SortedRuns;
   readonly records: SortedRuns;
   readonly stored: StoredRecords;
+  readonly decoder: Pick<RecordDecoder, 'canonical'>;
   readonly report: (difference: Difference) => void;
   /** A row of which records came again; as it is, where it is none of the others. */
   readonly reportRepeated: (row: RepeatedRow) => void;
@@ -177,7 +179,7 @@ class Pass {
   }
 
   addRecord(entry: Entry): void {
-    const { stored, alive, cuts } = this.#options;
+    const { stored, alive, cuts, decoder } = this.#options;
     const tabletId = stored.tabletOf(entry.payload);
     if (tabletId !== null && !alive.has(tabletId)) {
       this.counts.leftOut++;
@@ -185,7 +187,8 @@ class Pass {
     }
     const record = stored.foldRecord(entry.payload);
     if (!record) return;
-    this.#fold ??= new RecordFold(this.#table.base, (tabletId === null ? undefined : cuts.get(tabletId)) ?? NO_CUTS);
+    const ofTablet = (tabletId === null ? undefined : cuts.get(tabletId)) ?? NO_CUTS;
+    this.#fold ??= new RecordFold(this.#table.base, ofTablet, decoder);
     this.#fold.push(record);
     if (!record.isReadable) {
       this.#unreadable++;
@@ -284,9 +287,9 @@ class Pass {
     const cells = this.#row?.cells ?? (state.kind === 'row' ? state.cells : new Map<number, Buffer>());
     return this.#table.columns
       .filter(({ isKey }) => isKey)
-      .map(({ id, name, type }) => {
+      .map(({ id, name }) => {
         const cell = cells.get(id);
-        return { column: name, value: cell instanceof Buffer ? canonicalText(type, cell.toString()) : 'null' };
+        return { column: name, value: cell instanceof Buffer ? cell.toString() : NULL_TEXT };
       });
   }
 }

@@ -1,20 +1,11 @@
-import { DataType } from '../kudu/schema.ts';
+import { RecordOp, type RecordDecoder } from '../formats/decoder.ts';
 import type { HybridTime } from '../kudu/hybrid-time.ts';
-import { canonicalText } from '../formats/json-values.ts';
-import type { Version, VersionColumn } from './version.ts';
+import type { Version } from './version.ts';
 
 /** What a record does to the row of its key. */
 export const FoldOp = {
-  /** INSERT: the whole row. */
-  INSERT: 0,
-  UPDATE: 1,
-  UPSERT: 2,
-  UPSERT_IGNORE: 3,
-  DELETE: 4,
-  /** A row of a copy: the whole row. */
-  COPY: 5,
-  COPY_DELETE: 6,
-  /** No value: what forgets a key in a compacted topic. It follows a delete, or else somebody else's hand put it there. */
+  ...RecordOp,
+  /** No value: what forgets a key where records are compacted. It follows a delete, or else somebody else's hand put it there. */
   TOMBSTONE: 7,
 } as const;
 export type FoldOp = (typeof FoldOp)[keyof typeof FoldOp];
@@ -27,7 +18,7 @@ export interface FoldRecord {
   readonly time: HybridTime;
   /** Which it may have been written under, or whose key columns it has; none for a tombstone. */
   readonly versions: readonly Version[];
-  /** What it names, and the JSON text of it. */
+  /** What it names, and the text of it as the record has it. */
   readonly cells: ReadonlyMap<string, Buffer>;
   /** False where no schema is known of the columns it set: only those of the key are here. */
   readonly isReadable: boolean;
@@ -60,6 +51,8 @@ export interface FoldCut {
   readonly isCertain: boolean;
 }
 
+type CanonicalDecoder = Pick<RecordDecoder, 'canonical'>;
+
 const ABSENT: FoldState = { kind: 'absent' };
 const UNKNOWN: FoldState = { kind: 'unknown' };
 
@@ -70,6 +63,7 @@ const UNKNOWN: FoldState = { kind: 'unknown' };
 export class RecordFold {
   #state: FoldState;
   readonly #cuts: readonly FoldCut[];
+  readonly #decoder: CanonicalDecoder;
   #maxIndex = -1;
   #maxRow = -1;
   #maxTime: HybridTime = -1n;
@@ -80,10 +74,12 @@ export class RecordFold {
   /**
    * @param base what is there before the first record
    * @param cuts of the key's tablet
+   * @param decoder of the format that the cells have
    */
-  constructor(base: 'absent' | 'unknown', cuts: readonly FoldCut[]) {
+  constructor(base: 'absent' | 'unknown', cuts: readonly FoldCut[], decoder: CanonicalDecoder) {
     this.#state = { kind: base };
     this.#cuts = cuts;
+    this.#decoder = decoder;
   }
 
   /** Records whose position does not rise. */
@@ -100,7 +96,7 @@ export class RecordFold {
     for (const cut of this.#cuts)
       if (cut.isCertain && this.#isBefore(cut) && !(record.index < cut.index && record.time < cut.time))
         this.#state = ABSENT;
-    this.#state = step(this.#state, record);
+    this.#state = step(this.#state, record, this.#decoder);
     if (this.#state.kind === 'absent' || isWhole(record.op)) this.#unreadable = 0;
     if (!record.isReadable && this.#state.kind !== 'absent') this.#unreadable++;
     if (record.op !== FoldOp.TOMBSTONE) this.#note(record);
@@ -131,13 +127,13 @@ export class RecordFold {
   }
 }
 
-function step(state: FoldState, record: FoldRecord): FoldState {
+function step(state: FoldState, record: FoldRecord, decoder: CanonicalDecoder): FoldState {
   const { op, versions } = record;
   if (op === FoldOp.DELETE || op === FoldOp.COPY_DELETE || op === FoldOp.TOMBSTONE) return ABSENT;
   if (op === FoldOp.UPDATE && state.kind === 'absent') return state; // comes again, and its row was deleted since
   // The row is there, and nobody knows what of it was set.
-  if (!record.isReadable) return stepUnder(UNKNOWN, { ...record, op: FoldOp.UPDATE }, versions[0]!);
-  const results = versions.map((version) => stepUnder(state, record, version));
+  if (!record.isReadable) return stepUnder(UNKNOWN, { ...record, op: FoldOp.UPDATE }, versions[0]!, decoder);
+  const results = versions.map((version) => stepUnder(state, record, version, decoder));
   return results.length === 1 ? results[0]! : merge(results);
 }
 
@@ -152,7 +148,7 @@ interface Row {
   readonly cells: Map<number, FoldCell>;
 }
 
-function stepUnder(state: FoldState, { op, cells }: FoldRecord, version: Version): Row {
+function stepUnder(state: FoldState, { op, cells }: FoldRecord, version: Version, decoder: CanonicalDecoder): Row {
   const row: Row =
     state.kind === 'row' && !isWhole(op)
       ? { kind: 'row', isComplete: state.isComplete, cells: new Map(state.cells) }
@@ -160,20 +156,12 @@ function stepUnder(state: FoldState, { op, cells }: FoldRecord, version: Version
   if (!isWhole(op) && state.kind === 'absent')
     for (const { id, writeDefault } of version.columns) row.cells.set(id, writeDefault);
   const keepsImmutable = op === FoldOp.UPSERT_IGNORE && state.kind !== 'absent';
-  for (const [name, raw] of cells) {
+  for (const [name, text] of cells) {
     const column = version.byName.get(name)!;
     if (keepsImmutable && column.immutable) continue;
-    row.cells.set(column.id, canonicalCell(column, raw));
+    row.cells.set(column.id, decoder.canonical(column.type, text));
   }
   return row;
-}
-
-const BACKSLASH = 0x5c;
-
-function canonicalCell({ type }: VersionColumn, raw: Buffer): Buffer {
-  const isText = type !== DataType.FLOAT && type !== DataType.DOUBLE;
-  if (isText && !raw.includes(BACKSLASH)) return raw;
-  return Buffer.from(canonicalText(type, raw.toString()));
 }
 
 /** The row that is one of several, column by column. */

@@ -1,5 +1,5 @@
+import { canonicalToJson } from '../formats/canonical.ts';
 import { hybridTimeToMicros } from '../kudu/hybrid-time.ts';
-import { canonicalToJson } from '../formats/json-values.ts';
 import type { Difference, NamedValue, RepeatedRow } from './comparison.ts';
 import type { SkippedRow } from './repair.ts';
 import type { ShownRecord, UnreadableRecord } from './stored-records.ts';

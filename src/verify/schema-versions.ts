@@ -1,15 +1,7 @@
+import type { RecordCells, SchemaRecord, TabletEventRecord } from '../formats/decoder.ts';
 import type { HybridTime } from '../kudu/hybrid-time.ts';
 import type { ColumnSchema, TableSchema } from '../kudu/schema.ts';
-import { parseRawJson, type RawObject } from '../formats/raw-json.ts';
-import { numberOf, objectOf, textOf } from '../formats/json-members.ts';
-import {
-  hasSameColumns,
-  takesValues,
-  versionOfJson,
-  versionOfSchema,
-  type Version,
-  type VersionTimes,
-} from './version.ts';
+import { hasSameColumns, takesValues, versionOf, versionOfSchema, type Version, type VersionTimes } from './version.ts';
 
 /** All rows of a tablet were copied again at a cut: what the sink has from before, and the copy has not, is gone. */
 export interface Recopied {
@@ -18,7 +10,7 @@ export interface Recopied {
   readonly time: HybridTime;
 }
 
-/** What the schema topic says of the tables that are verified, and what else is known of their schemas. */
+/** What the records of schema changes say of the tables that are verified, and what else is known of their schemas. */
 export class SchemaVersions {
   readonly recopied: Recopied[] = [];
   readonly #tables = new Map<string, TableVersions>();
@@ -31,20 +23,16 @@ export class SchemaVersions {
     return this.#tables.get(tableId);
   }
 
-  /** Takes a record of the schema topic; of other tables, or of no form that we know, nothing. @throws {SyntaxError} */
-  add(value: Buffer | null): void {
-    if (value === null) return;
-    const json = objectOf(parseRawJson(value.toString()));
-    const table = this.#tables.get(textOf(json.get('table_id')));
+  /** Takes a record; of other tables nothing. */
+  add(record: SchemaRecord | TabletEventRecord): void {
+    const table = this.#tables.get(record.tableId);
     if (!table) return;
-    const tabletId = textOf(json.get('tablet_id'));
-    const index = numberOf(json.get('index'));
-    const time = BigInt(textOf(json.get('hybrid_time')));
-    if (!json.has('event')) table.add(json, { tabletId, index, time });
-    else if (textOf(json.get('event')) === 'recopied') this.recopied.push({ tabletId, index, time });
+    const { tabletId, index, time } = record;
+    if (record.kind === 'schema') table.add(record);
+    else if (record.event === 'recopied') this.recopied.push({ tabletId, index, time });
   }
 
-  /** Once the topic is read: takes what a table is now, in case the topic does not say it. See {@link TableVersions.complete}. */
+  /** Once all are read: takes what a table is now, in case they do not say it. See {@link TableVersions.complete}. */
   complete(tableId: string, present: PresentSchema): void {
     this.#tables.get(tableId)?.complete(present);
   }
@@ -69,11 +57,11 @@ const WINDOW: HybridTime = 60_000_000n << 12n;
 /**
  * The versions of one table, and which of them an operation was written under.
  *
- * Each tablet takes an ALTER at its own moment, and only some of these moments are in the schema topic. For the others
- * there are bounds: what is announced of the tablet, the names that its records have, and the time. Where they leave more
- * than one version, all of them are answered.
+ * Each tablet takes an ALTER at its own moment, and only some of these moments are in the sink. For the others there are
+ * bounds: what is announced of the tablet, the names that its records have, and the time. Where they leave more than one
+ * version, all of them are answered.
  *
- * The topic may lack versions: a stream can be given another one while it goes on, and a topic's retention or a hand can
+ * The sink may lack versions: a stream can be told to put them elsewhere while it goes on, and a retention or a hand can
  * take records away. A row that has all columns of a version that is known, by name and kind of value, is read as one.
  */
 export class TableVersions {
@@ -90,26 +78,24 @@ export class TableVersions {
   readonly #fits = new Map<string, readonly Version[]>();
   readonly #sets = new Map<string, readonly Version[]>();
 
-  add(json: RawObject, at: { readonly tabletId: string; readonly index: number; readonly time: HybridTime }): void {
-    const version = numberOf(json.get('schema_version'));
-    const [before, after] = [json.get('before'), objectOf(json.get('after'))];
-    const isAlter = before instanceof Map;
-    const times = { version, since: at.time, alteredAt: isAlter ? at.time : null };
-    if (!this.#note(times)) this.#put(versionOfJson(times, after));
-    this.names.add(textOf(after.get('table')));
+  add({ tabletId, index, time, version, before, after }: SchemaRecord): void {
+    const isAlter = before !== null;
+    const times = { version, since: time, alteredAt: isAlter ? time : null };
+    if (!this.#note(times)) this.#put(versionOf(times, after.columns));
+    this.names.add(after.name);
     if (isAlter) {
-      const found = { version: version - 1, since: at.time, alteredAt: null };
-      if (!this.#found.has(found.version)) this.#found.set(found.version, versionOfJson(found, before as RawObject));
-      this.names.add(textOf((before as RawObject).get('table')));
+      const found = { version: version - 1, since: time, alteredAt: null };
+      if (!this.#found.has(found.version)) this.#found.set(found.version, versionOf(found, before.columns));
+      this.names.add(before.name);
     }
-    const announcement = { index: at.index, version, isAlter };
-    const announced = this.#announced.get(at.tabletId);
+    const announcement = { index, version, isAlter };
+    const announced = this.#announced.get(tabletId);
     if (announced) announced.push(announcement);
-    else this.#announced.set(at.tabletId, [announcement]);
+    else this.#announced.set(tabletId, [announcement]);
   }
 
   /**
-   * Once all of the topic is added: what it tells in passing, the schemas that ALTERs found, and the one of now. Its own
+   * Once all records are added: what they tell in passing, the schemas that ALTERs found, and the one of now. Their own
    * word on a version comes first. The number before an ALTER's may be no version's own, but none lies in between.
    */
   complete({ schemaVersion, schema }: PresentSchema): void {
@@ -138,16 +124,16 @@ export class TableVersions {
     readonly tabletId: string;
     readonly index: number;
     readonly time: HybridTime;
-    readonly image: RawObject;
+    readonly cells: RecordCells;
     /** It has all columns of its version. */
     readonly isWhole: boolean;
   }): readonly Version[] {
-    const { tabletId, index, time, image, isWhole } = record;
-    const columns = [...image.keys()];
+    const { tabletId, index, time, cells, isWhole } = record;
+    const columns = cells.names;
     const { lower, upper } = this.#bounds(tabletId, index);
-    const fits = this.#taking(image, this.#fitsOf(columns, isWhole));
+    const fits = this.#taking(cells, this.#fitsOf(columns, isWhole));
     if (fits.length === 0 && isWhole && this.#lacksOne(lower, upper))
-      return this.#taking(image, this.#fitsOf(columns, false));
+      return this.#taking(cells, this.#fitsOf(columns, false));
     if (fits.length === 0 || this.versions.length === 1) return fits;
     const within = fits.filter(({ version }) => version >= lower && version <= upper);
     if (within.length === 0) return fits;
@@ -166,8 +152,8 @@ export class TableVersions {
   }
 
   /** The newest version whose key columns a row has, as a list of one: for a row that has no candidates. */
-  keyed(image: RawObject): readonly Version[] {
-    const found = this.versions.findLast(({ keys }) => keys.length > 0 && keys.every(({ name }) => image.has(name)));
+  keyed(cells: RecordCells): readonly Version[] {
+    const found = this.versions.findLast(({ keys }) => keys.length > 0 && keys.every(({ name }) => cells.has(name)));
     return found ? this.#sharedSet([found]) : [];
   }
 
@@ -193,9 +179,9 @@ export class TableVersions {
     this.#sets.clear();
   }
 
-  #taking(image: RawObject, versions: readonly Version[]): readonly Version[] {
-    if (versions.every((version) => takesValues(version, image))) return versions;
-    return this.#sharedSet(versions.filter((version) => takesValues(version, image)));
+  #taking(cells: RecordCells, versions: readonly Version[]): readonly Version[] {
+    if (versions.every((version) => takesValues(version, cells))) return versions;
+    return this.#sharedSet(versions.filter((version) => takesValues(version, cells)));
   }
 
   /** Whether a version within these bounds is not known. */

@@ -1,10 +1,10 @@
+import type { RecordCells, RecordDecoder, RowRecord, TombstoneRecord } from '../formats/decoder.ts';
 import type { HybridTime } from '../kudu/hybrid-time.ts';
+import { encodeKeyCells } from '../kudu/key-encoder.ts';
+import type { ColumnSchema } from '../kudu/schema.ts';
 import type { ShownPlace, SinkReader, StoredRecord } from '../sinks/reader.ts';
-import { parseRawJson, type RawJson, type RawObject } from '../formats/raw-json.ts';
-import { encodedKeyOf } from '../formats/json-values.ts';
 import { CellsWriter, readCells } from './cells.ts';
 import { FoldOp, type FoldRecord } from './record-fold.ts';
-import { numberOf, objectOf, scalarOf, textOf } from '../formats/json-members.ts';
 import type { SchemaVersions, TableVersions } from './schema-versions.ts';
 import { ORDER_BYTES, type Entry, type SortedRuns } from './sorted-runs.ts';
 import type { Version } from './version.ts';
@@ -32,7 +32,7 @@ export const UNKNOWN_SCHEMA = 'no known schema version has its columns, with suc
 
 export interface StoredRecordsOptions {
   readonly sink: Pick<SinkReader, 'show'>;
-  readonly streamName: string;
+  readonly decoder: RecordDecoder;
   /** Records of operations before this time count, and of copies that are not of later. */
   readonly at: HybridTime;
   readonly tables: readonly WantedTable[];
@@ -45,18 +45,6 @@ export interface StoredRecordsOptions {
   readonly destinations: readonly ReadonlySet<string>[];
   readonly sorted: SortedRuns;
 }
-
-/** What `op` says. Of updates `kudu_op` says more. */
-const OPS: ReadonlyMap<string, FoldOp> = new Map([
-  ['"c"', FoldOp.INSERT],
-  ['"u"', FoldOp.UPDATE],
-  ['"d"', FoldOp.DELETE],
-  ['"r"', FoldOp.COPY],
-]);
-const UPDATES: ReadonlyMap<string, FoldOp> = new Map([
-  ['"UPSERT"', FoldOp.UPSERT],
-  ['"UPSERT_IGNORE"', FoldOp.UPSERT_IGNORE],
-]);
 
 /** What is known of a lane of the sink. */
 interface Lane {
@@ -121,10 +109,20 @@ export class StoredRecords {
 
   /** Takes the next record of a lane, in its order. Await what comes back before the next. */
   add(record: StoredRecord, destination: string): Promise<void> | undefined {
-    const lane = this.#lane(record.place.lane);
     try {
-      if (record.value === null) return this.#addTombstone(record, lane, destination);
-      return this.#addRow(record, record.value, lane);
+      const decoded = this.#options.decoder.decode(record);
+      const lane = this.#lane(record.place.lane);
+      switch (decoded.kind) {
+        case 'row':
+          return this.#addRow(record, decoded, lane);
+        case 'tombstone':
+          return this.#addTombstone(record, decoded, lane, destination);
+        case 'foreign':
+          lane.ofOthers.set(decoded.tabletId, record.position);
+          return undefined;
+        case 'mark':
+          return undefined;
+      }
     } catch (error) {
       if (!(error instanceof SyntaxError)) throw error;
       this.#refuse(record, error.message);
@@ -170,29 +168,18 @@ export class StoredRecords {
     return `${tabletId}/${payload.readDoubleLE(10)}.${payload.readDoubleLE(18)}.${payload.readInt32LE(26)}`;
   }
 
-  #addRow(record: StoredRecord, bytes: Buffer, lane: Lane): Promise<void> | undefined {
-    const { at, tablets, ignored, schemas, streamName } = this.#options;
-    const text = bytes.toString();
-    const value = objectOf(parseRawJson(text));
-    if (value.has('resolved')) return undefined; // a mark between records
-    const source = objectOf(value.get('source'));
-    const tabletId = textOf(source.get('tablet_id'));
-    if (source.has('name') && textOf(source.get('name')) !== streamName) {
-      lane.ofOthers.set(tabletId, record.position);
-      return undefined;
-    }
-    lane.ofOthers.delete(tabletId);
-    const tableId = textOf(source.get('table_id'));
+  #addRow(record: StoredRecord, decoded: RowRecord, lane: Lane): Promise<void> | undefined {
+    const { at, tablets, ignored, schemas } = this.#options;
+    lane.ofOthers.delete(decoded.tabletId);
+    const { tabletId, tableId } = decoded;
     if (ignored.has(tableId)) return undefined;
     const table = this.#tableOf.get(tableId);
     if (table === undefined || tablets.get(tabletId) !== table) {
       this.leftOut++;
       return undefined;
     }
-    const op = opOf(scalarOf(value.get('op')), source);
+    const { op, index, time } = decoded;
     const isCopy = op === FoldOp.COPY || op === FoldOp.COPY_DELETE;
-    const index = numberOf(source.get('index'));
-    const time = BigInt(textOf(source.get('hybrid_time')));
     if (isCopy) {
       this.#copies.add(`${tabletId} ${time}`);
       if (this.newestCopy === null || time > this.newestCopy) this.newestCopy = time;
@@ -204,35 +191,39 @@ export class StoredRecords {
       return undefined;
     }
     const isDelete = op === FoldOp.DELETE || op === FoldOp.COPY_DELETE;
-    const image = objectOf(value.get(isDelete ? 'before' : 'after'));
+    const { cells } = decoded;
     const versions = schemas.of(tableId)!;
-    const fits = versions.candidates({ tabletId, index, time, image, isWhole: op === FoldOp.INSERT });
+    const fits = versions.candidates({ tabletId, index, time, cells, isWhole: op === FoldOp.INSERT });
     const isReadable = fits.length > 0 || isDelete; // which of a row it was is no matter to a delete
-    const candidates = fits.length > 0 ? fits : versions.keyed(image);
+    const candidates = fits.length > 0 ? fits : versions.keyed(cells);
     const [first] = candidates;
     if (!first) throw new SyntaxError('no known schema version has its key columns');
-    const key = keyOf(first, image);
-    if (record.key !== null) checkKey(record.key.toString(), text, image, first);
+    const key = encodedKey(first.keys, cells);
+    decoded.checkKey(first.keys);
 
     const head = this.#writer.begin(HEAD_BYTES);
     head[0] = op;
     head[1] = (record.position === null ? 0 : HAS_POSITION) | (isReadable ? 0 : IS_UNREADABLE);
     head.writeUInt32LE(this.#tabletNumber(tabletId), 2);
     head.writeUInt32LE(this.#candidatesNumber(candidates), 6);
-    head.writeDoubleLE(numberOf(source.get('term')), 10);
+    head.writeDoubleLE(decoded.term, 10);
     head.writeDoubleLE(index, 18);
-    head.writeInt32LE(isCopy || source.get('row') === 'null' ? 0 : numberOf(source.get('row')), 26);
+    head.writeInt32LE(decoded.row, 26);
     head.writeBigInt64LE(time, 30);
-    const names = fits.length > 0 ? image.keys() : first.keys.map(({ name }) => name);
-    for (const name of names) this.#writer.add(this.#nameNumber(name), scalarOf(image.get(name)));
+    const names = fits.length > 0 ? cells.names : first.keys.map(({ name }) => name);
+    for (const name of names) this.#writer.add(this.#nameNumber(name), cells.textOf(name));
     if (isReadable) this.folded++;
     return this.#put(record, table, key, lane, highest);
   }
 
   /** A tombstone says only by its position whose it is; without one, its destination and the names in its key do. */
-  #addTombstone(record: StoredRecord, lane: Lane, destination: string): Promise<void> | undefined {
+  #addTombstone(
+    record: StoredRecord,
+    decoded: TombstoneRecord,
+    lane: Lane,
+    destination: string,
+  ): Promise<void> | undefined {
     const { tables, tablets, ignored, schemas, destinations, at } = this.#options;
-    if (record.key === null) return undefined; // speaks of no row
     const position = record.position === null ? null : POSITION.exec(record.position);
     const tabletId = position?.[1];
     if (tabletId !== undefined && lane.ofOthers.get(tabletId) === record.position) return undefined;
@@ -241,14 +232,13 @@ export class StoredRecords {
       this.leftOut++;
       return undefined;
     }
-    const key = objectOf(parseRawJson(record.key.toString()));
-    const names = [...key.keys()];
+    const { cells } = decoded;
     const places =
       tabletId === undefined
         ? tables.flatMap((_, place) => (destinations[place]!.has(destination) ? [place] : []))
         : [tablets.get(tabletId)!];
     const keyed = places.flatMap((place) => {
-      const columns = schemas.of(tables[place]!.tableId)?.keysNamed(names);
+      const columns = schemas.of(tables[place]!.tableId)?.keysNamed(cells.names);
       return columns ? [{ place, columns }] : [];
     });
     // Where several tables could be meant, nobody knows which.
@@ -256,10 +246,7 @@ export class StoredRecords {
     const { place, columns } = keyed[0]!;
     const time = position?.[2] === undefined ? NO_TIME : BigInt(position[2]);
     if (time > at) return undefined;
-    const encoded = encodedKeyOf(
-      columns,
-      columns.map(({ name }) => scalarOf(key.get(name))),
-    );
+    const key = encodedKey(columns, cells);
     const index = position?.[4] === undefined ? -1 : Number(position[4]);
     const head = this.#writer.begin(HEAD_BYTES);
     head[0] = FoldOp.TOMBSTONE;
@@ -271,7 +258,7 @@ export class StoredRecords {
     head.writeInt32LE(position?.[5] === undefined ? 0 : Number(position[5]), 26);
     head.writeBigInt64LE(time, 30);
     const highest = tabletId === undefined ? highestIn(lane) : highestOf(lane, tabletId, index);
-    return this.#put(record, place, encoded, lane, highest);
+    return this.#put(record, place, key, lane, highest);
   }
 
   #put({ place }: StoredRecord, table: number, key: Buffer, lane: Lane, highest: number): Promise<void> | undefined {
@@ -332,33 +319,11 @@ export function destinationsOf(
   return new Set([table.name, ...(versions?.names ?? [])].map((name) => sink.destinationOf(name)));
 }
 
-function opOf(name: string, source: RawObject): FoldOp {
-  const op = OPS.get(name);
-  if (op === undefined) throw new SyntaxError('an operation that is none');
-  if (op === FoldOp.DELETE && source.get('snapshot') === 'true') return FoldOp.COPY_DELETE;
-  return op === FoldOp.UPDATE ? (UPDATES.get(scalarOf(source.get('kudu_op') ?? 'null')) ?? op) : op;
-}
-
-function keyOf(version: Version, image: RawObject): Buffer {
-  return encodedKeyOf(
-    version.keys,
-    version.keys.map(({ name }) => scalarOf(image.get(name))),
+function encodedKey(columns: readonly ColumnSchema[], cells: RecordCells): Buffer {
+  return encodeKeyCells(
+    columns,
+    columns.map((column) => cells.keyCell(column)),
   );
-}
-
-/** A consumer goes by the record's own key. @throws {SyntaxError} that is of another row than the value */
-function checkKey(key: string, value: string, image: RawObject, { keys }: Version): void {
-  // An image of ours begins with the key as it is.
-  const at = value.indexOf(`:${key.slice(0, -1)}`);
-  const next = value[at + key.length];
-  if (at >= 0 && (next === ',' || next === '}')) return;
-  const json = objectOf(parseRawJson(key));
-  const isSame = json.size === keys.length && keys.every(({ name }) => isEqual(json.get(name), image.get(name)));
-  if (!isSame) throw new SyntaxError('its key is not that of its value');
-}
-
-function isEqual(a: RawJson | undefined, b: RawJson | undefined): boolean {
-  return typeof a === 'string' && a === b;
 }
 
 /**

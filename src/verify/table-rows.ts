@@ -1,14 +1,13 @@
+import { canonicalCodec, canonicalDefault, NULL_TEXT } from '../formats/canonical.ts';
 import type { KuduClient } from '../kudu/client.ts';
 import { encodeKeyCells } from '../kudu/key-encoder.ts';
 import { KuduError } from '../kudu/errors.ts';
 import type { HybridTime } from '../kudu/hybrid-time.ts';
 import type { OpId } from '../kudu/opid.ts';
 import type { RowBlock } from '../kudu/row-block.ts';
-import { DataType, type TableSchema } from '../kudu/schema.ts';
+import type { TableSchema } from '../kudu/schema.ts';
 import { TserverErrorCode } from '../kudu/status.ts';
 import { OpIdType, type LocalTablet } from '../kudu/tserver-proxy.ts';
-import { cellCodec, defaultToJson } from '../formats/json-cells.ts';
-import { canonicalText } from '../formats/json-values.ts';
 import { CellsWriter, type ComparedColumn } from './cells.ts';
 import { ORDER_BYTES, type SortedRuns } from './sorted-runs.ts';
 import { sortKey } from './stored-records.ts';
@@ -168,9 +167,8 @@ function isTransient(error: unknown): error is KuduError {
 /** What compares with records: the columns of a table, by their ids. */
 export function comparedColumns({ columns }: TableSchema): readonly ComparedColumn[] {
   return columns.map((column) => {
-    const { id = -1, name, type, isKey, readDefault } = column;
-    const raw = readDefault === null ? 'null' : defaultToJson(column, readDefault).toString();
-    return { id, name, type, isKey, readDefault: Buffer.from(canonicalText(type, raw)) };
+    const { id = -1, name, isKey } = column;
+    return { id, name, isKey, readDefault: canonicalDefault(column, column.readDefault) };
   });
 }
 
@@ -234,22 +232,17 @@ interface RowColumn {
 }
 
 function rowColumn(column: TableSchema['columns'][number]): RowColumn {
-  const { id = -1, type } = column;
-  const codec = cellCodec(column);
-  const isFloat = type === DataType.FLOAT || type === DataType.DOUBLE;
+  const { id = -1 } = column;
+  const codec = canonicalCodec(column);
   return {
     write: (out, block, row, place) => {
       if (block.isNull(row, place)) {
-        out.add(id, 'null');
+        out.add(id, NULL_TEXT);
         return;
       }
       const cell = row * block.rowBytes + block.offsets[place]!;
       const most = codec.maxBytes ?? codec.maxBytesOf(block.bytes(row, place)!.length);
-      if (isFloat) {
-        const text = Buffer.alloc(most);
-        const end = codec.write(text, 0, block.rows, cell, block.indirect);
-        out.add(id, canonicalText(type, text.toString('latin1', 0, end)));
-      } else out.addWritten(id, most, (bytes, at) => codec.write(bytes, at, block.rows, cell, block.indirect));
+      out.addWritten(id, most, (bytes, at) => codec.write(bytes, at, block.rows, cell, block.indirect));
     },
   };
 }

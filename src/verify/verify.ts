@@ -1,6 +1,7 @@
+import type { RecordDecoder } from '../formats/decoder.ts';
 import type { HybridTime } from '../kudu/hybrid-time.ts';
 import type { OpId } from '../kudu/opid.ts';
-import type { SinkReader } from '../sinks/reader.ts';
+import type { SinkReader, StoredRecord } from '../sinks/reader.ts';
 import { pause } from '../util/pause.ts';
 import type { ComparedColumn } from './cells.ts';
 import { compare, type Counts, type Difference, type RepeatedRow } from './comparison.ts';
@@ -14,6 +15,8 @@ import { VerifyError } from './verify-error.ts';
 
 export interface VerifyOptions extends StreamProgressOptions {
   readonly sink: SinkReader;
+  /** Of the format in which the stream's records are. */
+  readonly decoder: RecordDecoder;
   /** Null: a time of now. */
   readonly at: HybridTime | null;
   /** Names of the tables that are looked at; null for all of the stream. */
@@ -169,12 +172,12 @@ class VerifyRun implements AsyncDisposable {
     at: HybridTime,
     reports: boolean,
   ): Promise<RunResult> {
-    const { sink, reader, report, reportUnreadable, reportRepeated, bufferBytes, progress } = this.#options;
+    const { sink, decoder, reader, report, reportUnreadable, reportRepeated, bufferBytes, progress } = this.#options;
     const allowsRepeats = this.#options.allowsRepeats ?? view.sink.delivery === 'at-least-once';
     const signal = this.#signal;
     const schemas = new SchemaVersions(tables.map(({ tableId }) => tableId));
     for await (const records of sink.read(sink.schemaDestination, signal))
-      for (const { value } of records) addSchema(schemas, value);
+      for (const record of records) addSchema(schemas, record, decoder);
     for (const [place, { tableId }] of tables.entries())
       if (scans[place]) schemas.complete(tableId, scans[place].present);
     const destinations = tables.map((table) => destinationsOf(table, schemas.of(table.tableId), sink));
@@ -183,17 +186,7 @@ class VerifyRun implements AsyncDisposable {
       for (const tabletId of scan?.ends.keys() ?? []) tablets.set(tabletId, place);
     await using sorted = new SortedRuns(this.#folder, bufferBytes);
     const ignored = new Set(others.flatMap(({ tableId, tabletIds }) => [tableId, ...tabletIds]));
-    const stored = new StoredRecords({
-      sink,
-      streamName: view.name,
-      at,
-      tables,
-      tablets,
-      ignored,
-      schemas,
-      destinations,
-      sorted,
-    });
+    const stored = new StoredRecords({ sink, decoder, at, tables, tablets, ignored, schemas, destinations, sorted });
     let read = 0;
     for (const destination of new Set(destinations.flatMap((each) => [...each])))
       for await (const records of sink.read(destination, signal)) {
@@ -221,6 +214,7 @@ class VerifyRun implements AsyncDisposable {
       rows: this.#rows,
       records: sorted,
       stored,
+      decoder,
       report: reports ? report : () => undefined,
       reportUnreadable: reports ? reportUnreadable : () => undefined,
       reportRepeated: reports && !allowsRepeats ? reportRepeated : () => undefined,
@@ -241,9 +235,10 @@ export function isSound({ missing, extra, different, unreadable, repeats, allows
 }
 
 /** Among the schema changes there may be records of other streams, in forms of their own. */
-function addSchema(schemas: SchemaVersions, value: Buffer | null): void {
+function addSchema(schemas: SchemaVersions, record: StoredRecord, decoder: RecordDecoder): void {
   try {
-    schemas.add(value);
+    const decoded = decoder.decodeSchema(record);
+    if (decoded) schemas.add(decoded);
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
   }

@@ -1,20 +1,7 @@
-import { defaultToJson } from '../formats/json-cells.ts';
+import { canonicalDefault } from '../formats/canonical.ts';
+import type { RecordCells, VersionColumn } from '../formats/decoder.ts';
 import type { HybridTime } from '../kudu/hybrid-time.ts';
-import { DataType, type ColumnSchema, type DataTypeName, type TableSchema } from '../kudu/schema.ts';
-import type { RawObject } from '../formats/raw-json.ts';
-import { canonicalText, isOfType } from '../formats/json-values.ts';
-import { arrayOf, numberOf, objectOf, scalarOf, textOf } from '../formats/json-members.ts';
-
-/** A column in a version of its table. */
-export interface VersionColumn {
-  readonly id: number;
-  readonly name: string;
-  readonly type: DataType;
-  readonly isKey: boolean;
-  readonly immutable: boolean;
-  /** Canonical; what an UPSERT of a new row stores that does not set the column. */
-  readonly writeDefault: Buffer;
-}
+import type { ColumnSchema, DataType, TableSchema } from '../kudu/schema.ts';
 
 /** A table between two ALTERs. */
 export interface Version {
@@ -32,12 +19,14 @@ export interface Version {
 /** What is known of a version beside its columns. */
 export type VersionTimes = Pick<Version, 'version' | 'since' | 'alteredAt'>;
 
-/** From a table as the schema topic has it. @throws {SyntaxError} */
-export function versionOfJson(times: VersionTimes, table: RawObject): Version {
-  return versionOf(
-    times,
-    arrayOf(table.get('columns')).map((json) => columnOfJson(objectOf(json))),
-  );
+/** From a table as a schema record has it. */
+export function versionOf(times: VersionTimes, columns: readonly VersionColumn[]): Version {
+  return {
+    ...times,
+    columns,
+    byName: new Map(columns.map((column) => [column.name, column])),
+    keys: columns.filter(({ isKey }) => isKey).map(({ name, type }) => keyColumn(name, type)),
+  };
 }
 
 /** From a table as Kudu has it. */
@@ -45,9 +34,8 @@ export function versionOfSchema(times: VersionTimes, { columns }: TableSchema): 
   return versionOf(
     times,
     columns.map((column): VersionColumn => {
-      const { id = -1, name, type, isKey, immutable, writeDefault } = column;
-      const raw = writeDefault === null ? 'null' : defaultToJson(column, writeDefault).toString();
-      return { id, name, type, isKey, immutable, writeDefault: Buffer.from(canonicalText(type, raw)) };
+      const { id = -1, name, type, isKey, immutable } = column;
+      return { id, name, type, isKey, immutable, writeDefault: canonicalDefault(column, column.writeDefault) };
     }),
   );
 }
@@ -71,34 +59,12 @@ export function hasSameColumns(a: Version, b: Version): boolean {
 }
 
 /** Whether each value of a row can be one of its column. A column that the version has not is no matter here. */
-export function takesValues({ byName }: Version, image: RawObject): boolean {
-  for (const [name, raw] of image) {
+export function takesValues({ byName }: Version, cells: RecordCells): boolean {
+  for (const name of cells.names) {
     const column = byName.get(name);
-    if (column && !(typeof raw === 'string' && isOfType(column.type, raw))) return false;
+    if (column && !cells.fits(name, column.type)) return false;
   }
   return true;
-}
-
-function versionOf(times: VersionTimes, columns: readonly VersionColumn[]): Version {
-  return {
-    ...times,
-    columns,
-    byName: new Map(columns.map((column) => [column.name, column])),
-    keys: columns.filter(({ isKey }) => isKey).map(({ name, type }) => keyColumn(name, type)),
-  };
-}
-
-function columnOfJson(json: RawObject): VersionColumn {
-  const type = DataType[textOf(json.get('type')) as DataTypeName] as DataType | undefined;
-  if (type === undefined) throw new SyntaxError('a column has a type that Kudu has not');
-  return {
-    id: numberOf(json.get('id')),
-    name: textOf(json.get('name')),
-    type,
-    isKey: json.get('key') === 'true',
-    immutable: json.get('immutable') === 'true',
-    writeDefault: Buffer.from(canonicalText(type, scalarOf(json.get('default')))),
-  };
 }
 
 /** What the key encoder looks at, and the rest as it may be. */

@@ -4,6 +4,7 @@
  */
 import type { RowBlock } from '../../src/kudu/row-block.ts';
 import { DataType, type TableSchema } from '../../src/kudu/schema.ts';
+import { jsonDecoder } from '../../src/formats/json-decode.ts';
 import { laneOf, showPlace } from '../../src/sinks/kafka/record-place.ts';
 import type { SinkReader, StoredRecord } from '../../src/sinks/reader.ts';
 import { verify } from '../../src/verify/verify.ts';
@@ -124,6 +125,7 @@ const result = await verify(
     stream: () => Promise.resolve(tables.view(['many'])),
     reader: tables,
     sink,
+    decoder: jsonDecoder('s'),
     systemTablePrefix: 'spoor.',
     timeoutMs: 1000,
     progress: noteMemory,

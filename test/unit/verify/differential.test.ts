@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { RowOp } from '../../../src/change/change.ts';
 import { defaultToJson } from '../../../src/formats/json-cells.ts';
+import { jsonDecoder } from '../../../src/formats/json-decode.ts';
 import { DataType, type ColumnSchema } from '../../../src/kudu/schema.ts';
 import { verify } from '../../../src/verify/verify.ts';
 import { TableFold } from '../../support/fold.ts';
@@ -115,6 +116,7 @@ class Play {
         stream: () => Promise.resolve(this.tables.view(['*'])),
         reader: this.tables,
         sink: this.topics,
+        decoder: jsonDecoder('s'),
         systemTablePrefix: 'spoor.',
         timeoutMs: 100,
         progress: () => undefined,

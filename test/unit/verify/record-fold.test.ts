@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import type { VersionColumn } from '../../../src/formats/decoder.ts';
+import { jsonDecoder } from '../../../src/formats/json-decode.ts';
 import { DataType } from '../../../src/kudu/schema.ts';
 import {
   FoldOp,
@@ -9,7 +11,7 @@ import {
   type FoldRecord,
   type FoldState,
 } from '../../../src/verify/record-fold.ts';
-import type { Version, VersionColumn } from '../../../src/verify/version.ts';
+import type { Version } from '../../../src/verify/version.ts';
 
 function columnOf(id: number, name: string, more: Partial<VersionColumn> = {}): VersionColumn {
   return {
@@ -32,6 +34,8 @@ const A = columnOf(1, 'a', { writeDefault: Buffer.from('7') });
 const FIXED = columnOf(2, 'fixed', { immutable: true, writeDefault: Buffer.from('8') });
 const V1 = versionOf(1, K, A, FIXED);
 const V2 = versionOf(2, K, { ...A, name: 'b' }, columnOf(3, 'a', { writeDefault: Buffer.from('9') }));
+
+const DECODER = jsonDecoder('s');
 
 let index = 0;
 function record(op: FoldOp, cells: Record<string, unknown>, more: Partial<FoldRecord> = {}): FoldRecord {
@@ -137,7 +141,7 @@ describe('the fold of one key', () => {
         ['absent', is],
         ['unknown', ofNow ?? is],
       ] as const) {
-        const fold = new RecordFold(base, []);
+        const fold = new RecordFold(base, [], DECODER);
         for (const each of records) fold.push(each);
         assert.deepEqual(show(fold.end().state), expected, `base ${base}`);
       }
@@ -150,13 +154,13 @@ describe('the fold of one key', () => {
       columnOf(1, 'a', { type: DataType.DOUBLE }),
       columnOf(2, 'b', { type: DataType.STRING }),
     );
-    const fold = new RecordFold('absent', []);
+    const fold = new RecordFold('absent', [], DECODER);
     fold.push(record(FoldOp.INSERT, { a: '1e2', b: '"\\u0061"' }, { versions: [version] }));
     assert.deepEqual(show(fold.end().state), { 0: '1', 1: '100', 2: '"a"' });
   });
 
   it('counts records whose position does not rise', () => {
-    const fold = new RecordFold('absent', []);
+    const fold = new RecordFold('absent', [], DECODER);
     const copy = record(FoldOp.COPY, { a: 5, fixed: 6 });
     for (const each of [INSERT, UPDATE, INSERT, UPDATE, copy, copy, record(FoldOp.UPDATE, { a: 1 })]) fold.push(each);
     assert.equal(fold.repeats, 3);
@@ -185,7 +189,7 @@ describe('records that cannot be read', () => {
   ];
   for (const { why, records, cuts = [], is } of CASES)
     it(why, () => {
-      const fold = new RecordFold('absent', cuts);
+      const fold = new RecordFold('absent', cuts, DECODER);
       for (const each of records) fold.push(each);
       fold.end();
       assert.equal(fold.unreadable, is);
@@ -221,13 +225,13 @@ describe('a tablet that was copied again', () => {
   ];
   for (const { why, records, is } of CASES)
     it(why, () => {
-      const fold = new RecordFold('absent', [cut()]);
+      const fold = new RecordFold('absent', [cut()], DECODER);
       for (const each of records) fold.push(each);
       assert.deepEqual(show(fold.end().state), is);
     });
 
   it('may have lost a row where the copy may be of another stream', () => {
-    const fold = new RecordFold('absent', [cut(false)]);
+    const fold = new RecordFold('absent', [cut(false)], DECODER);
     fold.push(OLD);
     assert.deepEqual([show(fold.end().state), fold.end().mayBeGone], [ROW, true]);
     fold.push(at(FoldOp.UPDATE, 60, 2000n, { a: 4 }));

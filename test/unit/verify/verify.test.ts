@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { RowOp } from '../../../src/change/change.ts';
+import { jsonDecoder } from '../../../src/formats/json-decode.ts';
 import { DataType, type TableSchema } from '../../../src/kudu/schema.ts';
 import type { StreamView } from '../../../src/api/shapes.ts';
 import type { Difference, RepeatedRow } from '../../../src/verify/comparison.ts';
@@ -63,6 +64,7 @@ class Scene {
         stream: async () => Promise.resolve(this.view()),
         reader: this.tables,
         sink: this.topics,
+        decoder: jsonDecoder('s'),
         systemTablePrefix: 'spoor.',
         timeoutMs: 200,
         pollMs: 10,
