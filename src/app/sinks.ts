@@ -1,8 +1,11 @@
+import type { ServersConfig } from '../config/client-config.ts';
 import type { Config } from '../config/config.ts';
 import { KafkaBrokers } from '../sinks/kafka/kafka-brokers.ts';
+import { createKafkaReader } from '../sinks/kafka/kafka-reader.ts';
 import { createKafkaSink } from '../sinks/kafka/kafka-sink.ts';
+import type { SinkReader } from '../sinks/reader.ts';
 import { refusingSink } from '../sinks/refusing-sink.ts';
-import type { Sink } from '../sinks/sink.ts';
+import { SinkError, type Sink } from '../sinks/sink.ts';
 import type { TransactionMetrics } from '../sinks/transaction-metrics.ts';
 import type { StreamDefinition } from '../streams/definition.ts';
 import type { StoredStream } from '../streams/stored-stream.ts';
@@ -37,6 +40,26 @@ export function kafkaSinkFor(
     ...(compression && { compression }),
     ...sink,
     tables: () => tablesOf(definition),
+  });
+}
+
+/** What reads back the records of a stream. @throws {SinkError} nothing reads those of such a sink */
+export function readerFor(
+  { name, sink }: Pick<StreamDefinition, 'name' | 'sink'>,
+  { kafka: { brokers, ssl, sasl } }: Pick<ServersConfig, 'kafka'>,
+  logger: Logger,
+): SinkReader {
+  if ((sink.type as string) !== 'kafka')
+    throw new SinkError('refused', `the sink of stream ${name} is ${sink.type}; only kafka can be verified`);
+  return createKafkaReader({
+    streamName: name,
+    brokers,
+    ...(ssl && { ssl: ssl === true ? ssl : { ...ssl } }),
+    ...(sasl && { sasl }),
+    topic: sink.topic,
+    ...(sink.topics && { topics: sink.topics }),
+    schemaTopic: sink.schemaTopic,
+    logger,
   });
 }
 

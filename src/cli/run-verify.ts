@@ -1,10 +1,8 @@
+import { streamView, type StreamView } from '../api/shapes.ts';
 import { decoderFor } from '../app/formats.ts';
+import { readerFor } from '../app/sinks.ts';
 import type { ServersConfig } from '../config/client-config.ts';
-import { streamView } from '../api/shapes.ts';
 import { KuduClient } from '../kudu/client.ts';
-import type { StreamView } from '../api/shapes.ts';
-import { createKafkaReader } from '../sinks/kafka/kafka-reader.ts';
-import type { SinkReader } from '../sinks/reader.ts';
 import { repair, WrongRows, type RepairOutcome } from '../verify/repair.ts';
 import {
   differenceToJson,
@@ -66,7 +64,8 @@ export async function runVerify(request: VerifyRequest, around: VerifySurroundin
 async function run(request: VerifyRequest, { client, servers, context, signal }: VerifySurroundings): Promise<0 | 1> {
   const stream = async (): Promise<StreamView> => viewOf(client, request.name);
   const definition = await stream();
-  await using sink = openReader(definition, servers, context);
+  const logger = createLogger({ level: 'warn', secrets: servers.secrets, destination: { write: context.err } });
+  await using sink = readerFor(definition, servers, logger);
   using kudu = await KuduClient.connect({ ...servers.kudu, timeoutMs: KUDU_TIMEOUT_MS, signal });
   using progress = new Progress(context);
   const print = (line: string): void => {
@@ -137,24 +136,6 @@ async function viewOf(client: ApiClient, name: string): Promise<StreamView> {
     if (error instanceof UnavailableError) throw new StreamUnavailableError(error.message, { cause: error });
     throw error;
   }
-}
-
-function openReader(definition: StreamView, { kafka, secrets }: ServersConfig, context: CliContext): SinkReader {
-  const { sink, name } = definition;
-  if ((sink.type as string) !== 'kafka')
-    throw new CliError(1, `the sink of stream ${name} is ${sink.type}; only kafka can be verified`);
-  const { brokers, ssl, sasl } = kafka;
-  const logger = createLogger({ level: 'warn', secrets, destination: { write: context.err } });
-  return createKafkaReader({
-    streamName: name,
-    brokers,
-    ...(ssl && { ssl: ssl === true ? ssl : { ...ssl } }),
-    ...(sasl && { sasl }),
-    topic: sink.topic,
-    ...(sink.topics && { topics: sink.topics }),
-    schemaTopic: sink.schemaTopic,
-    logger,
-  });
 }
 
 /** One line on standard error that is written over, where that is a terminal. */

@@ -48,7 +48,7 @@ export function addVerifyCommand(program: Command, context: CliContext, done: (e
       const servers = loadServersConfig(context.env, context.cwd);
       if ('faults' in servers) throw new CliError(2, servers.faults.join('\n'));
       const client = openClient(flags, context);
-      const { runVerify } = await import('./run-verify.ts'); // Kudu and Kafka, which other commands do without
+      const { runVerify } = await import('./run-verify.ts'); // Kudu and the sinks, which other commands do without
       done(await withSignal((signal) => runVerify(request, { client, servers, context, signal })));
     });
 }
