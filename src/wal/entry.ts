@@ -1,10 +1,15 @@
-import { fromBinary } from '@bufbuild/protobuf';
 import { SpoorError } from '../errors.ts';
 import { formatOpId, type OpId } from '../kudu/opid.ts';
-import { SchemaPBSchema } from '../kudu/proto/common_pb.ts';
-import { schemaFromPb } from '../kudu/schema-codec.ts';
-import type { TableSchema } from '../kudu/schema.ts';
 import { WireFormatError, WireReader } from '../util/wire-reader.ts';
+import {
+  readAlterRequest,
+  readParticipantRequest,
+  readWriteExtension,
+  readWriteRequest,
+  type AlterOpView,
+  type ParticipantOpView,
+  type WriteOpView,
+} from './operation-requests.ts';
 
 /** What an operation is. Source: kudu/consensus/consensus.proto OperationType. Another number may well come: refuse it. */
 export const OpType = { NO_OP: 1, WRITE: 3, ALTER_SCHEMA: 4, CHANGE_CONFIG: 5, PARTICIPANT: 6 } as const;
@@ -13,34 +18,6 @@ export const OpType = { NO_OP: 1, WRITE: 3, ALTER_SCHEMA: 4, CHANGE_CONFIG: 5, P
 export interface BatchLocation {
   readonly path: string;
   readonly offset: number;
-}
-
-/** The parts of a WRITE_OP; the buffers are views of the log's bytes. Source: kudu/tserver/tserver.proto WriteRequestPB. */
-export interface WriteOpView {
-  /** SchemaPB bytes: the schema that the rows are laid out by, without column ids. */
-  readonly schema: Buffer;
-  /** RowOperationsPB.rows and .indirect_data; both empty in a write without rows. */
-  readonly rows: Buffer;
-  readonly indirect: Buffer;
-  readonly txnId: bigint | null;
-  /** Whether the client waits until the operation's time has passed: it is stamped ahead of the present (kudu-facts 5.9). */
-  readonly isCommitWait: boolean;
-  /** The table's counter before this operation, or null where the table has no auto-incrementing column. */
-  readonly autoIncrementCounter: bigint | null;
-}
-
-export interface AlterOpView {
-  /** The whole new schema, column ids included. */
-  readonly schema: TableSchema;
-  readonly schemaVersion: number;
-  /** The table's name from here on; null where the request names none. */
-  readonly newTableName: string | null;
-}
-
-/** Source: kudu/tserver/tserver_admin.proto ParticipantOpPB. */
-export interface ParticipantOpView {
-  readonly type: number;
-  readonly txnId: bigint;
 }
 
 /** A proposed operation. It may still be overwritten by another leader's: only its {@link CommitEntry} makes it so. */
@@ -90,34 +67,7 @@ export class ReplicateEntry {
   /** The write request of a WRITE_OP; its authorisation token is passed over unread (kudu-facts trap 54).
    *  @throws {SpoorError} SPOOR_WAL_CORRUPT */
   readWrite(): WriteOpView {
-    return this.#read(5, 'write_request', (r) => {
-      let schema = EMPTY;
-      let rows = EMPTY;
-      let indirect = EMPTY;
-      let txnId: bigint | null = null;
-      let isCommitWait = false;
-      let autoIncrementCounter: bigint | null = null;
-      while (r.next()) {
-        if (r.field === 2) schema = r.view();
-        else if (r.field === 3) {
-          const ops = r.message();
-          while (ops.next()) {
-            if (ops.field === 2) rows = ops.view();
-            else if (ops.field === 3) indirect = ops.view();
-            else ops.skip();
-          }
-        } else if (r.field === 4) isCommitWait = r.uint() === COMMIT_WAIT;
-        else if (r.field === 7) txnId = r.int64();
-        else if (r.field === 8) {
-          const counter = r.message();
-          while (counter.next()) {
-            if (counter.field === 1) autoIncrementCounter = counter.int64();
-            else counter.skip();
-          }
-        } else r.skip();
-      }
-      return { schema, rows, indirect, txnId, isCommitWait, autoIncrementCounter };
-    });
+    return this.#read(5, 'write_request', readWriteRequest);
   }
 
   /**
@@ -133,7 +83,7 @@ export class ReplicateEntry {
         if (r.field === 5) {
           r.span();
           r.aim(r.from, r.to);
-          return readExtension(r);
+          return readWriteExtension(r);
         }
         r.skip();
       }
@@ -146,40 +96,12 @@ export class ReplicateEntry {
   /** The request of an ALTER_SCHEMA_OP. Whether it succeeded is for its commit to say.
    *  @throws {SpoorError} SPOOR_WAL_CORRUPT; SPOOR_WAL_UNSUPPORTED where the schema has a type that we do not know */
   readAlter(): AlterOpView {
-    return this.#read(6, 'alter_schema_request', (r) => {
-      let schema: Buffer | null = null;
-      let schemaVersion: number | null = null;
-      let newTableName: string | null = null;
-      while (r.next()) {
-        if (r.field === 2) schema = r.view();
-        else if (r.field === 3) schemaVersion = r.uint();
-        else if (r.field === 4) newTableName = r.view().toString('utf8');
-        else r.skip();
-      }
-      if (schema === null || schemaVersion === null)
-        throw new WireFormatError('an AlterSchemaRequestPB lacks its schema or version');
-      return { schema: readSchema(schema), schemaVersion, newTableName };
-    });
+    return this.#read(6, 'alter_schema_request', readAlterRequest);
   }
 
   /** The request of a PARTICIPANT_OP: a step of a multi-row transaction. @throws {SpoorError} SPOOR_WAL_CORRUPT */
   readParticipant(): ParticipantOpView {
-    return this.#read(9, 'participant_request', (r) => {
-      let type: number | null = null;
-      let txnId: bigint | null = null;
-      while (r.next()) {
-        if (r.field === 2) {
-          const op = r.message();
-          while (op.next()) {
-            if (op.field === 1) type = op.uint();
-            else if (op.field === 2) txnId = op.int64();
-            else op.skip();
-          }
-        } else r.skip();
-      }
-      if (type === null || txnId === null) throw new WireFormatError('a ParticipantRequestPB lacks its type or txn_id');
-      return { type, txnId };
-    });
+    return this.#read(9, 'participant_request', readParticipantRequest);
   }
 
   #read<T>(field: number, name: string, read: (r: WireReader) => T): T {
@@ -312,13 +234,8 @@ export function decodeEntryBatch(
   }
 }
 
-/** WriteRequestPB.extension: not Kudu's own (src/kudu/proto/tserver.proto). */
-const EXTENSION = 1000;
-/** Source: kudu/common/common.proto ExternalConsistencyMode. */
-const COMMIT_WAIT = 2;
 const ENTRY_REPLICATE = 1;
 const ENTRY_COMMIT = 2;
-const EMPTY: Buffer = Buffer.alloc(0);
 const NO_RESULTS = new Uint8Array(0);
 
 function decodeEntry(bytes: Buffer, start: number, end: number, location: BatchLocation): LogEntry {
@@ -377,33 +294,6 @@ function readFailed(r: WireReader): boolean {
     r.skip();
   }
   return false;
-}
-
-/** Of a WriteRequestPB. Data writes are left at their row_operations, which stand before any field that Kudu does not know. */
-function readExtension(r: WireReader): Buffer | null {
-  let from = -1;
-  let to = -1;
-  while (r.next()) {
-    if (r.field === 3) {
-      r.span();
-      if (r.to > r.from) return null;
-    } else if (r.field === EXTENSION) {
-      r.span();
-      from = r.from;
-      to = r.to;
-    } else r.skip();
-  }
-  return from < 0 ? null : r.bytes.subarray(from, to);
-}
-
-function readSchema(bytes: Buffer): TableSchema {
-  let pb;
-  try {
-    pb = fromBinary(SchemaPBSchema, bytes);
-  } catch (cause) {
-    throw new WireFormatError(`a SchemaPB cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`);
-  }
-  return schemaFromPb(pb);
 }
 
 /** Names the file and byte where reading stopped; what already does is passed on. */
