@@ -4,7 +4,9 @@ import type { FreeSpaceFloor } from './free-space.ts';
 import type { MarkerLimits, StreamMarks } from './marker-core.ts';
 import type { Logger } from '../util/logger.ts';
 import type { MarkerWriter } from './marker-writing.ts';
-import { ReplicaKeeper, type LostRange, type ReplicaHold } from './replica-keeper.ts';
+import type { HoldLimits, LostRange } from './bounded-hold.ts';
+import type { ReplicaHold } from './replica-hold.ts';
+import { ReplicaKeeper } from './replica-keeper.ts';
 
 /** The held logs of a tablet server; wal/hold-store.ts is one. */
 export interface HoldStore {
@@ -16,16 +18,13 @@ export interface HoldStore {
   tabletIds(): readonly string[];
 }
 
-export interface KeepersOptions {
+export interface KeepersOptions extends HoldLimits {
   readonly holds: HoldStore;
   readonly openLog: (tabletId: string, signal: AbortSignal) => LogFeed;
   readonly markers: MarkerWriter;
   readonly sidecarId: string;
   readonly limits: MarkerLimits;
   readonly releaseDelayMs: number;
-  /** Bounded hold; 0 is no limit. */
-  readonly maxBytes: number;
-  readonly maxAgeMs: number;
   /** Bounds all of them together. */
   readonly freeSpace: Pick<FreeSpaceFloor, 'look'>;
   readonly logger: Logger;

@@ -1,10 +1,10 @@
 import { ERRORS, SpoorError } from '../errors.ts';
 import type { HybridTime } from '../kudu/hybrid-time.ts';
-import { type OpId, formatOpId, MIN_OPID } from '../kudu/opid.ts';
+import { type OpId, MIN_OPID } from '../kudu/opid.ts';
 import { isAhead, type TabletPosition } from '../change/position.ts';
 import type { Logger } from '../util/logger.ts';
 import { pause } from '../util/pause.ts';
-import { fileNow, steadyNow } from '../util/steady-clock.ts';
+import { steadyNow } from '../util/steady-clock.ts';
 import { TimeLimit } from '../util/time-limit.ts';
 import { waitFor } from '../util/wait-for.ts';
 import { OpType, type ReplicateEntry } from '../wal/entry.ts';
@@ -12,8 +12,8 @@ import type { LogFeed } from '../wal/log-reader.ts';
 import { decodeMarker, type MarkedStream } from '../change/apply-marker.ts';
 import { MarkerError, type MarkerWriter } from './marker-writing.ts';
 import { CutFinder, type FoundCut } from './cut-finder.ts';
-import { HoldGrowth } from './hold-growth.ts';
-import type { LetGoCandidate } from './free-space.ts';
+import { BoundedHold, type HoldLimits, type LostRange } from './bounded-hold.ts';
+import type { ReplicaHold } from './replica-hold.ts';
 import {
   type MarkerEffect,
   type MarkerEvent,
@@ -27,28 +27,7 @@ import {
 import { NOTHING_TO_RELEASE, stepRelease, type ReleaseEvent, type ReleaseQueue } from './release-queue.ts';
 import { backoffMs, type Backoff } from '../util/backoff.ts';
 
-/** The held log of one replica, see wal/hold-store.ts. */
-export interface ReplicaHold {
-  /** Lets go of every closed segment all of whose operations are at or below `index`, oldest first. */
-  release(index: bigint): void;
-  /** Lets go of the oldest segments until the rest is within the limits; answers what operations that cost, or null. */
-  letGo(
-    until: { readonly maxBytes?: number; readonly maxAgeMs?: number; readonly oldest?: number },
-    nowMs: number,
-  ): { readonly fromIndex: bigint; readonly toIndex: bigint } | null;
-  /** What could be let go of, in the order in which it would; see {@link LetGoCandidate}. */
-  letGoQueue(): readonly LetGoCandidate[];
-  /** Lets go of all of it, for good. */
-  drop(): void;
-  /** Keeps a text with it: what is known of the tablet, for when nobody else knows it any more. */
-  describe(note: string): void;
-  readonly note: string | null;
-  readonly bytes: number;
-  readonly oldestAtMs: number | null;
-  readonly firstIndex: bigint | null;
-}
-
-export interface ReplicaKeeperOptions {
+export interface ReplicaKeeperOptions extends HoldLimits {
   readonly tabletId: string;
   /** Reads the replica's log, the held part first. */
   readonly openLog: (signal: AbortSignal) => LogFeed;
@@ -62,9 +41,6 @@ export interface ReplicaKeeperOptions {
    * with the next look at the streams.
    */
   readonly releaseDelayMs: number;
-  /** Bounded hold; 0 is no limit. */
-  readonly maxBytes: number;
-  readonly maxAgeMs: number;
   readonly onMarkerWritten: (generations: readonly string[]) => void;
   /** A term has begun since the log was read once: whoever was elected has written its first operation. */
   readonly onNewTerm: () => void;
@@ -76,13 +52,6 @@ export interface Unreadable {
   readonly code: string;
   readonly message: string;
   readonly since: string;
-}
-
-/** Part of the held log was given up for a limit. */
-export interface LostRange {
-  readonly fromIndex: bigint;
-  readonly toIndex: bigint;
-  readonly why: string;
 }
 
 const READ_AGAIN: Backoff = { baseMs: 500, capMs: 10_000 };
@@ -112,12 +81,13 @@ export class ReplicaKeeper implements AsyncDisposable {
   /** Who waits until all is marked, or cannot be. */
   #flushing: (() => void)[] = [];
   #due: { readonly timer: NodeJS.Timeout; readonly atMs: number } | null = null;
-  readonly #growth = new HoldGrowth();
+  readonly #bounded: BoundedHold;
 
   constructor(options: ReplicaKeeperOptions) {
     this.#options = options;
     this.tabletId = options.tabletId;
     this.#logger = options.logger.child({ tabletId: options.tabletId });
+    this.#bounded = new BoundedHold(options.hold, options);
     this.#reading = this.#read();
   }
 
@@ -214,47 +184,22 @@ export class ReplicaKeeper implements AsyncDisposable {
     await waitFor(flushed, signal).catch(() => undefined);
   }
 
-  /** Lets go of what is beyond the limits. @param nowMs by {@link steadyNow}. Answers what a stream may still have needed of it, or null. */
+  /**
+   * Lets go of what is beyond the limits. Answers what a stream may still have needed of it, or null.
+   * @param nowMs by {@link steadyNow}
+   */
   enforceLimits(nowMs: number): LostRange | null {
-    const { hold, maxBytes, maxAgeMs } = this.#options;
-    if (maxBytes === 0 && maxAgeMs === 0) return null;
-    const { bytes } = hold;
-    this.#growth.note(bytes, nowMs);
-    const ageMs = hold.oldestAtMs === null ? 0 : fileNow() - hold.oldestAtMs;
-    const why =
-      maxBytes > 0 && bytes > maxBytes
-        ? `${bytes} bytes were held, SPOOR_HOLD_MAX_BYTES is ${maxBytes}`
-        : maxAgeMs > 0 && ageMs > maxAgeMs
-          ? `the log was held for ${Math.round(ageMs / 1000)} s, SPOOR_HOLD_MAX_AGE_S is ${maxAgeMs / 1000}`
-          : null;
-    if (why === null) return null;
-    return this.#letGo({ ...(maxBytes > 0 && { maxBytes }), ...(maxAgeMs > 0 && { maxAgeMs }) }, why);
+    return this.#bounded.enforce(safeIndex(this.#state) ?? 0n, nowMs);
   }
 
   /** Lets go of so many of the oldest held segments. Answers what a stream may still have needed of them, or null. */
   letGoOfOldest(count: number, why: string): LostRange | null {
-    return this.#letGo({ oldest: count }, why);
+    return this.#bounded.letGoOfOldest(count, why, safeIndex(this.#state) ?? 0n);
   }
 
-  #letGo(until: Parameters<ReplicaHold['letGo']>[0], why: string): LostRange | null {
-    const lost = this.#options.hold.letGo(until, fileNow());
-    const safe = safeIndex(this.#state) ?? 0n;
-    if (lost === null || lost.toIndex <= safe) return null;
-    const fromIndex = lost.fromIndex > safe ? lost.fromIndex : safe + 1n;
-    return { fromIndex, toIndex: lost.toIndex, why };
-  }
-
-  /**
-   * Seconds until a limit is reached if the held log goes on growing as it does; null where that is not in sight.
-   * @param nowMs by {@link fileNow}
-   */
+  /** See {@link BoundedHold.secondsUntilLimit}. */
   secondsUntilLimit(nowMs: number): number | null {
-    const { hold, maxBytes, maxAgeMs } = this.#options;
-    const byAge = maxAgeMs > 0 && hold.oldestAtMs !== null ? (hold.oldestAtMs + maxAgeMs - nowMs) / 1000 : null;
-    const rate = this.#growth.bytesPerSecond;
-    const byBytes = maxBytes > 0 && rate > 0 ? (maxBytes - hold.bytes) / rate : null;
-    if (byAge === null) return byBytes;
-    return byBytes === null ? byAge : Math.min(byAge, byBytes);
+    return this.#bounded.secondsUntilLimit(nowMs);
   }
 
   /** Stops reading and writing; what is held stays held. */
@@ -425,14 +370,4 @@ function isPast({ position }: MarkedStream, { opId }: { readonly opId: OpId }): 
 /** The further of where a stream starts on a tablet and where a marker says that it stands. */
 export function furthestStart(start: TabletPosition, marked: TabletPosition | null): TabletPosition {
   return marked && isAhead(marked, start) ? marked : start;
-}
-
-/** Why a replica's log was given up, in the words of an error. */
-export function lostLogError(tabletId: string, lost: LostRange, read: OpId): SpoorError {
-  return new SpoorError(
-    'SPOOR_WAL_GAP',
-    `the held log up to index ${lost.toIndex} was let go: ${lost.why}; ` +
-      `the operations after ${formatOpId(read)} up to index ${lost.toIndex} are missing`,
-    { tabletId, after: formatOpId(read), toIndex: lost.toIndex.toString() },
-  );
 }

@@ -7,7 +7,7 @@ import { GapFilling } from './gap-filling.ts';
 import type { Gap } from '../shipping/replicator-state.ts';
 import type { Resync } from '../streams/stored-stream.ts';
 import type { Keepers } from '../keeping/keepers.ts';
-import { lostLogError, type LostRange } from '../keeping/replica-keeper.ts';
+import { lostLogError, type LostRange } from '../keeping/bounded-hold.ts';
 import { keptOf } from './kept-tablet.ts';
 import type { OpenStream } from './open-streams.ts';
 import type { TabletReplicator } from '../shipping/tablet-replicator.ts';

@@ -6,7 +6,8 @@ import { type TableSchema, DataType } from '../../src/kudu/schema.ts';
 import { encodeMarker, type ApplyMarker, type MarkedStream } from '../../src/change/apply-marker.ts';
 import { MarkerError, type MarkerWriter } from '../../src/keeping/marker-writing.ts';
 import type { LetGoCandidate } from '../../src/keeping/free-space.ts';
-import { furthestStart, ReplicaKeeper, type ReplicaHold } from '../../src/keeping/replica-keeper.ts';
+import type { ReplicaHold } from '../../src/keeping/replica-hold.ts';
+import { furthestStart, ReplicaKeeper } from '../../src/keeping/replica-keeper.ts';
 import type { LogFeed, LogChunk } from '../../src/wal/log-reader.ts';
 import type { TabletPosition } from '../../src/change/position.ts';
 import { readSegmentStart, type SegmentHeader } from '../../src/wal/segment-format.ts';
@@ -287,13 +288,6 @@ describe('the keeper of a replica', () => {
     setByMs = 0;
     hold.oldestAtMs = realNow() - 61_000;
     assert.equal(keeper.enforceLimits(steadyNow())?.toIndex, 30n);
-  });
-
-  it('knows how long a bounded hold by age still lasts', (t) => {
-    const { hold, keeper } = keep(t, { maxAgeMs: 60_000 });
-    assert.equal(keeper.secondsUntilLimit(1_000_000), null);
-    hold.oldestAtMs = 970_000;
-    assert.equal(keeper.secondsUntilLimit(1_000_000), 30);
   });
 
   it('does not know where streams go on while its log cannot be read: says so once, and holds on', async (t) => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Keepers, type Unwanted } from '../../../src/keeping/keepers.ts';
-import type { ReplicaHold } from '../../../src/keeping/replica-keeper.ts';
+import type { ReplicaHold } from '../../../src/keeping/replica-hold.ts';
 import { keepingLogger } from '../../support/loggers.ts';
 
 /** One tablet whose log is held, and nothing to read in it. @returns when it is let go of, in seconds */

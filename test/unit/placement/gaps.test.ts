@@ -5,7 +5,7 @@ import { FIRST_MEMBERSHIP } from '../../../src/streams/membership.ts';
 import { memberKey, type Resync } from '../../../src/streams/stored-stream.ts';
 import { Gaps, type Shipped } from '../../../src/placement/gaps.ts';
 import type { Filling } from '../../../src/source/gap-filler.ts';
-import type { LostRange } from '../../../src/keeping/replica-keeper.ts';
+import type { LostRange } from '../../../src/keeping/bounded-hold.ts';
 import { opId } from '../../support/log-entries.ts';
 import { steadyNow } from '../../../src/util/steady-clock.ts';
 import { keepingLogger } from '../../support/loggers.ts';
