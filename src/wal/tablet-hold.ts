@@ -1,12 +1,13 @@
-import { renameSync, rmSync } from 'node:fs';
+import { renameSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Logger } from '../util/logger.ts';
+import { HeldIncarnations } from './held-incarnations.ts';
 import type { HeldSegment } from './held-segment.ts';
 import { makePrivateDir, replaceFile, syncDir, writeDurably } from './hold-files.ts';
 import { HoldIncarnation } from './hold-incarnation.ts';
-import { orderHeld, type HeldLog, type HeldOrder } from './hold-order.ts';
-import type { IndexRange } from './segment-indexes.ts';
+import type { HeldLog, HeldOrder } from './hold-order.ts';
+import { HoldRelease, type LetGoUntil, type LostRange } from './hold-release.ts';
 import { identify, isMissing, isSame, type DirIdentity } from './log-folder.ts';
 
 /** What is put before the name of a tablet's folder while it is being removed. */
@@ -14,12 +15,6 @@ export const DROPPED = '.dropped-';
 
 /** Beside the incarnations: what {@link TabletHold.describe} keeps. */
 export const NOTE_FILE = 'tablet.json';
-
-/** REPLICATE indexes, both ends included, that may be held no more. */
-export interface LostRange {
-  readonly fromIndex: bigint;
-  readonly toIndex: bigint;
-}
 
 /**
  * The held log of one tablet: a hard link to every segment from its birth, whatever becomes of the server's own, until
@@ -38,15 +33,11 @@ export class TabletHold {
   readonly #logger: Logger | undefined;
   readonly #whyFull: () => string | null;
   readonly #onDrop: () => void;
-  #peers: HoldIncarnation[];
-  #own: HoldIncarnation[];
+  readonly #held: HeldIncarnations;
+  readonly #release: HoldRelease;
   /** An incarnation that is known to be the folder's, inodes and all. */
   #checked: HoldIncarnation | null = null;
   #dropped = false;
-  /** The highest index that was asked to be let go up to. */
-  #safe = -1n;
-  readonly #scanning = new Set<HeldSegment>();
-  #unreadable: HeldSegment | null = null;
   #noteFailed = false;
   #damagedCount = 0;
 
@@ -68,9 +59,8 @@ export class TabletHold {
     this.#logger = options.logger;
     this.#whyFull = options.whyFull;
     this.#onDrop = options.onDrop;
-    const inOrder = found.toSorted((a, b) => a.number - b.number);
-    this.#peers = inOrder.filter(({ origin }) => origin.kind === 'peer');
-    this.#own = inOrder.filter(({ origin }) => origin.kind === 'own');
+    this.#held = new HeldIncarnations(found);
+    this.#release = new HoldRelease(this.#held, { tabletId, dir }, options.logger);
   }
 
   /**
@@ -112,7 +102,7 @@ export class TabletHold {
 
   #link(identity: DirIdentity, folderPath: string, sequenceNumbers: readonly number[]): boolean {
     if (this.#dropped) return true;
-    let incarnation = this.#newestOf(identity);
+    let incarnation = this.#held.newestOf(identity);
     if (incarnation !== null && incarnation !== this.#checked) {
       const agrees = incarnation.agreesWith(folderPath);
       if (!isSame(identify(folderPath), identity)) return false;
@@ -122,14 +112,13 @@ export class TabletHold {
     if (wanted.length > 0) {
       if (incarnation === null) {
         makePrivateDir(this.#dir);
-        const number = (this.#own.at(-1)?.number ?? 0) + 1;
-        incarnation = HoldIncarnation.create(this.#dir, number, { kind: 'own', identity });
+        incarnation = HoldIncarnation.create(this.#dir, this.#held.nextNumber('own'), { kind: 'own', identity });
       }
       try {
         if (!incarnation.link(folderPath, wanted)) return false;
       } finally {
         // One without a segment is none: the one before would seem to have no writer any more.
-        if (this.#own.at(-1) !== incarnation && !incarnation.removeIfEmpty()) this.#own.push(incarnation);
+        if (this.#held.newest !== incarnation && !incarnation.removeIfEmpty()) this.#held.add(incarnation);
       }
     }
     this.#checked = incarnation;
@@ -138,12 +127,12 @@ export class TabletHold {
 
   /** What is held of the log in the folder as it is now, ascending; none when that is another folder. */
   segmentsOf(identity: DirIdentity): readonly HeldSegment[] {
-    return this.#newestOf(identity)?.segments ?? [];
+    return this.#held.newestOf(identity)?.segments ?? [];
   }
 
   /** A reader of the log cannot read this file, held here under whatever number, to its end. */
   noteDamage(inode: bigint): void {
-    const segment = this.#all.flatMap(({ segments }) => segments).find((each) => each.inode === inode);
+    const segment = this.#held.all.flatMap(({ segments }) => segments).find((each) => each.inode === inode);
     if (segment === undefined || segment.isDamaged) return;
     segment.isDamaged = true;
     this.#damagedCount++;
@@ -162,13 +151,13 @@ export class TabletHold {
    * comes last. @throws what the file system says
    */
   incarnations(): readonly HeldLog[] {
-    const { finished, current } = orderHeld(this.#all, this.#own.at(-1) ?? null);
+    const { finished, current } = this.#held.inOrder(this.#held.newest);
     return current === null ? finished : [...finished, current];
   }
 
   /** The same, told apart by whether it is of the folder of that identity. @throws what the file system says */
   inOrder(identity: DirIdentity | null): HeldOrder {
-    return orderHeld(this.#all, identity === null ? null : this.#newestOf(identity));
+    return this.#held.inOrder(identity === null ? null : this.#held.newestOf(identity));
   }
 
   /**
@@ -178,22 +167,7 @@ export class TabletHold {
    * @returns how many segments went at once
    */
   release(index: bigint): number {
-    if (index > this.#safe) this.#safe = index;
-    let count = 0;
-    try {
-      for (const incarnation of this.#all)
-        for (let oldest = this.#oldestOf(incarnation); oldest !== null; oldest = this.#oldestOf(incarnation)) {
-          const range = this.#rangeOf(oldest);
-          if (range === null) break;
-          if (!range.isWhole) this.#noteUnreadable(oldest.segment);
-          if (!range.isWhole || (range.max ?? this.#safe) > this.#safe) break;
-          this.#letGoOf(oldest);
-          count++;
-        }
-    } catch (error) {
-      this.#logger?.warn({ tabletId: this.tabletId, dir: this.#dir, error }, 'held segment cannot be let go');
-    }
-    return count;
+    return this.#release.upTo(index);
   }
 
   /**
@@ -204,36 +178,13 @@ export class TabletHold {
    * @returns the lowest and the highest REPLICATE index in what went, or null when nothing went
    * @throws what the file system says
    */
-  letGo(
-    until: { readonly maxBytes?: number; readonly maxAgeMs?: number; readonly oldest?: number },
-    nowMs: number,
-  ): LostRange | null {
-    const { maxBytes = 0, maxAgeMs = 0, oldest: wanted = 0 } = until;
-    let lost: LostRange | null = null;
-    let gone = 0;
-    for (let oldest = this.#oldest(); oldest !== null; oldest = this.#oldest()) {
-      const isTooMuch = maxBytes > 0 && this.bytes > maxBytes;
-      const isTooOld = maxAgeMs > 0 && nowMs - oldest.segment.figures(true).lastAppendMs > maxAgeMs;
-      const range = isTooMuch || isTooOld || gone < wanted ? this.#rangeOf(oldest) : null;
-      if (range === null) break;
-      this.#letGoOf(oldest);
-      gone++;
-      lost = widen(lost, range);
-    }
-    return lost;
+  letGo(until: LetGoUntil, nowMs: number): LostRange | null {
+    return this.#release.until(until, nowMs);
   }
 
   /** What {@link letGo} could let go of, in its order, and what the disk would get back with each. */
   letGoQueue(): readonly { readonly lastAppendMs: number; readonly freesBytes: number }[] {
-    const left = this.#all.map(({ segments }) => segments.filter((segment) => segment !== this.#live));
-    const queue: { lastAppendMs: number; freesBytes: number }[] = [];
-    const ageOf = ([next]: readonly HeldSegment[]): number => next!.figures(true).lastAppendMs;
-    for (;;) {
-      const open = left.filter((segments) => segments.length > 0);
-      if (open.length === 0) return queue;
-      const oldest = open.reduce((a, b) => (ageOf(b) < ageOf(a) ? b : a));
-      queue.push({ lastAppendMs: ageOf(oldest), freesBytes: oldest.shift()!.freesBytes() });
-    }
+    return this.#release.queue();
   }
 
   /**
@@ -244,8 +195,7 @@ export class TabletHold {
   drop(): void {
     if (this.#dropped) return;
     this.#dropped = true;
-    this.#peers = [];
-    this.#own = [];
+    this.#held.clear();
     this.#onDrop();
     const aside = join(dirname(this.#dir), `${DROPPED}${this.tabletId}-${process.pid}-${++droppedCount}`);
     const noteFailure = (error: unknown): void => {
@@ -281,11 +231,11 @@ export class TabletHold {
     this.#assertHeld();
     const whyFull = this.#whyFull();
     if (whyFull !== null) throw new Error(`no room for another sidecar's log: ${whyFull}`);
-    let peer = this.#peers.find(({ origin }) => origin.kind === 'peer' && origin.name === name);
+    let peer = this.#held.peers.find(({ origin }) => origin.kind === 'peer' && origin.name === name);
     if (peer === undefined) {
       makePrivateDir(this.#dir);
-      peer = HoldIncarnation.create(this.#dir, (this.#peers.at(-1)?.number ?? 0) + 1, { kind: 'peer', name });
-      this.#peers.push(peer);
+      peer = HoldIncarnation.create(this.#dir, this.#held.nextNumber('peer'), { kind: 'peer', name });
+      this.#held.add(peer);
     }
     const arriving = peer.admit(sequenceNumber);
     try {
@@ -301,23 +251,14 @@ export class TabletHold {
 
   /** What {@link receive} has stored under names that begin with `prefix`, and is held still. */
   received(prefix: string): readonly { readonly name: string; readonly segments: readonly HeldSegment[] }[] {
-    return this.#peers.flatMap(({ origin, segments }) =>
+    return this.#held.peers.flatMap(({ origin, segments }) =>
       origin.kind === 'peer' && origin.name.startsWith(prefix) ? [{ name: origin.name, segments }] : [],
     );
   }
 
   /** What the held segments take on disk, each file once, shared with the tablet server or not. */
   get bytes(): number {
-    const seen = new Set<bigint>();
-    const live = this.#live;
-    let sum = 0;
-    for (const { segments } of this.#all)
-      for (const segment of segments) {
-        if (seen.has(segment.inode)) continue;
-        seen.add(segment.inode);
-        sum += segment.figures(segment !== live).bytes;
-      }
-    return sum;
+    return this.#held.bytes;
   }
 
   /**
@@ -325,9 +266,7 @@ export class TabletHold {
    * none is held.
    */
   get logLength(): number {
-    const segments = this.#own.at(-1)?.segments ?? [];
-    const [first, last] = [segments[0], segments.at(-1)];
-    return first === undefined || last === undefined ? 0 : last.sequenceNumber - first.sequenceNumber + 1;
+    return this.#held.logLength;
   }
 
   /**
@@ -338,118 +277,17 @@ export class TabletHold {
    * the last came a second ago.
    */
   get oldestAtMs(): number | null {
-    return this.#oldest()?.segment.figures(true).lastAppendMs ?? null;
+    return this.#release.oldestAtMs;
   }
 
   /** The lowest index with which something held begins, or null when no operation is held. */
   get firstIndex(): bigint | null {
-    let lowest: bigint | null = null;
-    for (const { segments } of this.#all)
-      for (const segment of segments) {
-        const first = tryFirstIndex(segment);
-        if (first === null) continue;
-        if (lowest === null || first < lowest) lowest = first;
-        break;
-      }
-    return lowest;
+    return this.#held.firstIndex;
   }
 
   #assertHeld(): void {
     if (this.#dropped) throw new Error(`tablet ${this.tabletId} is held no more`);
   }
-
-  #newestOf(identity: DirIdentity): HoldIncarnation | null {
-    const newest = this.#own.at(-1);
-    return newest?.isOf(identity) === true ? newest : null;
-  }
-
-  get #all(): readonly HoldIncarnation[] {
-    return [...this.#peers, ...this.#own];
-  }
-
-  /** The segment that is being written, as far as can be told from here. */
-  get #live(): HeldSegment | null {
-    return this.#own.at(-1)?.segments.at(-1) ?? null;
-  }
-
-  /** What would go next of all: that which was written first. */
-  #oldest(): Oldest | null {
-    let oldest: Oldest | null = null;
-    for (const incarnation of this.#all) {
-      const next = this.#oldestOf(incarnation);
-      if (next === null) continue;
-      const isOlder =
-        oldest === null || next.segment.figures(true).lastAppendMs < oldest.segment.figures(true).lastAppendMs;
-      if (isOlder) oldest = next;
-    }
-    return oldest;
-  }
-
-  /** What would go next of it; null when that is the one being written, or there is none. */
-  #oldestOf(incarnation: HoldIncarnation): Oldest | null {
-    const [segment] = incarnation.segments;
-    return segment === undefined || segment === this.#live ? null : { incarnation, segment };
-  }
-
-  /** Null when it has to be read for that, which begins here. */
-  #rangeOf({ incarnation, segment }: Oldest): IndexRange | null {
-    if (incarnation.segments.length > 1) segment.isClosed(); // then its range is known
-    const { range } = segment;
-    if (range === null && !this.#scanning.has(segment)) {
-      this.#scanning.add(segment);
-      segment
-        .scan()
-        .then(() => this.release(this.#safe))
-        .catch((error: unknown) => {
-          const fields = { tabletId: this.tabletId, path: segment.path, error };
-          this.#logger?.warn(fields, 'held segment cannot be read, or not be let go of');
-        })
-        .finally(() => this.#scanning.delete(segment));
-    }
-    return range;
-  }
-
-  #letGoOf({ incarnation, segment }: Oldest): void {
-    rmSync(segment.path, { force: true });
-    incarnation.shift();
-    this.#removeEmpty();
-  }
-
-  /** The incarnation being written is never among them: its newest segment stays. */
-  #removeEmpty(): void {
-    this.#peers = this.#peers.filter((incarnation) => !incarnation.removeIfEmpty());
-    this.#own = this.#own.filter((incarnation) => !incarnation.removeIfEmpty());
-  }
-
-  #noteUnreadable(segment: HeldSegment): void {
-    if (this.#unreadable === segment) return;
-    this.#unreadable = segment;
-    this.#logger?.error(
-      { tabletId: this.tabletId, path: segment.path },
-      'held segment cannot be read, it and what follows it stays held',
-    );
-  }
-}
-
-interface Oldest {
-  readonly incarnation: HoldIncarnation;
-  readonly segment: HeldSegment;
 }
 
 let droppedCount = 0;
-
-function tryFirstIndex(segment: HeldSegment): bigint | null {
-  try {
-    return segment.firstIndex();
-  } catch {
-    return null; // a figure; who reads the log says what is wrong
-  }
-}
-
-function widen(lost: LostRange | null, { min, max }: IndexRange): LostRange | null {
-  if (min === null || max === null) return lost;
-  return {
-    fromIndex: lost === null || min < lost.fromIndex ? min : lost.fromIndex,
-    toIndex: lost === null || max > lost.toIndex ? max : lost.toIndex,
-  };
-}

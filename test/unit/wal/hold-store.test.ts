@@ -1,56 +1,14 @@
 import assert from 'node:assert/strict';
-import fs, { existsSync, mkdirSync, readdirSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import fs, { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { afterEach, describe, it, mock } from 'node:test';
 import { HoldDirError, HoldStore } from '../../../src/wal/hold-store.ts';
 import { identify } from '../../../src/wal/log-folder.ts';
-import type { TabletHold } from '../../../src/wal/tablet-hold.ts';
 import { eventually } from '../../support/eventually.ts';
-import { FakeTablet, filesBelow, segmentOf } from '../../support/fake-tablet.ts';
-import { keepingLogger, type LogLine } from '../../support/loggers.ts';
+import { filesBelow, segmentOf } from '../../support/fake-tablet.ts';
+import { HeldTablet } from '../../support/held-tablet.ts';
 import { TEST_TABLET } from '../../support/segment-bytes.ts';
-
-/** A tablet, and what is held of it. */
-class Bench implements Disposable {
-  readonly tablet = new FakeTablet();
-  readonly dir = join(this.tablet.walDir, 'spoor-hold');
-  readonly lines: LogLine[] = [];
-  store = this.open();
-  hold: TabletHold = this.store.enable(TEST_TABLET);
-
-  open(): HoldStore {
-    return HoldStore.open({ dir: this.dir, walDir: this.tablet.walDir, logger: keepingLogger(this.lines) });
-  }
-
-  /** Spoor ended and began again. */
-  reopen(): void {
-    this.store = this.open();
-    this.hold = this.store.enable(TEST_TABLET);
-  }
-
-  link(): boolean {
-    const { folder, numbers } = this.tablet;
-    return this.hold.link(identify(folder)!, folder, numbers);
-  }
-
-  /** `own-1: 1 2`, in the order of reading. */
-  get held(): string[] {
-    return this.hold
-      .incarnations()
-      .map(({ name, segments }) => `${name}: ${segments.map((s) => s.sequenceNumber).join(' ')}`);
-  }
-
-  /** A segment of so many operations, closed by the next one's birth. */
-  fill(operations: number): void {
-    for (let i = 0; i < operations; i++) this.tablet.append();
-    this.tablet.roll();
-  }
-
-  [Symbol.dispose](): void {
-    this.tablet[Symbol.dispose]();
-  }
-}
 
 afterEach(() => {
   mock.restoreAll();
@@ -59,7 +17,7 @@ afterEach(() => {
 
 describe('HoldStore', () => {
   it('goes on on a full disk: the log is read, each trouble told once, and all is made up for when there is room', () => {
-    using bench = new Bench();
+    using bench = new HeldTablet();
     const { tablet, store, lines } = bench;
     store.get(TEST_TABLET)!.drop();
     const full = (): never => {
@@ -89,7 +47,7 @@ describe('HoldStore', () => {
   });
 
   it('links every segment that is listed: the same file, that only its owner may read, whatever becomes of its name', () => {
-    using bench = new Bench();
+    using bench = new HeldTablet();
     const { tablet } = bench;
     bench.fill(2);
     assert.ok(bench.link() && bench.link());
@@ -112,7 +70,7 @@ describe('HoldStore', () => {
   });
 
   it('links a segment that is not yet born', () => {
-    using bench = new Bench();
+    using bench = new HeldTablet();
     const path = bench.tablet.path(2);
     writeFileSync(path, Buffer.alloc(12));
     assert.ok(bench.hold.link(identify(bench.tablet.folder)!, bench.tablet.folder, [1, 2]));
@@ -121,7 +79,7 @@ describe('HoldStore', () => {
   });
 
   it('begins a folder with every incarnation, in the order in which they were seen', () => {
-    using bench = new Bench();
+    using bench = new HeldTablet();
     bench.fill(2);
     bench.link();
     bench.tablet.restart();
@@ -137,7 +95,7 @@ describe('HoldStore', () => {
   });
 
   it('keeps nothing when the folder was exchanged since it was listed', () => {
-    using bench = new Bench();
+    using bench = new HeldTablet();
     const { tablet } = bench;
     bench.fill(1);
     const listed = identify(tablet.folder)!;
@@ -158,7 +116,7 @@ describe('HoldStore', () => {
       [1, 'remove'],
       [2, 'remove'],
     ] as const) {
-      using bench = new Bench();
+      using bench = new HeldTablet();
       bench.fill(1);
       bench.fill(1);
       bench.link();
@@ -181,7 +139,7 @@ describe('HoldStore', () => {
   });
 
   it('leaves out what log GC takes between listing and linking', () => {
-    using bench = new Bench();
+    using bench = new HeldTablet();
     bench.fill(1);
     bench.fill(1);
     const identity = identify(bench.tablet.folder)!;
@@ -191,7 +149,7 @@ describe('HoldStore', () => {
   });
 
   it('believes no name: where a folder has the identity of an incarnation and not its files, it is another', () => {
-    using bench = new Bench();
+    using bench = new HeldTablet();
     bench.fill(1);
     bench.link();
     const path = bench.tablet.path(1);
@@ -205,7 +163,7 @@ describe('HoldStore', () => {
   });
 
   it('goes on without holding when links cannot be made, says so once, and links when they can', () => {
-    using bench = new Bench();
+    using bench = new HeldTablet();
     bench.fill(1);
     mock.method(fs, 'linkSync', () => {
       throw Object.assign(new Error('too many links'), { code: 'EMLINK' });
@@ -226,7 +184,7 @@ describe('HoldStore', () => {
   });
 
   it('says how many segments the server would have to keep: one more than the longest present log has', () => {
-    using bench = new Bench();
+    using bench = new HeldTablet();
     assert.equal(bench.store.neededSegments(), 1);
     bench.link();
     assert.equal(bench.store.neededSegments(), 1, 'only what is being written');
@@ -245,7 +203,7 @@ describe('HoldStore', () => {
   });
 
   it('goes on where an earlier process stopped', () => {
-    using bench = new Bench();
+    using bench = new HeldTablet();
     bench.fill(2);
     bench.link();
     bench.tablet.restart();
@@ -263,7 +221,7 @@ describe('HoldStore', () => {
   });
 
   it('refuses a folder on another filesystem, and what is no tablet id', { skip: !existsSync('/dev/shm') }, () => {
-    using bench = new Bench();
+    using bench = new HeldTablet();
     const dir = `/dev/shm/spoor-hold-${process.pid}`;
     assert.throws(
       () => HoldStore.open({ dir, walDir: bench.tablet.walDir }),
@@ -275,7 +233,7 @@ describe('HoldStore', () => {
   });
 
   it('refuses a folder that files of the server cannot be linked into', () => {
-    using bench = new Bench();
+    using bench = new HeldTablet();
     writeFileSync(join(bench.tablet.walDir, 'instance'), '');
     bench.open();
     for (const [code, pattern] of [
@@ -296,7 +254,7 @@ describe('HoldStore', () => {
   });
 
   it('tells who listens which tablets are to be held', () => {
-    using bench = new Bench();
+    using bench = new HeldTablet();
     const told: string[] = [];
     const end = bench.store.onEnabled((id) => told.push(id.slice(0, 2)));
     bench.store.enable('aa'.repeat(16));
@@ -304,149 +262,6 @@ describe('HoldStore', () => {
     end();
     bench.store.enable('bb'.repeat(16));
     assert.deepEqual(told, ['aa']);
-  });
-});
-
-describe('TabletHold.release', () => {
-  it('lets go of segments as their last operation is done with, never of the one being written', () => {
-    using bench = new Bench();
-    for (let i = 0; i < 4; i++) bench.fill(2);
-    bench.link();
-    assert.equal(bench.hold.firstIndex, 1n);
-    assert.equal(bench.hold.release(1n), 0);
-    assert.equal(bench.hold.release(2n), 1);
-    assert.deepEqual([bench.held, bench.hold.firstIndex], [['own-1: 2 3 4 5'], 3n]);
-    bench.link(); // the server still has it
-    assert.equal(bench.hold.release(7n), 2);
-    assert.deepEqual(bench.held, ['own-1: 4 5']);
-    bench.hold.release(1000n);
-    bench.link();
-    assert.deepEqual([bench.held, bench.hold.firstIndex, bench.hold.oldestAtMs], [['own-1: 5'], null, null]);
-    assert.equal(filesBelow(bench.dir).length, 1);
-  });
-
-  it('lets go of whole incarnations, their folders included, once it was read what their unclosed ends have', async () => {
-    using bench = new Bench();
-    bench.fill(2);
-    bench.tablet.append();
-    bench.link();
-    bench.tablet.restart();
-    bench.link();
-    bench.tablet.append();
-    bench.hold.release(2n);
-    assert.deepEqual(bench.held, ['own-2: 2 3', 'own-1: 2'].toSorted());
-    bench.hold.release(3n); // 1.3 is in the end of the first incarnation, that the crash left open
-    await eventually('it was read and went', () => bench.held.length === 1);
-    assert.deepEqual(bench.held, ['own-2: 3']);
-    assert.equal(readdirSync(join(bench.dir, TEST_TABLET)).length, 1);
-  });
-
-  it('lets go of nothing behind what is still needed, be it COMMITs alone', () => {
-    using bench = new Bench();
-    const { tablet } = bench;
-    for (const [number, scripts] of [
-      [1, ['R1.1 R1.2']],
-      [2, ['C1.1 C1.2']],
-      [3, ['R1.3']],
-    ] as const)
-      writeFileSync(tablet.path(number), segmentOf(number, scripts, number < 3));
-    bench.hold.link(identify(tablet.folder)!, tablet.folder, [1, 2, 3]);
-    assert.equal(bench.hold.release(1n), 0);
-    assert.equal(bench.hold.release(2n), 2);
-  });
-
-  it('keeps what it cannot read, and says so once', async () => {
-    using bench = new Bench();
-    bench.fill(1);
-    bench.link();
-    const encrypted = Buffer.concat([Buffer.from('kuduenc'), Buffer.alloc(100, 1)]);
-    writeFileSync(bench.tablet.path(1), encrypted);
-    bench.hold.release(1000n);
-    await eventually('it was read', () => bench.lines.length > 0);
-    bench.hold.release(1001n);
-    bench.hold.release(1002n);
-    assert.deepEqual(bench.held, ['own-1: 1 2']);
-    assert.equal(filesBelow(bench.dir).length, 2);
-    assert.deepEqual(
-      bench.lines.map(({ level }) => level),
-      ['error'],
-    );
-  });
-
-  it('costs next to nothing when nothing goes', () => {
-    using bench = new Bench();
-    bench.fill(5);
-    bench.link();
-    bench.hold.release(2n);
-    const calls = ['statSync', 'openSync', 'readdirSync', 'readSync'] as const;
-    for (const name of calls)
-      mock.method(fs, name, () => {
-        throw new Error(`${name} was called`);
-      });
-    syncBuiltinESMExports();
-    for (let i = 0; i < 1000; i++) assert.equal(bench.hold.release(BigInt(i % 5)), 0);
-    assert.deepEqual(bench.lines, []);
-  });
-});
-
-describe('TabletHold, its figures and limits', () => {
-  it('counts the space of each file once', () => {
-    using bench = new Bench();
-    bench.fill(1);
-    bench.link();
-    const blocks = bench.tablet.numbers.map((number) => statSync(bench.tablet.path(number)).blocks * 512);
-    assert.equal(bench.hold.bytes, blocks[0]! + blocks[1]!);
-    writeFileSync(bench.tablet.path(2), Buffer.alloc(1 << 20, 7), { flag: 'r+' }); // the one being written grows
-    assert.ok(bench.hold.bytes >= 1 << 20);
-    const { path } = bench.hold.incarnations()[0]!.segments[0]!;
-    const twin = join(bench.dir, TEST_TABLET, 'g000000000.1.1.1');
-    const { bytes } = bench.hold;
-    mkdirSync(twin);
-    fs.linkSync(path, join(twin, basename(path)));
-    bench.reopen();
-    assert.equal(bench.hold.bytes, bytes);
-  });
-
-  it('is as old as the last entry of its oldest segment', () => {
-    using bench = new Bench();
-    bench.fill(1);
-    bench.fill(1);
-    utimesSync(bench.tablet.path(1), 1000, 1000);
-    utimesSync(bench.tablet.path(2), 2000, 2000);
-    bench.link();
-    assert.equal(bench.hold.oldestAtMs, 1_000_000);
-    bench.tablet.collect(); // changes the file's ctime
-    bench.reopen();
-    assert.equal(bench.hold.oldestAtMs, 1_000_000);
-    bench.hold.release(1n);
-    assert.equal(bench.hold.oldestAtMs, 2_000_000);
-    bench.hold.release(2n);
-    assert.equal(bench.hold.oldestAtMs, null);
-  });
-
-  it('lets go of what is beyond a limit, and says what was lost', async () => {
-    using bench = new Bench();
-    for (let i = 1; i <= 4; i++) {
-      bench.fill(3);
-      utimesSync(bench.tablet.path(i), i * 1000, i * 1000);
-    }
-    bench.link();
-    const { hold } = bench;
-    assert.equal(hold.letGo({}, Date.now()), null);
-    assert.equal(hold.letGo({ maxBytes: 0, maxAgeMs: 0 }, Date.now()), null);
-    assert.equal(hold.letGo({ maxAgeMs: 5_000_000 }, 6_000_000), null);
-    assert.deepEqual(hold.letGo({ maxAgeMs: 5_000_000 }, 6_000_001), { fromIndex: 1n, toIndex: 3n });
-    assert.deepEqual(hold.letGo({ maxBytes: hold.bytes - 1 }, 0), { fromIndex: 4n, toIndex: 6n });
-    assert.deepEqual(bench.held, ['own-1: 3 4 5']);
-    bench.link();
-    assert.deepEqual(hold.letGo({ maxBytes: 1 }, 0), { fromIndex: 7n, toIndex: 12n });
-    assert.deepEqual(bench.held, ['own-1: 5']);
-    assert.equal(filesBelow(bench.dir).length, 1);
-    bench.tablet.append();
-    bench.tablet.restart();
-    bench.link();
-    assert.equal(hold.letGo({ maxBytes: 1 }, 0), null); // it has to be read first
-    await eventually('it was read', () => hold.letGo({ maxBytes: 1 }, 0) !== null);
   });
 });
 
@@ -458,7 +273,7 @@ describe('TabletHold.receive', () => {
   };
 
   it("stores another sidecar's log as files of our own, to be read where its operations belong", async () => {
-    using bench = new Bench();
+    using bench = new HeldTablet();
     bench.fill(3);
     bench.fill(3);
     bench.fill(3);
@@ -486,7 +301,7 @@ describe('TabletHold.receive', () => {
   });
 
   it('puts what fills a hole between what is on either side of it', async () => {
-    using bench = new Bench();
+    using bench = new HeldTablet();
     for (let i = 0; i < 5; i++) bench.fill(3);
     bench.hold.link(identify(bench.tablet.folder)!, bench.tablet.folder, [1, 2, 4, 5]);
     assert.deepEqual(bench.held, ['own-1: 1 2', 'own-1: 4 5']);
@@ -497,7 +312,7 @@ describe('TabletHold.receive', () => {
   });
 
   it('reads behind a segment without an end as a log of its own, and takes the whole one for it', async () => {
-    using bench = new Bench();
+    using bench = new HeldTablet();
     await bench.hold.receive('a', 1, segment(1, 1, 2, false));
     await bench.hold.receive('a', 2, segment(2, 5, 6));
     assert.deepEqual(bench.held, ['peer-1: 1', 'peer-1: 2']);
@@ -506,7 +321,7 @@ describe('TabletHold.receive', () => {
   });
 
   it('keeps nothing of what does not come whole, nor of what comes after the end', async () => {
-    using bench = new Bench();
+    using bench = new HeldTablet();
     const broken = new Error('connection lost');
     function* breaking(): Generator<Uint8Array> {
       yield segment(1, 1, 2)[0]!;
@@ -527,7 +342,7 @@ describe('TabletHold.receive', () => {
   });
 
   it('is not in the way of letting go while something arrives', async () => {
-    using bench = new Bench();
+    using bench = new HeldTablet();
     await bench.hold.receive('a', 1, segment(1, 1, 2));
     async function* slow(): AsyncGenerator<Uint8Array> {
       yield* segment(2, 3, 4);
@@ -541,7 +356,7 @@ describe('TabletHold.receive', () => {
 
 describe('TabletHold.drop', () => {
   it('lets go of everything, and may be held anew at once', async () => {
-    using bench = new Bench();
+    using bench = new HeldTablet();
     bench.fill(1);
     bench.link();
     const { hold } = bench;
