@@ -12,9 +12,10 @@ import { LaneCore, type LaneLimits } from './lane-core.ts';
 import type { LaneEffect, LaneEvent, Share } from './lane-events.ts';
 import { TabletHold, type HoldingLane } from './lane-hold.ts';
 import { LaneProducer, type LaneProducerOptions } from './lane-producer.ts';
-import { FencedError, type FilledShare, type NotCommitted, type TransactionEnd } from './lane-transaction.ts';
-import { isSameReading, type LaneId, type LanePosition, type PositionsEntry } from './positions-view.ts';
-import { isUpTo, WriteCursor, type RecordsOfWrite, type RowRef } from './write-cursor.ts';
+import { FencedError, type TransactionEnd } from './lane-transaction.ts';
+import { PendingWrites } from './pending-writes.ts';
+import type { LaneId, LanePosition, PositionsEntry } from './positions-view.ts';
+import { isUpTo, type RecordsOfWrite, type RowRef } from './write-cursor.ts';
 
 export interface LaneOptions extends LaneProducerOptions {
   readonly generation: string;
@@ -27,25 +28,9 @@ export interface LaneOptions extends LaneProducerOptions {
   readonly onCulprit?: (tablet: string) => void;
 }
 
-/** In the place of records that cannot be had again. */
-const SPENT: RecordsOfWrite = {
-  [Symbol.iterator]() {
-    throw new SinkError('unavailable', 'its transaction failed for the sake of another tablet');
-  },
-};
-
 interface Waiter<T> {
   readonly resolve: (value: T) => void;
   readonly reject: (error: unknown) => void;
-}
-
-interface PendingWrite extends Waiter<void> {
-  readonly tablet: string;
-  readonly slices: RecordsOfWrite | null;
-  /** Whether its records were taken once. */
-  isBegun: boolean;
-  /** What the last transaction has left of them. */
-  cursor: WriteCursor | null;
 }
 
 function superseded(tablet: string): SinkError {
@@ -64,7 +49,7 @@ export class Lane implements HoldingLane, AsyncDisposable {
   readonly #producer: LaneProducer;
   readonly #stop = new AbortController();
   readonly #takers = new Map<string, Waiter<LanePosition | null>[]>();
-  readonly #writes = new Map<number, PendingWrite>();
+  readonly #writes = new PendingWrites();
   /** Who took a tablet last, in this process. */
   readonly #holders = new Map<string, TabletHold>();
   /** Claimed by another lane since they were taken. */
@@ -72,7 +57,6 @@ export class Lane implements HoldingLane, AsyncDisposable {
   readonly #releases = new Map<string, (() => void)[]>();
   #reopeners: Waiter<void>[] = [];
   readonly #underWay = new Set<Promise<void>>();
-  #writeCount = 0;
   #due: NodeJS.Timeout | null = null;
   #dueAtMs = 0;
 
@@ -111,7 +95,7 @@ export class Lane implements HoldingLane, AsyncDisposable {
     this.#producer.giveUp();
     const error = new SinkError('unavailable', 'the topic of positions was made anew');
     for (const tablet of [...this.#takers.keys()]) for (const { reject } of this.#takersOf(tablet)) reject(error);
-    for (const { reject } of this.#writes.values()) reject(error);
+    this.#writes.allFailed(error);
     for (const tablet of [...this.#releases.keys()]) this.#onReleased(tablet);
     for (const { reject } of this.#takeReopeners()) reject(error);
     this.#lost.clear();
@@ -134,11 +118,8 @@ export class Lane implements HoldingLane, AsyncDisposable {
     taken.catch(() => undefined); // whoever waited may have gone
     const hold = new TabletHold(this, tablet, generation, onLost);
     this.#holders.set(tablet, hold);
-    for (const [number, write] of this.#writes)
-      if (write.tablet === tablet) {
-        write.reject(superseded(tablet));
-        this.#post({ kind: 'cancel', tablet, write: number });
-      }
+    for (const write of this.#writes.allFailedOf(tablet, superseded(tablet)))
+      this.#post({ kind: 'cancel', tablet, write });
     this.#lost.delete(tablet);
     this.#post({ kind: 'want', tablet });
     try {
@@ -160,19 +141,15 @@ export class Lane implements HoldingLane, AsyncDisposable {
     if (this.#holders.get(tablet) !== hold) throw superseded(tablet);
     const lost = this.#lost.get(tablet);
     if (lost) throw lost;
-    const write = ++this.#writeCount;
-    const written = new Promise<void>((resolve, reject) => {
-      this.#writes.set(write, { tablet, slices, isBegun: false, cursor: null, resolve, reject });
-    });
-    written.catch(() => undefined);
+    const { write, done } = this.#writes.add(tablet, slices);
     this.#post({ kind: 'write', tablet, write, position: { generation, at } });
     try {
-      await waitFor(written, signal);
+      await waitFor(done, signal);
     } catch (error) {
       if (signal.aborted) this.#post({ kind: 'cancel', tablet, write });
       throw error;
     } finally {
-      this.#writes.delete(write);
+      this.#writes.forget(write);
     }
   }
 
@@ -256,10 +233,10 @@ export class Lane implements HoldingLane, AsyncDisposable {
         this.#onLost(effect.tablet, effect.to);
         return;
       case 'written':
-        this.#writes.get(effect.write)?.resolve();
+        this.#writes.written(effect.write);
         return;
       case 'not-written':
-        this.#writes.get(effect.write)?.reject(toSinkError(effect.cause));
+        this.#writes.failed(effect.write, toSinkError(effect.cause));
         return;
       case 'released':
         this.#onReleased(effect.tablet);
@@ -293,7 +270,7 @@ export class Lane implements HoldingLane, AsyncDisposable {
     const error = new SinkError('fenced', `tablet ${tablet} was claimed by ${to}`);
     this.#lost.set(tablet, error);
     for (const { reject } of this.#takersOf(tablet)) reject(error);
-    for (const write of this.#writes.values()) if (write.tablet === tablet) write.reject(error);
+    this.#writes.allFailedOf(tablet, error);
     this.#onReleased(tablet);
     this.#holders.get(tablet)?.onLost?.(error);
   }
@@ -347,43 +324,11 @@ export class Lane implements HoldingLane, AsyncDisposable {
     const end = await this.#producer.transact(() => {
       beganAtMs = performance.now();
       shares = core.begin(call);
-      return this.#fill(shares);
+      return this.#writes.fill(shares);
     });
-    const cursors = end.kind === 'committed' ? end.cursors : null;
-    for (const { tablet, write } of shares) {
-      const pending = write === null ? undefined : this.#writes.get(write);
-      if (pending) pending.cursor = cursors && (cursors.get(tablet) ?? pending.cursor);
-    }
+    this.#writes.ended(shares, end);
     this.#tell(end, (performance.now() - beganAtMs) / 1000, shares.length);
     return end;
-  }
-
-  #fill(shares: readonly Share[]): readonly FilledShare[] | NotCommitted {
-    const filled: FilledShare[] = [];
-    for (const share of shares) {
-      const write = share.write === null ? null : this.#writes.get(share.write);
-      if (write === undefined) {
-        const cause = new Error(`the records of tablet ${share.tablet} are not there`);
-        return { kind: 'not-committed', culprits: new Map([[share.tablet, cause]]), cause };
-      }
-      filled.push({ share, open: write?.slices ? this.#opening(write, write.slices, share) : null });
-    }
-    return filled;
-  }
-
-  /** What it answers throws what encoding the first of the records does. */
-  #opening(write: PendingWrite, slices: RecordsOfWrite, { from, position }: Share): () => WriteCursor {
-    // A copy reads the log a second time, and what it finds there is to come again, behind its rows.
-    const after = from?.upTo && position && isSameReading(from, position) ? from.upTo : null;
-    return () => {
-      const { isBegun, cursor } = write;
-      write.isBegun = true;
-      write.cursor = null;
-      if (cursor) return cursor;
-      // What can be iterated but once has no records any more, and no one would notice.
-      const isSpent = isBegun && Object.is(slices[Symbol.iterator](), slices);
-      return new WriteCursor(isSpent ? SPENT : slices, after);
-    };
   }
 
   #tell(end: TransactionEnd, seconds: number, tablets: number): void {
