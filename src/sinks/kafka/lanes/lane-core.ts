@@ -1,15 +1,6 @@
-import { comparePositions } from '../../../change/position.ts';
 import type { Cause, LaneEffect, LaneEvent, Share } from './lane-events.ts';
-import {
-  isSameReading,
-  PositionsView,
-  type ClaimRef,
-  type Decision,
-  type LaneId,
-  type LanePosition,
-  type PositionsEntry,
-  type StoredPosition,
-} from './positions-view.ts';
+import { LaneTablets } from './lane-tablets.ts';
+import { PositionsView, type Decision, type LaneId, type LanePosition, type PositionsEntry } from './positions-view.ts';
 
 /*
  * The decisions of one lane, and nothing else: events in, effects as data out. No clock, no socket.
@@ -50,24 +41,6 @@ export interface LaneLimits {
   readonly retryMs: number;
 }
 
-interface Tablet {
-  /**
-   * - `wanted`: its claim is to be made;
-   * - `claiming`: it is under way;
-   * - `held`: the partition said that it is ours.
-   */
-  state: 'wanted' | 'claiming' | 'held';
-  claim: ClaimRef | null;
-  /** The last that is known to be committed. */
-  position: LanePosition | null;
-  /** Whether a position under our claim is committed. */
-  isSettled: boolean;
-  /** Whether somebody waits to be told that it is taken. */
-  isAwaited: boolean;
-  isReleased: boolean;
-  write: { readonly id: number; readonly position: LanePosition } | null;
-}
-
 interface Round {
   readonly step: 'claim' | 'see' | 'fence' | 'read';
   readonly call: number;
@@ -89,18 +62,12 @@ type Phase =
 export class LaneCore {
   readonly id: LaneId;
   readonly #limits: LaneLimits;
-  readonly #tablets = new Map<string, Tablet>();
-  /** Those that want to be in the next transaction. */
-  readonly #pending = new Set<string>();
-  /**
-   * What this lane has committed, by tablet: Kafka answers before its marker is in the partition, so whoever reads there may
-   * still miss it.
-   */
-  readonly #committed = new Map<string, StoredPosition>();
   readonly #view = new PositionsView();
+  readonly #tablets: LaneTablets;
   #phase: Phase = { kind: 'closed' };
   #round: Round | null = null;
-  #transaction: { readonly call: number; readonly shares: readonly Share[] } | null = null;
+  /** The call of the one that is under way. */
+  #transaction: number | null = null;
   #calls = 0;
   /** A transaction failed and may be open: consumers wait for its end, though nobody here may want anything any more. */
   #hasOpenEnd = false;
@@ -116,6 +83,9 @@ export class LaneCore {
   constructor(id: LaneId, limits: LaneLimits) {
     this.id = id;
     this.#limits = limits;
+    this.#tablets = new LaneTablets(id, this.#view, (effect) => {
+      this.#effects.push(effect);
+    });
   }
 
   /** Whether it reads what was claimed before its epoch was given out. */
@@ -125,7 +95,7 @@ export class LaneCore {
 
   /** What the sink has of a tablet by the last word that is known; null: nothing; undefined: nothing is known of it. */
   positionOf(tablet: string): LanePosition | null | undefined {
-    return this.#lastOf(tablet)?.position;
+    return this.#tablets.positionOf(tablet);
   }
 
   /** How a lane's last transaction was decided, as was noted before it was fenced. */
@@ -139,13 +109,7 @@ export class LaneCore {
    * anything of it is sent.
    */
   begin(call: number): readonly Share[] {
-    if (this.#transaction?.call !== call) return [];
-    const shares = this.#transaction.shares.filter(({ tablet: name, claim, write }) => {
-      const tablet = this.#tablets.get(name);
-      return tablet?.claim?.offset === claim.offset && (write === null || tablet.write?.id === write);
-    });
-    this.#transaction = { call, shares };
-    return shares;
+    return this.#transaction === call ? this.#tablets.begin() : [];
   }
 
   /** Deterministic: the same events at the same times have the same effects. */
@@ -160,19 +124,17 @@ export class LaneCore {
   #take(event: LaneEvent, nowMs: number): void {
     switch (event.kind) {
       case 'want':
-        this.#want(event.tablet);
+        this.#tablets.want(event.tablet);
         return;
       case 'release':
-        this.#release(event.tablet);
+        this.#tablets.release(event.tablet);
         return;
       case 'write':
-        this.#write(event);
+        this.#tablets.write(event);
         return;
-      case 'cancel': {
-        const tablet = this.#tablets.get(event.tablet);
-        if (tablet?.write?.id === event.write) tablet.write = null;
+      case 'cancel':
+        this.#tablets.cancel(event.tablet, event.write);
         return;
-      }
       case 'opened':
         if (this.#phase.kind === 'opening' && this.#phase.call === event.call) {
           this.#hasOpenEnd = false;
@@ -194,10 +156,10 @@ export class LaneCore {
           this.#round = { ...this.#round, step: 'read', call: this.#call((call) => ({ kind: 'read', call })) };
         return;
       case 'committed':
-        if (this.#transaction?.call === event.call) this.#onCommitted(this.#transaction.shares, event);
+        if (this.#transaction === event.call) this.#onCommitted(event);
         return;
       case 'not-committed':
-        if (this.#transaction?.call === event.call) this.#onNotCommitted(this.#transaction.shares, event, nowMs);
+        if (this.#transaction === event.call) this.#onNotCommitted(event, nowMs);
         return;
       case 'reopen':
         // What is read after that has the claim in it, whenever the epoch was given out.
@@ -211,65 +173,10 @@ export class LaneCore {
     }
   }
 
-  #want(name: string): void {
-    const tablet = this.#tablets.get(name);
-    if (tablet) {
-      tablet.isAwaited = true;
-      // A release that is not on its way yet was meant for nobody.
-      if (!this.#isInTransaction(name)) tablet.isReleased = false;
-      return;
-    }
-    this.#tablets.set(name, {
-      state: 'wanted',
-      claim: null,
-      position: null,
-      isSettled: false,
-      isAwaited: true,
-      isReleased: false,
-      write: null,
-    });
-  }
-
-  #release(name: string): void {
-    const tablet = this.#tablets.get(name);
-    if (!tablet || tablet.state === 'wanted') {
-      this.#drop(name);
-      this.#effects.push({ kind: 'released', tablet: name });
-      return;
-    }
-    tablet.isAwaited = false;
-    tablet.isReleased = true;
-    tablet.write = null;
-    if (tablet.state === 'held') this.#pending.add(name);
-  }
-
-  #write({ tablet: name, write, position }: LaneEvent & { kind: 'write' }): void {
-    const tablet = this.#tablets.get(name);
-    if (tablet?.state !== 'held') {
-      const cause = new Error('the tablet is not held any more; it is to be opened again');
-      this.#effects.push({ kind: 'not-written', tablet: name, write, cause });
-      return;
-    }
-    tablet.write = { id: write, position };
-    this.#pending.add(name);
-  }
-
-  /** Whoever has claimed behind us is going to fence us: the sooner we stop the better. */
   #see(entry: PositionsEntry): void {
     this.#view.add(entry);
-    if (entry.kind !== 'claim' || entry.lane === this.id) return;
-    const tablet = this.#tablets.get(entry.tablet);
-    if (tablet?.state === 'held' && entry.offset > tablet.claim!.offset) this.#lose(entry.tablet, entry.lane);
-  }
-
-  #lose(name: string, to: LaneId): void {
-    this.#drop(name);
-    this.#effects.push({ kind: 'lost', tablet: name, to });
-  }
-
-  #drop(name: string): void {
-    this.#tablets.delete(name);
-    this.#pending.delete(name);
+    if (entry.kind === 'claim' && entry.lane !== this.id)
+      this.#tablets.claimedBy(entry.lane, entry.tablet, entry.offset);
   }
 
   /** The epoch is ours, and all that was claimed before it is known. */
@@ -279,53 +186,19 @@ export class LaneCore {
       this.#reopening = 'no';
       this.#effects.push({ kind: 'reopened' });
     }
-    this.#committed.clear(); // the markers of our earlier epochs are there
-    for (const [name, tablet] of this.#tablets) {
-      if (tablet.state !== 'held') continue;
-      const newest = this.#view.newestClaim(name);
-      if (newest?.offset !== tablet.claim!.offset) {
-        this.#lose(name, newest?.lane ?? 'nobody');
-        continue;
-      }
-      const stored = this.#view.storedOf(name);
-      if (stored?.isReleased && stored.claim.offset === newest.offset) {
-        this.#onReleased(name, tablet); // nobody would fence us for it any more
-        continue;
-      }
-      tablet.isSettled = stored?.claim.offset === tablet.claim!.offset;
-      tablet.position = stored?.position ?? null;
-      if (!tablet.isSettled) this.#pending.add(name);
-      // A transaction of which nobody heard how it ended may have been committed.
-      const { write, position } = tablet;
-      if (write && position && isAsFar(position, write.position)) this.#onWritten(name, tablet, write.id);
-    }
-  }
-
-  #onWritten(name: string, tablet: Tablet, write: number): void {
-    tablet.write = null;
-    this.#effects.push({ kind: 'written', tablet: name, write });
+    this.#tablets.opened();
   }
 
   #onClaimed(names: readonly string[], offsets: ReadonlyMap<string, bigint>): void {
-    for (const name of names) {
-      const tablet = this.#tablets.get(name);
-      const offset = offsets.get(name);
-      if (tablet && offset !== undefined) tablet.claim = { lane: this.id, offset };
-    }
+    this.#tablets.claimed(names, offsets);
     this.#round = { step: 'see', call: this.#call((call) => ({ kind: 'read', call })), tablets: names };
   }
 
   #onRoundRead({ step, tablets }: Round): void {
     const ours = tablets.filter((name) => {
-      const tablet = this.#tablets.get(name);
-      const newest = this.#view.newestClaim(name);
       const fault = this.#view.faultOf(name);
-      if (fault !== null) {
-        this.#notTaken(name, fault);
-        return false;
-      }
-      if (tablet?.claim && newest?.offset === tablet.claim.offset) return true;
-      if (tablet) this.#lose(name, newest?.lane ?? 'nobody');
+      if (fault === null) return this.#tablets.isOurs(name);
+      this.#tablets.notTaken(name, fault);
       return false;
     });
     const lanes = step === 'see' ? [...new Set(ours.flatMap((name) => this.#view.mayWrite(name, this.id)))] : [];
@@ -335,86 +208,29 @@ export class LaneCore {
       return;
     }
     this.#round = null;
-    for (const name of ours) this.#hold(name, this.#tablets.get(name)!);
+    this.#tablets.hold(ours);
   }
 
-  #hold(name: string, tablet: Tablet): void {
-    tablet.state = 'held';
-    tablet.position = this.#lastOf(name)?.position ?? null;
-    tablet.isSettled = false;
-    this.#pending.add(name);
-  }
-
-  /** The last word on a tablet: claims are in the order of their offsets, and under one there is but one writer. */
-  #lastOf(name: string): StoredPosition | null {
-    const stored = this.#view.storedOf(name);
-    const own = this.#committed.get(name) ?? null;
-    if (!stored || !own) return stored ?? own;
-    return own.claim.offset >= stored.claim.offset ? own : stored;
-  }
-
-  #onCommitted(shares: readonly Share[], { leftOut, parts }: LaneEvent & { kind: 'committed' }): void {
+  #onCommitted(event: LaneEvent & { kind: 'committed' }): void {
     this.#transaction = null;
     this.#faultless = 0;
-    for (const { tablet: name, claim, write, position: whole, isReleased } of shares) {
-      const part = parts.get(name);
-      const position = part ?? whole;
-      const cause = leftOut.get(name);
-      if (cause !== undefined) {
-        if (cause !== null) this.#fail(name, write, cause);
-        continue;
-      }
-      this.#committed.set(name, { claim, position, isReleased });
-      const tablet = this.#tablets.get(name);
-      if (tablet?.claim?.offset !== claim.offset) continue; // lost meanwhile
-      tablet.position = position;
-      tablet.isSettled = true;
-      if (part) continue; // it goes on, unless nobody wants it any more
-      if (write !== null && tablet.write?.id === write) this.#onWritten(name, tablet, write);
-      if (isReleased) this.#onReleased(name, tablet);
-      else if (!tablet.isReleased && tablet.write === null) this.#pending.delete(name);
-    }
-  }
-
-  #onReleased(name: string, { isAwaited }: Tablet): void {
-    this.#drop(name);
-    this.#effects.push({ kind: 'released', tablet: name });
-    if (isAwaited) this.#want(name);
+    this.#tablets.committed(event);
   }
 
   /** How it ended the partition will tell, once our next epoch has made sure that it is over. */
-  #onNotCommitted(
-    shares: readonly Share[],
-    { culprits, cause }: LaneEvent & { kind: 'not-committed' },
-    nowMs: number,
-  ): void {
+  #onNotCommitted({ culprits, cause }: LaneEvent & { kind: 'not-committed' }, nowMs: number): void {
     this.#transaction = null;
     this.#hasOpenEnd = true;
     this.#faultless = culprits === 'none' ? this.#faultless + 1 : 0;
     const isForAll = culprits === 'all' || this.#faultless > MAX_FAULTLESS;
     this.#close(isForAll ? { kind: 'resting', untilMs: nowMs + this.#limits.retryMs } : { kind: 'closed' });
-    for (const { tablet: name, write } of shares) {
-      const its = isForAll ? cause : culprits === 'none' ? undefined : culprits.get(name);
-      if (its !== undefined) this.#fail(name, write, its);
-    }
-  }
-
-  #fail(name: string, write: number | null, cause: Cause): void {
-    const tablet = this.#tablets.get(name);
-    if (!tablet?.write || tablet.write.id !== write) return;
-    tablet.write = null;
-    this.#effects.push({ kind: 'not-written', tablet: name, write, cause });
+    this.#tablets.notCommitted((name) => (isForAll ? cause : culprits === 'none' ? undefined : culprits.get(name)));
   }
 
   /** A round that is under way may have read before the next epoch is given out, so it begins again behind that. */
   #close(phase: Phase): void {
     this.#phase = phase;
-    for (const name of this.#round?.tablets ?? []) {
-      const tablet = this.#tablets.get(name);
-      if (!tablet) continue;
-      tablet.state = 'wanted';
-      if (tablet.isReleased) this.#release(name);
-    }
+    this.#tablets.claimAgain(this.#round?.tablets ?? []);
     this.#round = null;
   }
 
@@ -423,28 +239,13 @@ export class LaneCore {
     if (this.#round?.call === call) {
       const { tablets } = this.#round;
       this.#round = null;
-      for (const name of tablets) this.#notTaken(name, cause);
+      for (const name of tablets) this.#tablets.notTaken(name, cause);
     } else if ((phase.kind === 'opening' || phase.kind === 'reading') && phase.call === call) {
       this.#close({ kind: 'resting', untilMs: nowMs + this.#limits.retryMs });
-      for (const [name, tablet] of this.#tablets) {
-        if (tablet.write) this.#effects.push({ kind: 'not-written', tablet: name, write: tablet.write.id, cause });
-        tablet.write = null;
-        if (tablet.isAwaited) this.#notTaken(name, cause);
-      }
+      this.#tablets.notOpened(cause);
       if (this.#reopening !== 'no') this.#effects.push({ kind: 'not-reopened', cause });
       this.#reopening = 'no';
     }
-  }
-
-  /** What is held stays so: it was read that it is ours, and will be read again before anything is written. */
-  #notTaken(name: string, cause: Cause): void {
-    const tablet = this.#tablets.get(name);
-    if (!tablet) return;
-    if (tablet.isAwaited) this.#effects.push({ kind: 'not-taken', tablet: name, cause });
-    tablet.isAwaited = false;
-    if (tablet.state === 'held') return;
-    this.#drop(name);
-    if (tablet.isReleased) this.#effects.push({ kind: 'released', tablet: name });
   }
 
   #goOn(nowMs: number): void {
@@ -452,12 +253,12 @@ export class LaneCore {
     if (this.#reopening === 'wanted' && mayReopen) this.#close({ kind: 'closed' });
     const phase = this.#phase;
     if (phase.kind === 'closed' || phase.kind === 'resting') {
-      this.#forgetReleased();
-      if (!this.#isNeeded() && !this.#hasOpenEnd && this.#reopening === 'no') return;
+      this.#tablets.forgetReleased();
+      if (!this.#tablets.isNeeded && !this.#hasOpenEnd && this.#reopening === 'no') return;
       if (phase.kind === 'resting' && nowMs < phase.untilMs) this.#due(phase.untilMs - nowMs);
       else this.#open();
     } else if (phase.kind === 'open') {
-      this.#answer();
+      this.#tablets.answer();
       this.#beginRound();
       this.#beginTransaction(nowMs);
     }
@@ -468,47 +269,20 @@ export class LaneCore {
     if (this.#reopening === 'wanted') this.#reopening = 'under-way';
   }
 
-  /** Whoever claims them next fences a lane that is not there: nothing is lost by not saying that they were given up. */
-  #forgetReleased(): void {
-    for (const [name, tablet] of this.#tablets) {
-      if (!tablet.isReleased || tablet.state !== 'held') continue;
-      if (tablet.isAwaited) tablet.isReleased = false;
-      else this.#onReleased(name, tablet);
-    }
-  }
-
-  #isNeeded(): boolean {
-    for (const { state, isAwaited, write } of this.#tablets.values())
-      if (isAwaited || write || state === 'wanted') return true;
-    return false;
-  }
-
-  #answer(): void {
-    for (const [name, tablet] of this.#tablets) {
-      if (tablet.state !== 'held' || !tablet.isAwaited || this.#isInTransaction(name)) continue;
-      tablet.isAwaited = false;
-      tablet.isReleased = false; // a release that was left out of its transaction was meant for nobody
-      this.#effects.push({ kind: 'taken', tablet: name, position: tablet.position });
-    }
-  }
-
   #beginRound(): void {
     if (this.#round) return;
-    const tablets: string[] = [];
-    for (const [name, { state }] of this.#tablets)
-      if (state === 'wanted' && !this.#isInTransaction(name)) tablets.push(name); // where that ends is where it goes on
+    const tablets = this.#tablets.beginClaims();
     if (tablets.length === 0) return;
-    for (const name of tablets) this.#tablets.get(name)!.state = 'claiming';
     this.#round = { step: 'claim', call: this.#call((call) => ({ kind: 'claim', call, tablets })), tablets };
   }
 
   #beginTransaction(nowMs: number): void {
-    if (this.#pending.size === 0) {
+    if (!this.#tablets.hasPending) {
       this.#gatheringSinceMs = null;
       return;
     }
     this.#gatheringSinceMs ??= nowMs;
-    if (this.#transaction) return;
+    if (this.#transaction !== null) return;
     const { gapMsPerTablet, maxGapMs, lingerMsPerTablet, maxLingerMs } = this.#limits;
     const gapMs = Math.min(maxGapMs, gapMsPerTablet * this.#tablets.size);
     const lingerMs = Math.min(maxLingerMs, lingerMsPerTablet * this.#tablets.size);
@@ -517,25 +291,10 @@ export class LaneCore {
       this.#due(waitMs);
       return;
     }
-    const shares: Share[] = [];
-    for (const name of this.#pending) {
-      const { claim, write, position: from, isReleased, isSettled } = this.#tablets.get(name)!;
-      if (!write && !isReleased && isSettled) {
-        this.#pending.delete(name); // its write was cancelled
-        continue;
-      }
-      const position = write ? carried(from, write.position) : from;
-      const share = { write: write?.id ?? null, position, from, isReleased };
-      shares.push({ tablet: name, claim: claim!, ...share });
-    }
     this.#gatheringSinceMs = null;
-    if (shares.length === 0) return;
+    if (!this.#tablets.gather()) return;
     this.#beganAtMs = nowMs;
-    this.#transaction = { call: this.#call((call) => ({ kind: 'transact', call })), shares };
-  }
-
-  #isInTransaction(name: string): boolean {
-    return this.#transaction?.shares.some(({ tablet }) => tablet === name) ?? false;
+    this.#transaction = this.#call((call) => ({ kind: 'transact', call }));
   }
 
   #due(ms: number): void {
@@ -547,14 +306,4 @@ export class LaneCore {
     this.#effects.push(effect(call));
     return call;
   }
-}
-
-/** What is there beyond a position stays there when the position moves, as long as it does not move past it. */
-function carried(from: LanePosition | null, to: LanePosition): LanePosition {
-  const isBeyond = from?.upTo && isSameReading(from, to) && from.upTo.index > to.at.opId.index;
-  return isBeyond ? { ...to, upTo: from.upTo } : to;
-}
-
-function isAsFar(position: LanePosition, as: LanePosition): boolean {
-  return position.generation === as.generation && comparePositions(position.at, as.at) >= 0;
 }
