@@ -7,18 +7,17 @@ import type { LocalReplica, LocalTserver } from '../keeping/local-replica.ts';
 import { furthestStart } from '../keeping/replica-keeper.ts';
 import type { Sink } from '../sinks/sink.ts';
 import { isOfStream } from '../streams/membership.ts';
-import type { StoredStream, StreamSource } from '../streams/stored-stream.ts';
+import type { StreamSource } from '../streams/stored-stream.ts';
 import type { CatalogTable } from '../streams/table-catalog.ts';
 import { LinkedAbort } from '../util/linked-abort.ts';
 import type { Logger } from '../util/logger.ts';
 import { pause } from '../util/pause.ts';
-import { Slots } from '../util/slots.ts';
-import { StandingQuestion } from '../util/standing-question.ts';
 import { steadyNow } from '../util/steady-clock.ts';
 import { TimeLimit } from '../util/time-limit.ts';
 import { Gaps } from './gaps.ts';
 import { HandOver, type HandOverOptions } from './hand-over.ts';
 import { askedOf, generationsOf, keptOf, keptTablet } from './kept-tablet.ts';
+import { LastAnswers, LOOK_TIMEOUT_MS } from './last-answers.ts';
 import {
   StreamMembers,
   shippingKey,
@@ -29,7 +28,9 @@ import {
 import { OrphanedLogs } from './orphaned-logs.ts';
 import { shipsDropped } from './placement-core.ts';
 import { Placement } from './placement.ts';
+import { ReplicaList } from './replica-list.ts';
 import { ShippedTablets, type ShippedTabletsOptions, type WantedTablet } from './shipped-tablets.ts';
+import { ShippingUpkeep } from './shipping-upkeep.ts';
 import { SinkChecks } from './sink-checks.ts';
 import { schemaRole, without } from './stream-tablet.ts';
 import { TabletViews } from './tablet-views.ts';
@@ -49,13 +50,6 @@ export interface TabletManagerOptions extends StreamMembersOptions, HandOverOpti
 /** A new leader is seen within it; the streams are looked at as often. */
 const TICK_MS = 1000;
 const CALL_TIMEOUT_MS = 5000;
-/** How long one question of a look is waited for before the last answer has to do; it goes on, and the next look has it. */
-const LOOK_TIMEOUT_MS = 1500;
-const MAX_COMMITTED_CALLS_AT_A_TIME = 8;
-/** How often a tablet that seems to have nothing left to ship is held against what its server has committed. */
-const CHECK_COMMITTED_EVERY_MS = 10_000;
-/** How long a catalog, or the streams, may take; large clusters and busy ones are asked in the background. */
-const ANSWER_TIMEOUT_MS = 20_000;
 
 /**
  * Watches the replicas of the tablet server beside us: has all of them kept whose tables are streamed, and runs a
@@ -72,23 +66,13 @@ export class TabletManager {
   readonly #handOver: HandOver;
   readonly #placement: Placement;
   readonly #views: TabletViews;
-  #replicas: readonly LocalReplica[] = [];
-  /** Null until they were listed once. */
-  #streams: readonly StoredStream[] | null = null;
-  /** Why a question of the last look has no new answer. */
-  #unanswered: unknown = null;
-  /** What is known of the streams may be older than a look. */
-  #isLate = false;
+  readonly #replicas: ReplicaList;
+  readonly #answers: LastAnswers;
+  readonly #upkeep: ShippingUpkeep;
   #wake: () => void = () => undefined;
   #poked = false;
   #kuduTrouble: string | null = 'not asked yet';
   #streamed: readonly StreamedTablet[] = [];
-  #checkedCommittedAtMs = Number.NEGATIVE_INFINITY;
-  readonly #askedStreams = new StandingQuestion<readonly StoredStream[]>(ANSWER_TIMEOUT_MS);
-  readonly #askedCatalog = new StandingQuestion<void>(ANSWER_TIMEOUT_MS);
-  #following: Promise<void> | null = null;
-  /** Its server is to be asked who leads, whatever it is being asked. */
-  #followsAgain = false;
   /** Ends what runs; null before. */
   #running: AbortSignal | null = null;
 
@@ -113,11 +97,16 @@ export class TabletManager {
       for (const labels of this.#shipped.labelsOf(tabletId, generations)) options.metrics.markerWritten(labels);
     });
     keepers.on('new-term', () => {
-      this.#followsAgain = true;
-      if (this.#running) void this.#followNews(this.#running);
+      if (this.#running) void this.#replicas.askAnew(this.#running);
     });
     this.#dropped = new DroppedTablets(options.keepers, options.fates, logger);
     this.#handOver = new HandOver(options);
+    this.#replicas = new ReplicaList(options.tserver, () => {
+      this.#placement.heardServer();
+      this.#ship(); // a new leader ships at once, by what is known of the streams
+    });
+    const { streams, catalog } = options;
+    this.#answers = new LastAnswers({ streams, catalog, askOthers: (signal) => this.#handOver.look(signal) });
     const checks = new SinkChecks(() => {
       this.poke();
     });
@@ -135,10 +124,11 @@ export class TabletManager {
         this.poke();
       },
     });
+    this.#upkeep = new ShippingUpkeep(options, this.#shipped);
     this.#views = new TabletViews({
       keepers: options.keepers,
       lostOf: (tabletId) => this.#gaps.lostOf(tabletId),
-      replicas: () => this.#replicas,
+      replicas: () => this.#replicas.all,
       streamed: () => this.#streamed,
       shipped: (key) => this.#shipped.get(key),
       allShipped: () => this.#shipped.all(),
@@ -170,23 +160,13 @@ export class TabletManager {
    * has said what table it is of, log GC could have taken its first operations.
    */
   tabletAppeared(tabletId: string): void {
-    if (this.#mayHaveStreams) this.#options.keepers.keep(tabletId);
+    if (this.#answers.mayHaveStreams) this.#options.keepers.keep(tabletId);
     this.poke();
-  }
-
-  /** Also one that this version cannot read, or was never asked for. */
-  get #mayHaveStreams(): boolean {
-    return this.#streams === null || this.#streams.length > 0 || this.#hasUnreadable;
-  }
-
-  /** A stream of a newer version, of which is not known what it has: nothing is let go of that it may want. */
-  get #hasUnreadable(): boolean {
-    return (this.#options.streams.unreadable?.length ?? 0) > 0;
   }
 
   /** Holds the logs of those of the tablets that have a replica here, for a while: a stream is about to want them. */
   holdForNow(tabletIds: readonly string[]): void {
-    const here = new Set(this.#replicas.map(({ tabletId }) => tabletId));
+    const here = new Set(this.#replicas.all.map(({ tabletId }) => tabletId));
     for (const tabletId of tabletIds) if (here.has(tabletId)) this.#options.keepers.keepForNow(tabletId, steadyNow());
   }
 
@@ -213,7 +193,7 @@ export class TabletManager {
     this.#poked = false;
     // What is asked of others may take as long as a server hangs, and that may be the old leader's.
     const meanwhile = setInterval(() => {
-      this.#followLeaders(signal).catch(() => undefined); // told by the next tick
+      this.#replicas.ask(signal).catch(() => undefined); // told by the next tick
     }, TICK_MS);
     try {
       await this.#work(signal);
@@ -222,65 +202,44 @@ export class TabletManager {
     }
   }
 
-  /** A new leader ships at once, by what is known of the streams. */
-  #followLeaders(signal: AbortSignal): Promise<void> {
-    const follow = async (): Promise<void> => {
-      using limit = new TimeLimit(signal, CALL_TIMEOUT_MS);
-      const replicas = await this.#options.tserver.listReplicas(limit.signal);
-      if (signal.aborted) return;
-      this.#replicas = replicas;
-      this.#placement.heardServer();
-      this.#ship();
-    };
-    this.#following ??= follow().finally(() => {
-      this.#following = null;
-    });
-    return this.#following;
-  }
-
-  /** A log says that a leader was elected: its server is asked at once, and once more where it was being asked before that. */
-  async #followNews(signal: AbortSignal): Promise<void> {
-    await this.#following?.catch(() => undefined);
-    if (!this.#followsAgain || signal.aborted) return; // seen to for another tablet
-    this.#followsAgain = false;
-    await this.#followLeaders(signal).catch(() => undefined); // told by the next tick
-  }
-
   async #work(signal: AbortSignal): Promise<void> {
     try {
-      await this.#followLeaders(signal).catch((error: unknown) => this.#workAlone(error, signal));
+      await this.#replicas.ask(signal).catch((error: unknown) => this.#workAlone(error, signal));
       using limit = new TimeLimit(signal, CALL_TIMEOUT_MS);
       await this.#look(limit.signal);
       await this.#reconcile(limit.signal);
-      const here = new Map(this.#replicas.map((replica) => [replica.tabletId, replica]));
+      const here = new Map(this.#replicas.all.map((replica) => [replica.tabletId, replica]));
       const there = this.#streamed
         .filter(({ dropped }) => !dropped)
         .map((tablet) => ({ ...tablet, generations: generationsOf(tablet) }));
       // What fails of these hinders none of the others.
       const works: readonly (() => unknown)[] = [
         () => {
-          this.#beatHearts();
+          this.#upkeep.beatHearts();
         },
         () => {
           this.#gaps.boundHolds(this.#shipped.running.values());
         },
-        () => this.#askCommitted(limit.signal),
+        () =>
+          this.#upkeep.askCommitted(limit.signal, (error) => {
+            this.#answers.noteUnanswered(error);
+          }),
         () => {
           this.#seeToGaps(signal);
         },
-        () => this.#keepSpeakers(limit.signal),
+        () => this.#upkeep.keepSpeakers(limit.signal),
         () => this.#dropped.write(there, here, limit.signal),
         () => this.#dropped.look(this.#unlisted(here), limit.signal),
-        () => (this.#hasUnreadable ? undefined : this.#orphans.look(this.#streamed, here, limit.signal)),
+        () => (this.#answers.hasUnreadable ? undefined : this.#orphans.look(this.#streamed, here, limit.signal)),
       ];
       for (const work of works)
         try {
           await work();
         } catch (error) {
           signal.throwIfAborted();
-          this.#unanswered ??= error;
+          this.#answers.noteUnanswered(error);
         }
-      if (this.#unanswered !== null) throw this.#unanswered as Error;
+      if (this.#answers.unanswered !== null) throw this.#answers.unanswered as Error;
       if (this.#kuduTrouble !== null) this.#logger.info({}, 'kudu answers');
       this.#kuduTrouble = null;
     } catch (error) {
@@ -303,13 +262,8 @@ export class TabletManager {
   /** Tablets of which something is held that the master does not list, and that have no replica here. */
   #unlisted(here: ReadonlyMap<string, LocalReplica>): string[] {
     const { keepers, catalog } = this.#options;
-    if (!this.#isSure) return [];
+    if (!this.#answers.isSure) return [];
     return [...keepers.tabletIds()].filter((tabletId) => !here.has(tabletId) && !catalog.tableOf(tabletId));
-  }
-
-  /** Whether nothing of what decides on what is let go of is older than this look. */
-  get #isSure(): boolean {
-    return this.#unanswered === null && !this.#isLate && !this.#hasUnreadable;
   }
 
   async #pause(signal: AbortSignal): Promise<void> {
@@ -322,45 +276,20 @@ export class TabletManager {
     this.#wake = () => undefined;
   }
 
-  /**
-   * What is new with streams and sidecars. Spoor's own tables or a master may be away, perhaps for the same reason as an
-   * old leader: the last answer counts until there is another.
-   */
-  async #look(signal: AbortSignal): Promise<void> {
-    const { streams, catalog, keepers } = this.#options;
-    const ask = async <T>(question: (signal: AbortSignal) => Promise<T>, last: T): Promise<T> => {
-      try {
-        using limit = new TimeLimit(signal, LOOK_TIMEOUT_MS);
-        return await question(limit.signal);
-      } catch (error) {
-        signal.throwIfAborted();
-        this.#unanswered ??= error;
-        return last;
-      }
-    };
-    this.#unanswered = null;
-    const [listed] = await Promise.all([
-      ask((s) => this.#askedStreams.ask((during) => streams.list(during), s), null),
-      ask((s) => this.#handOver.look(s), undefined),
-    ]);
-    this.#isLate = listed === null || steadyNow() - listed.askedAtMs > LOOK_TIMEOUT_MS;
-    if (listed) this.#streams = listed.answer;
-    if (this.#streams === null || !this.#mayHaveStreams) return;
-    const running = this.#replicas.filter(({ isRunning }) => isRunning).map(({ tabletId }) => tabletId);
-    const tabletIds = [...new Set([...running, ...keepers.tabletIds()])];
-    await ask((s) => this.#askedCatalog.ask((during) => catalog.refresh(tabletIds, during), s), null);
+  #look(signal: AbortSignal): Promise<void> {
+    const { keepers } = this.#options;
+    return this.#answers.look(() => [...new Set([...this.#replicas.running, ...keepers.tabletIds()])], signal);
   }
 
   /** Makes what runs equal what should: keepers, replicators, and streams that are no more. */
   async #reconcile(signal: AbortSignal): Promise<void> {
     const { catalog, keepers } = this.#options;
-    if (this.#streams === null) return; // never answered yet: nothing may be let go of for that
-    const streams = this.#streams;
+    const { streams } = this.#answers;
+    if (streams === null) return; // never answered yet: nothing may be let go of for that
     const ended = this.#members.takeEnded(streams);
     this.#streamed = this.#streamed.map((tablet) => without(tablet, ended)); // nothing of them begins once more
     for (const open of ended) this.#shipped.track(this.#shipped.closeStream(open));
-    const tabletIds = new Set(keepers.tabletIds());
-    for (const { tabletId, isRunning } of this.#replicas) if (isRunning) tabletIds.add(tabletId);
+    const tabletIds = new Set([...keepers.tabletIds(), ...this.#replicas.running]);
     const droppedOf = (tabletId: string) => this.#dropped.get(tabletId);
     this.#streamed = await this.#members.streamedTablets(
       streams,
@@ -369,31 +298,31 @@ export class TabletManager {
       droppedOf,
       signal,
       (error) => {
-        this.#unanswered ??= error; // nothing is let go of meanwhile
+        this.#answers.noteUnanswered(error); // nothing is let go of meanwhile
       },
     );
     const kept = new Map(this.#streamed.map((tablet) => [tablet.tabletId, keptTablet(tablet)]));
     const fateOf = (tabletId: string): Unwanted => {
-      if (!this.#mayHaveStreams || droppedOf(tabletId) !== undefined) return 'listed';
+      if (!this.#answers.mayHaveStreams || droppedOf(tabletId) !== undefined) return 'listed';
       if (catalog.tableOf(tabletId) === undefined) return 'unlisted';
       const had = this.#dropped.generationsOf(tabletId);
       return streams.some((stream) => had.some((generation) => isOfStream(generation, stream))) ? 'left' : 'listed';
     };
     const shipped = new Set(this.#shipped.replicators().map(({ tabletId }) => tabletId));
-    keepers.reconcile(kept, shipped, this.#isSure ? fateOf : null, steadyNow());
+    keepers.reconcile(kept, shipped, this.#answers.isSure ? fateOf : null, steadyNow());
     this.#ship();
   }
 
   /** Makes the tablets that are shipped equal those that should be, by what is known of replicas and streams. */
   #ship(): void {
-    const present = new Set(this.#replicas.map(({ tabletId }) => tabletId));
+    const present = new Set(this.#replicas.all.map(({ tabletId }) => tabletId));
     this.#shipped.become(this.#wanted(), (tabletId) => present.has(tabletId));
   }
 
   /** Stream and tablet pairs that we should ship now. */
   #wanted(): ReadonlyMap<string, WantedTablet> {
     const wanted = new Map<string, WantedTablet>();
-    const replicas = new Map(this.#replicas.map((replica) => [replica.tabletId, replica]));
+    const replicas = new Map(this.#replicas.all.map((replica) => [replica.tabletId, replica]));
     this.#handOver.core.dropClaims();
     this.#placement.beginRound();
     for (const streamed of this.#streamed) {
@@ -439,52 +368,6 @@ export class TabletManager {
     const firstOperation: TabletPosition = { opId: MIN_OPID, tableName, schemaVersion: 0 };
     const { start = firstOperation, generation } = keptOf(open, table.tableId, tabletId);
     return furthestStart(start, this.#options.keepers.get(tabletId)?.marked(generation)?.position ?? null);
-  }
-
-  /** An idle tablet's log stands still, and what is resolved with it: where that is wanted, markers move it. */
-  #beatHearts(): void {
-    for (const { open, replicator } of this.#shipped.running.values()) {
-      const { resolved } = open.stored.definition;
-      if (resolved && replicator.sinkWorks)
-        this.#options.keepers.get(replicator.tabletId)?.heartbeat(resolved.intervalMs);
-    }
-  }
-
-  /** A tablet that speaks for its table in the place of another, and has begun to, is the one that does from now on. */
-  async #keepSpeakers(signal: AbortSignal): Promise<void> {
-    for (const { open, membership, schemas, replicator } of this.#shipped.running.values()) {
-      const { tableId, tabletId } = replicator.tablet;
-      if (schemas !== 'takes-over' || !replicator.hasSpoken) continue;
-      const joined = open.joined.get(tableId);
-      if (joined === undefined || joined.speakerTabletId === tabletId) continue;
-      await this.#options.streams.setSpeaker(open.stored, { ...replicator.tablet, membership }, signal);
-      open.joined.set(tableId, { ...joined, speakerTabletId: tabletId });
-    }
-  }
-
-  /**
-   * While a tablet is behind, only its server knows how far. One that has read its log to the end knows itself, but for
-   * a log that does not go on although the server does: that shows in what the server says now and then.
-   */
-  async #askCommitted(signal: AbortSignal): Promise<void> {
-    const nowMs = performance.now();
-    const all = nowMs - this.#checkedCommittedAtMs > CHECK_COMMITTED_EVERY_MS;
-    if (all) this.#checkedCommittedAtMs = nowMs;
-    const asked = this.#shipped.replicators().filter(({ isBehind }) => all || isBehind);
-    const slots = new Slots(MAX_COMMITTED_CALLS_AT_A_TIME);
-    await Promise.all(
-      asked.map(async (replicator) => {
-        const giveBack = await slots.acquire(signal);
-        try {
-          replicator.noteCommitted(await this.#options.tserver.committedOpId(replicator.tabletId, signal));
-        } catch (error) {
-          signal.throwIfAborted();
-          this.#unanswered ??= error; // of one tablet, which may be stopping just now
-        } finally {
-          giveBack();
-        }
-      }),
-    );
   }
 
   #seeToGaps(signal: AbortSignal): void {

@@ -1,0 +1,54 @@
+import type { LocalReplica, LocalTserver } from '../keeping/local-replica.ts';
+import { TimeLimit } from '../util/time-limit.ts';
+
+const CALL_TIMEOUT_MS = 5000;
+
+/** The replicas of the tablet server beside us, and so who leads, as it said last. */
+export class ReplicaList {
+  readonly #tserver: Pick<LocalTserver, 'listReplicas'>;
+  readonly #onListed: () => void;
+  #replicas: readonly LocalReplica[] = [];
+  #asking: Promise<void> | null = null;
+  /** There was news since it was asked: it is asked once more behind that. */
+  #isOutdated = false;
+
+  /** @param onListed told of each answer; what it throws, whoever asked is told */
+  constructor(tserver: Pick<LocalTserver, 'listReplicas'>, onListed: () => void) {
+    this.#tserver = tserver;
+    this.#onListed = onListed;
+  }
+
+  get all(): readonly LocalReplica[] {
+    return this.#replicas;
+  }
+
+  /** Those that have a log to read. */
+  get running(): readonly string[] {
+    return this.#replicas.filter(({ isRunning }) => isRunning).map(({ tabletId }) => tabletId);
+  }
+
+  /** One question at a time: whoever asks meanwhile has its answer. */
+  ask(signal: AbortSignal): Promise<void> {
+    this.#asking ??= this.#list(signal).finally(() => {
+      this.#asking = null;
+    });
+    return this.#asking;
+  }
+
+  /** A log says that a leader was elected: asked at once, and once more where it was being asked before that. Never rejects. */
+  async askAnew(signal: AbortSignal): Promise<void> {
+    if (this.#isOutdated) return; // seen to for another tablet
+    this.#isOutdated = true;
+    await this.#asking?.catch(() => undefined);
+    this.#isOutdated = false;
+    if (!signal.aborted) await this.ask(signal).catch(() => undefined); // told to the next that asks
+  }
+
+  async #list(signal: AbortSignal): Promise<void> {
+    using limit = new TimeLimit(signal, CALL_TIMEOUT_MS);
+    const replicas = await this.#tserver.listReplicas(limit.signal);
+    if (signal.aborted) return;
+    this.#replicas = replicas;
+    this.#onListed();
+  }
+}

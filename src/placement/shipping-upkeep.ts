@@ -1,0 +1,74 @@
+import type { Keepers } from '../keeping/keepers.ts';
+import type { LocalTserver } from '../keeping/local-replica.ts';
+import type { StreamSource } from '../streams/stored-stream.ts';
+import { Slots } from '../util/slots.ts';
+import type { ShippedTablets } from './shipped-tablets.ts';
+
+const MAX_COMMITTED_CALLS_AT_A_TIME = 8;
+/** How often a tablet that seems to have nothing left to ship is held against what its server has committed. */
+const CHECK_COMMITTED_EVERY_MS = 10_000;
+
+export interface ShippingUpkeepOptions {
+  readonly keepers: Pick<Keepers, 'get'>;
+  readonly streams: Pick<StreamSource, 'setSpeaker'>;
+  readonly tserver: Pick<LocalTserver, 'committedOpId'>;
+}
+
+/** What is to be done now and then for the tablets that are shipped from here. */
+export class ShippingUpkeep {
+  readonly #options: ShippingUpkeepOptions;
+  readonly #shipped: Pick<ShippedTablets, 'running' | 'replicators'>;
+  #checkedCommittedAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: ShippingUpkeepOptions, shipped: Pick<ShippedTablets, 'running' | 'replicators'>) {
+    this.#options = options;
+    this.#shipped = shipped;
+  }
+
+  /** An idle tablet's log stands still, and what is resolved with it: where that is wanted, markers move it. */
+  beatHearts(): void {
+    for (const { open, replicator } of this.#shipped.running.values()) {
+      const { resolved } = open.stored.definition;
+      if (resolved && replicator.sinkWorks)
+        this.#options.keepers.get(replicator.tabletId)?.heartbeat(resolved.intervalMs);
+    }
+  }
+
+  /** A tablet that speaks for its table in the place of another, and has begun to, is the one that does from now on. */
+  async keepSpeakers(signal: AbortSignal): Promise<void> {
+    for (const { open, membership, schemas, replicator } of this.#shipped.running.values()) {
+      const { tableId, tabletId } = replicator.tablet;
+      if (schemas !== 'takes-over' || !replicator.hasSpoken) continue;
+      const joined = open.joined.get(tableId);
+      if (joined === undefined || joined.speakerTabletId === tabletId) continue;
+      await this.#options.streams.setSpeaker(open.stored, { ...replicator.tablet, membership }, signal);
+      open.joined.set(tableId, { ...joined, speakerTabletId: tabletId });
+    }
+  }
+
+  /**
+   * While a tablet is behind, only its server knows how far. One that has read its log to the end knows itself, but for
+   * a log that does not go on although the server does: that shows in what the server says now and then.
+   * @param onTrouble told of each tablet that it does not answer for: one may be stopping just now
+   */
+  async askCommitted(signal: AbortSignal, onTrouble: (error: unknown) => void): Promise<void> {
+    const nowMs = performance.now();
+    const all = nowMs - this.#checkedCommittedAtMs > CHECK_COMMITTED_EVERY_MS;
+    if (all) this.#checkedCommittedAtMs = nowMs;
+    const asked = this.#shipped.replicators().filter(({ isBehind }) => all || isBehind);
+    const slots = new Slots(MAX_COMMITTED_CALLS_AT_A_TIME);
+    await Promise.all(
+      asked.map(async (replicator) => {
+        const giveBack = await slots.acquire(signal);
+        try {
+          replicator.noteCommitted(await this.#options.tserver.committedOpId(replicator.tabletId, signal));
+        } catch (error) {
+          signal.throwIfAborted();
+          onTrouble(error);
+        } finally {
+          giveBack();
+        }
+      }),
+    );
+  }
+}
