@@ -21,6 +21,8 @@ const MAX_RECORDS = 2000;
 /** Records may be of any width, so their number alone is no bound: the one that reaches it is the last. */
 const MAX_BYTES = 2 << 20;
 const FEW = 16;
+/** Of what could become of a record: with more it is written elsewhere first. */
+const LARGE_BYTES = 64 << 10;
 
 /** What is kept of a record, in this order. */
 const RUN = 0;
@@ -51,6 +53,10 @@ export class RecordBatch implements Iterable<SinkRecord> {
   /** Chunks of the arena in which they lie. */
   readonly #held = new Set<Buffer>();
   #numbers: Int32Array;
+  /** Where a record is written that may be large, and is copied from: what escaping could make of a value is far more than it does. */
+  #draft: Buffer | null = null;
+  /** From where the last record was written to where it lies. */
+  #moved = 0;
   #position = '';
 
   /** @param expected how many records there will be, about */
@@ -72,11 +78,11 @@ export class RecordBatch implements Iterable<SinkRecord> {
 
   /** Where the next record goes. */
   get bytes(): Buffer {
-    return this.#arena.bytes;
+    return this.#draft ?? this.#arena.bytes;
   }
 
   get at(): number {
-    return this.#arena.at;
+    return this.#draft ? 0 : this.#arena.at;
   }
 
   /**
@@ -101,6 +107,11 @@ export class RecordBatch implements Iterable<SinkRecord> {
 
   /** Makes room for a record of `count` bytes at most. */
   reserve(count: number): void {
+    this.#draft = count > LARGE_BYTES ? this.#arena.draft(count) : null;
+    if (!this.#draft) this.#makeRoom(count);
+  }
+
+  #makeRoom(count: number): void {
     const arena = this.#arena;
     arena.reserve(count);
     const run = this.#runs[this.#runs.length - 1]!;
@@ -117,18 +128,30 @@ export class RecordBatch implements Iterable<SinkRecord> {
    * @param end where its value ends, which a tombstone has none of
    */
   add(kind: RecordKind, row: number | null, start: number, valueStart: number, end: number): void {
+    const moved = this.#draft ? this.#takeDraft(start, end) : 0;
+    this.#moved = moved;
     const at = this.#grow();
     const numbers = this.#numbers;
     numbers[at + RUN] = this.#runs.length - 1;
     numbers[at + ROW] = row ?? NO_ROW;
-    numbers[at + KEY] = start;
-    numbers[at + VALUE] = valueStart;
-    numbers[at + END] = end;
-    numbers[at + ROUTE] = start;
-    numbers[at + ROUTE_END] = valueStart;
+    numbers[at + KEY] = start + moved;
+    numbers[at + VALUE] = valueStart + moved;
+    numbers[at + END] = end + moved;
+    numbers[at + ROUTE] = start + moved;
+    numbers[at + ROUTE_END] = valueStart + moved;
     numbers[at + KIND] = kind;
     this.byteLength += end - start;
-    this.#arena.at = end;
+    this.#arena.at = end + moved;
+  }
+
+  /** @returns how far what was written has moved */
+  #takeDraft(start: number, end: number): number {
+    const draft = this.#draft!;
+    this.#draft = null;
+    this.#makeRoom(end - start);
+    const { bytes, at } = this.#arena;
+    draft.copy(bytes, at, start, end);
+    return at - start;
   }
 
   /** The last record was a delete: a tombstone of the same key and position follows it. */
@@ -145,8 +168,8 @@ export class RecordBatch implements Iterable<SinkRecord> {
   /** By what the last record is placed in a sink that has partitions: bytes from `start` to `end`, by default its key. */
   routeBy(start: number, end: number): void {
     const at = NUMBERS * (this.length - 1);
-    this.#numbers[at + ROUTE] = start;
-    this.#numbers[at + ROUTE_END] = end;
+    this.#numbers[at + ROUTE] = start + this.#moved;
+    this.#numbers[at + ROUTE_END] = end + this.#moved;
   }
 
   /** A record that is there already, copied. */
@@ -156,7 +179,7 @@ export class RecordBatch implements Iterable<SinkRecord> {
     const valueBytes = value?.length ?? 0;
     this.begin(table, position, timestampMs);
     this.reserve(key.length + valueBytes);
-    const { bytes, at } = this.#arena;
+    const { bytes, at } = this;
     bytes.set(key, at);
     if (value) bytes.set(value, at + key.length);
     this.add(KINDS[kind + (isFirst ? '!' : '')]!, null, at, at + key.length, at + key.length + valueBytes);

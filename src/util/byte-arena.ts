@@ -1,5 +1,6 @@
 /** Chunks that are kept for what comes next. */
 const MAX_SPARE = 16;
+const MAX_KEPT_DRAFT = 2 << 20;
 /** A call into the engine costs more than some bytes one by one. */
 const FEW_BYTES = 64;
 
@@ -26,6 +27,7 @@ export class ByteArena {
   /** How many hold what lies in a chunk; those that nobody holds, to be used again. */
   readonly #holders = new WeakMap<Buffer, number>();
   readonly #spare: Buffer[] = [];
+  #draft = Buffer.alloc(0);
 
   constructor(chunkBytes: number) {
     this.#chunkBytes = chunkBytes;
@@ -38,6 +40,13 @@ export class ByteArena {
     const spare = count <= this.#chunkBytes ? this.#spare.pop() : undefined;
     this.bytes = spare ?? Buffer.allocUnsafeSlow(Math.max(this.#chunkBytes, count));
     this.at = 0;
+  }
+
+  /** Memory to write into what may become much smaller than it could be, and is copied then. It is the same each time. */
+  draft(count: number): Buffer {
+    if (count > MAX_KEPT_DRAFT) return Buffer.allocUnsafeSlow(count);
+    if (this.#draft.length < count) this.#draft = Buffer.allocUnsafeSlow(Math.min(MAX_KEPT_DRAFT, 2 * count));
+    return this.#draft;
   }
 
   /** What was written into `bytes` so far, and is from now on, is in use until {@link release}. */

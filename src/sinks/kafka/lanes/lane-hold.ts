@@ -7,7 +7,7 @@ import type { RecordsOfWrite } from './write-cursor.ts';
 /** The lane that a tablet was taken in. */
 export interface HoldingLane {
   readonly waits: Throttling | null;
-  write(hold: TabletHold, slices: RecordsOfWrite | null, position: TabletPosition, signal: AbortSignal): Promise<void>;
+  write(hold: TabletHold, records: RecordsOfWrite | null, position: TabletPosition, signal: AbortSignal): Promise<void>;
   release(hold: TabletHold, signal: AbortSignal): Promise<void>;
 }
 
@@ -41,9 +41,9 @@ export class TabletHold {
     return this.#lane === lane;
   }
 
-  /** One at a time. @param slices null: only the position moves */
-  async write(slices: RecordsOfWrite | null, position: TabletPosition, signal: AbortSignal): Promise<void> {
-    return this.#lane.write(this, slices, position, signal);
+  /** One at a time. @param records null: only the position moves */
+  async write(records: RecordsOfWrite | null, position: TabletPosition, signal: AbortSignal): Promise<void> {
+    return this.#lane.write(this, records, position, signal);
   }
 
   /** Resolves when the next may take the tablet without fencing anybody, or it was not ours. */

@@ -48,12 +48,12 @@ export class LaneWriter implements TabletWriter {
     return this.#options.sinkId(this.#tableName);
   }
 
-  async write(slices: RecordsOfWrite, position: TabletPosition, signal: AbortSignal): Promise<void> {
+  async write(records: RecordsOfWrite, position: TabletPosition, signal: AbortSignal): Promise<void> {
     const { main, onSound } = this.#options;
     try {
       const nowMs = performance.now();
       if (this.#soundSinceMs !== null && nowMs - this.#soundSinceMs >= SOUND_FOR_MS) await this.#goTo(main, signal);
-      await this.#hold.write(slices, position, signal);
+      await this.#hold.write(records, position, signal);
       this.#tableName = position.tableName;
       this.#written = position;
       if (this.#hold.isIn(main)) return;

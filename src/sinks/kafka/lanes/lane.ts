@@ -136,12 +136,17 @@ export class Lane implements HoldingLane, AsyncDisposable {
   }
 
   /** See {@link TabletHold.write}. */
-  async write(hold: TabletHold, slices: RecordsOfWrite | null, at: TabletPosition, signal: AbortSignal): Promise<void> {
+  async write(
+    hold: TabletHold,
+    records: RecordsOfWrite | null,
+    at: TabletPosition,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { tablet, generation } = hold;
     if (this.#holders.get(tablet) !== hold) throw superseded(tablet);
     const lost = this.#lost.get(tablet);
     if (lost) throw lost;
-    const { write, done } = this.#writes.add(tablet, slices);
+    const { write, done } = this.#writes.add(tablet, records);
     this.#post({ kind: 'write', tablet, write, position: { generation, at } });
     try {
       await waitFor(done, signal);

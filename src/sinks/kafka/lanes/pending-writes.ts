@@ -13,7 +13,7 @@ const SPENT: RecordsOfWrite = {
 
 interface PendingWrite {
   readonly tablet: string;
-  readonly slices: RecordsOfWrite | null;
+  readonly records: RecordsOfWrite | null;
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
   /** Whether its records were taken once. */
@@ -27,11 +27,11 @@ export class PendingWrites {
   readonly #writes = new Map<number, PendingWrite>();
   #count = 0;
 
-  /** @param slices null: only the position moves. @returns its number, and what settles as {@link written} or {@link failed} */
-  add(tablet: string, slices: RecordsOfWrite | null): { readonly write: number; readonly done: Promise<void> } {
+  /** @param records null: only the position moves. @returns its number, and what settles as {@link written} or {@link failed} */
+  add(tablet: string, records: RecordsOfWrite | null): { readonly write: number; readonly done: Promise<void> } {
     const write = ++this.#count;
     const done = new Promise<void>((resolve, reject) => {
-      this.#writes.set(write, { tablet, slices, isBegun: false, cursor: null, resolve, reject });
+      this.#writes.set(write, { tablet, records, isBegun: false, cursor: null, resolve, reject });
     });
     done.catch(() => undefined); // whoever waited may have gone
     return { write, done };
@@ -74,7 +74,7 @@ export class PendingWrites {
         const cause = new Error(`the records of tablet ${share.tablet} are not there`);
         return { kind: 'not-committed', culprits: new Map([[share.tablet, cause]]), cause };
       }
-      filled.push({ share, open: write?.slices ? opening(write, write.slices, share) : null });
+      filled.push({ share, open: write?.records ? opening(write, write.records, share) : null });
     }
     return filled;
   }
@@ -90,7 +90,7 @@ export class PendingWrites {
 }
 
 /** What it answers throws what encoding the first of the records does. */
-function opening(write: PendingWrite, slices: RecordsOfWrite, { from, position }: Share): () => WriteCursor {
+function opening(write: PendingWrite, records: RecordsOfWrite, { from, position }: Share): () => WriteCursor {
   // A copy reads the log a second time, and what it finds there is to come again, behind its rows.
   const after = from?.upTo && position && isSameReading(from, position) ? from.upTo : null;
   return () => {
@@ -99,7 +99,7 @@ function opening(write: PendingWrite, slices: RecordsOfWrite, { from, position }
     write.cursor = null;
     if (cursor) return cursor;
     // What can be iterated but once has no records any more, and no one would notice.
-    const isSpent = isBegun && Object.is(slices[Symbol.iterator](), slices);
-    return new WriteCursor(isSpent ? SPENT : slices, after);
+    const isSpent = isBegun && Object.is(records[Symbol.iterator](), records);
+    return new WriteCursor(isSpent ? SPENT : records, after);
   };
 }
