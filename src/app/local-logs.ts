@@ -2,6 +2,7 @@ import type { HybridTime } from '../kudu/hybrid-time.ts';
 import { MarkerError, type MarkerWriter } from '../keeping/marker-writing.ts';
 import { FreeSpaceFloor } from '../keeping/free-space.ts';
 import { Keepers } from '../keeping/keepers.ts';
+import { ByteBudget } from '../util/byte-budget.ts';
 import type { Logger } from '../util/logger.ts';
 import { HoldStore } from '../wal/hold-store.ts';
 import type { LogFeed } from '../wal/log-reader.ts';
@@ -24,6 +25,8 @@ export interface LocalLogsOptions {
 }
 
 /** Streams are looked at once a second, and a new one's begin is fixed a few seconds before it can be seen. */
+/** Of large operations, by all keepers: each has one for a moment. */
+const KEPT_READS_BYTES = 16 << 20;
 export const RELEASE_DELAY_MS = 10_000;
 const MARKER_RETRY: Backoff = { baseMs: 500, capMs: 30_000 };
 
@@ -65,9 +68,10 @@ export class LocalLogs implements AsyncDisposable {
     });
     const holds = HoldStore.open({ dir: hold.dir, walDir, whyFull: () => this.freeSpace.whyFull, logger });
     const watcher = new WalWatcher({ walDir, hold: holds, logger });
+    const keptReads = new ByteBudget(KEPT_READS_BYTES);
     const keepers = new Keepers({
       holds,
-      openLog: (tabletId, signal) => this.read(tabletId, signal),
+      openLog: (tabletId, signal) => this.read(tabletId, signal, keptReads),
       markers: { write: (tablet, marker, signal) => this.#writeMarker(tablet, marker, signal) },
       sidecarId: tserver,
       limits: { markerIntervalMs, retry: MARKER_RETRY },
@@ -87,9 +91,9 @@ export class LocalLogs implements AsyncDisposable {
     return this.#parts;
   }
 
-  /** The log of a tablet, the held part first. */
-  read(tabletId: string, signal: AbortSignal): LogFeed {
-    return this.parts.watcher.read(tabletId, signal);
+  /** The log of a tablet, the held part first. @param largeReads where room is taken from for large operations */
+  read(tabletId: string, signal: AbortSignal, largeReads: ByteBudget): LogFeed {
+    return this.parts.watcher.read(tabletId, signal, largeReads);
   }
 
   /** The cluster whose streams are served from now on. @throws {HoldTakenError} what is held is of another one */

@@ -169,7 +169,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
     formatFor,
     gapRepair: config.gapRepair,
     fates: tabletFates(client),
-    openSource: (request, s) =>
+    openSource: ({ largeReads, ...request }, s) =>
       new TabletSource({
         ...request,
         copier,
@@ -178,7 +178,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
             ...options,
             after,
             tablet: request.tablet,
-            log: logs.read(request.tablet.tabletId, during),
+            log: logs.read(request.tablet.tabletId, during, largeReads),
             lookUpSchema: () => lookUpSchema(client, config.tserver, request.tablet.tabletId, s),
             lookUpName: () => lookUpName(client, config.tserver, request.tablet, s),
           }),

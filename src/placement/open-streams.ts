@@ -1,6 +1,7 @@
 import type { RecordFormat } from '../formats/format.ts';
 import type { Sink } from '../sinks/sink.ts';
 import { ByteArena } from '../util/byte-arena.ts';
+import { ByteBudget } from '../util/byte-budget.ts';
 import { Pace } from '../util/pace.ts';
 import { Slots } from '../util/slots.ts';
 import { TimeLimit } from '../util/time-limit.ts';
@@ -30,6 +31,8 @@ export interface OpenStream {
   readonly arena: ByteArena;
   /** Rows a second that are copied here, of all its tablets together. */
   readonly pace: Pace;
+  /** Room for large operations of its logs: a stream whose sink takes nothing keeps no other from theirs. */
+  readonly largeReads: ByteBudget;
   /** Tablets that are copied here at a time. */
   readonly copySlots: Slots;
   details: Omit<StreamDetails, 'joined'>;
@@ -54,6 +57,8 @@ const JOINED_MAX_AGE_MS = 3_000;
 const QUESTION_TIMEOUT_MS = 1_500;
 /** Records of a few hundred bytes each; a chunk goes when the last record in it does. */
 const ARENA_BYTES = 256 * 1024;
+/** Of one stream; an operation that is larger is read alone. */
+const LARGE_READS_BYTES = 32 << 20;
 /** Of one stream. What a copy reads is bounded, and a sink that refuses one table must not hold up all the others. */
 const MAX_COPIES_AT_A_TIME = 2;
 
@@ -193,6 +198,7 @@ export class StreamMembers {
       format: formatFor(stored),
       arena: new ByteArena(ARENA_BYTES),
       pace: new Pace(() => open.stored.definition.copyRowsPerSecond ?? 0),
+      largeReads: new ByteBudget(LARGE_READS_BYTES),
       copySlots: new Slots(MAX_COPIES_AT_A_TIME),
       details,
       joined: new Map(details.joined),

@@ -13,6 +13,7 @@ import type { TabletSourceOptions } from '../source/tablet-source.ts';
 import type { Membership } from '../streams/membership.ts';
 import type { MemberTablet, StoredStream, StreamSource } from '../streams/stored-stream.ts';
 import type { CatalogTable } from '../streams/table-catalog.ts';
+import type { ByteBudget } from '../util/byte-budget.ts';
 import type { Logger } from '../util/logger.ts';
 import type { Shipped } from './gaps.ts';
 import { keptOf } from './kept-tablet.ts';
@@ -37,7 +38,7 @@ export type SourceRequest = Pick<
   | 'copySlots'
   | 'pace'
   | 'logger'
->;
+> & { /** Where its log takes room from for large operations. */ readonly largeReads: ByteBudget };
 
 export interface ShippedTabletsOptions {
   readonly keepers: Keepers;
@@ -198,6 +199,7 @@ export class ShippedTablets {
       },
       fillRest: (after: OpId, signal: AbortSignal) => gaps.fill(tabletId, after, signal, generation),
       pace: open.pace,
+      largeReads: open.largeReads,
       logger: logger.child({ stream: definition.name, tabletId }),
     };
     const replicator = new TabletReplicator({

@@ -67,6 +67,10 @@ export class TabletChanges implements ChangeSource {
   #damage: SpoorError | null = null;
   /** An entry that could not be taken. It came after all that is ready. */
   #fault: unknown = null;
+  /** Highest index of what was read of large operations and is not done with; null: nothing is lent. */
+  #lentUpTo: bigint | null = null;
+  /** Of what was given out last. */
+  #givenUpTo = 0n;
   /** See {@link TabletPosition.time}. */
   #time: HybridTime | undefined;
 
@@ -88,19 +92,22 @@ export class TabletChanges implements ChangeSource {
       const read = await this.#readReady();
       if (read) return read;
       if (this.#fault !== null) throw this.#fault as Error;
-      const chunk = await this.#options.log.next();
-      if (chunk.kind === 'gone') return { kind: 'gone' };
-      this.#take(chunk);
+      this.#giveBack();
+      if (!this.#take(await this.#options.log.next())) return { kind: 'gone' };
     }
   }
 
-  #take(chunk: Exclude<LogChunk, { kind: 'gone' }>): void {
+  /** @returns false: the log is no more */
+  #take(chunk: LogChunk): boolean {
     switch (chunk.kind) {
+      case 'gone':
+        return false;
       case 'segment':
         this.#beginSegment(chunk.header, chunk.restarted);
         break;
       case 'entries':
         this.#push(chunk.entries);
+        if (chunk.isLarge) this.#lend(chunk.entries);
         break;
       case 'idle':
         break;
@@ -110,6 +117,19 @@ export class TabletChanges implements ChangeSource {
         this.#skipped = true;
         this.#damage ??= chunk.damage ?? null;
     }
+    return true;
+  }
+
+  #lend(entries: readonly LogEntry[]): void {
+    for (const { kind, opId } of entries)
+      if (kind === 'replicate' && (this.#lentUpTo === null || opId.index > this.#lentUpTo)) this.#lentUpTo = opId.index;
+  }
+
+  /** Whoever asks for more is done with what he was given, but for what he has room for. */
+  #giveBack(): void {
+    if (this.#lentUpTo === null || this.#lentUpTo > this.#givenUpTo) return;
+    this.#lentUpTo = null;
+    this.#options.log.giveBack?.();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -158,6 +178,7 @@ export class TabletChanges implements ChangeSource {
         break; // first what came before; the next read meets it again
       }
       this.#readyAt++;
+      this.#givenUpTo = op.replicate.opId.index;
       if (!isNews) continue;
       first ??= op;
       last = op;
@@ -190,14 +211,14 @@ export class TabletChanges implements ChangeSource {
       if (this.#readyAt >= this.#ready.length) [this.#ready, this.#readyAt] = [this.#order.take(), 0];
       for (let op = this.#ready[this.#readyAt]; op && op.replicate.opId.index <= index;) {
         this.#apply(op, false, []);
-        passed = op.replicate.opId.index;
+        passed = this.#givenUpTo = op.replicate.opId.index;
         op = this.#ready[++this.#readyAt];
       }
       if (this.#readyAt < this.#ready.length) break;
       if (this.#fault !== null) throw this.#fault as Error;
+      this.#giveBack();
       const chunk = await this.#options.log.next();
-      if (chunk.kind === 'gone') throw new Error(`the log ends before index ${index}`);
-      this.#take(chunk);
+      if (!this.#take(chunk)) throw new Error(`the log ends before index ${index}`);
       if (chunk.kind === 'idle' && this.#history !== null && (passed >= index || passed === 0n)) break;
     }
     await this.#settleSchema();

@@ -28,18 +28,42 @@ export function decompressLz4Block(
     decompressLz4BlockInScript(source, from, to, target, at, until);
     return;
   }
-  // The native package wants the raw size in front of a block.
-  const sized = Buffer.allocUnsafe(4 + to - from);
-  sized.writeUInt32LE(until - at, 0);
-  source.copy(sized, 4, from, to);
+  decompressLz4BlockNatively(source, from, to, until - at).copy(target, at);
+}
+
+/**
+ * {@link decompressLz4Block} into memory of its own, of exactly `rawBytes`.
+ * For a moment the four bytes before the block are others, if there are as many: native code wants the raw size there.
+ */
+export function decompressLz4BlockNatively(source: Buffer, from: number, to: number, rawBytes: number): Buffer {
   let raw: Buffer;
   try {
-    raw = uncompressSync(sized);
+    raw =
+      from < 4
+        ? uncompressSync(withSize(source, from, to, rawBytes))
+        : uncompressBehindSize(source, from, to, rawBytes);
   } catch (cause) {
     throw new Lz4FormatError(cause instanceof Error ? cause.message : String(cause), { cause });
   }
-  if (raw.length !== until - at) throw new Lz4FormatError(`the block holds ${raw.length} bytes, not ${until - at}`);
-  raw.copy(target, at);
+  if (raw.length !== rawBytes) throw new Lz4FormatError(`the block holds ${raw.length} bytes, not ${rawBytes}`);
+  return raw;
+}
+
+function uncompressBehindSize(source: Buffer, from: number, to: number, rawBytes: number): Buffer {
+  const before = source.readUInt32LE(from - 4);
+  source.writeUInt32LE(rawBytes, from - 4);
+  try {
+    return uncompressSync(source.subarray(from - 4, to));
+  } finally {
+    source.writeUInt32LE(before, from - 4);
+  }
+}
+
+function withSize(source: Buffer, from: number, to: number, rawBytes: number): Buffer {
+  const sized = Buffer.allocUnsafe(4 + to - from);
+  sized.writeUInt32LE(rawBytes, 0);
+  source.copy(sized, 4, from, to);
+  return sized;
 }
 
 /**

@@ -1,16 +1,24 @@
 import { SpoorError } from '../errors.ts';
 import { crc32c } from '../util/crc32c.ts';
-import { decompressInto, mayDecompressTo, type Codec } from './compression.ts';
+import { decompress, decompressInto, mayDecompressTo, type Codec } from './compression.ts';
 import { decodeEntryBatch, type LogEntry } from './entry.ts';
 import { BatchHeader, batchHeaderBytes } from './segment-format.ts';
 
 /** Decompressed bytes after which a run ends, so that a log that packs well does not fill the memory. */
 const MAX_RAW_BYTES = 1024 * 1024;
 
+/** A batch is large from here on, packed or unpacked: an operation of very many rows, or of wide ones. */
+const LARGE_BYTES = 1024 * 1024;
+
+/** Memory of its own costs a small batch more than a copy. */
+const ALONE_BYTES = 64 * 1024;
+
 /** What stood after the last whole batch of a run. */
 export type RunStop =
   /** More batches: the run had its fill. */
   | 'full'
+  /** A large batch, which was not asked for. */
+  | 'large'
   /** The bytes given end inside of a batch, or just before one. */
   | 'more'
   /** Nothing was written here, or not yet. */
@@ -25,7 +33,7 @@ export interface BatchRun {
   /** Bytes of whole batches, from `from` on. */
   readonly consumed: number;
   readonly stop: RunStop;
-  /** For `more`: how many bytes from there on make the next batch whole, as far as can be told. */
+  /** For `more`: how many bytes from there on make the next batch whole, as far as can be told; for `large`, what it takes in memory. */
   readonly needBytes: number;
 }
 
@@ -40,6 +48,7 @@ export interface RunFormat {
  * The entries lie in fresh memory of exactly their size: they may be kept, and `window` used again.
  *
  * @param fileOffset of `window[0]` in the segment; for messages
+ * @param takesLarge whether a batch may be of more than {@link LARGE_BYTES}; else the run ends before it
  * @throws {SpoorError} SPOOR_WAL_CORRUPT, SPOOR_WAL_UNSUPPORTED: a batch passes its checksums and yet cannot be read.
  *   Batches before it are delivered first: the error comes when the run begins with the bad one.
  */
@@ -49,6 +58,7 @@ export function readBatchRun(
   to: number,
   fileOffset: number,
   format: RunFormat,
+  takesLarge = true,
 ): BatchRun {
   const { batchVersion } = format;
   const headerBytes = batchHeaderBytes(batchVersion);
@@ -70,6 +80,9 @@ export function readBatchRun(
       const end = payloadAt + header.storedBytes;
       if (kind !== 'entry') {
         stop = kind === 'zeros' ? 'zeros' : 'bad-header';
+      } else if (!takesLarge && Math.max(header.storedBytes, header.rawBytes) > LARGE_BYTES) {
+        stop = batches.length === 0 ? 'large' : 'full';
+        needBytes = header.storedBytes + header.rawBytes;
       } else if (end > to) {
         stop = 'more';
         needBytes = end - at;
@@ -98,15 +111,19 @@ function decodeBatches(
   let consumed = 0;
   let rawAt = 0;
   let arena: Buffer | null = null;
+  const isAlone = batches.length === 1 && batches[0]!.rawBytes > ALONE_BYTES;
   try {
     for (const batch of batches) {
       const location = { path: format.path, offset: fileOffset + batch.at - headerBytes };
       if (!mayDecompressTo(batch.end - batch.at, batch.rawBytes))
         throw corrupt(location, `${batch.end - batch.at} stored bytes cannot hold ${batch.rawBytes}`);
-      arena ??= Buffer.allocUnsafe(sumOfRaw(batches));
       const rawEnd = rawAt + batch.rawBytes;
       try {
-        decompressInto(format.codec, window, batch.at, batch.end, arena, rawAt, rawEnd);
+        if (isAlone) arena = decompress(format.codec, window, batch.at, batch.end, batch.rawBytes);
+        else {
+          arena ??= Buffer.allocUnsafe(sumOfRaw(batches));
+          decompressInto(format.codec, window, batch.at, batch.end, arena, rawAt, rawEnd);
+        }
       } catch (cause) {
         throw corrupt(location, `a batch passes its checksum but does not decompress: ${messageOf(cause)}`, cause);
       }

@@ -1,6 +1,6 @@
 import { inflateSync } from 'node:zlib';
 import { uncompressSync } from 'snappy';
-import { decompressLz4Block } from '../util/lz4-block.ts';
+import { decompressLz4Block, decompressLz4BlockInScript, decompressLz4BlockNatively } from '../util/lz4-block.ts';
 
 /** How a segment's batches are stored. Source: kudu/util/compression/compression.proto CompressionType. */
 export const Codec = { NONE: 1, SNAPPY: 2, LZ4: 3, ZLIB: 4 } as const;
@@ -46,6 +46,22 @@ export function decompressInto(
       copyExactly(inflateSync(source.subarray(from, to), { maxOutputLength: until - at || 1 }), target, at, until);
       return;
   }
+}
+
+/** Native code's memory is free some time after the collector has found it, which is too late where there is much of it. */
+const MAX_NATIVE_BYTES = 1024 * 1024;
+
+/**
+ * {@link decompressInto} memory of its own, of exactly `rawBytes`: what native code has made is not copied once more, and is
+ * not there twice.
+ */
+export function decompress(codec: Codec, source: Buffer, from: number, to: number, rawBytes: number): Buffer {
+  if (codec === Codec.LZ4 && rawBytes <= MAX_NATIVE_BYTES)
+    return decompressLz4BlockNatively(source, from, to, rawBytes);
+  const raw = Buffer.allocUnsafeSlow(rawBytes);
+  if (codec === Codec.LZ4) decompressLz4BlockInScript(source, from, to, raw, 0, rawBytes);
+  else decompressInto(codec, source, from, to, raw, 0, rawBytes);
+  return raw;
 }
 
 /** Kudu's largest message is 50 MiB unless it is told otherwise (rpc_max_message_size). */

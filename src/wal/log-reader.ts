@@ -1,7 +1,10 @@
 import { SpoorError } from '../errors.ts';
+import { freeGivenBack, type BudgetShare, type ByteBudget } from '../util/byte-budget.ts';
 import { LinkedAbort } from '../util/linked-abort.ts';
 import type { Logger } from '../util/logger.ts';
 import type { LogEntry } from './entry.ts';
+
+import { Slots } from '../util/slots.ts';
 import { SegmentCursor, segmentFaultError, type CursorPlace, type SegmentStep } from './segment-cursor.ts';
 import type { SegmentHeader } from './segment-format.ts';
 import type { SegmentFile, SegmentSource } from './segment-source.ts';
@@ -11,14 +14,25 @@ const HEADER_TRIES = 3;
 /** Wake-ups without progress at an unfinished place, about a poll apart, until it is worth a word. */
 const STANDSTILLS_TO_WARN = 30;
 
+/** Of large batches, in the whole process: while one is read it is there twice, packed and unpacked. */
+const oneAtATime = new Slots(1);
+
 export type LogChunk =
   /**
    * A segment begins. `restarted`: it is the first of a log that is read from its start, at the opening and whenever
    * the log was written anew (restart, tablet copy): what was pending counts no more, what is committed comes again.
    */
   | { readonly kind: 'segment'; readonly header: SegmentHeader; readonly restarted: boolean }
-  /** Whole entries in the order of the log, never none; `bytes` is what they take in the segment. */
-  | { readonly kind: 'entries'; readonly entries: readonly LogEntry[]; readonly bytes: number }
+  /**
+   * Whole entries in the order of the log, never none; `bytes` is what they take in the segment. `isLarge`: their memory is
+   * lent, see {@link LogFeed.giveBack}.
+   */
+  | {
+      readonly kind: 'entries';
+      readonly entries: readonly LogEntry[];
+      readonly bytes: number;
+      readonly isLarge?: boolean;
+    }
   /** All that is on disk was given. The next call waits for more. */
   | { readonly kind: 'idle' }
   /**
@@ -32,6 +46,8 @@ export type LogChunk =
 /** Whatever gives a tablet's log in pieces, as {@link TabletLogReader} does; it says what the errors are. */
 export interface LogFeed extends AsyncDisposable {
   next(): Promise<LogChunk>;
+  /** Nothing of what was large is in use any more: until then other logs may wait with theirs. A feed may lend nothing. */
+  giveBack?(): void;
 }
 
 /** How far a log was read. */
@@ -46,6 +62,8 @@ export interface TabletLogReaderOptions {
   /** Ends a waiting {@link TabletLogReader.next} with its reason, as does the reader's own end. */
   readonly signal?: AbortSignal;
   readonly logger?: Logger;
+  /** Where room for large batches is taken from; without it they are read as all others. */
+  readonly largeReads?: ByteBudget | undefined;
 }
 
 /**
@@ -60,6 +78,7 @@ export class TabletLogReader implements LogFeed {
   /** One of our own: hundreds of readers may share the caller's. */
   readonly #stop: LinkedAbort;
   readonly #logger: Logger | undefined;
+  readonly #large: BudgetShare | null;
   #current: OpenSegment | null = null;
   /** Inode of the segment before. */
   #left: bigint | null = null;
@@ -72,10 +91,11 @@ export class TabletLogReader implements LogFeed {
   #failure: SpoorError | null = null;
 
   /** @param source of segments, the lowest first; it is the reader's from now on */
-  constructor(source: SegmentSource, { signal, logger }: TabletLogReaderOptions) {
+  constructor(source: SegmentSource, { signal, logger, largeReads }: TabletLogReaderOptions) {
     this.#source = source;
     this.#stop = new LinkedAbort(...(signal ? [signal] : []));
     this.#logger = logger;
+    this.#large = largeReads?.share() ?? null;
   }
 
   /**
@@ -135,6 +155,10 @@ export class TabletLogReader implements LogFeed {
     }
   }
 
+  giveBack(): void {
+    this.#large?.giveBack();
+  }
+
   /** Ends a waiting {@link next} with an AbortError, and lets go of the segments. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
@@ -142,6 +166,7 @@ export class TabletLogReader implements LogFeed {
     this.#current?.file.release();
     this.#current = null;
     this.#source[Symbol.dispose]();
+    this.giveBack();
   }
 
   #seek({ inode, within }: LogPlace): boolean {
@@ -187,9 +212,22 @@ export class TabletLogReader implements LogFeed {
 
   #open(file: SegmentFile, isDamaged: boolean, from: CursorPlace | null = null): void {
     const restarted = this.#lastSequenceNumber === null;
-    this.#current = { file, cursor: new SegmentCursor(file, from), restarted, isDamaged, standstills: 0 };
+    this.#current = {
+      file,
+      cursor: new SegmentCursor(file, from, this.#large && this.#askForLarge),
+      restarted,
+      isDamaged,
+      standstills: 0,
+    };
     this.#lastSequenceNumber = file.sequenceNumber;
   }
+
+  readonly #askForLarge = async (bytes: number): Promise<() => void> => {
+    await this.#large?.take(bytes, this.#stop.signal);
+    const isRead = await oneAtATime.acquire(this.#stop.signal);
+    freeGivenBack();
+    return isRead;
+  };
 
   #leave(): void {
     this.#left = this.#current!.file.inode;

@@ -24,12 +24,15 @@ export interface CursorPlace {
   readonly entryCount: bigint;
 }
 
+/** See {@link SegmentCursor}. */
+export type AskForLarge = (bytes: number) => Promise<() => void>;
+
 /** Why a segment gave nothing more. */
-export type TailReason = 'unborn' | 'short' | Exclude<RunStop, 'full' | 'more'>;
+export type TailReason = 'unborn' | 'short' | Exclude<RunStop, 'full' | 'large' | 'more'>;
 
 export type SegmentStep =
   | { readonly kind: 'header'; readonly header: SegmentHeader }
-  | { readonly kind: 'entries'; readonly entries: LogEntry[]; readonly bytes: number }
+  | { readonly kind: 'entries'; readonly entries: LogEntry[]; readonly bytes: number; readonly isLarge: boolean }
   /** The footer was reached: all that will ever be in the segment was given. */
   | { readonly kind: 'closed'; readonly footer: SegmentFooter }
   /** No whole batch at `offset`: the end for now, or for good if its writer is gone. */
@@ -44,6 +47,8 @@ export type SegmentStep =
  */
 export class SegmentCursor {
   readonly #file: SegmentFile;
+  readonly #askForLarge: AskForLarge | null;
+  #largeWasRead: (() => void) | null = null;
   #header: SegmentHeader | null = null;
   /** File offset of the next batch. */
   #offset = 0;
@@ -57,9 +62,14 @@ export class SegmentCursor {
   #readBytes = TAIL_READ_BYTES;
   #resumeAt: CursorPlace | null;
 
-  /** @param from where another cursor stood in the same file; its header is then not given again */
-  constructor(file: SegmentFile, from: CursorPlace | null = null) {
+  /**
+   * @param from where another cursor stood in the same file; its header is then not given again
+   * @param askForLarge before a large batch is read, with what it takes in memory; what it answers is called when it was read. Where
+   *   it is not given they are read as all others
+   */
+  constructor(file: SegmentFile, from: CursorPlace | null = null, askForLarge: AskForLarge | null = null) {
     this.#file = file;
+    this.#askForLarge = askForLarge;
     this.#resumeAt = from && from.offset > 0 ? from : null;
   }
 
@@ -83,6 +93,15 @@ export class SegmentCursor {
    * @throws {SpoorError} SPOOR_WAL_CORRUPT, SPOOR_WAL_UNSUPPORTED, naming file and byte
    */
   async step(version: number | null = null): Promise<SegmentStep> {
+    try {
+      return await this.#step(version);
+    } finally {
+      this.#largeWasRead?.();
+      this.#largeWasRead = null;
+    }
+  }
+
+  async #step(version: number | null): Promise<SegmentStep> {
     if (this.#header === null) {
       const begin = await this.#readHeader();
       if (begin.kind !== 'header' || this.#resumeAt === null) return begin;
@@ -91,13 +110,20 @@ export class SegmentCursor {
     }
     const header = this.#header!;
     let fresh = version !== null && version === this.#windowVersion;
+    let isLarge = false;
     for (;;) {
-      const run = this.#run(header);
+      const run = this.#run(header, isLarge || this.#askForLarge === null);
       if (run.consumed > 0) {
         this.#pos += run.consumed;
         this.#offset += run.consumed;
         this.#entryCount += BigInt(run.entries.length);
-        if (run.entries.length > 0) return { kind: 'entries', entries: run.entries, bytes: run.consumed };
+        if (isLarge) this.#letGoOfWindow();
+        if (run.entries.length > 0) return { kind: 'entries', entries: run.entries, bytes: run.consumed, isLarge };
+        continue;
+      }
+      if (run.stop === 'large') {
+        this.#largeWasRead = await this.#askForLarge!(run.needBytes);
+        isLarge = true;
         continue;
       }
       if (run.stop === 'full') throw new Error('unreachable: a run that is full has consumed something');
@@ -135,10 +161,19 @@ export class SegmentCursor {
     }
   }
 
-  #run(header: SegmentHeader): BatchRun {
+  /** It was as large as the batch, and nothing stands behind that. */
+  #letGoOfWindow(): void {
+    if (this.#window.length <= BULK_READ_BYTES) return;
+    spareWindow = new WeakRef(this.#window);
+    this.#window = EMPTY;
+    [this.#pos, this.#filled, this.#windowVersion] = [0, 0, null];
+  }
+
+  #run(header: SegmentHeader, takesLarge: boolean): BatchRun {
     const { path } = this.#file;
     const { codec, batchVersion } = header;
-    return readBatchRun(this.#window, this.#pos, this.#filled, this.#offset - this.#pos, { path, codec, batchVersion });
+    const format = { path, codec, batchVersion };
+    return readBatchRun(this.#window, this.#pos, this.#filled, this.#offset - this.#pos, format, takesLarge);
   }
 
   /** Reads from the next batch on, at least `needBytes`. @returns false when the file has not as many */
@@ -146,14 +181,14 @@ export class SegmentCursor {
     // A length is believed only as far as the file reaches: it is no reason to allocate gigabytes.
     if (needBytes > this.#readBytes && (await this.#file.size()) - this.#offset < needBytes) return false;
     const wanted = Math.max(needBytes, this.#readBytes);
-    if (this.#window.length < wanted || this.#window.length > 2 * wanted) this.#window = Buffer.allocUnsafeSlow(wanted);
+    if (this.#window.length < wanted || this.#window.length > 2 * wanted) this.#window = takeWindow(wanted);
     this.#pos = 0;
     this.#filled = 0;
-    this.#filled = await this.#file.read(this.#window, this.#offset);
+    this.#filled = await this.#file.read(this.#window.subarray(0, wanted), this.#offset);
     return this.#filled >= needBytes;
   }
 
-  async #tail(reason: Exclude<RunStop, 'full' | 'more'> | 'more' | 'short'): Promise<SegmentStep> {
+  async #tail(reason: Exclude<RunStop, 'full' | 'large'> | 'short'): Promise<SegmentStep> {
     // Asked again, it must look at the file and not at what the file was.
     this.#windowVersion = null;
     this.#pos = 0;
@@ -205,6 +240,17 @@ export class SegmentCursor {
       }
     }
   }
+}
+
+/** The last large one that was let go of, as long as the collector leaves it: large operations seldom come alone. */
+let spareWindow: WeakRef<Buffer> | null = null;
+
+function takeWindow(bytes: number): Buffer {
+  if (bytes <= BULK_READ_BYTES) return Buffer.allocUnsafeSlow(bytes);
+  const spare = spareWindow?.deref();
+  if (spare === undefined || spare.length < bytes) return Buffer.allocUnsafeSlow(bytes);
+  spareWindow = null; // it is somebody's again
+  return spare;
 }
 
 /** The error of a segment that is not for us, or no segment. */

@@ -1,3 +1,4 @@
+import type { ByteBudget } from '../util/byte-budget.ts';
 import { LinkedAbort } from '../util/linked-abort.ts';
 import type { Logger } from '../util/logger.ts';
 import { TabletLogReader, type LogChunk, type LogFeed, type LogPlace } from './log-reader.ts';
@@ -23,7 +24,7 @@ export interface TabletLogOptions {
  * stands where the head stands; whoever is too slow for the head has one again, from where it stood, and holds nobody up.
  *
  *   alone ── all is read, the head stands there too, or there was none ──▶ at the head
- *   at the head ── {@link MAX_QUEUED_BYTES} wait, or the head has failed ──▶ alone
+ *   at the head ── {@link MAX_QUEUED_BYTES} wait, or the head has failed, or comes to what is large ──▶ alone
  */
 export class TabletLog {
   readonly #options: TabletLogOptions;
@@ -34,12 +35,15 @@ export class TabletLog {
     this.#options = options;
   }
 
-  /** From the log's start, as {@link TabletLogReader} gives it. `signal` ends a waiting `next` with its reason. */
-  follow(signal: AbortSignal): LogFeed {
+  /**
+   * From the log's start, as {@link TabletLogReader} gives it. `signal` ends a waiting `next` with its reason.
+   * @param largeReads where room is taken from for what is large
+   */
+  follow(signal: AbortSignal, largeReads?: ByteBudget): LogFeed {
     const { tabletId, source, logger, onUnused } = this.#options;
     const follower: Follower = new Follower(signal, {
       open: (place) => {
-        const options = logger ? { logger } : {}; // it is ended by disposing of it
+        const options = { largeReads, ...(logger && { logger }) }; // it is ended by disposing of it
         // A place is lost with its segment: what comes again is known again, and what is missing is missed.
         const reader = place && TabletLogReader.at(place, source(), options);
         if (place && !reader) logger?.debug({ tabletId }, 'the log is read from its start again');
@@ -107,17 +111,20 @@ class Head {
 
   async #run(): Promise<void> {
     try {
-      while (this.followers.size > 0) {
-        const chunk = await this.#reader.next();
-        this.place = this.#reader.place;
-        for (const follower of this.followers)
-          if (!follower.push({ chunk, place: this.place })) this.followers.delete(follower);
-      }
+      // Not a variable: the chunk before would be in it, and in memory, for as long as the next one is waited for.
+      while (this.followers.size > 0) this.#give(await this.#reader.next());
     } catch (error) {
       for (const follower of this.followers) follower.fail(error);
       this.followers.clear();
     }
     await this.end();
+  }
+
+  #give(chunk: LogChunk): void {
+    this.place = this.#reader.place;
+    for (const follower of this.followers)
+      if (!follower.push({ chunk, place: this.place })) this.followers.delete(follower);
+    if (isLarge(chunk)) this.#reader.giveBack(); // all read it alone
   }
 }
 
@@ -146,6 +153,8 @@ class Follower implements LogFeed {
   /** Behind what was taken. */
   #place: LogPlace | null = null;
   #aloneUntilMs = 0;
+  /** What its reader has lent is in use: until then it is its own. */
+  #isLent = false;
 
   constructor(signal: AbortSignal, options: FollowerOptions) {
     signal.throwIfAborted();
@@ -180,7 +189,7 @@ class Follower implements LogFeed {
   /** By the head. @returns false: it is too much, and the follower is at the head no more */
   push(piece: Piece): boolean {
     const bytes = bytesOf(piece.chunk);
-    if (this.#queue.length > 0 && this.#queuedBytes + bytes > MAX_QUEUED_BYTES) {
+    if (isLarge(piece.chunk) || (this.#queue.length > 0 && this.#queuedBytes + bytes > MAX_QUEUED_BYTES)) {
       this.#queue = [];
       this.#queuedBytes = 0;
       this.#goAlone();
@@ -192,6 +201,11 @@ class Follower implements LogFeed {
     this.#queuedBytes += bytes;
     this.#wake();
     return true;
+  }
+
+  giveBack(): void {
+    this.#isLent = false;
+    this.#reader?.giveBack();
   }
 
   /** By the head. */
@@ -223,7 +237,8 @@ class Follower implements LogFeed {
       throw error;
     }
     this.#place = reader.place;
-    if (chunk.kind === 'idle' && performance.now() >= this.#aloneUntilMs) await this.#join(reader);
+    if (isLarge(chunk)) this.#isLent = true;
+    if (chunk.kind === 'idle' && !this.#isLent && performance.now() >= this.#aloneUntilMs) await this.#join(reader);
     return chunk;
   }
 
@@ -235,6 +250,11 @@ class Follower implements LogFeed {
     this.#reader = null;
     if (joined === 'at-head') await reader[Symbol.asyncDispose]();
   }
+}
+
+/** Each follower reads it for itself, when there is room for it and as long as it needs it: at the head it would be nobody's. */
+function isLarge(chunk: LogChunk): boolean {
+  return chunk.kind === 'entries' && chunk.isLarge === true;
 }
 
 function bytesOf(chunk: LogChunk): number {

@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { readdirSync, watch, type FSWatcher } from 'node:fs';
 import { join } from 'node:path';
+import type { ByteBudget } from '../util/byte-budget.ts';
 import type { Logger } from '../util/logger.ts';
 import type { HoldStore } from './hold-store.ts';
 import { isTabletId } from './log-folder.ts';
@@ -72,7 +73,7 @@ export class WalWatcher extends EventEmitter<WalWatcherEvents> implements Dispos
   }
 
   /** The tablet's log for one of those who follow it, see {@link TabletLog}. `signal` ends a waiting `next` with its reason. */
-  read(tabletId: string, signal: AbortSignal): LogFeed {
+  read(tabletId: string, signal: AbortSignal, largeReads?: ByteBudget): LogFeed {
     let log = this.#logs.get(tabletId);
     if (log === undefined) {
       log = new TabletLog({
@@ -83,7 +84,7 @@ export class WalWatcher extends EventEmitter<WalWatcherEvents> implements Dispos
       });
       this.#logs.set(tabletId, log);
     }
-    return log.follow(signal);
+    return log.follow(signal, largeReads);
   }
 
   /**

@@ -413,6 +413,31 @@ describe('TabletChanges', () => {
     );
   });
 
+  it('gives back the memory of what was large when all of it is done with, and not before', async () => {
+    const said: string[] = [];
+    const chunks: LogChunk[] = [
+      segment(),
+      { kind: 'entries', entries: insert(1, 1).slice(0, 1), bytes: 1, isLarge: true },
+      { kind: 'entries', entries: insert(1, 2).slice(0, 1), bytes: 1, isLarge: true },
+      entries(...insert(1, 1).slice(1)),
+      entries(...insert(1, 2).slice(1)),
+      entries(...insert(1, 3)),
+    ];
+    const log = {
+      next: () => {
+        said.push(`chunk ${6 - chunks.length}`);
+        return Promise.resolve(chunks.shift() ?? ({ kind: 'gone' } as const));
+      },
+      giveBack: () => void said.push('given back'),
+      [Symbol.asyncDispose]: () => Promise.resolve(),
+    };
+    const changes = open([], { log });
+    for (let read = await changes.next(); read.kind !== 'gone'; read = await changes.next())
+      said.push(`read ${formatOpId(read.position.opId)}`);
+    const first = ['chunk 0', 'chunk 1', 'chunk 2', 'chunk 3', 'read 1.1', 'chunk 4', 'read 1.2'];
+    assert.deepEqual(said, [...first, 'given back', 'chunk 5', 'read 1.3', 'chunk 6']);
+  });
+
   it('finds a gap when a segment is missing, unless all in it is done with', async () => {
     const log = [segment(), entries(...insert(1, 1)), { kind: 'missing', from: 2, until: 3 } as const];
     const later = [segment(V1, 1), entries(...insert(1, 8))];

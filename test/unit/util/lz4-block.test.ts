@@ -19,7 +19,9 @@ for (const [name, decompress] of [
         fc.property(repetitive, fc.nat(9), (raw, at) => {
           const block = Buffer.concat([Buffer.alloc(at, 1), compressSync(raw).subarray(4), Buffer.alloc(at, 2)]);
           const target = Buffer.alloc(raw.length + 2 * at, 0xee);
+          const before = Buffer.from(block);
           decompress(block, at, block.length - at, target, at, at + raw.length);
+          assert.ok(block.equals(before), 'nothing of it has changed');
           assert.ok(target.subarray(at, at + raw.length).equals(raw));
           assert.ok(target.subarray(0, at).every((byte) => byte === 0xee));
           assert.ok(target.subarray(at + raw.length).every((byte) => byte === 0xee));

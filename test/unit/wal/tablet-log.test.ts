@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import { setImmediate as turn } from 'node:timers/promises';
 import { formatOpId } from '../../../src/kudu/opid.ts';
+import { ByteBudget } from '../../../src/util/byte-budget.ts';
 import { TabletLogReader, type LogChunk, type LogFeed } from '../../../src/wal/log-reader.ts';
 import type { SegmentNews } from '../../../src/wal/segment-source.ts';
 import { TabletLog } from '../../../src/wal/tablet-log.ts';
@@ -12,6 +14,8 @@ import { seededRandom } from '../../support/sink-load.ts';
 
 const SEEDS = Number(process.env['SIM_SEEDS'] ?? 60);
 const chosen = process.env['SIM_SEED'];
+/** So many operations without rows take more than 1 MiB. */
+const LARGE = 40_000;
 
 interface WrittenSegment {
   readonly inode: bigint;
@@ -203,6 +207,38 @@ describe('a log and those who follow it', () => {
     const alone = new Taker(new TabletLogReader(written.source(), { signal: stop.signal }));
     const whole = await alone.takeAll();
     for (const taker of takers) assert.equal(taker.words.join(' '), whole);
+    stop.abort();
+  });
+
+  it('is read by each for himself where an operation is large, when there is room for it', async () => {
+    const written = new WrittenLog();
+    const stop = new AbortController();
+    const budget = new ByteBudget(1);
+    written.append();
+    const feeds = [1, 2].map(() => written.log.follow(stop.signal, budget));
+    const [one, other] = feeds.map((feed) => new Taker(feed)) as [Taker, Taker];
+    await one.takeAll();
+    await other.takeAll();
+    assert.equal(written.log.followersAtHead, 2);
+    for (let round = 0; round < 2; round++) {
+      written.append(LARGE); // more than 1 MiB
+      await one.takeAll();
+      await other.takeAll();
+      const [ahead, behind] = one.words.length > other.words.length ? [0, 1] : [1, 0];
+      const takers = [one, other];
+      assert.equal(opsOf(takers[ahead]!.words).length, written.written, 'one has it');
+      assert.equal(opsOf(takers[behind]!.words).length, written.written - LARGE, 'the other waits');
+      feeds[ahead]!.giveBack!();
+      await takers[behind]!.takeAll();
+      assert.equal(opsOf(takers[behind]!.words).length, written.written, 'and has it then');
+      feeds[behind]!.giveBack!();
+      written.append();
+      await one.takeAll();
+      await other.takeAll();
+      assert.equal(opsOf(one.words).length, written.written);
+      assert.equal(opsOf(other.words).length, written.written);
+    }
+    assert.ok(isDeepStrictEqual(one.words, other.words), 'the same to both');
     stop.abort();
   });
 

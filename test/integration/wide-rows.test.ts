@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { describe, it } from 'node:test';
+import { KuduClient } from '../../src/kudu/client.ts';
+import { RowOperationsEncoder, RowOpType } from '../../src/kudu/row-operations.ts';
+import { schemaToPb } from '../../src/kudu/schema-codec.ts';
+import { peakMemoryMib } from '../bench/process-usage.ts';
+import { serversMissing } from '../support/cluster.ts';
+import { isCaughtUp, SpoorCluster } from '../support/spoor-cluster.ts';
+
+const TABLETS = 16;
+const ROWS = 600;
+/** Characters of a cell; an operation has 36 MB of them, and Kudu takes no request beyond 50. */
+const WIDTH = 60_000;
+const MAX_PEAK_MIB = 300;
+
+describe('wide rows', { skip: await serversMissing(), timeout: 240_000 }, () => {
+  for (const delivery of ['exactly-once', 'at-least-once'])
+    it(`of an operation of 36 MB in each of 16 tablets at once fit into ${MAX_PEAK_MIB} MiB: ${delivery}`, async (t) => {
+      await using cluster = await SpoorCluster.start({
+        tservers: 1,
+        flags: ['--log_min_segments_to_retain=64'], // nobody holds the log while the sidecar is away
+        env: { SPOOR_SYSTEM_TABLE_REPLICAS: '1' },
+      });
+      using client = await KuduClient.connect({ masters: cluster.kudu.masters, timeoutMs: 60_000 });
+      const table = await client.createTable({
+        name: 'wide',
+        columns: [
+          { name: 'p', type: 'INT32', key: true },
+          { name: 'id', type: 'INT32', key: true },
+          { name: 'text', type: 'STRING' },
+        ],
+        range: {
+          columns: ['p'],
+          partitions: Array.from({ length: TABLETS }, (_, p) => ({ lower: { p }, upper: { p: p + 1 } })),
+        },
+        numReplicas: 1,
+      });
+      await cluster.createStream('wide', ['wide'], { sink: { delivery } });
+      await cluster.waitForTablets('wide', ({ state }) => state === 'running');
+      const [sidecar] = cluster.sidecars;
+      await sidecar!.stop();
+      const { schema } = table.description;
+      const server = client.tabletServer(cluster.kudu.tservers[0]!.rpc);
+      for (const [p, { tabletId }] of (await table.tablets()).entries()) {
+        const rows = new RowOperationsEncoder(schema);
+        for (let id = 0; id < ROWS; id++)
+          rows.add(RowOpType.INSERT, { p, id, text: randomBytes(WIDTH / 2).toString('hex') });
+        const { rows: bytes, indirect } = rows.finish();
+        // As one operation, whereas a table's own `write` makes several.
+        const rowOperations = { rows: bytes, indirectData: indirect };
+        await server.write({
+          tabletId: Buffer.from(tabletId),
+          schema: schemaToPb(schema, { withIds: false }),
+          rowOperations,
+        });
+      }
+      await sidecar!.restart();
+      await sidecar!.waitUntilReady();
+      await cluster.waitForTablets('wide', isCaughtUp, 120_000);
+      const peakMib = await peakMemoryMib(sidecar!.pid);
+      t.diagnostic(`at most ${Math.round(peakMib)} MiB resident`);
+      const fold = await cluster.fold('wide', TABLETS * ROWS);
+      assert.equal(fold.records, TABLETS * ROWS);
+      assert.ok(peakMib < MAX_PEAK_MIB, `${peakMib} MiB`);
+    });
+});

@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
+import fc from 'fast-check';
+import { ByteBudget, type BudgetShare } from '../../../src/util/byte-budget.ts';
+
+const never = new AbortController().signal;
+
+describe('ByteBudget', () => {
+  it('never gives more than there is, but to one alone, and leaves nobody waiting', async () => {
+    const sizes = fc.array(fc.integer({ min: 1, max: 150 }), { minLength: 1, maxLength: 12 });
+    await fc.assert(
+      fc.asyncProperty(sizes, fc.infiniteStream(fc.nat()), async (all, choices) => {
+        const budget = new ByteBudget(100);
+        const holding: { readonly share: BudgetShare; readonly bytes: number }[] = [];
+        let taken = 0;
+        for (const bytes of all) {
+          const share = budget.share();
+          void share.take(bytes, never).then(() => {
+            taken++;
+            holding.push({ share, bytes });
+          });
+        }
+        while (taken < all.length || holding.length > 0) {
+          await turn();
+          const bytes = holding.reduce((sum, one) => sum + one.bytes, 0);
+          assert.ok(bytes <= 100 || holding.length === 1, `${bytes} bytes of ${holding.length}`);
+          assert.ok(holding.length > 0, 'all wait');
+          holding.splice(choices.next().value! % holding.length, 1)[0]!.share.giveBack();
+        }
+      }),
+    );
+  });
+
+  it('gives more to who has some, and takes it back at once', async () => {
+    const budget = new ByteBudget(100);
+    const [one, other] = [budget.share(), budget.share()];
+    await one.take(80, never);
+    await one.take(80, never);
+    let isGiven = false;
+    const given = other.take(50, never).then(() => (isGiven = true));
+    await turn();
+    assert.equal(isGiven, false);
+    one.giveBack();
+    await given;
+    one.giveBack(); // nothing
+    const third = budget.share();
+    await third.take(50, never);
+  });
+
+  it('forgets who stops waiting, and serves who stood behind', async () => {
+    const budget = new ByteBudget(100);
+    const [one, large, small] = [budget.share(), budget.share(), budget.share()];
+    await one.take(60, never);
+    const stop = new AbortController();
+    const given = large.take(90, stop.signal);
+    const next = small.take(30, never);
+    stop.abort(new Error('stopped'));
+    await assert.rejects(given, /stopped/);
+    await next;
+    large.giveBack();
+  });
+});
