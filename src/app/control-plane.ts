@@ -45,7 +45,7 @@ export interface RunningControlPlaneOptions {
   /** The tablets that are shipped from here. */
   readonly localTablets: () => readonly ReasonedView[];
   /** What this sidecar is configured to ship to, whether a stream does or not; null where it is to nothing. */
-  readonly configuredSink: Pick<Sink, 'check'> | null;
+  readonly configuredSinks: readonly Pick<Sink, 'check'>[];
   /**
    * The last committed operation of every tablet of the tables, as its leader says it, with name and schema version. A
    * table that was dropped meanwhile has none.
@@ -62,7 +62,11 @@ export interface RunningControlPlaneOptions {
   ) => Promise<readonly (string | null)[]>;
   readonly planSink: SinkPlanner;
   /** Which of these places of the sink take no marks of `resolved`, as far as it can be asked. */
-  readonly markless: (places: readonly string[], signal: AbortSignal) => Promise<readonly string[]>;
+  readonly markless: (
+    definition: StreamDefinition,
+    places: readonly string[],
+    signal: AbortSignal,
+  ) => Promise<readonly string[]>;
   /** Rejects with the reason when the log of the tablet server beside us cannot be read or held. */
   readonly checkWal: (signal: AbortSignal) => Promise<void>;
   /** What is held of the log of a replica beside us, oldest incarnation first; null where nothing is. */
@@ -285,9 +289,9 @@ export class RunningControlPlane implements ControlPlane {
   async #checkSinks(): Promise<PartHealth> {
     if (this.#sinkHealth && performance.now() - this.#sinkHealth.atMs < SINK_CHECK_EVERY_MS)
       return this.#sinkHealth.health;
-    const { configuredSink, manager } = this.#options;
+    const { configuredSinks, manager } = this.#options;
     const signal = AbortSignal.timeout(SINK_CHECK_TIMEOUT_MS);
-    const sinks = [...(configuredSink ? [configuredSink] : []), ...manager.sinks()];
+    const sinks = [...configuredSinks, ...manager.sinks()];
     const checks = await Promise.all(sinks.map((sink) => healthOf(sink.check(signal))));
     const health = checks.find(({ ok }) => !ok) ?? { ok: true };
     this.#sinkHealth = { health, atMs: performance.now() };
@@ -301,7 +305,7 @@ export class RunningControlPlane implements ControlPlane {
     const places = placesOf(definition, tables, planSink);
     let markless: readonly string[] = [];
     try {
-      markless = await ask(places, AbortSignal.timeout(ASK_SINK_TIMEOUT_MS));
+      markless = await ask(definition, places, AbortSignal.timeout(ASK_SINK_TIMEOUT_MS));
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       logger.debug({ stream: definition.name, reason }, 'the sink cannot be asked what it takes');

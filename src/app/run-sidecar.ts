@@ -27,7 +27,6 @@ import { OtherSidecars } from '../sidecars/other-sidecars.ts';
 import { RemoteLog } from '../sidecars/remote-log.ts';
 import { SidecarClient } from '../sidecars/sidecar-client.ts';
 import { SidecarRegistry } from '../sidecars/sidecar-registry.ts';
-import { planTopics } from '../sinks/kafka/topic-plan.ts';
 import { TabletChanges } from '../source/tablet-changes.ts';
 import { TabletSource } from '../source/tablet-source.ts';
 import type { StreamDefinition } from '../streams/definition.ts';
@@ -45,7 +44,7 @@ import { formatFor } from './formats.ts';
 import { limitsFor } from './limits.ts';
 import { LocalLogs } from './local-logs.ts';
 import { longestLag } from './longest-lag.ts';
-import { brokersOf, kafkaSinkFor } from './sinks.ts';
+import { Sinks } from './sinks.ts';
 import { StartingSidecar } from './starting-sidecar.ts';
 
 /** How long tablets may take to finish their batch in hand when the sidecar stops; the rest of the 10 s is for closing. */
@@ -121,7 +120,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
   const { now: kuduNow } = client.clock;
   const { holds, watcher, keepers } = logs.parts;
   const { prefix: systemTablePrefix } = config.systemTables;
-  await using brokers = brokersOf(config, logger);
+  await using sinks = new Sinks(config, logger);
 
   const store = new StreamStore(kudu.streams, logger, kuduNow);
   const self = { id: selfId, http: advertise, tserver: config.tserver, tserverUuid: selfId, version: SPOOR_VERSION };
@@ -158,12 +157,14 @@ async function work(config: Config, parts: Parts): Promise<void> {
     }),
     streams: store,
     catalog: known,
-    sinkFor: (stream) =>
-      kafkaSinkFor(stream, config, {
-        tablesOf,
+    sinkFor: ({ definition, generation }) =>
+      sinks.open(definition, {
+        name: definition.name,
+        generation,
+        tables: () => tablesOf(definition),
         installation: kudu.streams.tableId,
         sidecar: selfId,
-        metrics: metrics.transactionsOf(stream.definition.name),
+        metrics: metrics.transactionsOf(definition.name),
         logger,
       }),
     formatFor,
@@ -183,7 +184,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
             lookUpName: () => lookUpName(client, config.tserver, request.tablet, s),
           }),
       }),
-    limitsFor,
+    limitsFor: ({ definition }, tabletCount) => limitsFor(sinks.writeIntervalMs(definition), tabletCount),
     systemTablePrefix,
     metrics,
     kuduNow,
@@ -216,14 +217,14 @@ async function work(config: Config, parts: Parts): Promise<void> {
     localTablets,
     endsOf: (tables, s) => fetchEnds(client, tables, s),
     tabletsOfKeys: (tableId, keys, s) => tabletsOfKeys(client, tableId, keys, s),
-    planSink: ({ name, sink }, tables) => planTopics({ ...sink, streamName: name }, tables),
+    planSink: (definition, tables) => sinks.plan(definition, tables),
     heldLog: (tabletId) => holds.get(tabletId)?.incarnations() ?? null,
     checkWal: async () => {
       await checkWalDir(config.walDir, config.tserver, selfId);
       checkLinks(holds);
     },
-    configuredSink: brokers,
-    markless: async (topics, s) => brokers?.compactedOf(topics, s) ?? [],
+    configuredSinks: sinks.configured(),
+    markless: (definition, places, s) => sinks.markless(definition, places, s),
     systemTablePrefix,
     logger,
   });

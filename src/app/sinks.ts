@@ -1,74 +1,65 @@
 import type { ServersConfig } from '../config/client-config.ts';
 import type { Config } from '../config/config.ts';
-import { KafkaBrokers } from '../sinks/kafka/kafka-brokers.ts';
+import type { SinkDefinition } from '../sinks/definitions.ts';
 import { createKafkaReader } from '../sinks/kafka/kafka-reader.ts';
-import { createKafkaSink } from '../sinks/kafka/kafka-sink.ts';
+import { KafkaType } from '../sinks/kafka/kafka-type.ts';
 import type { SinkReader } from '../sinks/reader.ts';
-import { refusingSink } from '../sinks/refusing-sink.ts';
-import { SinkError, type Sink } from '../sinks/sink.ts';
-import type { TransactionMetrics } from '../sinks/transaction-metrics.ts';
+import { SinkError, type Sink, type SinkPlan } from '../sinks/sink.ts';
+import type { SinkStream, SinkType } from '../sinks/sink-type.ts';
 import type { StreamDefinition } from '../streams/definition.ts';
-import type { StoredStream } from '../streams/stored-stream.ts';
 import type { Logger } from '../util/logger.ts';
-import { zstd, ZSTD_NEEDS } from '../util/zstd.ts';
 
-export function kafkaSinkFor(
-  { definition, generation }: StoredStream,
-  config: Config,
-  parts: {
-    readonly tablesOf: (definition: StreamDefinition) => readonly string[];
-    /** The id of the table of streams: two installations may share brokers, and never a table. */
-    readonly installation: string;
-    readonly sidecar: string;
-    readonly metrics: TransactionMetrics;
-    readonly logger: Logger;
-  },
-): Sink {
-  const kafka = kafkaClientOf(config);
-  if (!kafka) return refusingSink('SPOOR_KAFKA_BROKERS is not given to this sidecar, so it cannot ship to Kafka');
-  const { topics, topicConfig, compression, ...sink } = definition.sink;
-  if (compression === 'zstd' && zstd === null)
-    return refusingSink(`sink.compression of the stream is zstd, which needs ${ZSTD_NEEDS}`);
-  const { tablesOf, ...others } = parts;
-  return createKafkaSink({
-    streamName: definition.name,
-    streamGeneration: generation,
-    ...others,
-    ...kafka,
-    ...(topics && { topics }),
-    ...(topicConfig && { topicConfig }),
-    ...(compression && { compression }),
-    ...sink,
-    tables: () => tablesOf(definition),
-  });
+type SinkTypes = { readonly [Type in SinkDefinition['type']]: SinkType<Extract<SinkDefinition, { type: Type }>> };
+
+/** Every kind of sink that a stream may have, set up as this sidecar's variables say. One that is missing here does not compile. */
+export class Sinks implements AsyncDisposable {
+  readonly #types: SinkTypes;
+
+  constructor(config: Config, logger: Logger) {
+    this.#types = { kafka: new KafkaType(kafkaClientOf(config), logger) };
+  }
+
+  open({ sink }: StreamDefinition, stream: SinkStream): Sink {
+    return this.#types[sink.type].open(sink, stream);
+  }
+
+  plan({ name, sink }: Pick<StreamDefinition, 'name' | 'sink'>, tables: readonly string[]): SinkPlan {
+    return this.#types[sink.type].plan(sink, name, tables);
+  }
+
+  markless({ sink }: StreamDefinition, places: readonly string[], signal: AbortSignal): Promise<readonly string[]> {
+    return this.#types[sink.type].markless(places, signal);
+  }
+
+  writeIntervalMs({ sink }: StreamDefinition): number {
+    return this.#types[sink.type].writeIntervalMs(sink);
+  }
+
+  /** To be asked for readiness, whatever streams there are. */
+  configured(): readonly Pick<Sink, 'check'>[] {
+    return Object.values(this.#types).flatMap(({ configured }) => configured ?? []);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(Object.values(this.#types).map((type) => type[Symbol.asyncDispose]()));
+  }
 }
 
 /** What reads back the records of a stream. @throws {SinkError} nothing reads those of such a sink */
 export function readerFor(
   { name, sink }: Pick<StreamDefinition, 'name' | 'sink'>,
-  { kafka: { brokers, ssl, sasl } }: Pick<ServersConfig, 'kafka'>,
+  config: Pick<ServersConfig, 'kafka'>,
   logger: Logger,
 ): SinkReader {
   if ((sink.type as string) !== 'kafka')
     throw new SinkError('refused', `the sink of stream ${name} is ${sink.type}; only kafka can be verified`);
-  return createKafkaReader({
-    streamName: name,
-    brokers,
-    ...(ssl && { ssl: ssl === true ? ssl : { ...ssl } }),
-    ...(sasl && { sasl }),
-    topic: sink.topic,
-    ...(sink.topics && { topics: sink.topics }),
-    schemaTopic: sink.schemaTopic,
-    logger,
-  });
+  const { topic, topics, schemaTopic } = sink;
+  const { brokers } = config.kafka;
+  const client = { ...kafkaClientOf(config), brokers };
+  return createKafkaReader({ streamName: name, ...client, topic, ...(topics && { topics }), schemaTopic, logger });
 }
 
-/** Null where none are configured. */
-export function brokersOf(config: Config, logger: Logger): KafkaBrokers | null {
-  const kafka = kafkaClientOf(config);
-  return kafka && new KafkaBrokers({ ...kafka, logger });
-}
-
-function kafkaClientOf({ kafka: { brokers, ssl, sasl } }: Config) {
+/** Null where no brokers are given. */
+function kafkaClientOf({ kafka: { brokers, ssl, sasl } }: Pick<Config, 'kafka'>) {
   return brokers && { brokers, ...(ssl && { ssl: ssl === true ? ssl : { ...ssl } }), ...(sasl && { sasl }) };
 }
