@@ -133,7 +133,7 @@ describe('the control plane', () => {
       markless: (_, topics) => markless(topics),
       tabletsOfKeys: (_, keys) => Promise.resolve(keys.map((key) => (key.length > 0 ? key.toString() : null))),
       endsOf: () => endsOf(),
-      configuredSinks: [],
+      configuredSinks: [brokers],
       checkWal: () => checkWal(),
       heldLog: (tabletId) => held.get(tabletId) ?? null,
       systemTablePrefix: 'spoor.',
