@@ -28,6 +28,8 @@ export class FolderSource implements SegmentSource {
   /** Whether it was not yet given what is held of earlier logs. */
   wantsHistory = true;
   version = 0;
+  /** Where its reader rests, see {@link SegmentSource.changed}; null while it reads. */
+  restsIn: LocalSegment | null = null;
   readonly #queue: Queued[] = [];
   readonly #options: FolderSourceOptions;
   #isGone = false;
@@ -65,7 +67,7 @@ export class FolderSource implements SegmentSource {
     if (file instanceof LocalSegment) this.#options.onDamage(file);
   }
 
-  changed(seen: number, signal: AbortSignal): Promise<void> {
+  changed(seen: number, signal: AbortSignal, restsIn: SegmentFile | null): Promise<void> {
     return new Promise((resolve, reject) => {
       const settle = (): void => {
         signal.removeEventListener('abort', settle);
@@ -82,6 +84,7 @@ export class FolderSource implements SegmentSource {
       }
       signal.addEventListener('abort', settle, { once: true });
       this.#waiting.push(settle);
+      this.restsIn = restsIn instanceof LocalSegment ? restsIn : null;
     });
   }
 
@@ -124,6 +127,7 @@ export class FolderSource implements SegmentSource {
   wake(failure: Error | null = null): void {
     this.#failure = failure;
     this.version++;
+    this.restsIn = null;
     const waiting = this.#waiting;
     if (waiting.length === 0) return;
     this.#waiting = [];

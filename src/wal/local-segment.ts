@@ -1,4 +1,5 @@
 import { closeSync, fstatSync, openSync, read as readAsync, readSync } from 'node:fs';
+import { settledWriteTime } from './log-folder.ts';
 import type { SegmentFile } from './segment-source.ts';
 
 /** Reads up to here are done at once: what was just appended is in memory. Longer ones may have to wait for the disk. */
@@ -48,5 +49,10 @@ export class LocalSegment implements SegmentFile {
 
   size(): number {
     return fstatSync(this.#fd).size;
+  }
+
+  /** See {@link settledWriteTime}. */
+  settledWriteTime(): number | null {
+    return settledWriteTime(() => fstatSync(this.#fd));
   }
 }

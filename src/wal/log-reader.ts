@@ -87,6 +87,8 @@ export class TabletLogReader implements LogFeed {
   /** The source's version at which all was given. */
   #exhaustedAt: number | null = null;
   #saidIdle = false;
+  /** The segment in hand, where the last look at it found nothing behind what was given. */
+  #restsIn: SegmentFile | null = null;
   #advancing: Promise<unknown> = Promise.resolve();
   #failure: SpoorError | null = null;
 
@@ -135,10 +137,11 @@ export class TabletLogReader implements LogFeed {
           this.#saidIdle = true;
           return { kind: 'idle' };
         }
-        await this.#source.changed(version, this.#stop.signal);
+        await this.#source.changed(version, this.#stop.signal, this.#restsIn);
         continue;
       }
       if (this.#failure !== null) throw this.#failure;
+      this.#restsIn = null;
       const advancing = this.#advance(version);
       this.#advancing = advancing;
       try {
@@ -286,7 +289,10 @@ export class TabletLogReader implements LogFeed {
 
   /** A dead server leaves such an end, and so it may stay; under a live one something is wrong (kudu-facts 8.6). */
   #noteStandstill(current: OpenSegment, step: TailStep): void {
-    if (step.kind === 'tail' && step.reason === 'zeros') return;
+    if (step.kind === 'tail' && step.reason === 'zeros') {
+      this.#restsIn = current.file;
+      return;
+    }
     if (++current.standstills !== STANDSTILLS_TO_WARN) return;
     const { path } = current.file;
     const offset = step.kind === 'tail' ? step.offset : 0;

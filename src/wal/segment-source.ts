@@ -42,6 +42,10 @@ export interface SegmentSource extends Disposable {
   noteDamage(file: SegmentFile): void;
   /** Rises whenever there may be news, or more bytes in a segment. */
   readonly version: number;
-  /** Resolves when `version` is not `seen` any more. Rejects when the signal aborts or what stands behind it fails. */
-  changed(seen: number, signal: AbortSignal): Promise<void>;
+  /**
+   * Resolves when `version` is not `seen` any more. Rejects when the signal aborts or what stands behind it fails.
+   * @param restsIn the segment in hand, where all that was written to it is read and nothing is unfinished: while that stays
+   *   so there is no need to look again. Null where it is to be looked at now and then, whatever is known of it
+   */
+  changed(seen: number, signal: AbortSignal, restsIn: SegmentFile | null): Promise<void>;
 }

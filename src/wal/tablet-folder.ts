@@ -30,6 +30,8 @@ export class TabletFolder {
   #watcher: FSWatcher | null = null;
   #instead: NodeJS.Timeout | null = null;
   #dir: DirIdentity | null = null;
+  /** What {@link #restsSinceMs} was before the last look of those that are left out where nothing is new. */
+  #restedSinceMs: number | null = null;
   /** Segments that somebody may still read, of the log as it is now. */
   readonly #segments = new Map<number, LocalSegment>();
 
@@ -72,6 +74,25 @@ export class TabletFolder {
       const failure = error instanceof Error ? error : new Error(String(error));
       for (const source of this.#sources) source.wake(failure);
     }
+  }
+
+  /**
+   * Looks for what the system should have told and did not, if there can be something: not while the log's reader rests in a segment to
+   * which nothing was written since it did. A log goes on in another segment only when this one has got its end. That
+   * the folder is exchanged, or goes, shows in the folder that it is in: this is the caller's to see.
+   */
+  lookForLost(): void {
+    const restsSinceMs = this.#restsSinceMs();
+    if (restsSinceMs !== null && restsSinceMs === this.#restedSinceMs) return;
+    this.#restedSinceMs = restsSinceMs; // of before the look: what is written from here on has another time
+    this.look();
+  }
+
+  /** When the segment was last written to in which all that follow this log rest; null where they do not, or may not. */
+  #restsSinceMs(): number | null {
+    const [source, ...others] = this.#sources;
+    if (source === undefined || others.length > 0 || this.#hold?.failure) return null; // what was not linked is tried again
+    return source.restsIn?.settledWriteTime() ?? null;
   }
 
   get #hold(): TabletHold | null {

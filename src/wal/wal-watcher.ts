@@ -1,10 +1,10 @@
 import { EventEmitter } from 'node:events';
-import { readdirSync, watch, type FSWatcher } from 'node:fs';
+import { readdirSync, statSync, watch, type FSWatcher } from 'node:fs';
 import { join } from 'node:path';
 import type { ByteBudget } from '../util/byte-budget.ts';
 import type { Logger } from '../util/logger.ts';
 import type { HoldStore } from './hold-store.ts';
-import { isTabletId } from './log-folder.ts';
+import { isTabletId, settledWriteTime } from './log-folder.ts';
 import type { LogFeed } from './log-reader.ts';
 import type { SegmentSource } from './segment-source.ts';
 import { TabletFolder } from './tablet-folder.ts';
@@ -45,6 +45,8 @@ export class WalWatcher extends EventEmitter<WalWatcherEvents> implements Dispos
   readonly #logs = new Map<string, TabletLog>();
   #present: ReadonlySet<string>;
   #isListed = true;
+  /** When the folder of logs was last written to, by the last poll; null while that is not told for certain. */
+  #settledMs: number | null = null;
   #watcher: FSWatcher | null;
   readonly #poll: NodeJS.Timeout;
 
@@ -62,8 +64,7 @@ export class WalWatcher extends EventEmitter<WalWatcherEvents> implements Dispos
     }
     this.#endHold = this.#hold?.onEnabled((tabletId) => this.#folders.get(tabletId)?.look());
     this.#poll = setInterval(() => {
-      this.#look();
-      for (const folder of this.#folders.values()) folder.look();
+      this.#lookForLost();
     }, options.pollMs ?? DEFAULT_POLL_MS);
   }
 
@@ -133,6 +134,17 @@ export class WalWatcher extends EventEmitter<WalWatcherEvents> implements Dispos
       this.#logger?.warn({ dir: this.#walsDir, error }, 'folder of logs cannot be watched, polling it instead');
       return null;
     }
+  }
+
+  /** What is neither written to nor exchanged is not read again: most logs of a server with many tablets stand still. */
+  #lookForLost(): void {
+    const settledMs = settledWriteTime(() => statSync(this.#walsDir));
+    const isSettled = settledMs !== null && settledMs === this.#settledMs;
+    this.#settledMs = settledMs;
+    if (!isSettled) this.#look();
+    for (const folder of this.#folders.values())
+      if (isSettled) folder.lookForLost();
+      else folder.look();
   }
 
   #look(): void {

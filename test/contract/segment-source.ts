@@ -88,11 +88,11 @@ export function describeSegmentSource(name: string, open: () => Promise<LogUnder
       using source = log.follow();
       const file = await takeSegment(source);
       const seen = source.version;
-      const changed = source.changed(seen, AbortSignal.timeout(20_000));
+      const changed = source.changed(seen, AbortSignal.timeout(20_000), null);
       await log.write(1, segment(1, 'R1.1', 'R1.2'));
       await changed;
       assert.notEqual(source.version, seen);
-      await source.changed(seen, AbortSignal.timeout(1)); // what has happened is not waited for
+      await source.changed(seen, AbortSignal.timeout(1), null); // what has happened is not waited for
       assert.equal(await contentOf(file), '1.1 1.2');
     });
 
@@ -101,10 +101,10 @@ export function describeSegmentSource(name: string, open: () => Promise<LogUnder
       using source = log.follow();
       const stop = new AbortController();
       const reason = new Error('enough');
-      const waiting = assert.rejects(source.changed(source.version, stop.signal), reason);
+      const waiting = assert.rejects(source.changed(source.version, stop.signal, null), reason);
       stop.abort(reason);
       await waiting;
-      await assert.rejects(source.changed(source.version, stop.signal), reason);
+      await assert.rejects(source.changed(source.version, stop.signal, null), reason);
     });
 
     it('holds a segment from its birth, whatever becomes of its name (trap 29)', async () => {
