@@ -17,8 +17,8 @@ export type { LogRequest };
 
 /** What a sidecar says of itself at any time. */
 export interface SidecarStatus {
-  /** The tablets that it ships, or would but for a pause. */
-  localTablets(): readonly ReasonedView[];
+  /** The tablets that it ships, or would but for a pause; or only those of which something is not as usual. */
+  localTablets(which: 'all' | 'exceptions'): readonly ReasonedView[];
   readiness(): Promise<{ readonly kudu: PartHealth; readonly kafka: PartHealth; readonly wal: PartHealth }>;
 }
 

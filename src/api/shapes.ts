@@ -128,8 +128,11 @@ export function waitingFor({ for: what, sinceMs }: Wait): { readonly waiting: Wa
   return { waiting: { for: what, since: wallTimeOf(sinceMs) } };
 }
 
+/** What is known of how late a tablet is, and what for. */
+export type Lateness = Pick<TabletView, 'state' | 'copy' | 'lagSeconds'>;
+
 /** Whether other sidecars must know of it: we stand in for theirs, or are about to, or cannot ship it. */
-export function isException({ role, yields }: TabletView): boolean {
+export function isException({ role, yields }: Pick<TabletView, 'role' | 'yields'>): boolean {
   return role === 'follower' || yields === true;
 }
 

@@ -43,7 +43,7 @@ export interface RunningControlPlaneOptions {
   readonly cluster: ClusterView;
   readonly manager: Pick<TabletManager, 'poke' | 'sinks' | 'kuduTrouble' | 'holdForNow'>;
   /** The tablets that are shipped from here. */
-  readonly localTablets: () => readonly ReasonedView[];
+  readonly localTablets: (which: 'all' | 'exceptions') => readonly ReasonedView[];
   /** What this sidecar is configured to ship to, whether a stream does or not; null where it is to nothing. */
   readonly configuredSinks: readonly Pick<Sink, 'check'>[];
   /**
@@ -233,8 +233,8 @@ export class RunningControlPlane implements ControlPlane {
     return existed;
   }
 
-  localTablets(): readonly ReasonedView[] {
-    return this.#options.localTablets();
+  localTablets(which: 'all' | 'exceptions'): readonly ReasonedView[] {
+    return this.#options.localTablets(which);
   }
 
   openHeldLog(tabletId: string, after: OpId, request: LogRequest): AsyncIterable<Uint8Array> | null {

@@ -71,7 +71,7 @@ export async function runSidecar(
   const sidecar = new StartingSidecar();
   const logs = new LocalLogs(config, logger);
   const metrics = createMetrics({
-    localTablets: () => sidecar.localTablets(),
+    localTablets: () => sidecar.localTablets('all'),
     holds: () => sidecar.holds(),
     freePercent: () => logs.freeSpace.freePercent,
   });
@@ -194,11 +194,12 @@ async function work(config: Config, parts: Parts): Promise<void> {
     manager.tabletAppeared(tabletId);
   });
 
-  const localTablets = (): ReasonedView[] => manager.views().map((view) => ({ ...view, sidecar: advertise }));
+  const localTablets = (which: 'all' | 'exceptions'): ReasonedView[] =>
+    manager.views(which).map((view) => ({ ...view, sidecar: advertise }));
   const cluster = new ClusterView({
     selfId,
     others,
-    localTablets,
+    localTablets: () => localTablets('all'),
     holdHere: (tabletIds) => {
       manager.holdForNow(tabletIds);
     },
@@ -239,7 +240,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
     logger,
   });
   const { nice, niceMaxLagS: maxLagS } = config;
-  const lagSeconds = (): number => longestLag(manager.views());
+  const lagSeconds = (): number => longestLag(manager.lateness());
   const standBack = new StandBack({ nice, ownNice: getPriority(), maxLagS, lagSeconds, setNice, logger });
   await registry.announce(signal);
   await Promise.all([

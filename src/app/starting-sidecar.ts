@@ -25,8 +25,8 @@ export class StartingSidecar implements ServedSidecar {
     throw new SpoorError('SPOOR_KUDU_UNAVAILABLE', `not at work yet: ${this.#trouble.reason}`);
   }
 
-  localTablets(): readonly ReasonedView[] {
-    return this.#work?.plane.localTablets() ?? [];
+  localTablets(which: 'all' | 'exceptions'): readonly ReasonedView[] {
+    return this.#work?.plane.localTablets(which) ?? [];
   }
 
   /** The held logs of all replicas here whose tables are streamed. */

@@ -8,15 +8,7 @@ import { addLogRoute } from './log-route.ts';
 import { ProblemError, PROBLEM_TYPE, type Problem } from './problem.ts';
 import { routeSchema } from './route-schema.ts';
 import { createQuery, holdsRequest, localQuery, notReady, resyncRequest, streamChange } from './schemas.ts';
-import {
-  isException,
-  readiness,
-  resyncedStream,
-  sidecarView,
-  streamPlan,
-  streamView,
-  tabletView,
-} from '../api/shapes.ts';
+import { readiness, resyncedStream, sidecarView, streamPlan, streamView, tabletView } from '../api/shapes.ts';
 
 /** What /metrics answers. */
 export interface MetricsPage {
@@ -157,8 +149,7 @@ function addClusterRoutes(app: FastifyInstance, { sidecar }: RouteParts): void {
   });
   app.get('/v1/local', { schema: local }, async ({ query }) => {
     const { only } = parseInput('query', localQuery, query);
-    const tablets = sidecar.localTablets();
-    return Promise.resolve(only === 'exceptions' ? tablets.filter(isException) : tablets);
+    return Promise.resolve(sidecar.localTablets(only ?? 'all'));
   });
 
   const holds = routeSchema({

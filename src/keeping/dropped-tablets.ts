@@ -65,6 +65,8 @@ export class DroppedTablets {
   readonly #dropped = new Map<string, DroppedTablet>();
   /** Of tablets whose log is kept here, as the master told it. */
   readonly #partitions = new Map<string, string>();
+  /** What was written down, as it was read last. */
+  readonly #read = new Map<string, { readonly text: string; readonly note: Note | null }>();
   /** Of which streams' tablets it was told what is missing. */
   readonly #told = new Set<string>();
   readonly #logger: Logger;
@@ -172,7 +174,7 @@ export class DroppedTablets {
   /** Finds out which of these tablets, which the master does not list and that have no replica here, were dropped. */
   async look(unlisted: readonly string[], signal: AbortSignal): Promise<void> {
     const held = this.#keepers.tabletIds();
-    for (const known of [this.#dropped, this.#partitions])
+    for (const known of [this.#dropped, this.#partitions, this.#read])
       for (const tabletId of known.keys()) if (!held.has(tabletId)) known.delete(tabletId);
     for (const tabletId of unlisted) {
       const note = this.#dropped.has(tabletId) ? null : this.#note(tabletId);
@@ -182,13 +184,21 @@ export class DroppedTablets {
     }
   }
 
+  /** Asked of every tablet each second, so one is parsed again only when it is another text. */
   #note(tabletId: string): Note | null {
     const text = this.#keepers.noteOf(tabletId);
     if (text === null) return null;
-    try {
-      return noteJson.parse(JSON.parse(text));
-    } catch {
-      return null; // of another version: then it is as if nothing were known
-    }
+    let read = this.#read.get(tabletId);
+    if (read?.text !== text) this.#read.set(tabletId, (read = { text, note: parseNote(text) }));
+    return read.note;
+  }
+}
+
+/** Null for one of another version: then it is as if nothing were known. */
+function parseNote(text: string): Note | null {
+  try {
+    return noteJson.parse(JSON.parse(text));
+  } catch {
+    return null;
   }
 }

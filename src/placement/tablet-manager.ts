@@ -1,5 +1,5 @@
 import { MIN_OPID } from '../kudu/opid.ts';
-import type { HoldFigures, ReasonedView } from '../api/shapes.ts';
+import type { HoldFigures, Lateness, ReasonedView } from '../api/shapes.ts';
 import type { TabletPosition } from '../change/position.ts';
 import { DroppedTablets, type TabletFates } from '../keeping/dropped-tablets.ts';
 import type { Unwanted } from '../keeping/keepers.ts';
@@ -180,8 +180,13 @@ export class TabletManager {
   }
 
   /** The tablets that this sidecar ships, or would but for a pause; `sidecar` is filled in by who knows our address. */
-  views(): readonly ReasonedView[] {
-    return this.#views.tablets(steadyNow());
+  views(which: 'all' | 'exceptions'): readonly ReasonedView[] {
+    return this.#views.tablets(steadyNow(), which);
+  }
+
+  /** How late each tablet is that is shipped from here. */
+  lateness(): readonly Lateness[] {
+    return this.#views.lateness(steadyNow());
   }
 
   /** The held logs of all replicas here whose tables are streamed, led from here or not. */

@@ -10,7 +10,15 @@ import type { ReplicaKeeper } from '../keeping/replica-keeper.ts';
 import type { Keepers } from '../keeping/keepers.ts';
 import { keptOf } from './kept-tablet.ts';
 import { shippingKey, type OpenStream, type StreamedTablet } from './open-streams.ts';
-import { waitingFor, type HoldFigures, type HoldView, type ReasonedView, type Standing } from '../api/shapes.ts';
+import {
+  isException,
+  waitingFor,
+  type HoldFigures,
+  type HoldView,
+  type Lateness,
+  type ReasonedView,
+  type Standing,
+} from '../api/shapes.ts';
 import type { Wait } from '../util/waits.ts';
 
 /** What a tablet manager has at the moment. */
@@ -43,18 +51,26 @@ export class TabletViews {
   /**
    * The tablets that are shipped from here, are about to be in another's place, or would be but for a pause.
    * @param nowMs by {@link steadyNow}
+   * @param which only what {@link isException} lets pass: of hundreds of tablets that is mostly none
    */
-  tablets(nowMs: number): readonly ReasonedView[] {
+  tablets(nowMs: number, which: 'all' | 'exceptions'): readonly ReasonedView[] {
     const replicas = this.#state.replicas();
     const led = new Set(replicas.filter(({ isLeader }) => isLeader).map(({ tabletId }) => tabletId));
-    const shipped = this.#state.allShipped().map(({ open, replicator }) => {
+    const shipped = this.#state.allShipped().flatMap(({ open, replicator }) => {
       const { tabletId } = replicator;
       const role = led.has(tabletId) ? ('leader' as const) : ('follower' as const);
-      const inability = this.#state.inabilityOf(shippingKey(open.stored, tabletId));
-      const view = { ...replicator.view(nowMs), sidecar: null, role, hold: this.#hold(tabletId) };
-      return inability === null ? view : { ...view, yields: true };
+      const yields = this.#state.inabilityOf(shippingKey(open.stored, tabletId)) !== null;
+      const said = { role, ...(yields && { yields }) };
+      if (which === 'exceptions' && !isException(said)) return [];
+      return [{ ...replicator.view(nowMs), sidecar: null, hold: this.#hold(tabletId), ...said }];
     });
-    return [...shipped, ...this.#standing(led, nowMs)];
+    const standing = this.#standing(led, nowMs);
+    return [...shipped, ...(which === 'exceptions' ? standing.filter(isException) : standing)];
+  }
+
+  /** How late each tablet is that is shipped from here. @param nowMs by {@link steadyNow} */
+  lateness(nowMs: number): readonly Lateness[] {
+    return this.#state.allShipped().map(({ replicator }) => replicator.view(nowMs));
   }
 
   /** The held logs of all replicas here whose tables are streamed, led from here or not. */

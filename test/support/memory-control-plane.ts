@@ -2,6 +2,7 @@ import type { OpId } from '../../src/kudu/opid.ts';
 import { type StreamDefinition } from '../../src/streams/definition.ts';
 import { changeDefinition, type StreamChange } from '../../src/streams/change-definition.ts';
 import {
+  isException,
   type FaultView,
   type PartHealth,
   type ReasonedView,
@@ -95,8 +96,8 @@ export class MemoryControlPlane implements ControlPlane, ServedSidecar {
     return this.#answer(() => this.#streams.delete(name));
   }
 
-  localTablets(): readonly ReasonedView[] {
-    return this.tablets;
+  localTablets(which: 'all' | 'exceptions'): readonly ReasonedView[] {
+    return which === 'all' ? this.tablets : this.tablets.filter(isException);
   }
 
   openHeldLog(tabletId: string, after: OpId, request: LogRequest): AsyncIterable<Uint8Array> | null {

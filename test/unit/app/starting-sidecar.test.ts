@@ -23,11 +23,11 @@ describe('a sidecar that starts', () => {
         error.code === 'SPOOR_KUDU_UNAVAILABLE' &&
         error.message.includes('no master answers'),
     );
-    assert.deepEqual([sidecar.localTablets(), sidecar.holds()], [[], []]);
+    assert.deepEqual([sidecar.localTablets('all'), sidecar.holds()], [[], []]);
     const plane = new MemoryControlPlane();
     sidecar.isAtWork(plane, () => []);
     assert.equal(sidecar.plane, plane);
-    assert.deepEqual(sidecar.localTablets(), [tabletView()]);
+    assert.deepEqual(sidecar.localTablets('all'), [tabletView()]);
     assert.deepEqual(await sidecar.readiness(), plane.health);
   });
 });
