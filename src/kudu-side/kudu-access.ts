@@ -254,11 +254,35 @@ export async function lookUpName(
   }
 }
 
+/** One answer for all times, so that it is known to be the same. */
+const NOT_TOLD: readonly ConsensusState[] = [];
+
+function replicasOf(tablets: readonly LocalTablet[], states: readonly ConsensusState[]): readonly LocalReplica[] {
+  const groups = new Map(states.map((state) => [state.tabletId, state]));
+  // A replica that was moved away leaves a tombstone: it is listed, and is none.
+  const present = tablets.filter(({ dataState }) => dataState !== 'tombstoned' && dataState !== 'deleted');
+  return present.map(({ tabletId, role, state, dataState }) => {
+    const group = groups.get(tabletId);
+    return {
+      tabletId,
+      isLeader: role === 'leader',
+      isRunning: state === 'running' && dataState === 'ready',
+      leaderUuid: group?.leaderUuid ?? null,
+      voterUuids: (group?.peers ?? []).filter(({ memberType }) => memberType === 'voter').map(({ uuid }) => uuid),
+    };
+  });
+}
+
 /** The tablet server beside us, over RPC. */
 export class RpcTserver implements LocalTserver {
   readonly #client: KuduClient;
   readonly #address: string;
   readonly #uuid: string;
+  #last: {
+    readonly tablets: readonly LocalTablet[];
+    readonly states: readonly ConsensusState[];
+    readonly replicas: readonly LocalReplica[];
+  } | null = null;
 
   constructor(client: KuduClient, address: string, uuid: string) {
     this.#client = client;
@@ -268,30 +292,18 @@ export class RpcTserver implements LocalTserver {
 
   async listReplicas(signal: AbortSignal): Promise<readonly LocalReplica[]> {
     const tserver = this.#client.tabletServer(this.#address);
-    const [tablets, groups] = await Promise.all([tserver.listTablets({ signal }), this.#consensusStates(signal)]);
-    // A replica that was moved away leaves a tombstone: it is listed, and is none.
-    const present = tablets.filter(({ dataState }) => dataState !== 'tombstoned' && dataState !== 'deleted');
-    return present.map(({ tabletId, role, state, dataState }) => {
-      const group = groups.get(tabletId);
-      return {
-        tabletId,
-        isLeader: role === 'leader',
-        isRunning: state === 'running' && dataState === 'ready',
-        leaderUuid: group?.leaderUuid ?? null,
-        voterUuids: (group?.peers ?? []).filter(({ memberType }) => memberType === 'voter').map(({ uuid }) => uuid),
-      };
-    });
+    const [tablets, states] = await Promise.all([tserver.listTablets({ signal }), this.#consensusStates(signal)]);
+    if (this.#last?.tablets !== tablets || this.#last.states !== states)
+      this.#last = { tablets, states, replicas: replicasOf(tablets, states) };
+    return this.#last.replicas;
   }
 
   /** Nobody but the server's own user may ask (kudu-facts 3.1); another one ships what is led here, and stands in for none. */
-  async #consensusStates(signal: AbortSignal): Promise<ReadonlyMap<string, ConsensusState>> {
+  async #consensusStates(signal: AbortSignal): Promise<readonly ConsensusState[]> {
     try {
-      const states = await this.#client
-        .tabletServer(this.#address)
-        .getConsensusState({ serverUuid: this.#uuid }, { signal });
-      return new Map(states.map((state) => [state.tabletId, state]));
+      return await this.#client.tabletServer(this.#address).getConsensusState({ serverUuid: this.#uuid }, { signal });
     } catch (error) {
-      if (error instanceof KuduError && !error.retriable) return new Map();
+      if (error instanceof KuduError && !error.retriable) return NOT_TOLD;
       throw error;
     }
   }

@@ -17,8 +17,13 @@ function service(name: string) {
     response: O,
     idempotent = true,
   ): RpcMethod<I, O> {
-    return { service: name, name: methodName, request, response, idempotent };
+    return { service: name, name: methodName, request, response, idempotent, isPolled: false };
   };
+}
+
+/** Marks one that is asked again and again, and mostly answered as before. */
+function polled<I extends DescMessage, O extends DescMessage>(method: RpcMethod<I, O>): RpcMethod<I, O> {
+  return { ...method, isPolled: true };
 }
 
 const generic = service('kudu.server.GenericService');
@@ -31,10 +36,8 @@ export const GenericService = {
 
 const raft = service('kudu.consensus.ConsensusService');
 export const ConsensusService = {
-  getConsensusState: raft(
-    'GetConsensusState',
-    consensus.GetConsensusStateRequestPBSchema,
-    consensus.GetConsensusStateResponsePBSchema,
+  getConsensusState: polled(
+    raft('GetConsensusState', consensus.GetConsensusStateRequestPBSchema, consensus.GetConsensusStateResponsePBSchema),
   ),
   getLastOpId: raft('GetLastOpId', consensus.GetLastOpIdRequestPBSchema, consensus.GetLastOpIdResponsePBSchema),
   leaderStepDown: raft(
@@ -56,7 +59,7 @@ export const TabletServerService = {
     tserver.ScannerKeepAliveRequestPBSchema,
     tserver.ScannerKeepAliveResponsePBSchema,
   ),
-  listTablets: tablets('ListTablets', tserver.ListTabletsRequestPBSchema, tserver.ListTabletsResponsePBSchema),
+  listTablets: polled(tablets('ListTablets', tserver.ListTabletsRequestPBSchema, tserver.ListTabletsResponsePBSchema)),
   splitKeyRange: tablets('SplitKeyRange', tserver.SplitKeyRangeRequestPBSchema, tserver.SplitKeyRangeResponsePBSchema),
 } as const;
 
@@ -67,7 +70,7 @@ export const MasterService = {
     master.ConnectToMasterRequestPBSchema,
     master.ConnectToMasterResponsePBSchema,
   ),
-  listTables: catalog('ListTables', master.ListTablesRequestPBSchema, master.ListTablesResponsePBSchema),
+  listTables: polled(catalog('ListTables', master.ListTablesRequestPBSchema, master.ListTablesResponsePBSchema)),
   getTableSchema: catalog(
     'GetTableSchema',
     master.GetTableSchemaRequestPBSchema,

@@ -4,6 +4,7 @@ import type { HybridTime } from './hybrid-time.ts';
 import type { OpId } from './opid.ts';
 import type { SchemaPB } from './proto/common_pb.ts';
 import {
+  type ListTabletsResponsePB,
   ListTabletsResponsePB_StatusAndSchemaPBSchema,
   type ScanRequestPBSchema,
   type ScanResponsePBSchema,
@@ -12,11 +13,13 @@ import {
   type WriteRequestPBSchema,
   type WriteResponsePBSchema,
 } from './proto/tserver_pb.ts';
+import type { GetConsensusStateResponsePB } from './proto/consensus_pb.ts';
 import type { RequestIdPB } from './proto/rpc_pb.ts';
 import { consensusStateFromPb, raftRoleFromPb, type ConsensusState, type RaftRole } from './raft.ts';
 import { formatHostPort } from './rpc/address.ts';
 import { Deadline, type CallOptions } from './rpc/deadline.ts';
 import type { Messenger, RpcReply } from './rpc/messenger.ts';
+import { readOnce } from './rpc/repeated-answers.ts';
 import { schemaFromPb } from './schema-codec.ts';
 import type { TableSchema } from './schema.ts';
 import { ConsensusService, GenericService, TabletServerService } from './services.ts';
@@ -123,7 +126,8 @@ export class TabletServerProxy {
 
   /**
    * Every replica that the server knows of, in no order. Any user may ask (a superuser where access control is
-   * enforced). Role and state come along with and without `withSchema`; schema and version only with it.
+   * enforced). Role and state come along with and without `withSchema`; schema and version only with it. While nothing
+   * about them changes it is the same list, itself.
    */
   async listTablets(options: CallOptions & { readonly withSchema?: boolean } = {}): Promise<readonly LocalTablet[]> {
     const needSchemaInfo = options.withSchema ?? false;
@@ -134,27 +138,12 @@ export class TabletServerProxy {
       this.#rpc(options),
     );
     this.#check('ListTablets', message.error);
-    const fields = ListTabletsResponsePB_StatusAndSchemaPBSchema.field;
-    return message.statusAndSchema.flatMap((entry): LocalTablet[] => {
-      const status = entry.tabletStatus;
-      if (!status) return [];
-      return [
-        {
-          tabletId: status.tabletId,
-          tableName: status.tableName,
-          tableId: status.tableId === '' ? null : status.tableId,
-          state: TABLET_STATES[status.state] ?? 'unknown',
-          dataState: DATA_STATES[status.tabletDataState] ?? 'unknown',
-          role: isFieldSet(entry, fields.role) ? raftRoleFromPb(entry.role) : 'unknown',
-          schema: entry.schema ? readableSchema(entry.schema) : null,
-          schemaVersion: isFieldSet(entry, fields.schemaVersion) ? entry.schemaVersion : null,
-        },
-      ];
-    });
+    return readTablets(message);
   }
 
   /**
-   * How the server's replicas see their Raft groups. Tablets that it does not have are simply not in the answer.
+   * How the server's replicas see their Raft groups. Tablets that it does not have are simply not in the answer, which is
+   * the same one, itself, while nothing changes.
    * Needs the service user or a superuser.
    * @param request.serverUuid the server that is meant; another one refuses (WRONG_SERVER_UUID)
    * @param request.tabletIds none or an empty list: all
@@ -170,9 +159,7 @@ export class TabletServerProxy {
       this.#rpc(options),
     );
     this.#check('GetConsensusState', message.error);
-    return message.tablets.flatMap((tablet) =>
-      tablet.cstate ? [consensusStateFromPb(Buffer.from(tablet.tabletId).toString(), tablet.cstate)] : [],
-    );
+    return readConsensusStates(message);
   }
 
   /**
@@ -323,3 +310,29 @@ function readableSchema(pb: SchemaPB): TableSchema | null {
 const SET_FLAG_SUCCESS = 1;
 const STEP_DOWN_ABRUPT = 1;
 const STEP_DOWN_GRACEFUL = 2;
+
+const readTablets = readOnce(({ statusAndSchema }: ListTabletsResponsePB): readonly LocalTablet[] => {
+  const fields = ListTabletsResponsePB_StatusAndSchemaPBSchema.field;
+  return statusAndSchema.flatMap((entry): LocalTablet[] => {
+    const status = entry.tabletStatus;
+    if (!status) return [];
+    return [
+      {
+        tabletId: status.tabletId,
+        tableName: status.tableName,
+        tableId: status.tableId === '' ? null : status.tableId,
+        state: TABLET_STATES[status.state] ?? 'unknown',
+        dataState: DATA_STATES[status.tabletDataState] ?? 'unknown',
+        role: isFieldSet(entry, fields.role) ? raftRoleFromPb(entry.role) : 'unknown',
+        schema: entry.schema ? readableSchema(entry.schema) : null,
+        schemaVersion: isFieldSet(entry, fields.schemaVersion) ? entry.schemaVersion : null,
+      },
+    ];
+  });
+});
+
+const readConsensusStates = readOnce(({ tablets }: GetConsensusStateResponsePB): readonly ConsensusState[] =>
+  tablets.flatMap((tablet) =>
+    tablet.cstate ? [consensusStateFromPb(Buffer.from(tablet.tabletId).toString(), tablet.cstate)] : [],
+  ),
+);

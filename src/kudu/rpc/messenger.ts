@@ -5,6 +5,7 @@ import type { Authenticator } from './authenticator.ts';
 import { Connection, type RawCall } from './connection.ts';
 import { Deadline } from './deadline.ts';
 import { decodeMessage } from './framing.ts';
+import { RepeatedAnswers } from './repeated-answers.ts';
 
 /** A remote procedure: how it is called, and what goes in and comes out. */
 export interface RpcMethod<I extends DescMessage, O extends DescMessage> {
@@ -14,6 +15,8 @@ export interface RpcMethod<I extends DescMessage, O extends DescMessage> {
   readonly response: O;
   /** Doing it twice is doing it once: it may be sent again when a connection breaks under it. */
   readonly idempotent: boolean;
+  /** Asked again and again: see {@link RepeatedAnswers}. */
+  readonly isPolled: boolean;
 }
 
 export interface RpcOptions {
@@ -39,6 +42,7 @@ const CONNECT_TIMEOUT_MS = 10_000;
 export class Messenger implements Disposable {
   readonly #authenticator: Authenticator;
   readonly #connections = new Map<string, Promise<Connection>>();
+  readonly #repeated = new RepeatedAnswers();
   readonly #stop = new AbortController();
   readonly #idleTimer: NodeJS.Timeout;
 
@@ -80,7 +84,10 @@ export class Messenger implements Disposable {
       connection = await this.#connection(address, deadline);
       reply = await connection.call(raw, deadline);
     }
-    return { message: decodeMessage(method.response, reply.body), sidecars: reply.sidecars };
+    const message = method.isPolled
+      ? this.#repeated.decode(`${address} ${method.service}.${method.name}`, method.response, reply.body)
+      : decodeMessage(method.response, reply.body);
+    return { message, sidecars: reply.sidecars };
   }
 
   /** Closes every connection; calls in flight, and any later ones, fail. */
