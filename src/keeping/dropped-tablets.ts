@@ -167,7 +167,7 @@ export class DroppedTablets {
       generations: [...generations],
       ...(before?.lostTo !== undefined && { lostTo: before.lostTo }),
     };
-    keeper.hold.describe(JSON.stringify(note));
+    if (before === null || !isSame(before, note)) keeper.hold.describe(JSON.stringify(note));
     return partition !== null;
   }
 
@@ -192,6 +192,21 @@ export class DroppedTablets {
     if (read?.text !== text) this.#read.set(tabletId, (read = { text, note: parseNote(text) }));
     return read.note;
   }
+}
+
+/** Whether nothing is to be written down anew. */
+function isSame(before: Note, note: Note): boolean {
+  return (
+    before.tableId === note.tableId &&
+    before.tableName === note.tableName &&
+    before.partition === note.partition &&
+    areSame(before.voterUuids, note.voterUuids) &&
+    areSame(before.generations, note.generations)
+  );
+}
+
+function areSame(before: readonly string[], now: readonly string[]): boolean {
+  return before.length === now.length && before.every((each, i) => each === now[i]);
 }
 
 /** Null for one of another version: then it is as if nothing were known. */

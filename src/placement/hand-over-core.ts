@@ -16,6 +16,8 @@ const FINISH_WITHIN_MS = 15_000;
 /** Who does not answer for so long is no longer waited for. */
 const ANSWER_WITHIN_MS = 5_000;
 
+const NO_WORDS: ReadonlyMap<string, Word> = new Map();
+
 /** A question to the others that is under way. */
 export interface Hearing {
   readonly look: number;
@@ -76,13 +78,12 @@ export class HandOverCore {
 
   /** What each of the other living sidecars said of a tablet of a stream, by the uuid of its tablet server. */
   words(stream: string, tabletId: string): ReadonlyMap<string, Word> {
-    const key = keyOf(stream, tabletId);
-    const said = new Map<string, Word>();
+    let said: Map<string, Word> | null = null; // mostly nobody has anything to say of any
     for (const [uuid, { of }] of this.#words) {
-      const word = this.lives(uuid) ? of.get(key) : undefined;
-      if (word !== undefined) said.set(uuid, word);
+      const word = of.size > 0 && this.lives(uuid) ? of.get(keyOf(stream, tabletId)) : undefined;
+      if (word !== undefined) (said ??= new Map()).set(uuid, word);
     }
-    return said;
+    return said ?? NO_WORDS;
   }
 
   /** What was claimed is claimed no more, unless it is claimed again at once. */

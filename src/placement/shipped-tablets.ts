@@ -1,6 +1,7 @@
 import { MIN_OPID, type OpId } from '../kudu/opid.ts';
 import type { MissingChanges } from '../change/change.ts';
 import type { TabletPosition } from '../change/position.ts';
+import type { Lateness } from '../api/shapes.ts';
 import type { ReplicationMetrics, TabletLabels } from '../api/counters.ts';
 import type { DroppedTablets } from '../keeping/dropped-tablets.ts';
 import type { Keepers } from '../keeping/keepers.ts';
@@ -74,6 +75,8 @@ export interface WantedTablet extends Beginning {
 export interface Shipping extends Shipped, Beginning {
   readonly membership: Membership;
   readonly sinceMs: number;
+  /** As its tablet server said last. */
+  committed: OpId;
 }
 
 const CALL_TIMEOUT_MS = 5000;
@@ -109,6 +112,16 @@ export class ShippedTablets {
 
   replicators(): readonly TabletReplicator[] {
     return [...this.#shipping.values()].map(({ replicator }) => replicator);
+  }
+
+  /** How late those are that have something left to ship: mostly a few of many. @param nowMs by {@link steadyNow} */
+  lateness(nowMs: number): readonly Lateness[] {
+    const late = this.all().filter(({ replicator, committed }) => {
+      const { index } = replicator.acked.opId;
+      const keeper = this.#options.keepers.get(replicator.tabletId);
+      return replicator.isBehind || !keeper || keeper.committed.index > index || committed.index > index;
+    });
+    return late.map(({ replicator }) => replicator.view(nowMs));
   }
 
   /** Those of a tablet's streams that are shipped from here. */
@@ -219,7 +232,15 @@ export class ShippedTablets {
       kuduNow,
       logger,
     });
-    this.#shipping.set(key, { open, membership, asked, schemas, replicator, sinceMs: performance.now() });
+    this.#shipping.set(key, {
+      open,
+      membership,
+      asked,
+      schemas,
+      replicator,
+      sinceMs: performance.now(),
+      committed: MIN_OPID,
+    });
     metrics.leaderChange(replicator.labels);
     const ended = replicator.done.then((ending) => {
       keepers.get(tabletId)?.shippingEnded(generation);

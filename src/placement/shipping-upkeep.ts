@@ -17,10 +17,10 @@ export interface ShippingUpkeepOptions {
 /** What is to be done now and then for the tablets that are shipped from here. */
 export class ShippingUpkeep {
   readonly #options: ShippingUpkeepOptions;
-  readonly #shipped: Pick<ShippedTablets, 'running' | 'replicators'>;
+  readonly #shipped: Pick<ShippedTablets, 'running'>;
   #checkedCommittedAtMs = Number.NEGATIVE_INFINITY;
 
-  constructor(options: ShippingUpkeepOptions, shipped: Pick<ShippedTablets, 'running' | 'replicators'>) {
+  constructor(options: ShippingUpkeepOptions, shipped: Pick<ShippedTablets, 'running'>) {
     this.#options = options;
     this.#shipped = shipped;
   }
@@ -55,13 +55,14 @@ export class ShippingUpkeep {
     const nowMs = performance.now();
     const all = nowMs - this.#checkedCommittedAtMs > CHECK_COMMITTED_EVERY_MS;
     if (all) this.#checkedCommittedAtMs = nowMs;
-    const asked = this.#shipped.replicators().filter(({ isBehind }) => all || isBehind);
+    const asked = [...this.#shipped.running.values()].filter(({ replicator }) => all || replicator.isBehind);
     const slots = new Slots(MAX_COMMITTED_CALLS_AT_A_TIME);
     await Promise.all(
-      asked.map(async (replicator) => {
+      asked.map(async (shipping) => {
         const giveBack = await slots.acquire(signal);
         try {
-          replicator.noteCommitted(await this.#options.tserver.committedOpId(replicator.tabletId, signal));
+          shipping.committed = await this.#options.tserver.committedOpId(shipping.replicator.tabletId, signal);
+          shipping.replicator.noteCommitted(shipping.committed);
         } catch (error) {
           signal.throwIfAborted();
           onTrouble(error);

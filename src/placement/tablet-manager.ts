@@ -184,9 +184,9 @@ export class TabletManager {
     return this.#views.tablets(steadyNow(), which);
   }
 
-  /** How late each tablet is that is shipped from here. */
+  /** How late those tablets are that have something left to ship from here. */
   lateness(): readonly Lateness[] {
-    return this.#views.lateness(steadyNow());
+    return this.#shipped.lateness(steadyNow());
   }
 
   /** The held logs of all replicas here whose tables are streamed, led from here or not. */

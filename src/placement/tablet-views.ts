@@ -15,7 +15,6 @@ import {
   waitingFor,
   type HoldFigures,
   type HoldView,
-  type Lateness,
   type ReasonedView,
   type Standing,
 } from '../api/shapes.ts';
@@ -66,11 +65,6 @@ export class TabletViews {
     });
     const standing = this.#standing(led, nowMs);
     return [...shipped, ...(which === 'exceptions' ? standing.filter(isException) : standing)];
-  }
-
-  /** How late each tablet is that is shipped from here. @param nowMs by {@link steadyNow} */
-  lateness(nowMs: number): readonly Lateness[] {
-    return this.#state.allShipped().map(({ replicator }) => replicator.view(nowMs));
   }
 
   /** The held logs of all replicas here whose tables are streamed, led from here or not. */
