@@ -16,9 +16,17 @@ export interface StreamedTablet {
   readonly tabletId: string;
   readonly table: CatalogTable;
   /** Those that still want something of it. */
-  readonly streams: readonly { readonly open: OpenStream; readonly paused: boolean }[];
+  readonly streams: readonly TabletsStream[];
   /** It is no more, and its log is held. */
   readonly dropped?: DroppedTablet;
+}
+
+/** A stream that has a tablet. */
+export interface TabletsStream {
+  readonly open: OpenStream;
+  readonly paused: boolean;
+  /** See {@link shippingKey}. */
+  readonly key: string;
 }
 
 /** A stream in use: what is kept of it, its sink and its format. */
@@ -93,7 +101,8 @@ export class StreamMembers {
 
   /**
    * Which of these tablets are, or were, of streamed tables, and whose. A failure of one stream or table is told and stops no
-   * other: of its tablets what was known `before` counts. Of each stream at most one question goes unanswered a look.
+   * other: of its tablets what was known `before` counts. Of each stream at most one question goes unanswered a look. Of
+   * hundreds of tablets little is new from one look to the next: those of which nothing is are given as they were `before`.
    */
   async streamedTablets(
     all: readonly StoredStream[],
@@ -104,7 +113,7 @@ export class StreamMembers {
     onTrouble: (error: unknown) => void,
   ): Promise<StreamedTablet[]> {
     const { catalog, systemTablePrefix } = this.#options;
-    const opened: StreamedTablet['streams'][number][] = [];
+    const opened: OpenedStream[] = [];
     const unanswered = new Map<OpenStream, unknown>();
     const answers = await Promise.allSettled(all.map((stream) => this.#openStream(stream, signal, unanswered)));
     signal.throwIfAborted();
@@ -132,7 +141,8 @@ export class StreamMembers {
         const streams = dropped ? opened.filter(({ open }) => wantsDropped(open, tabletId, dropped)) : [];
         if (dropped && streams.length > 0) {
           const { tableId, tableName: name } = dropped;
-          streamed.push({ tabletId, table: { tableId, name, tablets: [] }, streams, dropped });
+          const table = { tableId, name, tablets: [] };
+          streamed.push({ tabletId, table, streams: streams.map((stream) => withKey(stream, tabletId)), dropped });
         }
         continue;
       }
@@ -142,7 +152,9 @@ export class StreamMembers {
         continue;
       }
       const streams = opened.filter((_, i) => members[i]!.has.has(table));
-      if (streams.length > 0) streamed.push({ tabletId, table, streams });
+      if (streams.length === 0) continue;
+      if (last?.table === table && last.dropped === undefined && areSame(last.streams, streams)) streamed.push(last);
+      else streamed.push({ tabletId, table, streams: streams.map((stream) => withKey(stream, tabletId)) });
     }
     return streamed;
   }
@@ -225,6 +237,19 @@ export class StreamMembers {
     open.joined.set(table.tableId, await streams.joinTable(open.stored, table, signal));
     return true;
   }
+}
+
+type OpenedStream = Omit<TabletsStream, 'key'>;
+
+function withKey(stream: OpenedStream, tabletId: string): TabletsStream {
+  return { ...stream, key: shippingKey(stream.open.stored, tabletId) };
+}
+
+function areSame(before: readonly OpenedStream[], now: readonly OpenedStream[]): boolean {
+  return (
+    before.length === now.length &&
+    before.every(({ open, paused }, i) => open === now[i]!.open && paused === now[i]!.paused)
+  );
 }
 
 /** A stream that was made after it was dropped never had it. */

@@ -18,13 +18,7 @@ import { Gaps } from './gaps.ts';
 import { HandOver, type HandOverOptions } from './hand-over.ts';
 import { askedOf, generationsOf, keptOf, keptTablet } from './kept-tablet.ts';
 import { LastAnswers, LOOK_TIMEOUT_MS } from './last-answers.ts';
-import {
-  StreamMembers,
-  shippingKey,
-  type OpenStream,
-  type StreamMembersOptions,
-  type StreamedTablet,
-} from './open-streams.ts';
+import { StreamMembers, type OpenStream, type StreamMembersOptions, type StreamedTablet } from './open-streams.ts';
 import { OrphanedLogs } from './orphaned-logs.ts';
 import { shipsDropped } from './placement-core.ts';
 import { Placement } from './placement.ts';
@@ -292,7 +286,8 @@ export class TabletManager {
     const { streams } = this.#answers;
     if (streams === null) return; // never answered yet: nothing may be let go of for that
     const ended = this.#members.takeEnded(streams);
-    this.#streamed = this.#streamed.map((tablet) => without(tablet, ended)); // nothing of them begins once more
+    // Nothing of them begins once more.
+    if (ended.length > 0) this.#streamed = this.#streamed.map((tablet) => without(tablet, ended));
     for (const open of ended) this.#shipped.track(this.#shipped.closeStream(open));
     const tabletIds = new Set([...keepers.tabletIds(), ...this.#replicas.running]);
     const droppedOf = (tabletId: string) => this.#dropped.get(tabletId);
@@ -332,8 +327,7 @@ export class TabletManager {
     this.#placement.beginRound();
     for (const streamed of this.#streamed) {
       const { tabletId, table, streams, dropped } = streamed;
-      for (const { open, paused } of streams) {
-        const key = shippingKey(open.stored, tabletId);
+      for (const { open, paused, key } of streams) {
         if (paused || !this.#isOurs(key, streamed, open, replicas.get(tabletId))) continue;
         const asked = askedOf(open, table.tableId, tabletId);
         const schemas = schemaRole(open, table, tabletId, dropped !== undefined);

@@ -90,9 +90,8 @@ export class TabletViews {
     const views: ReasonedView[] = [];
     for (const { tabletId, table, streams } of this.#state.streamed()) {
       const isLed = led.has(tabletId);
-      for (const { open, paused } of streams) {
+      for (const { open, paused, key } of streams) {
         const { name } = open.stored.definition;
-        const key = shippingKey(open.stored, tabletId);
         const isStanding =
           this.#state.inabilityOf(key) !== null ||
           this.#state.isClaimed(name, tabletId) ||

@@ -48,7 +48,7 @@ function shipping(...tablets: Shipped[]) {
           tabletId === 'stopping' ? Promise.reject(new Error('it is stopping')) : Promise.resolve(opId(1, 7)),
       },
     },
-    { running, replicators: () => [...running.values()].map(({ replicator }) => replicator) },
+    { running },
   );
   return { upkeep, committed, beats, spoken };
 }
