@@ -1,7 +1,7 @@
 import type { HeldSegment } from './held-segment.ts';
 import { LocalSegment } from './local-segment.ts';
 import type { DirIdentity } from './log-folder.ts';
-import type { SegmentFile, SegmentNews, SegmentSource } from './segment-source.ts';
+import type { RestingPlace, SegmentFile, SegmentNews, SegmentSource } from './segment-source.ts';
 import type { HeldOrder } from './hold-order.ts';
 
 type Queued =
@@ -28,11 +28,11 @@ export class FolderSource implements SegmentSource {
   /** Whether it was not yet given what is held of earlier logs. */
   wantsHistory = true;
   version = 0;
-  /** Where its reader rests, see {@link SegmentSource.changed}; null while it reads. */
-  restsIn: LocalSegment | null = null;
   readonly #queue: Queued[] = [];
   readonly #options: FolderSourceOptions;
   #isGone = false;
+  /** See {@link SegmentSource.changed}; null while its reader reads. */
+  #restsAt: RestingPlace | null = null;
   #failure: Error | null = null;
   #waiting: (() => void)[] = [];
   #disposed = false;
@@ -67,7 +67,7 @@ export class FolderSource implements SegmentSource {
     if (file instanceof LocalSegment) this.#options.onDamage(file);
   }
 
-  changed(seen: number, signal: AbortSignal, restsIn: SegmentFile | null): Promise<void> {
+  changed(seen: number, signal: AbortSignal, restsAt: RestingPlace | null): Promise<void> {
     return new Promise((resolve, reject) => {
       const settle = (): void => {
         signal.removeEventListener('abort', settle);
@@ -84,7 +84,7 @@ export class FolderSource implements SegmentSource {
       }
       signal.addEventListener('abort', settle, { once: true });
       this.#waiting.push(settle);
-      this.restsIn = restsIn instanceof LocalSegment ? restsIn : null;
+      this.#restsAt = restsAt;
     });
   }
 
@@ -123,11 +123,17 @@ export class FolderSource implements SegmentSource {
     this.#isGone = true;
   }
 
+  /** Whether its reader waits for more of a segment, and there is none. @throws what the file system says */
+  get rests(): boolean {
+    const { file, offset } = this.#restsAt ?? {};
+    return file instanceof LocalSegment && offset !== undefined && file.isBlank(offset);
+  }
+
   /** There may be something new; or the look at the folder failed, which is an old story once one succeeds. */
   wake(failure: Error | null = null): void {
     this.#failure = failure;
     this.version++;
-    this.restsIn = null;
+    this.#restsAt = null;
     const waiting = this.#waiting;
     if (waiting.length === 0) return;
     this.#waiting = [];

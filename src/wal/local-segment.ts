@@ -1,9 +1,12 @@
 import { closeSync, fstatSync, openSync, read as readAsync, readSync } from 'node:fs';
-import { settledWriteTime } from './log-folder.ts';
 import type { SegmentFile } from './segment-source.ts';
 
 /** Reads up to here are done at once: what was just appended is in memory. Longer ones may have to wait for the disk. */
 export const AT_ONCE_BYTES = 64 * 1024;
+
+/** No batch begins with so many zeros. Read into one buffer for all: of hundreds of tablets each is looked at each second. */
+const BLANK = Buffer.alloc(16);
+const looked = Buffer.alloc(BLANK.length);
 
 /** A segment on this machine's disk, open from when it was seen; shared by all who follow the tablet. */
 export class LocalSegment implements SegmentFile {
@@ -51,8 +54,8 @@ export class LocalSegment implements SegmentFile {
     return fstatSync(this.#fd).size;
   }
 
-  /** See {@link settledWriteTime}. */
-  settledWriteTime(): number | null {
-    return settledWriteTime(() => fstatSync(this.#fd));
+  /** Whether nothing was written from byte `position` on, where the next batch would begin. @throws what the file system says */
+  isBlank(position: number): boolean {
+    return readSync(this.#fd, looked, 0, looked.length, position) === looked.length && looked.equals(BLANK);
   }
 }

@@ -1,9 +1,5 @@
 import { readdirSync, statSync } from 'node:fs';
 import { withSpareDescriptor } from '../util/descriptors.ts';
-import { fileNow } from '../util/steady-clock.ts';
-
-/** The coarsest steps in which a file system counts the time of a write. */
-const WRITE_TIME_STEP_MS = 2_000;
 
 /**
  * Tells a directory from another one that has its name, and perhaps even its inode number, later. It stays the same
@@ -23,20 +19,6 @@ export function identify(path: string): DirIdentity | null {
 
 export function isSame(a: DirIdentity | null, b: DirIdentity | null): boolean {
   return a !== null && b !== null && a.dev === b.dev && a.ino === b.ino && a.bornNs === b.bornNs;
-}
-
-/**
- * When a file or folder was last written to. If it is written to again, this is another time.
- * @param stat what the file system says of it
- * @returns null while that was so lately that one more write may get the same time, and where it cannot be told
- */
-export function settledWriteTime(stat: () => { readonly mtimeMs: number }): number | null {
-  try {
-    const { mtimeMs } = stat();
-    return fileNow() - mtimeMs > WRITE_TIME_STEP_MS ? mtimeMs : null;
-  } catch {
-    return null; // who reads it says what is wrong
-  }
 }
 
 /** Kudu's tablet ids. */

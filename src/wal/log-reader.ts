@@ -7,7 +7,7 @@ import type { LogEntry } from './entry.ts';
 import { Slots } from '../util/slots.ts';
 import { SegmentCursor, segmentFaultError, type CursorPlace, type SegmentStep } from './segment-cursor.ts';
 import type { SegmentHeader } from './segment-format.ts';
-import type { SegmentFile, SegmentSource } from './segment-source.ts';
+import type { RestingPlace, SegmentFile, SegmentSource } from './segment-source.ts';
 
 /** Wake-ups for which a header may look damaged: it is written in one go, but may be read at any moment of it. */
 const HEADER_TRIES = 3;
@@ -87,8 +87,8 @@ export class TabletLogReader implements LogFeed {
   /** The source's version at which all was given. */
   #exhaustedAt: number | null = null;
   #saidIdle = false;
-  /** The segment in hand, where the last look at it found nothing behind what was given. */
-  #restsIn: SegmentFile | null = null;
+  /** Where nothing was written yet when it was looked at last; null where there was something, if only a half-written end. */
+  #restsAt: RestingPlace | null = null;
   #advancing: Promise<unknown> = Promise.resolve();
   #failure: SpoorError | null = null;
 
@@ -137,11 +137,11 @@ export class TabletLogReader implements LogFeed {
           this.#saidIdle = true;
           return { kind: 'idle' };
         }
-        await this.#source.changed(version, this.#stop.signal, this.#restsIn);
+        await this.#source.changed(version, this.#stop.signal, this.#restsAt);
         continue;
       }
       if (this.#failure !== null) throw this.#failure;
-      this.#restsIn = null;
+      this.#restsAt = null;
       const advancing = this.#advance(version);
       this.#advancing = advancing;
       try {
@@ -290,7 +290,7 @@ export class TabletLogReader implements LogFeed {
   /** A dead server leaves such an end, and so it may stay; under a live one something is wrong (kudu-facts 8.6). */
   #noteStandstill(current: OpenSegment, step: TailStep): void {
     if (step.kind === 'tail' && step.reason === 'zeros') {
-      this.#restsIn = current.file;
+      this.#restsAt = { file: current.file, offset: step.offset };
       return;
     }
     if (++current.standstills !== STANDSTILLS_TO_WARN) return;

@@ -17,6 +17,12 @@ export interface SegmentFile {
   release(): void;
 }
 
+/** A place in a segment up to which all was read, and at which nothing was written when that was read. */
+export interface RestingPlace {
+  readonly file: SegmentFile;
+  readonly offset: number;
+}
+
 export type SegmentNews =
   /**
    * The next segment of the log. Its writer has finished with the one before. `isDamaged`: a reader has met damage in it,
@@ -44,8 +50,8 @@ export interface SegmentSource extends Disposable {
   readonly version: number;
   /**
    * Resolves when `version` is not `seen` any more. Rejects when the signal aborts or what stands behind it fails.
-   * @param restsIn the segment in hand, where all that was written to it is read and nothing is unfinished: while that stays
-   *   so there is no need to look again. Null where it is to be looked at now and then, whatever is known of it
+   * @param restsAt where the reader stands in the segment in hand: while nothing is written there, there is no need to look
+   *   again. Null where it is to be looked at now and then, whatever is there
    */
-  changed(seen: number, signal: AbortSignal, restsIn: SegmentFile | null): Promise<void>;
+  changed(seen: number, signal: AbortSignal, restsAt: RestingPlace | null): Promise<void>;
 }

@@ -30,8 +30,6 @@ export class TabletFolder {
   #watcher: FSWatcher | null = null;
   #instead: NodeJS.Timeout | null = null;
   #dir: DirIdentity | null = null;
-  /** What {@link #restsSinceMs} was before the last look of those that are left out where nothing is new. */
-  #restedSinceMs: number | null = null;
   /** Segments that somebody may still read, of the log as it is now. */
   readonly #segments = new Map<number, LocalSegment>();
 
@@ -77,22 +75,22 @@ export class TabletFolder {
   }
 
   /**
-   * Looks for what the system should have told and did not, if there can be something: not while the log's reader rests in a segment to
-   * which nothing was written since it did. A log goes on in another segment only when this one has got its end. That
-   * the folder is exchanged, or goes, shows in the folder that it is in: this is the caller's to see.
+   * Looks for what the system should have told and did not, if there can be something: not while all who read the log rest
+   * at its end. It goes on in another segment only when the one that is being written has got its footer. That the folder is
+   * exchanged, or goes, shows in the folder that it is in: this is the caller's to see.
    */
   lookForLost(): void {
-    const restsSinceMs = this.#restsSinceMs();
-    if (restsSinceMs !== null && restsSinceMs === this.#restedSinceMs) return;
-    this.#restedSinceMs = restsSinceMs; // of before the look: what is written from here on has another time
-    this.look();
+    if (!this.#rests()) this.look();
   }
 
-  /** When the segment was last written to in which all that follow this log rest; null where they do not, or may not. */
-  #restsSinceMs(): number | null {
-    const [source, ...others] = this.#sources;
-    if (source === undefined || others.length > 0 || this.#hold?.failure) return null; // what was not linked is tried again
-    return source.restsIn?.settledWriteTime() ?? null;
+  #rests(): boolean {
+    if (this.#hold?.failure) return false; // what could not be linked is tried again
+    try {
+      for (const source of this.#sources) if (!source.rests) return false;
+    } catch {
+      return false; // who reads it says what is wrong
+    }
+    return true;
   }
 
   get #hold(): TabletHold | null {

@@ -3,8 +3,9 @@ import { readdirSync, statSync, watch, type FSWatcher } from 'node:fs';
 import { join } from 'node:path';
 import type { ByteBudget } from '../util/byte-budget.ts';
 import type { Logger } from '../util/logger.ts';
+import { fileNow } from '../util/steady-clock.ts';
 import type { HoldStore } from './hold-store.ts';
-import { isTabletId, settledWriteTime } from './log-folder.ts';
+import { isTabletId } from './log-folder.ts';
 import type { LogFeed } from './log-reader.ts';
 import type { SegmentSource } from './segment-source.ts';
 import { TabletFolder } from './tablet-folder.ts';
@@ -12,6 +13,8 @@ import { TabletLog } from './tablet-log.ts';
 
 /** What no notification told is found at the latest after this time. */
 const DEFAULT_POLL_MS = 1000;
+/** The coarsest steps in which a file system counts the time of a write. */
+const WRITE_TIME_STEP_MS = 2_000;
 
 export interface WalWatcherEvents {
   /** A tablet has a folder here; perhaps one that is only just being copied. */
@@ -138,10 +141,10 @@ export class WalWatcher extends EventEmitter<WalWatcherEvents> implements Dispos
 
   /** What is neither written to nor exchanged is not read again: most logs of a server with many tablets stand still. */
   #lookForLost(): void {
-    const settledMs = settledWriteTime(() => statSync(this.#walsDir));
+    const settledMs = settledWriteTime(this.#walsDir);
     const isSettled = settledMs !== null && settledMs === this.#settledMs;
-    this.#settledMs = settledMs;
     if (!isSettled) this.#look();
+    this.#settledMs = this.#isListed ? settledMs : null;
     for (const folder of this.#folders.values())
       if (isSettled) folder.lookForLost();
       else folder.look();
@@ -171,5 +174,18 @@ export class WalWatcher extends EventEmitter<WalWatcherEvents> implements Dispos
       if (isTabletId(id)) ids.add(id);
     }
     return ids;
+  }
+}
+
+/**
+ * When something in a folder was made, renamed or removed last. If that is done again, this is another time.
+ * @returns null while it was so lately that one more may get the same time, and where it cannot be told
+ */
+function settledWriteTime(dir: string): number | null {
+  try {
+    const { mtimeMs } = statSync(dir);
+    return fileNow() - mtimeMs > WRITE_TIME_STEP_MS ? mtimeMs : null;
+  } catch {
+    return null; // listing it says what is wrong
   }
 }
