@@ -19,10 +19,10 @@ import { consensusStateFromPb, raftRoleFromPb, type ConsensusState, type RaftRol
 import { formatHostPort } from './rpc/address.ts';
 import { Deadline, type CallOptions } from './rpc/deadline.ts';
 import type { Messenger, RpcReply } from './rpc/messenger.ts';
-import { readOnce } from './rpc/repeated-answers.ts';
 import { schemaFromPb } from './schema-codec.ts';
 import type { TableSchema } from './schema.ts';
 import { ConsensusService, GenericService, TabletServerService } from './services.ts';
+import { oncePer } from '../util/once-per.ts';
 
 export interface ServerStatus {
   readonly uuid: string;
@@ -311,7 +311,7 @@ const SET_FLAG_SUCCESS = 1;
 const STEP_DOWN_ABRUPT = 1;
 const STEP_DOWN_GRACEFUL = 2;
 
-const readTablets = readOnce(({ statusAndSchema }: ListTabletsResponsePB): readonly LocalTablet[] => {
+const readTablets = oncePer(({ statusAndSchema }: ListTabletsResponsePB): readonly LocalTablet[] => {
   const fields = ListTabletsResponsePB_StatusAndSchemaPBSchema.field;
   return statusAndSchema.flatMap((entry): LocalTablet[] => {
     const status = entry.tabletStatus;
@@ -331,7 +331,7 @@ const readTablets = readOnce(({ statusAndSchema }: ListTabletsResponsePB): reado
   });
 });
 
-const readConsensusStates = readOnce(({ tablets }: GetConsensusStateResponsePB): readonly ConsensusState[] =>
+const readConsensusStates = oncePer(({ tablets }: GetConsensusStateResponsePB): readonly ConsensusState[] =>
   tablets.flatMap((tablet) =>
     tablet.cstate ? [consensusStateFromPb(Buffer.from(tablet.tabletId).toString(), tablet.cstate)] : [],
   ),

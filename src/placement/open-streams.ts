@@ -11,7 +11,10 @@ import { keptOf } from './kept-tablet.ts';
 import type { JoinedTable, StoredStream, StreamDetails, StreamSource } from '../streams/stored-stream.ts';
 import { isStreamable, matchTables } from '../streams/table-patterns.ts';
 
-/** A tablet with a replica or a held log here, of a table that streams have. */
+/**
+ * A tablet with a replica or a held log here, of a table that streams have. It is another object whenever anything of that is
+ * another, or of what is kept of it in its streams.
+ */
 export interface StreamedTablet {
   readonly tabletId: string;
   readonly table: CatalogTable;
@@ -74,6 +77,8 @@ const MAX_COPIES_AT_A_TIME = 2;
 export class StreamMembers {
   readonly #options: StreamMembersOptions;
   readonly #open = new Map<string, OpenStream>();
+  /** What is kept of a stream was read anew since the tablets were looked at. */
+  #hasNews = false;
 
   constructor(options: StreamMembersOptions) {
     this.#options = options;
@@ -133,6 +138,8 @@ export class StreamMembers {
     );
     signal.throwIfAborted();
     const known = new Map(before.map((tablet) => [tablet.tabletId, tablet]));
+    const hasNews = this.#hasNews;
+    this.#hasNews = false;
     const streamed: StreamedTablet[] = [];
     for (const tabletId of tabletIds) {
       const table = tables.get(tabletId);
@@ -142,7 +149,7 @@ export class StreamMembers {
         if (dropped && streams.length > 0) {
           const { tableId, tableName: name } = dropped;
           const table = { tableId, name, tablets: [] };
-          streamed.push({ tabletId, table, streams: streams.map((stream) => withKey(stream, tabletId)), dropped });
+          streamed.push({ tabletId, table, streams: streams.map((each) => withKey(each, tabletId)), dropped });
         }
         continue;
       }
@@ -153,8 +160,9 @@ export class StreamMembers {
       }
       const streams = opened.filter((_, i) => members[i]!.has.has(table));
       if (streams.length === 0) continue;
-      if (last?.table === table && last.dropped === undefined && areSame(last.streams, streams)) streamed.push(last);
-      else streamed.push({ tabletId, table, streams: streams.map((stream) => withKey(stream, tabletId)) });
+      const isSame = last?.table === table && !last.dropped && areSame(last.streams, streams);
+      if (isSame && !hasNews) streamed.push(last);
+      else streamed.push({ tabletId, table, streams: streams.map((each) => withKey(each, tabletId)) });
     }
     return streamed;
   }
@@ -195,7 +203,7 @@ export class StreamMembers {
       // Both or neither: a membership that is new has its tablets' starts among the details.
       if (known.detailsOf !== stored.revision)
         try {
-          setDetails(known, stored, await this.#details(stored, signal));
+          this.#setDetails(known, stored, await this.#details(stored, signal));
         } catch (error) {
           signal.throwIfAborted();
           unanswered.set(known, error);
@@ -225,13 +233,22 @@ export class StreamMembers {
     return withinTime(signal, (limited) => this.#options.streams.details(stored, limited));
   }
 
+  #setDetails(open: OpenStream, stored: StoredStream, details: StreamDetails): void {
+    open.stored = stored;
+    open.details = details;
+    open.joined = new Map(details.joined);
+    open.detailsOf = stored.revision;
+    open.joinedReadAtMs = performance.now();
+    this.#hasNews = true;
+  }
+
   /** A table joins by its name and stays by its id: a rename does not take it out (kudu-facts 2). */
   async #isMember(open: OpenStream, table: CatalogTable, signal: AbortSignal): Promise<boolean> {
     const { streams } = this.#options;
     if (!matchTables(open.stored.definition.tables, table.name)) {
       // It may have joined by another name, seen by another sidecar.
       if (performance.now() - open.joinedReadAtMs < JOINED_MAX_AGE_MS) return false;
-      setDetails(open, open.stored, await streams.details(open.stored, signal));
+      this.#setDetails(open, open.stored, await streams.details(open.stored, signal));
       return open.joined.has(table.tableId);
     }
     open.joined.set(table.tableId, await streams.joinTable(open.stored, table, signal));
@@ -239,7 +256,7 @@ export class StreamMembers {
   }
 }
 
-type OpenedStream = Omit<TabletsStream, 'key'>;
+type OpenedStream = Pick<TabletsStream, 'open' | 'paused'>;
 
 function withKey(stream: OpenedStream, tabletId: string): TabletsStream {
   return { ...stream, key: shippingKey(stream.open.stored, tabletId) };
@@ -256,14 +273,6 @@ function areSame(before: readonly OpenedStream[], now: readonly OpenedStream[]):
 function wantsDropped(open: OpenStream, tabletId: string, { tableId, generations }: DroppedTablet): boolean {
   const { generation, isEnded } = keptOf(open, tableId, tabletId);
   return open.joined.has(tableId) && !isEnded && generations.includes(generation);
-}
-
-function setDetails(open: OpenStream, stored: StoredStream, details: StreamDetails): void {
-  open.stored = stored;
-  open.details = details;
-  open.joined = new Map(details.joined);
-  open.detailsOf = stored.revision;
-  open.joinedReadAtMs = performance.now();
 }
 
 /** What a stream cannot change and be the same one to those who ship it. */

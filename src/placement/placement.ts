@@ -221,6 +221,7 @@ export class Placement {
   }
 
   #otherOf(words: ReadonlyMap<string, Word>): OtherStandIn {
+    if (words.size === 0) return 'none';
     const others = [...words];
     if (others.some(([, word]) => word === 'ships')) return 'ships';
     const claims = others.filter(([, word]) => word === 'claims');

@@ -8,6 +8,7 @@ export class ReplicaList {
   readonly #tserver: Pick<LocalTserver, 'listReplicas'>;
   readonly #onListed: () => void;
   #replicas: readonly LocalReplica[] = [];
+  #byId: ReadonlyMap<string, LocalReplica> = new Map();
   #asking: Promise<void> | null = null;
   /** There was news since it was asked: it is asked once more behind that. */
   #isOutdated = false;
@@ -20,6 +21,11 @@ export class ReplicaList {
 
   get all(): readonly LocalReplica[] {
     return this.#replicas;
+  }
+
+  /** The same, by tablet. */
+  get byId(): ReadonlyMap<string, LocalReplica> {
+    return this.#byId;
   }
 
   /** Those that have a log to read. */
@@ -48,6 +54,8 @@ export class ReplicaList {
     using limit = new TimeLimit(signal, CALL_TIMEOUT_MS);
     const replicas = await this.#tserver.listReplicas(limit.signal);
     if (signal.aborted) return;
+    // Mostly it is the very same list as a second before.
+    if (replicas !== this.#replicas) this.#byId = new Map(replicas.map((replica) => [replica.tabletId, replica]));
     this.#replicas = replicas;
     this.#onListed();
   }

@@ -134,13 +134,8 @@ export class ShippedTablets {
 
   /** @param hasReplica whether a tablet has a replica here */
   become(wanted: ReadonlyMap<string, WantedTablet>, hasReplica: (tabletId: string) => boolean): void {
-    const running = new Map(
-      Array.from(this.#shipping, ([key, { asked, schemas, replicator }]) => [
-        key,
-        { asked, schemas, hasReplica: hasReplica(replicator.tabletId) },
-      ]),
-    );
-    for (const step of planShipping(wanted, running, this.#stopping)) {
+    const steps = planShipping(wanted, this.#shipping, this.#stopping, (each) => hasReplica(each.replicator.tabletId));
+    for (const step of steps) {
       if (step.kind === 'start') {
         this.#start(step.key, wanted.get(step.key)!);
         continue;

@@ -7,12 +7,6 @@ export interface Beginning {
   readonly schemas: SchemaRole;
 }
 
-/** One that is being shipped. */
-export interface Running extends Beginning {
-  /** Whether its tablet has a replica here. */
-  readonly hasReplica: boolean;
-}
-
 /** `begins-anew`: it is ours still, and begun anew it sees what is asked for, and whether it is to speak for its table. */
 export type ShippingStep =
   | { readonly kind: 'start'; readonly key: string }
@@ -21,18 +15,21 @@ export type ShippingStep =
 /**
  * What makes the tablets that are shipped equal those that are to be. Pure.
  * @param stopping those that have yet to finish the write in hand: nothing of theirs begins meanwhile
+ * @param hasReplica whether the tablet of one has a replica here
  */
-export function planShipping(
+export function planShipping<Running extends Beginning>(
   wanted: ReadonlyMap<string, Beginning>,
   running: ReadonlyMap<string, Running>,
   stopping: { has(key: string): boolean },
+  hasReplica: (running: Running) => boolean,
 ): readonly ShippingStep[] {
   const steps: ShippingStep[] = [];
-  for (const [key, { asked, schemas, hasReplica }] of running) {
+  for (const [key, shipping] of running) {
+    const { asked, schemas } = shipping;
     const now = wanted.get(key);
     if (now === undefined) {
       // One whose tablet is dropped ends by itself, at the end of the log.
-      if (hasReplica) steps.push({ kind: 'stop', key, why: 'not-ours' });
+      if (hasReplica(shipping)) steps.push({ kind: 'stop', key, why: 'not-ours' });
     } else if (now.asked !== asked || (now.schemas === 'none') !== (schemas === 'none'))
       steps.push({ kind: 'stop', key, why: 'begins-anew' });
   }

@@ -11,6 +11,7 @@ import type { StreamSource } from '../streams/stored-stream.ts';
 import type { CatalogTable } from '../streams/table-catalog.ts';
 import { LinkedAbort } from '../util/linked-abort.ts';
 import type { Logger } from '../util/logger.ts';
+import { oncePer } from '../util/once-per.ts';
 import { pause } from '../util/pause.ts';
 import { steadyNow } from '../util/steady-clock.ts';
 import { TimeLimit } from '../util/time-limit.ts';
@@ -44,6 +45,10 @@ export interface TabletManagerOptions extends StreamMembersOptions, HandOverOpti
 /** A new leader is seen within it; the streams are looked at as often. */
 const TICK_MS = 1000;
 const CALL_TIMEOUT_MS = 5000;
+
+/** Of hundreds of tablets that are asked about each second little changes: what follows from one is worked out once. */
+const kept = oncePer(keptTablet);
+const described = oncePer((tablet: StreamedTablet) => ({ ...tablet, generations: generationsOf(tablet) }));
 
 /**
  * Watches the replicas of the tablet server beside us: has all of them kept whose tables are streamed, and runs a
@@ -160,7 +165,7 @@ export class TabletManager {
 
   /** Holds the logs of those of the tablets that have a replica here, for a while: a stream is about to want them. */
   holdForNow(tabletIds: readonly string[]): void {
-    const here = new Set(this.#replicas.all.map(({ tabletId }) => tabletId));
+    const here = this.#replicas.byId;
     for (const tabletId of tabletIds) if (here.has(tabletId)) this.#options.keepers.keepForNow(tabletId, steadyNow());
   }
 
@@ -207,10 +212,8 @@ export class TabletManager {
       using limit = new TimeLimit(signal, CALL_TIMEOUT_MS);
       await this.#look(limit.signal);
       await this.#reconcile(limit.signal);
-      const here = new Map(this.#replicas.all.map((replica) => [replica.tabletId, replica]));
-      const there = this.#streamed
-        .filter(({ dropped }) => !dropped)
-        .map((tablet) => ({ ...tablet, generations: generationsOf(tablet) }));
+      const here = this.#replicas.byId;
+      const there = this.#streamed.filter(({ dropped }) => !dropped).map(described);
       // What fails of these hinders none of the others.
       const works: readonly (() => unknown)[] = [
         () => {
@@ -301,7 +304,7 @@ export class TabletManager {
         this.#answers.noteUnanswered(error); // nothing is let go of meanwhile
       },
     );
-    const kept = new Map(this.#streamed.map((tablet) => [tablet.tabletId, keptTablet(tablet)]));
+    const wanted = new Map(this.#streamed.map((tablet) => [tablet.tabletId, kept(tablet)]));
     const fateOf = (tabletId: string): Unwanted => {
       if (!this.#answers.mayHaveStreams || droppedOf(tabletId) !== undefined) return 'listed';
       if (catalog.tableOf(tabletId) === undefined) return 'unlisted';
@@ -309,20 +312,19 @@ export class TabletManager {
       return streams.some((stream) => had.some((generation) => isOfStream(generation, stream))) ? 'left' : 'listed';
     };
     const shipped = new Set(this.#shipped.replicators().map(({ tabletId }) => tabletId));
-    keepers.reconcile(kept, shipped, this.#answers.isSure ? fateOf : null, steadyNow());
+    keepers.reconcile(wanted, shipped, this.#answers.isSure ? fateOf : null, steadyNow());
     this.#ship();
   }
 
   /** Makes the tablets that are shipped equal those that should be, by what is known of replicas and streams. */
   #ship(): void {
-    const present = new Set(this.#replicas.all.map(({ tabletId }) => tabletId));
-    this.#shipped.become(this.#wanted(), (tabletId) => present.has(tabletId));
+    this.#shipped.become(this.#wanted(), (tabletId) => this.#replicas.byId.has(tabletId));
   }
 
   /** Stream and tablet pairs that we should ship now. */
   #wanted(): ReadonlyMap<string, WantedTablet> {
     const wanted = new Map<string, WantedTablet>();
-    const replicas = new Map(this.#replicas.all.map((replica) => [replica.tabletId, replica]));
+    const replicas = this.#replicas.byId;
     this.#handOver.core.dropClaims();
     this.#placement.beginRound();
     for (const streamed of this.#streamed) {

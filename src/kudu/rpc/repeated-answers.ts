@@ -30,13 +30,3 @@ export class RepeatedAnswers {
     return message;
   }
 }
-
-/** Reads a message once: when the same one is given again, the answer is what came of it then. */
-export function readOnce<M extends Message, R>(read: (message: M) => R): (message: M) => R {
-  const known = new WeakMap<M, { readonly result: R }>();
-  return (message) => {
-    let entry = known.get(message);
-    if (!entry) known.set(message, (entry = { result: read(message) }));
-    return entry.result;
-  };
-}

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { planShipping, type Beginning, type Running } from '../../../src/placement/shipping-plan.ts';
+import { planShipping, type Beginning } from '../../../src/placement/shipping-plan.ts';
 
 type State = 'idle' | 'runs' | 'runs, its tablet dropped' | 'stops';
 type Want = 'not wanted' | 'wanted' | 'wanted with a resync' | 'wanted as the speaker';
@@ -36,9 +36,9 @@ describe('what is shipped', () => {
       it(`${state}, ${want}: ${expected || 'stays so'}`, () => {
         const beginning = WANTS[want as Want];
         const isRunning = state.startsWith('runs');
-        const running = new Map<string, Running>(isRunning ? [['k', { ...PLAIN, hasReplica: state === 'runs' }]] : []);
+        const running = new Map(isRunning ? [['k', PLAIN]] : []);
         const wanted = new Map(beginning ? [['k', beginning]] : []);
-        const steps = planShipping(wanted, running, new Set(state === 'stops' ? ['k'] : []));
+        const steps = planShipping(wanted, running, new Set(state === 'stops' ? ['k'] : []), () => state === 'runs');
         const said = steps.map((step) => (step.kind === 'stop' ? `stop: ${step.why}` : step.kind));
         assert.equal(said.join(), expected);
       });
