@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { TabletLocation } from '../kudu/catalog.ts';
+import type { TableListing, TabletLocation } from '../kudu/catalog.ts';
 import type { KuduClient } from '../kudu/client.ts';
 import { KuduError } from '../kudu/errors.ts';
 import { decodeKey, encodeKey } from '../kudu/key-encoder.ts';
@@ -12,6 +12,7 @@ import type { TableSchema } from '../kudu/schema.ts';
 import { MasterErrorCode, TserverErrorCode } from '../kudu/status.ts';
 import { type LocalTablet, OpIdType } from '../kudu/tserver-proxy.ts';
 import type { TabletPosition } from '../change/position.ts';
+import { oncePer } from '../util/once-per.ts';
 import { pause } from '../util/pause.ts';
 import { Slots } from '../util/slots.ts';
 import type { CatalogTable } from '../streams/table-catalog.ts';
@@ -25,18 +26,23 @@ const ELECTION_POLL_MS = 300;
 /** A server's service queue holds 50 calls (kudu-facts 1.1). */
 const CALLS_AT_A_TIME = 16;
 
-/** The tables of the cluster with their tablets, the soft-deleted ones too: they still take writes. */
+/**
+ * The tables of the cluster with their tablets, the soft-deleted ones too: they still take writes. While nothing about the
+ * tables changes, each is the same object as before.
+ */
 export async function fetchCatalog(client: KuduClient, signal: AbortSignal): Promise<readonly CatalogTable[]> {
   const lists = await Promise.all([
     client.listTables({ withTablets: true, signal }),
     client.listTables({ withTablets: true, showSoftDeleted: true, signal }),
   ]);
-  return lists.flat().map(({ tableId, name, tablets }) => ({
-    tableId,
-    name,
-    tablets: (tablets ?? []).map(({ tabletId, partition }) => ({ tabletId, partitionKeyStart: partition.start })),
-  }));
+  return lists.flat().map(catalogTable);
 }
+
+const catalogTable = oncePer(({ tableId, name, tablets }: TableListing): CatalogTable => ({
+  tableId,
+  name,
+  tablets: (tablets ?? []).map(({ tabletId, partition }) => ({ tabletId, partitionKeyStart: partition.start })),
+}));
 
 /**
  * Uuids of the tablet servers of each tablet of a table, its leader's first; as old as the master's last heartbeats. None

@@ -20,7 +20,7 @@ import { ClusterClock } from './cluster-clock.ts';
 import type { HybridTime } from './hybrid-time.ts';
 import { MasterClient } from './master-client.ts';
 import type { Partition } from './partition.ts';
-import type { GetTableLocationsResponsePB } from './proto/master_pb.ts';
+import type { GetTableLocationsResponsePB, ListTablesResponsePB } from './proto/master_pb.ts';
 import { PlainAuthenticator, type Authenticator } from './rpc/authenticator.ts';
 import { Deadline, type CallOptions } from './rpc/deadline.ts';
 import { Messenger } from './rpc/messenger.ts';
@@ -30,6 +30,7 @@ import { MasterService } from './services.ts';
 import { AppStatus, MasterErrorCode } from './status.ts';
 import { ObservedTime, type TableContext } from './table-context.ts';
 import { KuduTable, type TableSource } from './table.ts';
+import { oncePer } from '../util/once-per.ts';
 import { TabletServerProxy } from './tserver-proxy.ts';
 
 export interface KuduClientOptions {
@@ -141,7 +142,7 @@ export class KuduClient implements Disposable {
       },
       this.#deadline(options),
     );
-    return answer.tables.map((table) => tableListingFromPb(table, withTablets));
+    return withTablets ? readWithTablets(answer) : answer.tables.map((table) => tableListingFromPb(table, false));
   }
 
   /** @throws {KuduError} `master` TABLE_NOT_FOUND; {RangeError} a column type that this client does not know */
@@ -368,3 +369,8 @@ function remaining(deadline: Deadline): CallOptions {
 
 /** Source: kudu/master/master.proto ReplicaTypeFilter. */
 const ANY_REPLICA = 0;
+
+/** Asked for again and again by who watches the catalog: while nothing changes it is the same list, itself. */
+const readWithTablets = oncePer(({ tables }: ListTablesResponsePB): readonly TableListing[] =>
+  tables.map((table) => tableListingFromPb(table, true)),
+);

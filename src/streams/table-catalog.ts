@@ -41,9 +41,11 @@ export class Catalog {
 
   async fetchNow(signal: AbortSignal): Promise<void> {
     const tables = await this.#fetch(signal);
+    this.#fetchedAtMs = performance.now();
+    if (tables.length === this.#tables.size && tables.every((table) => this.#tables.get(table.tableId) === table))
+      return;
     this.#tables = new Map(tables.map((table) => [table.tableId, table]));
     this.#tableOfTablet = new Map(tables.flatMap((table) => table.tablets.map(({ tabletId }) => [tabletId, table])));
-    this.#fetchedAtMs = performance.now();
   }
 
   tables(): Iterable<CatalogTable> {
