@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
+import { EventEmitter } from 'node:events';
 import fs from 'node:fs';
-import { mkdir, mkdtemp, open, readdir, readlink, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, readlink, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it, mock } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { HoldStore } from '../../src/wal/hold-store.ts';
 import type { LogFeed } from '../../src/wal/log-reader.ts';
 import { WalWatcher } from '../../src/wal/wal-watcher.ts';
@@ -123,6 +125,58 @@ describe('where the system gives no notifications', () => {
       return false;
     });
   });
+});
+
+describe('where the system has lost its notifications', () => {
+  const POLL_MS = 100;
+  before(() => {
+    mock.method(fs, 'watch', () => Object.assign(new EventEmitter(), { close: () => undefined }));
+    syncBuiltinESMExports();
+  });
+  after(() => {
+    mock.restoreAll();
+    syncBuiltinESMExports();
+  });
+
+  for (const isHeld of [false, true])
+    it(`a log that rests is left alone, and goes on within a poll${isHeld ? ', held' : ''}`, async (t) => {
+      await using log = await LocalLog.open({ pollMs: POLL_MS, isHeld });
+      await log.write(1, segmentBytes(['R1.1'], { zeros: 4096 }));
+      const wals = join(log.walDir, 'wals');
+      const longAgo = new Date(Date.now() - 60_000); // or everything is looked at until that is settled
+      await utimes(wals, longAgo, longAgo);
+      await using reader = log.watcher.read(TEST_TABLET, t.signal);
+      const read = async (): Promise<number> => {
+        for (let entries = 0; ;) {
+          const chunk = await reader.next();
+          if (chunk.kind === 'entries') entries += chunk.entries.length;
+          if (chunk.kind === 'idle' && entries > 0) return entries;
+        }
+      };
+      assert.equal(await read(), 1);
+      await sleep(3 * POLL_MS);
+      const listing = mock.method(fs, 'readdirSync');
+      syncBuiltinESMExports();
+      const more = read();
+      await sleep(5 * POLL_MS);
+      assert.equal(listing.mock.callCount(), 0, 'nothing is listed while nothing is new');
+      listing.mock.restore();
+      syncBuiltinESMExports();
+      await log.write(1, segmentBytes(['R1.1', 'C1.1', 'R1.2'], { zeros: 4096 }));
+      assert.equal(await more, 2);
+      // The next segment, with no byte in it yet, is announced by the footer of this one.
+      await log.write(1, segmentBytes(['R1.1', 'C1.1', 'R1.2'], { closed: true }));
+      await log.write(2, segmentBytes(['C1.2'], { sequenceNumber: 2, zeros: 4096 }));
+      assert.equal(await read(), 1);
+      // Another folder in its place shows in the folder of all logs.
+      await log.restart([segmentBytes(['R1.1', 'C1.1', 'R1.2', 'C1.2', 'R2.3'], { zeros: 4096 })]);
+      assert.equal(await read(), 5);
+      const gone = (async () => {
+        while ((await reader.next()).kind !== 'gone');
+      })();
+      await log.remove();
+      await gone;
+    });
 });
 
 describe('WalWatcher', () => {

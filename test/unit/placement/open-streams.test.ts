@@ -165,6 +165,41 @@ describe('the members of streams', () => {
     assert.deepEqual(await look(again), ['shop.3']);
   });
 
+  it('have tablets that are the same objects until something of them is another', async (t) => {
+    const tables = [table('shop.a'), table('shop.b')];
+    const catalog = new Catalog(() => Promise.resolve([...tables]), 1e9);
+    await catalog.fetchNow(t.signal);
+    const members = new StreamMembers({
+      streams: new Source(),
+      catalog,
+      sinkFor: () => refusingSink('not used'),
+      formatFor: () => ({ encode: () => null }),
+      systemTablePrefix: 'spoor.',
+    });
+    const ids = new Set(['tablet of shop.a', 'tablet of shop.b']);
+    let known: Awaited<ReturnType<StreamMembers['streamedTablets']>> = [];
+    /** Which of the two are as they were with the look before. */
+    const look = async (stream: StoredStream): Promise<boolean[]> => {
+      const before = known;
+      const fail = (error: unknown): never => assert.fail(String(error));
+      known = await members.streamedTablets([stream], ids, before, () => undefined, t.signal, fail);
+      return known.map((tablet, i) => tablet === before[i]);
+    };
+    const stream = streamOf('shop', ['shop.*']);
+    assert.deepEqual(await look(stream), [false, false]);
+    assert.deepEqual(await look(stream), [true, true]);
+    assert.deepEqual(await look({ ...stream, paused: true }), [false, false]);
+    assert.deepEqual(
+      await look({ ...stream, paused: true, revision: '2/' }),
+      [false, false],
+      'it may have other starts',
+    );
+    assert.deepEqual(await look({ ...stream, paused: true, revision: '2/' }), [true, true]);
+    tables[1] = { ...tables[1]!, name: 'shop.renamed' };
+    await catalog.fetchNow(t.signal);
+    assert.deepEqual(await look({ ...stream, paused: true, revision: '2/' }), [true, false]);
+  });
+
   it("are never Kudu's own tables nor Spoor's, whatever the pattern (trap 16)", async (t) => {
     for (const [name, expected] of [
       ['kudu_system.kudu_transactions', false],
