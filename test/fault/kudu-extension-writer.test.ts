@@ -279,7 +279,7 @@ describe('writing an extension when servers refuse and answers are lost', () => 
       assert.equal(await failure(), 'locked');
       script(0, follower);
       script(1, follower);
-      assert.equal(await failure(800), 'not-leader');
+      assert.equal(await failure(1600), 'not-leader');
       const busy: Act = (call) => {
         call.refuse(RpcErrorCode.ERROR_SERVER_TOO_BUSY, 'busy');
       };

@@ -15,7 +15,13 @@ const record = fc
     timestampMs: fc.integer({ min: 0, max: 2 ** 43 }),
   })
   .map(({ key, value, position, timestampMs }) =>
-    recordOf({ key: Buffer.from(key), value: value && Buffer.from(value), position, timestampMs }),
+    recordOf({
+      kind: value ? 'row' : 'tombstone',
+      key: Buffer.from(key),
+      value: value && Buffer.from(value),
+      position,
+      timestampMs,
+    }),
   );
 
 function recordOf(changes: Partial<SinkRecord> = {}): SinkRecord {
