@@ -18,7 +18,8 @@ export interface SinkTablet {
 }
 
 /**
- * Where records go: the whole of what a new sink implements. One `Sink` serves one stream.
+ * Where records go: what a new sink implements to be shipped to (what else Spoor asks of it: sink-type.ts). One `Sink` serves
+ * one stream.
  *
  * Errors: every method rejects with {@link SinkError}, whose `kind` decides what the core does next.
  */

@@ -10,7 +10,7 @@ import type { KafkaCluster } from './cluster.ts';
 import { InFlight } from './in-flight.ts';
 import { toSinkError } from './kafka-error.ts';
 import type { Throttling } from './connections.ts';
-import type { TabletHold } from './lanes/lane-hold.ts';
+import type { TabletClaim } from './lanes/tablet-claim.ts';
 import { releaseSoon } from './lanes/lane-writer.ts';
 import type { Producer } from './producer.ts';
 import type { RecordPlanner } from './record-planner.ts';
@@ -29,7 +29,7 @@ export interface AtLeastOnceOptions {
   readonly trail: AckedTrail;
   readonly planner: RecordPlanner;
   /** By which positions are written. */
-  readonly hold: TabletHold;
+  readonly claim: TabletClaim;
   /** When the writer is opened. */
   readonly tableName: string;
   /** How many tablets write at a time: each keeps records encoded meanwhile. */
@@ -126,7 +126,7 @@ export class AtLeastOnceWriter implements TabletWriter {
     }, LAST_POSITION_WITHIN_MS);
     await this.#save();
     clearTimeout(hurry);
-    await releaseSoon(this.#options.hold, this.#options.logger);
+    await releaseSoon(this.#options.claim, this.#options.logger);
   }
 
   #throwIfFailed(): void {
@@ -156,13 +156,13 @@ export class AtLeastOnceWriter implements TabletWriter {
     const position = this.#unsaid;
     if (position === null || this.#failure !== null) return;
     this.#unsaid = null;
-    const { hold, logger } = this.#options;
+    const { claim, logger } = this.#options;
     try {
-      await hold.write(null, position, this.#hurry.signal);
+      await claim.write(null, position, this.#hurry.signal);
     } catch (error) {
       this.#unsaid ??= position;
       const failure = toSinkError(error);
-      logger.debug({ err: error, tablet: hold.tablet }, 'position not saved');
+      logger.debug({ err: error, tablet: claim.tablet }, 'position not saved');
       if (failure.kind === 'fenced') {
         this.#failure = failure;
         this.#options.onFenced?.(failure);

@@ -10,7 +10,7 @@ import { AtLeastOnceWriter } from './at-least-once-writer.ts';
 import { KafkaCluster } from './cluster.ts';
 import { toSinkError } from './kafka-error.ts';
 import { Lane } from './lanes/lane.ts';
-import type { TabletHold } from './lanes/lane-hold.ts';
+import type { TabletClaim } from './lanes/tablet-claim.ts';
 import type { LaneLimits } from './lanes/lane-core.ts';
 import { LaneWriter, releaseSoon } from './lanes/lane-writer.ts';
 import { PositionsPartition } from './lanes/positions-partition.ts';
@@ -229,8 +229,8 @@ class KafkaSink implements Sink {
   async #openExactlyOnce(tablet: SinkTablet, signal: AbortSignal): Promise<TabletWriter> {
     const { tabletId, streamGeneration, tableName, onFenced } = tablet;
     const lane = this.#culprits.has(tabletId) ? this.#side : this.#main;
-    const hold = await lane.take(tabletId, streamGeneration, signal, onFenced);
-    const position = await this.#positionIn(hold, tablet, signal);
+    const claim = await lane.take(tabletId, streamGeneration, signal, onFenced);
+    const position = await this.#positionIn(claim, tablet, signal);
     const options = {
       main: this.#main,
       sinkId: (table: string) => this.#sinkIdOf(table),
@@ -241,7 +241,7 @@ class KafkaSink implements Sink {
       },
       onFenced,
     };
-    return new LaneWriter(options, hold, position);
+    return new LaneWriter(options, claim, position);
   }
 
   async #openAtLeastOnce(tablet: SinkTablet, signal: AbortSignal): Promise<TabletWriter> {
@@ -253,8 +253,8 @@ class KafkaSink implements Sink {
     const opened = await nextEpoch(this.#cluster, { id, channel, transactionTimes, onWait }, signal);
     const trail = this.#trailOf(`${streamGeneration}/${tabletId}`);
     trail.opened(opened.identity); // also where it comes to nothing
-    const hold = await this.#main.take(tabletId, streamGeneration, signal, onFenced);
-    const committed = await this.#positionIn(hold, tablet, signal);
+    const claim = await this.#main.take(tabletId, streamGeneration, signal, onFenced);
+    const committed = await this.#positionIn(claim, tablet, signal);
     const options = {
       cluster: this.#cluster,
       producer: new Producer(this.#cluster, opened, {
@@ -265,7 +265,7 @@ class KafkaSink implements Sink {
       }),
       trail,
       planner: this.#planner,
-      hold,
+      claim,
       tableName,
       writeSlots: this.#writeSlots,
       logger,
@@ -278,8 +278,8 @@ class KafkaSink implements Sink {
   }
 
   /** Where a tablet that was taken stands; asked of version 0.1, where the lanes know nothing of it. */
-  async #positionIn(hold: TabletHold, tablet: SinkTablet, signal: AbortSignal): Promise<TabletPosition | null> {
-    if (hold.stored !== null) return hold.position;
+  async #positionIn(claim: TabletClaim, tablet: SinkTablet, signal: AbortSignal): Promise<TabletPosition | null> {
+    if (claim.stored !== null) return claim.position;
     const { logger } = this.#options;
     const options = {
       cluster: this.#cluster,
@@ -291,7 +291,7 @@ class KafkaSink implements Sink {
     try {
       return await takeLegacyPosition(options, tablet, signal);
     } catch (error) {
-      await releaseSoon(hold, logger);
+      await releaseSoon(claim, logger);
       throw error;
     }
   }

@@ -4,7 +4,7 @@ import { SinkError, type SinkTablet, type TabletWriter } from '../../sink.ts';
 import type { Throttling } from '../connections.ts';
 import { toSinkError } from '../kafka-error.ts';
 import type { Lane } from './lane.ts';
-import type { TabletHold } from './lane-hold.ts';
+import type { TabletClaim } from './tablet-claim.ts';
 import type { RecordsOfWrite } from './write-cursor.ts';
 
 export interface LaneWriterOptions {
@@ -26,22 +26,22 @@ const RELEASE_WITHIN_MS = 2_000;
 export class LaneWriter implements TabletWriter {
   readonly position: TabletPosition | null;
   readonly #options: LaneWriterOptions;
-  #hold: TabletHold;
+  #claim: TabletClaim;
   #tableName: string;
   #written: TabletPosition | null;
   #soundSinceMs: number | null = null;
 
-  /** @param hold in the main lane; or in the side lane, where a tablet is whose records have failed: it holds up no sound one */
-  constructor(options: LaneWriterOptions, hold: TabletHold, position: TabletPosition | null) {
+  /** @param claim in the main lane; or in the side lane, where a tablet is whose records have failed: it holds up no sound one */
+  constructor(options: LaneWriterOptions, claim: TabletClaim, position: TabletPosition | null) {
     this.#options = options;
-    this.#hold = hold;
+    this.#claim = claim;
     this.position = position;
     this.#written = position;
     this.#tableName = position?.tableName ?? options.tableName;
   }
 
   get waits(): Throttling | null {
-    return this.#hold.waits;
+    return this.#claim.waits;
   }
 
   get sinkId(): string {
@@ -53,10 +53,10 @@ export class LaneWriter implements TabletWriter {
     try {
       const nowMs = performance.now();
       if (this.#soundSinceMs !== null && nowMs - this.#soundSinceMs >= SOUND_FOR_MS) await this.#goTo(main, signal);
-      await this.#hold.write(records, position, signal);
+      await this.#claim.write(records, position, signal);
       this.#tableName = position.tableName;
       this.#written = position;
-      if (this.#hold.isIn(main)) return;
+      if (this.#claim.isIn(main)) return;
       this.#soundSinceMs ??= nowMs;
       onSound();
     } catch (error) {
@@ -65,15 +65,15 @@ export class LaneWriter implements TabletWriter {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await releaseSoon(this.#hold, this.#options.logger);
+    await releaseSoon(this.#claim, this.#options.logger);
   }
 
   async #goTo(lane: Lane, signal: AbortSignal): Promise<void> {
-    const { tablet, generation } = this.#hold;
-    await this.#hold.release(signal);
-    this.#hold = await lane.take(tablet, generation, signal, this.#options.onFenced);
+    const { tablet, generation } = this.#claim;
+    await this.#claim.release(signal);
+    this.#claim = await lane.take(tablet, generation, signal, this.#options.onFenced);
     this.#soundSinceMs = null;
-    const { position } = this.#hold;
+    const { position } = this.#claim;
     // Another sidecar may have had it in between; whoever opens the next writer goes on from there.
     if (this.#written && (!position || comparePositions(position, this.#written) !== 0))
       throw new SinkError('unavailable', 'the tablet was shipped by another lane meanwhile');
@@ -81,10 +81,10 @@ export class LaneWriter implements TabletWriter {
 }
 
 /** Within a while: a stop does not wait for a sink that is away. */
-export async function releaseSoon(hold: TabletHold, logger: Logger): Promise<void> {
+export async function releaseSoon(claim: TabletClaim, logger: Logger): Promise<void> {
   try {
-    await hold.release(AbortSignal.timeout(RELEASE_WITHIN_MS));
+    await claim.release(AbortSignal.timeout(RELEASE_WITHIN_MS));
   } catch (error) {
-    logger.debug({ err: error, tablet: hold.tablet }, 'tablet not released: whoever takes it fences the lane');
+    logger.debug({ err: error, tablet: claim.tablet }, 'tablet not released: whoever takes it fences the lane');
   }
 }

@@ -10,7 +10,7 @@ import type { StreamTopics } from '../topics.ts';
 import { OverdueError } from '../transaction-time.ts';
 import { LaneCore, type LaneLimits } from './lane-core.ts';
 import type { LaneEffect, LaneEvent, Share } from './lane-events.ts';
-import { TabletHold, type HoldingLane } from './lane-hold.ts';
+import { TabletClaim, type ClaimedLane } from './tablet-claim.ts';
 import { LaneProducer, type LaneProducerOptions } from './lane-producer.ts';
 import { FencedError, type TransactionEnd } from './lane-transaction.ts';
 import { PendingWrites } from './pending-writes.ts';
@@ -43,7 +43,7 @@ function superseded(tablet: string): SinkError {
  *
  * Errors: every method rejects with {@link SinkError}; `fenced` says that another lane has claimed the tablet.
  */
-export class Lane implements HoldingLane, AsyncDisposable {
+export class Lane implements ClaimedLane, AsyncDisposable {
   readonly #options: LaneOptions;
   #core: LaneCore;
   readonly #producer: LaneProducer;
@@ -51,7 +51,7 @@ export class Lane implements HoldingLane, AsyncDisposable {
   readonly #takers = new Map<string, Waiter<LanePosition | null>[]>();
   readonly #writes = new PendingWrites();
   /** Who took a tablet last, in this process. */
-  readonly #holders = new Map<string, TabletHold>();
+  readonly #holders = new Map<string, TabletClaim>();
   /** Claimed by another lane since they were taken. */
   readonly #lost = new Map<string, SinkError>();
   readonly #releases = new Map<string, (() => void)[]>();
@@ -110,24 +110,24 @@ export class Lane implements HoldingLane, AsyncDisposable {
     generation: string,
     signal: AbortSignal,
     onLost?: (error: SinkError) => void,
-  ): Promise<TabletHold> {
+  ): Promise<TabletClaim> {
     const taken = new Promise<LanePosition | null>((resolve, reject) => {
       const waiters = this.#takers.get(tablet) ?? [];
       this.#takers.set(tablet, [...waiters, { resolve, reject }]);
     });
     taken.catch(() => undefined); // whoever waited may have gone
-    const hold = new TabletHold(this, tablet, generation, onLost);
-    this.#holders.set(tablet, hold);
+    const claim = new TabletClaim(this, tablet, generation, onLost);
+    this.#holders.set(tablet, claim);
     for (const write of this.#writes.allFailedOf(tablet, superseded(tablet)))
       this.#post({ kind: 'cancel', tablet, write });
     this.#lost.delete(tablet);
     this.#post({ kind: 'want', tablet });
     try {
-      hold.stored = await waitFor(taken, signal);
-      return hold;
+      claim.stored = await waitFor(taken, signal);
+      return claim;
     } catch (error) {
       // Nobody will use it: others are not to fence us for it.
-      if (this.#holders.get(tablet) === hold) {
+      if (this.#holders.get(tablet) === claim) {
         this.#holders.delete(tablet);
         this.#post({ kind: 'release', tablet });
       }
@@ -135,15 +135,15 @@ export class Lane implements HoldingLane, AsyncDisposable {
     }
   }
 
-  /** See {@link TabletHold.write}. */
+  /** See {@link TabletClaim.write}. */
   async write(
-    hold: TabletHold,
+    claim: TabletClaim,
     records: RecordsOfWrite | null,
     at: TabletPosition,
     signal: AbortSignal,
   ): Promise<void> {
-    const { tablet, generation } = hold;
-    if (this.#holders.get(tablet) !== hold) throw superseded(tablet);
+    const { tablet, generation } = claim;
+    if (this.#holders.get(tablet) !== claim) throw superseded(tablet);
     const lost = this.#lost.get(tablet);
     if (lost) throw lost;
     const { write, done } = this.#writes.add(tablet, records);
@@ -158,10 +158,10 @@ export class Lane implements HoldingLane, AsyncDisposable {
     }
   }
 
-  /** See {@link TabletHold.release}. */
-  async release(hold: TabletHold, signal: AbortSignal): Promise<void> {
-    const { tablet } = hold;
-    if (this.#holders.get(tablet) !== hold) return;
+  /** See {@link TabletClaim.release}. */
+  async release(claim: TabletClaim, signal: AbortSignal): Promise<void> {
+    const { tablet } = claim;
+    if (this.#holders.get(tablet) !== claim) return;
     this.#holders.delete(tablet);
     const released = new Promise<void>((resolve) => {
       this.#releases.set(tablet, [...(this.#releases.get(tablet) ?? []), resolve]);

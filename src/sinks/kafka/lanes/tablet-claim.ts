@@ -5,23 +5,23 @@ import type { LanePosition } from './positions-view.ts';
 import type { RecordsOfWrite } from './write-cursor.ts';
 
 /** The lane that a tablet was taken in. */
-export interface HoldingLane {
+export interface ClaimedLane {
   readonly waits: Throttling | null;
-  write(hold: TabletHold, records: RecordsOfWrite | null, position: TabletPosition, signal: AbortSignal): Promise<void>;
-  release(hold: TabletHold, signal: AbortSignal): Promise<void>;
+  write(claim: TabletClaim, records: RecordsOfWrite | null, position: TabletPosition, signal: AbortSignal): Promise<void>;
+  release(claim: TabletClaim, signal: AbortSignal): Promise<void>;
 }
 
 /** A tablet that was taken; of no use any more once somebody else has taken it. */
-export class TabletHold {
+export class TabletClaim {
   readonly tablet: string;
   readonly generation: string;
   /** What the lanes know of it; null: nothing yet. */
   stored: LanePosition | null = null;
   /** Told where another lane has claimed it: whoever writes next is told so as well. */
   readonly onLost: ((error: SinkError) => void) | undefined;
-  readonly #lane: HoldingLane;
+  readonly #lane: ClaimedLane;
 
-  constructor(lane: HoldingLane, tablet: string, generation: string, onLost?: (error: SinkError) => void) {
+  constructor(lane: ClaimedLane, tablet: string, generation: string, onLost?: (error: SinkError) => void) {
     this.#lane = lane;
     this.tablet = tablet;
     this.generation = generation;
@@ -37,7 +37,7 @@ export class TabletHold {
     return this.#lane.waits;
   }
 
-  isIn(lane: HoldingLane): boolean {
+  isIn(lane: ClaimedLane): boolean {
     return this.#lane === lane;
   }
 
