@@ -30,6 +30,18 @@ describe('a file that is named', () => {
     assert.deepEqual(wrong, []);
   });
 
+  it('in the table of lines is there, and has what the table says', () => {
+    const text = readFileSync(join(ROOT, 'docs/architecture.md'), 'utf8');
+    const rows = [...text.matchAll(/^\| [^|]+ \| `([\w/-]+)`: `(#?\w+)`/gm)];
+    assert.ok(rows.length >= 9, `${rows.length} rows`);
+    for (const [, file, name] of rows)
+      assert.match(
+        readFileSync(join(ROOT, `src/${file}.ts`), 'utf8'),
+        new RegExp(`(^|\\W)${name}[(<]`),
+        `${file}: ${name}`,
+      );
+  });
+
   it('in the docs is there', () => {
     const wrong: string[] = [];
     for (const file of ['README.md', ...filesIn('docs', '.md')])

@@ -7,7 +7,12 @@ import type { RecordsOfWrite } from './write-cursor.ts';
 /** The lane that a tablet was taken in. */
 export interface ClaimedLane {
   readonly waits: Throttling | null;
-  write(claim: TabletClaim, records: RecordsOfWrite | null, position: TabletPosition, signal: AbortSignal): Promise<void>;
+  write(
+    claim: TabletClaim,
+    records: RecordsOfWrite | null,
+    position: TabletPosition,
+    signal: AbortSignal,
+  ): Promise<void>;
   release(claim: TabletClaim, signal: AbortSignal): Promise<void>;
 }
 
