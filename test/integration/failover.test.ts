@@ -20,7 +20,7 @@ OutageSuite.describe('failover', (on) => {
   const termOf = (opId: string | null | undefined): number => Number(opId?.split('.')[0] ?? 0);
 
   for (const how of ['kill', 'freeze'] as const)
-    on.check(`a new leader ships within 5 s: ${how} of the old one and its sidecar`, async (t) => {
+    on.check(`a new leader ships within 2 s: ${how} of the old one and its sidecar`, async (t) => {
       const name = `leader-${how}`;
       const tabletIds = await on.begin(name);
       using load = Load.start(on.cluster, `fo.${name}`, { rate: 2000 });
@@ -75,8 +75,8 @@ OutageSuite.describe('failover', (on) => {
         t.diagnostic(
           `elected after ${electedMs - downAtMs} ms, ships ${shipsMs} ms later, first row read ${readMs} ms after`,
         );
-        assert.ok(shipsMs < 5000, `${shipsMs} ms`);
-        assert.ok(readMs < 5000, `${readMs} ms`);
+        assert.ok(shipsMs < 2000, `${shipsMs} ms`);
+        assert.ok(readMs < 2000, `${readMs} ms`);
       }
       if (how === 'freeze') {
         server.thaw();
