@@ -25,9 +25,9 @@ export interface LocalLogsOptions {
 }
 
 /** Streams are looked at once a second, and a new one's begin is fixed a few seconds before it can be seen. */
+export const RELEASE_DELAY_MS = 10_000;
 /** Of large operations, by all keepers: each has one for a moment. */
 const KEPT_READS_BYTES = 16 << 20;
-export const RELEASE_DELAY_MS = 10_000;
 const MARKER_RETRY: Backoff = { baseMs: 500, capMs: 30_000 };
 
 /**

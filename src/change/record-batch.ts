@@ -65,6 +65,18 @@ export class RecordBatch implements Iterable<SinkRecord> {
     this.#numbers = new Int32Array(NUMBERS * Math.max(1, Math.min(expected, MAX_RECORDS)));
   }
 
+  /** Some of its records, in order: they lie where they lay, and go where they would go. */
+  pick(records: readonly number[]): RecordBatch {
+    const picked = new RecordBatch(this.#arena, records.length);
+    picked.#runs.push(...this.#runs);
+    for (const record of records) {
+      const at = picked.#grow();
+      picked.#numbers.set(this.#numbers.subarray(NUMBERS * record, NUMBERS * (record + 1)), at);
+      picked.byteLength += this.end(record) - this.keyStart(record);
+    }
+    return picked;
+  }
+
   static of(records: Iterable<SinkRecord>): RecordBatch {
     const batch = new RecordBatch(new ByteArena(FEW));
     for (const record of records) batch.append(record);

@@ -246,7 +246,7 @@ export class ReplicaKeeper implements AsyncDisposable {
           if (entry.kind === 'replicate') this.#readProposal(entry);
           else if (entry.opId.index > this.#committed.index) this.#committed = entry.opId;
         }
-        if (chunk.isLarge) log.giveBack?.();
+        if (chunk.lentBytes !== undefined) log.giveBack?.(chunk.lentBytes);
         break;
       case 'missing':
         this.#cuts.restart();

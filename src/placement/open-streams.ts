@@ -139,7 +139,7 @@ export class StreamMembers {
     signal.throwIfAborted();
     const known = new Map(before.map((tablet) => [tablet.tabletId, tablet]));
     const hasNews = this.#hasNews;
-    this.#hasNews = false;
+    this.#hasNews = hasNews && members.some(({ unsure }) => unsure.size > 0); // of those nothing is told now
     const streamed: StreamedTablet[] = [];
     for (const tabletId of tabletIds) {
       const table = tables.get(tabletId);

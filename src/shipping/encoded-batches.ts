@@ -6,6 +6,9 @@ import { formatOpId } from '../kudu/opid.ts';
 import type { ChangeRead } from '../source/change-source.ts';
 import type { ByteArena } from '../util/byte-arena.ts';
 
+/** Memory of so much is used again; of an operation that makes more it goes as all memory does, one batch after the other. */
+const MAX_KEPT_BYTES = 8 << 20;
+
 /** Encodes what is queued batch by batch, as the sink takes them, and counts. */
 export class EncodedBatches implements Iterable<RecordBatch> {
   records = 0;
@@ -66,7 +69,7 @@ export class EncodedBatches implements Iterable<RecordBatch> {
   #counted(batch: RecordBatch): RecordBatch {
     this.records += batch.length;
     this.bytes += batch.byteLength;
-    this.#batches.push(batch);
+    if (this.bytes <= MAX_KEPT_BYTES) this.#batches.push(batch);
     return batch;
   }
 }

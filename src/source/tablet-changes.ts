@@ -67,8 +67,8 @@ export class TabletChanges implements ChangeSource {
   #damage: SpoorError | null = null;
   /** An entry that could not be taken. It came after all that is ready. */
   #fault: unknown = null;
-  /** Highest index of what was read of large operations and is not done with; null: nothing is lent. */
-  #lentUpTo: bigint | null = null;
+  /** What was lent of large operations and is not done with: up to which index, in the order of the log. */
+  #lent: { readonly upTo: bigint; readonly bytes: number }[] = [];
   /** Of what was given out last. */
   #givenUpTo = 0n;
   /** See {@link TabletPosition.time}. */
@@ -107,29 +107,35 @@ export class TabletChanges implements ChangeSource {
         break;
       case 'entries':
         this.#push(chunk.entries);
-        if (chunk.isLarge) this.#lend(chunk.entries);
+        if (chunk.lentBytes !== undefined) this.#lend(chunk.entries, chunk.lentBytes);
         break;
       case 'idle':
         break;
       case 'missing':
         // Whether anything wanted was in there shows at the next operation: its index.
         this.#order.restart();
+        this.#giveAllBack();
         this.#skipped = true;
         this.#damage ??= chunk.damage ?? null;
     }
     return true;
   }
 
-  #lend(entries: readonly LogEntry[]): void {
-    for (const { kind, opId } of entries)
-      if (kind === 'replicate' && (this.#lentUpTo === null || opId.index > this.#lentUpTo)) this.#lentUpTo = opId.index;
+  #lend(entries: readonly LogEntry[], bytes: number): void {
+    let upTo = 0n;
+    for (const { opId } of entries) if (opId.index > upTo) upTo = opId.index;
+    this.#lent.push({ upTo, bytes });
   }
 
   /** Whoever asks for more is done with what he was given, but for what he has room for. */
   #giveBack(): void {
-    if (this.#lentUpTo === null || this.#lentUpTo > this.#givenUpTo) return;
-    this.#lentUpTo = null;
-    this.#options.log.giveBack?.();
+    while (this.#lent.length > 0 && this.#lent[0]!.upTo <= this.#givenUpTo)
+      this.#options.log.giveBack?.(this.#lent.shift()!.bytes);
+  }
+
+  /** What was only proposed is forgotten, and what was committed is there already, or comes again. */
+  #giveAllBack(): void {
+    for (const { bytes } of this.#lent.splice(0)) this.#options.log.giveBack?.(bytes);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -138,7 +144,10 @@ export class TabletChanges implements ChangeSource {
 
   /** All before is given out. Where the log skips what is done with, an ALTER may be among it: then the header says so. */
   #beginSegment(header: SegmentHeader, restarted: boolean): void {
-    if (restarted) this.#order.restart();
+    if (restarted) {
+      this.#order.restart();
+      this.#giveAllBack();
+    }
     const seed = { version: header.schemaVersion, schema: header.schema };
     if (this.#history === null) this.#history = new SchemaHistory(seed);
     else if (restarted || this.#skipped) this.#history.advance(seed);

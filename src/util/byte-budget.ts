@@ -1,18 +1,21 @@
 import { collectGarbage } from './collect-garbage.ts';
 
-interface Waiting {
-  readonly bytes: number;
-  readonly granted: () => void;
-}
-
 /** Given back in this process, and perhaps not free yet. */
 let givenBack = 0;
 /** Of that so much may pile up. */
 const MAX_GIVEN_BACK = 32 << 20;
 
+/** How long somebody waits at most. A bound on memory is not to stand still for: who gives back may himself wait for long. */
+const WAIT_MS = 1_000;
+
+interface Waiting {
+  readonly bytes: number;
+  readonly granted: () => void;
+}
+
 /**
- * Bounds memory that is taken by many: who asks for more than is left waits, first come first served. What is more than all
- * there is has its turn alone.
+ * Bounds memory that is taken by many: who asks for more than is left waits, first come first served, for {@link WAIT_MS} at
+ * most, and has it then all the same. What is more than all there is has its turn alone.
  */
 export class ByteBudget {
   readonly #maxBytes: number;
@@ -31,27 +34,8 @@ export class ByteBudget {
   /** Rejects with the signal's reason. */
   async take(bytes: number, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    if (this.#waiting.length === 0 && this.#fits(bytes)) this.#bytes += bytes;
-    else await this.#wait(bytes, signal);
-  }
-
-  async #wait(bytes: number, signal: AbortSignal): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      const aborted = (): void => {
-        this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
-        reject(signal.reason as Error);
-        this.#next(); // it may have been too large, and not who waits behind it
-      };
-      const waiting = {
-        bytes,
-        granted: () => {
-          signal.removeEventListener('abort', aborted);
-          resolve();
-        },
-      };
-      this.#waiting.push(waiting);
-      signal.addEventListener('abort', aborted, { once: true });
-    });
+    if (this.#waiting.length > 0 || !this.#fits(bytes)) await this.#wait(bytes, signal);
+    else this.#bytes += bytes;
   }
 
   /** Without waiting. */
@@ -65,16 +49,39 @@ export class ByteBudget {
     this.#next();
   }
 
+  #wait(bytes: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const leave = (): void => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', aborted);
+        const at = this.#waiting.indexOf(waiting);
+        if (at >= 0) this.#waiting.splice(at, 1);
+      };
+      const waiting = {
+        bytes,
+        granted: () => {
+          leave();
+          this.#bytes += bytes;
+          resolve();
+        },
+      };
+      const aborted = (): void => {
+        leave();
+        reject(signal.reason as Error);
+        this.#next(); // it may have been too large, and not who waits behind it
+      };
+      const timer = setTimeout(waiting.granted, WAIT_MS);
+      this.#waiting.push(waiting);
+      signal.addEventListener('abort', aborted, { once: true });
+    });
+  }
+
   #fits(bytes: number): boolean {
     return this.#bytes === 0 || this.#bytes + bytes <= this.#maxBytes;
   }
 
   #next(): void {
-    for (let first = this.#waiting[0]; first && this.#fits(first.bytes); first = this.#waiting[0]) {
-      this.#waiting.shift();
-      this.#bytes += first.bytes;
-      first.granted();
-    }
+    for (let first = this.#waiting[0]; first && this.#fits(first.bytes); first = this.#waiting[0]) first.granted();
   }
 }
 
@@ -103,11 +110,11 @@ export class BudgetShare {
     this.#bytes += bytes;
   }
 
-  /** All that it has. */
-  giveBack(): void {
-    const bytes = this.#bytes;
+  /** @param most all that it has where that is less, or nothing is said */
+  giveBack(most = Infinity): void {
+    const bytes = Math.min(most, this.#bytes);
     if (bytes === 0) return;
-    this.#bytes = 0;
+    this.#bytes -= bytes;
     this.#of.giveBack(bytes);
   }
 }

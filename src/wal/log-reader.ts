@@ -24,14 +24,14 @@ export type LogChunk =
    */
   | { readonly kind: 'segment'; readonly header: SegmentHeader; readonly restarted: boolean }
   /**
-   * Whole entries in the order of the log, never none; `bytes` is what they take in the segment. `isLarge`: their memory is
-   * lent, see {@link LogFeed.giveBack}.
+   * Whole entries in the order of the log, never none; `bytes` is what they take in the segment. `lentBytes`, where they
+   * are large: what they take in memory, see {@link LogFeed.giveBack}.
    */
   | {
       readonly kind: 'entries';
       readonly entries: readonly LogEntry[];
       readonly bytes: number;
-      readonly isLarge?: boolean;
+      readonly lentBytes?: number;
     }
   /** All that is on disk was given. The next call waits for more. */
   | { readonly kind: 'idle' }
@@ -46,8 +46,8 @@ export type LogChunk =
 /** Whatever gives a tablet's log in pieces, as {@link TabletLogReader} does; it says what the errors are. */
 export interface LogFeed extends AsyncDisposable {
   next(): Promise<LogChunk>;
-  /** Nothing of what was large is in use any more: until then other logs may wait with theirs. A feed may lend nothing. */
-  giveBack?(): void;
+  /** So much of what was lent is done with, as far as the caller decides: until then other logs may wait with theirs. A feed may lend nothing. */
+  giveBack?(lentBytes: number): void;
 }
 
 /** How far a log was read. */
@@ -78,7 +78,11 @@ export class TabletLogReader implements LogFeed {
   /** One of our own: hundreds of readers may share the caller's. */
   readonly #stop: LinkedAbort;
   readonly #logger: Logger | undefined;
-  readonly #large: BudgetShare | null;
+  /** Where room for large batches is taken from; null where they are read as all others, and at the head of a log. */
+  #large: BudgetShare | null;
+  readonly #tellsLarge: boolean;
+  /** What the step in hand has asked for. */
+  #askedBytes = 0;
   #current: OpenSegment | null = null;
   /** Inode of the segment before. */
   #left: bigint | null = null;
@@ -98,6 +102,7 @@ export class TabletLogReader implements LogFeed {
     this.#stop = new LinkedAbort(...(signal ? [signal] : []));
     this.#logger = logger;
     this.#large = largeReads?.share() ?? null;
+    this.#tellsLarge = largeReads !== undefined;
   }
 
   /**
@@ -145,21 +150,38 @@ export class TabletLogReader implements LogFeed {
       const advancing = this.#advance(version);
       this.#advancing = advancing;
       try {
-        const chunk = await advancing;
+        const chunk = this.#lend(await advancing);
         if (chunk !== null) {
           this.#saidIdle = false;
           return chunk;
         }
         this.#exhaustedAt = version;
       } catch (error) {
+        this.#lend(null);
         if (error instanceof SpoorError) this.#failure = error;
         throw error;
       }
     }
   }
 
-  giveBack(): void {
+  /** What was asked for and is not lent (a half-written batch, a damaged one) is given back. */
+  #lend(chunk: LogChunk | null): LogChunk | null {
+    const asked = this.#askedBytes;
+    if (asked === 0) return chunk;
+    this.#askedBytes = 0;
+    if (chunk?.kind === 'entries') return { ...chunk, lentBytes: asked };
+    this.#large?.giveBack(asked);
+    return chunk;
+  }
+
+  /** From now on it is read for all who stand at the log's head: whoever wants what is large takes room for it himself. */
+  standAtHead(): void {
     this.#large?.giveBack();
+    this.#large = null;
+  }
+
+  giveBack(lentBytes?: number): void {
+    this.#large?.giveBack(lentBytes);
   }
 
   /** Ends a waiting {@link next} with an AbortError, and lets go of the segments. */
@@ -217,7 +239,7 @@ export class TabletLogReader implements LogFeed {
     const restarted = this.#lastSequenceNumber === null;
     this.#current = {
       file,
-      cursor: new SegmentCursor(file, from, this.#large && this.#askForLarge),
+      cursor: new SegmentCursor(file, from, this.#tellsLarge ? this.#askForLarge : null),
       restarted,
       isDamaged,
       standstills: 0,
@@ -227,9 +249,10 @@ export class TabletLogReader implements LogFeed {
 
   readonly #askForLarge = async (bytes: number): Promise<() => void> => {
     await this.#large?.take(bytes, this.#stop.signal);
-    const isRead = await oneAtATime.acquire(this.#stop.signal);
+    this.#askedBytes += bytes;
+    const giveUpTurn = await oneAtATime.acquire(this.#stop.signal);
     freeGivenBack();
-    return isRead;
+    return giveUpTurn;
   };
 
   #leave(): void {

@@ -32,7 +32,7 @@ export type TailReason = 'unborn' | 'short' | Exclude<RunStop, 'full' | 'large' 
 
 export type SegmentStep =
   | { readonly kind: 'header'; readonly header: SegmentHeader }
-  | { readonly kind: 'entries'; readonly entries: LogEntry[]; readonly bytes: number; readonly isLarge: boolean }
+  | { readonly kind: 'entries'; readonly entries: LogEntry[]; readonly bytes: number }
   /** The footer was reached: all that will ever be in the segment was given. */
   | { readonly kind: 'closed'; readonly footer: SegmentFooter }
   /** No whole batch at `offset`: the end for now, or for good if its writer is gone. */
@@ -118,7 +118,7 @@ export class SegmentCursor {
         this.#offset += run.consumed;
         this.#entryCount += BigInt(run.entries.length);
         if (isLarge) this.#letGoOfWindow();
-        if (run.entries.length > 0) return { kind: 'entries', entries: run.entries, bytes: run.consumed, isLarge };
+        if (run.entries.length > 0) return { kind: 'entries', entries: run.entries, bytes: run.consumed };
         continue;
       }
       if (run.stop === 'large') {
@@ -161,7 +161,7 @@ export class SegmentCursor {
     }
   }
 
-  /** It was as large as the batch, and nothing stands behind that. */
+  /** It was as large as the batch; what stands behind that is read again. */
   #letGoOfWindow(): void {
     if (this.#window.length <= BULK_READ_BYTES) return;
     spareWindow = new WeakRef(this.#window);

@@ -66,6 +66,7 @@ export class TabletLog {
 
   #join(follower: Follower, reader: TabletLogReader): 'as-head' | 'at-head' | 'not-yet' {
     if (this.#head === null) {
+      reader.standAtHead();
       this.#head = new Head(reader, (head) => {
         if (this.#head === head) this.#head = null;
       });
@@ -124,7 +125,6 @@ class Head {
     this.place = this.#reader.place;
     for (const follower of this.followers)
       if (!follower.push({ chunk, place: this.place })) this.followers.delete(follower);
-    if (isLarge(chunk)) this.#reader.giveBack(); // all read it alone
   }
 }
 
@@ -154,7 +154,7 @@ class Follower implements LogFeed {
   #place: LogPlace | null = null;
   #aloneUntilMs = 0;
   /** What its reader has lent is in use: until then it is its own. */
-  #isLent = false;
+  #lentBytes = 0;
 
   constructor(signal: AbortSignal, options: FollowerOptions) {
     signal.throwIfAborted();
@@ -203,9 +203,9 @@ class Follower implements LogFeed {
     return true;
   }
 
-  giveBack(): void {
-    this.#isLent = false;
-    this.#reader?.giveBack();
+  giveBack(lentBytes: number): void {
+    this.#lentBytes -= lentBytes;
+    this.#reader?.giveBack(lentBytes);
   }
 
   /** By the head. */
@@ -237,8 +237,9 @@ class Follower implements LogFeed {
       throw error;
     }
     this.#place = reader.place;
-    if (isLarge(chunk)) this.#isLent = true;
-    if (chunk.kind === 'idle' && !this.#isLent && performance.now() >= this.#aloneUntilMs) await this.#join(reader);
+    if (chunk.kind === 'entries') this.#lentBytes += chunk.lentBytes ?? 0;
+    if (chunk.kind === 'idle' && this.#lentBytes === 0 && performance.now() >= this.#aloneUntilMs)
+      await this.#join(reader);
     return chunk;
   }
 
@@ -254,7 +255,7 @@ class Follower implements LogFeed {
 
 /** Each follower reads it for itself, when there is room for it and as long as it needs it: at the head it would be nobody's. */
 function isLarge(chunk: LogChunk): boolean {
-  return chunk.kind === 'entries' && chunk.isLarge === true;
+  return chunk.kind === 'entries' && chunk.lentBytes !== undefined;
 }
 
 function bytesOf(chunk: LogChunk): number {

@@ -156,6 +156,7 @@ export class Connection {
   close(reason: KuduError): void {
     if (this.#closedBy) return;
     this.#closedBy = reason;
+    while (this.#socket.writableCorked > 0) this.#socket.uncork(); // what was called just now
     this.#socket.destroy();
     const pending = [...this.#pending.values()];
     this.#pending.clear();

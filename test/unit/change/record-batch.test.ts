@@ -107,6 +107,14 @@ describe('RecordBatch', () => {
     }
     batch.addTombstone();
     assert.deepEqual([0, 1, 2].map(route), ['key', 'va', 'va']);
+    const picked = batch.pick([1, 2]);
+    assert.deepEqual([...picked], [...batch].slice(1));
+    assert.equal(
+      picked.runOf(0).bytes.toString('latin1', picked.routeStart(0), picked.routeEnd(0)),
+      'va',
+      'a part of them too',
+    );
+    assert.equal(picked.byteLength, 8 + 3);
   });
 
   it('is full when it has many records, or many bytes', () => {

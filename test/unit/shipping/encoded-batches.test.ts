@@ -67,6 +67,25 @@ describe('the batches that a sink is given', () => {
         assert.ok(batch.byteLength < (2 << 20) + wide + 1000, `${batch.byteLength} bytes`);
   });
 
+  it('are not kept, where an operation makes many, and where it makes few their memory is used again', () => {
+    const held: Buffer[] = [];
+    for (const rows of [60, 3000]) {
+      const arena = new ByteArena(256 << 10);
+      const batches = new EncodedBatches(
+        [read(Array<number>(rows).fill(rows === 60 ? 10 : 9_000))],
+        json,
+        arena,
+        false,
+      );
+      for (const batch of batches) held.push(batch.runOf(0).bytes);
+      const before = arena.bytes;
+      batches.release();
+      arena.reserve(200 << 10);
+      if (rows === 60) assert.equal(arena.bytes, before, 'the same chunk');
+    }
+    assert.ok(held.length > 5);
+  });
+
   it('are bounded by their rows where these are narrow, and end with a row that is larger', () => {
     assert.deepEqual(
       take(Array<number>(4500).fill(3)).map(({ length }) => length),

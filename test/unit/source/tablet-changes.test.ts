@@ -417,8 +417,8 @@ describe('TabletChanges', () => {
     const said: string[] = [];
     const chunks: LogChunk[] = [
       segment(),
-      { kind: 'entries', entries: insert(1, 1).slice(0, 1), bytes: 1, isLarge: true },
-      { kind: 'entries', entries: insert(1, 2).slice(0, 1), bytes: 1, isLarge: true },
+      { kind: 'entries', entries: insert(1, 1).slice(0, 1), bytes: 1, lentBytes: 10 },
+      { kind: 'entries', entries: insert(1, 2).slice(0, 1), bytes: 1, lentBytes: 20 },
       entries(...insert(1, 1).slice(1)),
       entries(...insert(1, 2).slice(1)),
       entries(...insert(1, 3)),
@@ -428,14 +428,32 @@ describe('TabletChanges', () => {
         said.push(`chunk ${6 - chunks.length}`);
         return Promise.resolve(chunks.shift() ?? ({ kind: 'gone' } as const));
       },
-      giveBack: () => void said.push('given back'),
+      giveBack: (bytes: number) => void said.push(`${bytes} given back`),
       [Symbol.asyncDispose]: () => Promise.resolve(),
     };
     const changes = open([], { log });
     for (let read = await changes.next(); read.kind !== 'gone'; read = await changes.next())
       said.push(`read ${formatOpId(read.position.opId)}`);
-    const first = ['chunk 0', 'chunk 1', 'chunk 2', 'chunk 3', 'read 1.1', 'chunk 4', 'read 1.2'];
-    assert.deepEqual(said, [...first, 'given back', 'chunk 5', 'read 1.3', 'chunk 6']);
+    const first = ['chunk 0', 'chunk 1', 'chunk 2', 'chunk 3', 'read 1.1', '10 given back', 'chunk 4', 'read 1.2'];
+    assert.deepEqual(said, [...first, '20 given back', 'chunk 5', 'read 1.3', 'chunk 6']);
+  });
+
+  it('gives it back where the log begins anew, or something is missing, before what was lent is committed', async () => {
+    const large = (index: number): LogChunk => {
+      return { kind: 'entries', entries: insert(1, index).slice(0, 1), bytes: 1, lentBytes: 10 };
+    };
+    const anew = { kind: 'missing', from: 2, until: 2 } as const;
+    for (const next of [segment(V0, 0, true), anew]) {
+      let givenBack = 0;
+      const chunks: LogChunk[] = [segment(), large(1), next];
+      const log = {
+        next: () => Promise.resolve(chunks.shift() ?? ({ kind: 'gone' } as const)),
+        giveBack: (bytes: number) => void (givenBack += bytes),
+        [Symbol.asyncDispose]: () => Promise.resolve(),
+      };
+      await readAll(open([], { log }));
+      assert.equal(givenBack, 10, next.kind);
+    }
   });
 
   it('finds a gap when a segment is missing, unless all in it is done with', async () => {

@@ -48,6 +48,20 @@ describe('ByteBudget', () => {
     await third.take(50, never);
   });
 
+  it('lets nobody wait for long', async () => {
+    const budget = new ByteBudget(100);
+    const [one, other] = [budget.share(), budget.share()];
+    await one.take(100, never);
+    const startMs = performance.now();
+    await other.take(100, never);
+    const tookMs = performance.now() - startMs;
+    assert.ok(tookMs > 900 && tookMs < 3_000, `${tookMs} ms`);
+    one.giveBack(30);
+    other.giveBack();
+    one.giveBack();
+    await budget.share().take(100, never);
+  });
+
   it('forgets who stops waiting, and serves who stood behind', async () => {
     const budget = new ByteBudget(100);
     const [one, large, small] = [budget.share(), budget.share(), budget.share()];

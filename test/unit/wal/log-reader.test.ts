@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { SpoorError, type ErrorCode } from '../../../src/errors.ts';
 import { formatOpId } from '../../../src/kudu/opid.ts';
+import { ByteBudget } from '../../../src/util/byte-budget.ts';
 import { TabletLogReader, type LogChunk } from '../../../src/wal/log-reader.ts';
 import type { SegmentNews } from '../../../src/wal/segment-source.ts';
 import { encryptedSegment } from '../../support/golden-wal.ts';
@@ -327,3 +328,25 @@ function flip(bytes: Buffer, at: number): Buffer {
   bytes[at]! ^= 0x55;
   return bytes;
 }
+
+describe('a reader that asks for room', () => {
+  it('gives back what a batch takes that is not whole, and holds up no other', async () => {
+    const budget = new ByteBudget(1);
+    const large = batchBytes(batchPayload(Array.from({ length: 80_000 }, (_, i) => `R1.${i + 1}`).join(' ')));
+    const reading = (bytes: Buffer) => {
+      const stop = new AbortController();
+      const source = new ScriptedSource();
+      const reader = new TabletLogReader(source, { signal: stop.signal, largeReads: budget });
+      source.tell(news(new MemorySegment(bytes, 1)));
+      return { reader, stop };
+    };
+    const torn = reading(Buffer.concat([headerBytes(), large.subarray(0, large.length - 1000), Buffer.alloc(2000)]));
+    assert.equal(await drain(torn.reader), '|1');
+    const sound = reading(Buffer.concat([headerBytes(), large]));
+    const startMs = performance.now();
+    assert.match(await drain(sound.reader), /R1\.80000$/);
+    assert.ok(performance.now() - startMs < 900, 'it need not wait');
+    torn.stop.abort();
+    sound.stop.abort();
+  });
+});

@@ -142,6 +142,7 @@ function wordsOf(chunk: LogChunk): string[] {
 class Taker {
   readonly words: string[] = [];
   readonly #feed: LogFeed;
+  #lentBytes = 0;
   #next: Promise<LogChunk> | null = null;
 
   constructor(feed: LogFeed) {
@@ -154,8 +155,14 @@ class Taker {
     const chunk = await Promise.race([this.#next, settled()]);
     if (chunk === null) return false;
     this.#next = null;
+    if (chunk.kind === 'entries') this.#lentBytes += chunk.lentBytes ?? 0;
     this.words.push(...wordsOf(chunk));
     return true;
+  }
+
+  giveBack(): void {
+    this.#feed.giveBack!(this.#lentBytes);
+    this.#lentBytes = 0;
   }
 
   async takeAll(): Promise<string> {
@@ -228,10 +235,10 @@ describe('a log and those who follow it', () => {
       const takers = [one, other];
       assert.equal(opsOf(takers[ahead]!.words).length, written.written, 'one has it');
       assert.equal(opsOf(takers[behind]!.words).length, written.written - LARGE, 'the other waits');
-      feeds[ahead]!.giveBack!();
+      takers[ahead]!.giveBack();
       await takers[behind]!.takeAll();
       assert.equal(opsOf(takers[behind]!.words).length, written.written, 'and has it then');
-      feeds[behind]!.giveBack!();
+      takers[behind]!.giveBack();
       written.append();
       await one.takeAll();
       await other.takeAll();
@@ -239,6 +246,26 @@ describe('a log and those who follow it', () => {
       assert.equal(opsOf(other.words).length, written.written);
     }
     assert.ok(isDeepStrictEqual(one.words, other.words), 'the same to both');
+    stop.abort();
+  });
+
+  it('is not held up at its head by what one of those who stand there has no room for', async () => {
+    const written = new WrittenLog();
+    const stop = new AbortController();
+    const [full, free] = [new ByteBudget(1), new ByteBudget(1)];
+    await full.share().take(1, stop.signal);
+    written.append();
+    const [sick, sound] = [full, free].map((budget) => new Taker(written.log.follow(stop.signal, budget))) as [
+      Taker,
+      Taker,
+    ];
+    await sick.takeAll();
+    await sound.takeAll();
+    assert.equal(written.log.followersAtHead, 2);
+    written.append(LARGE);
+    written.append();
+    await sound.takeAll();
+    assert.equal(opsOf(sound.words).length, written.written);
     stop.abort();
   });
 

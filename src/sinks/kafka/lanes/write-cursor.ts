@@ -1,4 +1,4 @@
-import { RecordBatch, RecordKind } from '../../../change/record-batch.ts';
+import { RecordKind, type RecordBatch } from '../../../change/record-batch.ts';
 
 /** Records of one tablet's write: each time that they are iterated they are encoded anew. */
 export type RecordsOfWrite = Iterable<RecordBatch>;
@@ -72,7 +72,7 @@ export class WriteCursor {
   #newOf(batch: RecordBatch): RecordBatch {
     const left: number[] = [];
     for (let i = 0; i < batch.length; i++) if (this.#isNew(batch, i)) left.push(i);
-    return left.length === batch.length ? batch : RecordBatch.of(left.map((i) => batch.record(i)));
+    return left.length === batch.length ? batch : batch.pick(left);
   }
 
   /** A mark in between was written, or says no more than the next one. Rows of a copy are no rows of an operation. */
