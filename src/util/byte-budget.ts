@@ -5,8 +5,8 @@ let givenBack = 0;
 /** Of that so much may pile up. */
 const MAX_GIVEN_BACK = 32 << 20;
 
-/** How long somebody waits at most. A bound on memory is not to stand still for: who gives back may himself wait for long. */
-const WAIT_MS = 1_000;
+/** So long nobody has to give anything back. A bound on memory is not to stand still for: who has it may himself wait for long. */
+const STALLED_MS = 1_000;
 
 interface Waiting {
   readonly bytes: number;
@@ -14,13 +14,15 @@ interface Waiting {
 }
 
 /**
- * Bounds memory that is taken by many: who asks for more than is left waits, first come first served, for {@link WAIT_MS} at
- * most, and has it then all the same. What is more than all there is has its turn alone.
+ * Bounds memory that is taken by many: who asks for more than is left waits, first come first served. Where nothing is given back
+ * for {@link STALLED_MS}, the first who waits has it all the same. What is more than all there is has its turn alone.
  */
 export class ByteBudget {
   readonly #maxBytes: number;
   #bytes = 0;
   readonly #waiting: Waiting[] = [];
+  /** Runs while somebody waits. */
+  #stalled: NodeJS.Timeout | null = null;
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
@@ -47,12 +49,12 @@ export class ByteBudget {
     this.#bytes -= bytes;
     givenBack += bytes;
     this.#next();
+    this.#watch();
   }
 
   #wait(bytes: number, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       const leave = (): void => {
-        clearTimeout(timer);
         signal.removeEventListener('abort', aborted);
         const at = this.#waiting.indexOf(waiting);
         if (at >= 0) this.#waiting.splice(at, 1);
@@ -69,11 +71,23 @@ export class ByteBudget {
         leave();
         reject(signal.reason as Error);
         this.#next(); // it may have been too large, and not who waits behind it
+        this.#watch();
       };
-      const timer = setTimeout(waiting.granted, WAIT_MS);
       this.#waiting.push(waiting);
+      if (this.#waiting.length === 1) this.#watch();
       signal.addEventListener('abort', aborted, { once: true });
     });
+  }
+
+  /** From now on it counts how long nothing has moved. */
+  #watch(): void {
+    if (this.#stalled) clearTimeout(this.#stalled);
+    this.#stalled = null;
+    if (this.#waiting.length === 0) return;
+    this.#stalled = setTimeout(() => {
+      this.#waiting[0]?.granted();
+      this.#watch();
+    }, STALLED_MS);
   }
 
   #fits(bytes: number): boolean {
