@@ -8,7 +8,7 @@ import { steadyNow } from '../util/steady-clock.ts';
 import { TimeLimit } from '../util/time-limit.ts';
 import { waitFor } from '../util/wait-for.ts';
 import { OpType, type ReplicateEntry } from '../wal/entry.ts';
-import type { LogChunk, LogFeed } from '../wal/log-reader.ts';
+import type { LogFeed } from '../wal/log-reader.ts';
 import { decodeMarker, type MarkedStream } from '../change/apply-marker.ts';
 import { MarkerError, type MarkerWriter } from './marker-writing.ts';
 import { CutFinder, type FoundCut } from './cut-finder.ts';
@@ -232,34 +232,31 @@ export class ReplicaKeeper implements AsyncDisposable {
 
   async #readLog(log: LogFeed): Promise<void> {
     let hasBegun = false;
-    // Not a variable: the chunk before would be in it, and in memory, for as long as the next one is waited for.
-    for (;;) hasBegun = this.#take(await log.next(), log, hasBegun);
-  }
-
-  /** @returns whether a segment has begun by now */
-  #take(chunk: LogChunk, log: LogFeed, hasBegun: boolean): boolean {
-    switch (chunk.kind) {
-      case 'segment':
-        return true;
-      case 'entries':
-        for (const entry of chunk.entries) {
-          if (entry.kind === 'replicate') this.#readProposal(entry);
-          else if (entry.opId.index > this.#committed.index) this.#committed = entry.opId;
-        }
-        if (chunk.lentBytes !== undefined) log.giveBack?.(chunk.lentBytes);
-        break;
-      case 'missing':
-        this.#cuts.restart();
-        break;
-      case 'idle':
-      case 'gone':
-        if (chunk.kind === 'idle' && !hasBegun) break; // a replica that is being copied: its markers are still to come
-        this.#unreadable = null;
-        // What is committed is never another one later, and all before it was read.
-        this.#post({ kind: 'log-read', index: this.#committed.index });
-        this.#post({ kind: 'caught-up' });
+    for (;;) {
+      const chunk = await log.next();
+      switch (chunk.kind) {
+        case 'segment':
+          hasBegun = true;
+          break;
+        case 'entries':
+          for (const entry of chunk.entries) {
+            if (entry.kind === 'replicate') this.#readProposal(entry);
+            else if (entry.opId.index > this.#committed.index) this.#committed = entry.opId;
+          }
+          if (chunk.lentBytes !== undefined) log.giveBack?.(chunk.lentBytes);
+          break;
+        case 'missing':
+          this.#cuts.restart();
+          break;
+        case 'idle':
+        case 'gone':
+          if (chunk.kind === 'idle' && !hasBegun) break; // a replica that is being copied: its markers are still to come
+          this.#unreadable = null;
+          // What is committed is never another one later, and all before it was read.
+          this.#post({ kind: 'log-read', index: this.#committed.index });
+          this.#post({ kind: 'caught-up' });
+      }
     }
-    return hasBegun;
   }
 
   #readProposal(entry: ReplicateEntry): void {

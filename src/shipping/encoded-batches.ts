@@ -30,7 +30,7 @@ export class EncodedBatches implements Iterable<RecordBatch> {
     this.#shipsSchema = shipsSchema;
   }
 
-  /** What a schema of is shipped by another tablet is left out. */
+  /** A schema that another tablet ships is left out. */
   *changes(): Iterable<Change> {
     for (const { changes } of this.#reads)
       for (const change of changes) if (change.kind !== 'schema' || this.#shipsSchema) yield change;

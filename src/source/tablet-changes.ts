@@ -93,15 +93,14 @@ export class TabletChanges implements ChangeSource {
       if (read) return read;
       if (this.#fault !== null) throw this.#fault as Error;
       this.#giveBack();
-      if (!this.#take(await this.#options.log.next())) return { kind: 'gone' };
+      const chunk = await this.#options.log.next();
+      if (chunk.kind === 'gone') return { kind: 'gone' };
+      this.#take(chunk);
     }
   }
 
-  /** @returns false: the log is no more */
-  #take(chunk: LogChunk): boolean {
+  #take(chunk: Exclude<LogChunk, { kind: 'gone' }>): void {
     switch (chunk.kind) {
-      case 'gone':
-        return false;
       case 'segment':
         this.#beginSegment(chunk.header, chunk.restarted);
         break;
@@ -118,7 +117,6 @@ export class TabletChanges implements ChangeSource {
         this.#skipped = true;
         this.#damage ??= chunk.damage ?? null;
     }
-    return true;
   }
 
   #lend(entries: readonly LogEntry[], bytes: number): void {
@@ -227,7 +225,8 @@ export class TabletChanges implements ChangeSource {
       if (this.#fault !== null) throw this.#fault as Error;
       this.#giveBack();
       const chunk = await this.#options.log.next();
-      if (!this.#take(chunk)) throw new Error(`the log ends before index ${index}`);
+      if (chunk.kind === 'gone') throw new Error(`the log ends before index ${index}`);
+      this.#take(chunk);
       if (chunk.kind === 'idle' && this.#history !== null && (passed >= index || passed === 0n)) break;
     }
     await this.#settleSchema();

@@ -4,7 +4,6 @@ import { LinkedAbort } from '../util/linked-abort.ts';
 import type { Logger } from '../util/logger.ts';
 import type { LogEntry } from './entry.ts';
 
-import { Slots } from '../util/slots.ts';
 import { SegmentCursor, segmentFaultError, type CursorPlace, type SegmentStep } from './segment-cursor.ts';
 import type { SegmentHeader } from './segment-format.ts';
 import type { RestingPlace, SegmentFile, SegmentSource } from './segment-source.ts';
@@ -13,9 +12,6 @@ import type { RestingPlace, SegmentFile, SegmentSource } from './segment-source.
 const HEADER_TRIES = 3;
 /** Wake-ups without progress at an unfinished place, about a poll apart, until it is worth a word. */
 const STANDSTILLS_TO_WARN = 30;
-
-/** Of large batches, in the whole process: while one is read it is there twice, packed and unpacked. */
-const oneAtATime = new Slots(1);
 
 export type LogChunk =
   /**
@@ -42,6 +38,11 @@ export type LogChunk =
   | { readonly kind: 'missing'; readonly from: number; readonly until: number; readonly damage?: SpoorError }
   /** The tablet has no log here any more, and all that was opened of it was given. */
   | { readonly kind: 'gone' };
+
+/** What comes next is large: at the head of a log nobody reads it for others, for whom there may be no room. */
+export class LargeAheadError extends Error {
+  override readonly name = 'LargeAheadError';
+}
 
 /** Whatever gives a tablet's log in pieces, as {@link TabletLogReader} does; it says what the errors are. */
 export interface LogFeed extends AsyncDisposable {
@@ -174,7 +175,7 @@ export class TabletLogReader implements LogFeed {
     return chunk;
   }
 
-  /** From now on it is read for all who stand at the log's head: whoever wants what is large takes room for it himself. */
+  /** From now on it is read for all who stand at the log's head: at what is large {@link next} rejects with {@link LargeAheadError}. */
   standAtHead(): void {
     this.#large?.giveBack();
     this.#large = null;
@@ -247,12 +248,11 @@ export class TabletLogReader implements LogFeed {
     this.#lastSequenceNumber = file.sequenceNumber;
   }
 
-  readonly #askForLarge = async (bytes: number): Promise<() => void> => {
-    await this.#large?.take(bytes, this.#stop.signal);
+  readonly #askForLarge = async (bytes: number): Promise<void> => {
+    if (!this.#large) throw new LargeAheadError();
+    await this.#large.take(bytes, this.#stop.signal);
     this.#askedBytes += bytes;
-    const giveUpTurn = await oneAtATime.acquire(this.#stop.signal);
     freeGivenBack();
-    return giveUpTurn;
   };
 
   #leave(): void {

@@ -25,7 +25,7 @@ export interface CursorPlace {
 }
 
 /** See {@link SegmentCursor}. */
-export type AskForLarge = (bytes: number) => Promise<() => void>;
+export type AskForLarge = (bytes: number) => Promise<void>;
 
 /** Why a segment gave nothing more. */
 export type TailReason = 'unborn' | 'short' | Exclude<RunStop, 'full' | 'large' | 'more'>;
@@ -48,7 +48,6 @@ export type SegmentStep =
 export class SegmentCursor {
   readonly #file: SegmentFile;
   readonly #askForLarge: AskForLarge | null;
-  #largeWasRead: (() => void) | null = null;
   #header: SegmentHeader | null = null;
   /** File offset of the next batch. */
   #offset = 0;
@@ -64,8 +63,8 @@ export class SegmentCursor {
 
   /**
    * @param from where another cursor stood in the same file; its header is then not given again
-   * @param askForLarge before a large batch is read, with what it takes in memory; what it answers is called when it was read. Where
-   *   it is not given they are read as all others
+   * @param askForLarge before a large batch is read, with what it takes in memory; where it rejects, the batch is still to come.
+   *   Without it they are read as all others
    */
   constructor(file: SegmentFile, from: CursorPlace | null = null, askForLarge: AskForLarge | null = null) {
     this.#file = file;
@@ -93,15 +92,6 @@ export class SegmentCursor {
    * @throws {SpoorError} SPOOR_WAL_CORRUPT, SPOOR_WAL_UNSUPPORTED, naming file and byte
    */
   async step(version: number | null = null): Promise<SegmentStep> {
-    try {
-      return await this.#step(version);
-    } finally {
-      this.#largeWasRead?.();
-      this.#largeWasRead = null;
-    }
-  }
-
-  async #step(version: number | null): Promise<SegmentStep> {
     if (this.#header === null) {
       const begin = await this.#readHeader();
       if (begin.kind !== 'header' || this.#resumeAt === null) return begin;
@@ -122,7 +112,7 @@ export class SegmentCursor {
         continue;
       }
       if (run.stop === 'large') {
-        this.#largeWasRead = await this.#askForLarge!(run.needBytes);
+        await this.#askForLarge!(run.needBytes);
         isLarge = true;
         continue;
       }
@@ -164,7 +154,6 @@ export class SegmentCursor {
   /** It was as large as the batch; what stands behind that is read again. */
   #letGoOfWindow(): void {
     if (this.#window.length <= BULK_READ_BYTES) return;
-    spareWindow = new WeakRef(this.#window);
     this.#window = EMPTY;
     [this.#pos, this.#filled, this.#windowVersion] = [0, 0, null];
   }
@@ -181,10 +170,10 @@ export class SegmentCursor {
     // A length is believed only as far as the file reaches: it is no reason to allocate gigabytes.
     if (needBytes > this.#readBytes && (await this.#file.size()) - this.#offset < needBytes) return false;
     const wanted = Math.max(needBytes, this.#readBytes);
-    if (this.#window.length < wanted || this.#window.length > 2 * wanted) this.#window = takeWindow(wanted);
+    if (this.#window.length < wanted || this.#window.length > 2 * wanted) this.#window = Buffer.allocUnsafeSlow(wanted);
     this.#pos = 0;
     this.#filled = 0;
-    this.#filled = await this.#file.read(this.#window.subarray(0, wanted), this.#offset);
+    this.#filled = await this.#file.read(this.#window, this.#offset);
     return this.#filled >= needBytes;
   }
 
@@ -240,17 +229,6 @@ export class SegmentCursor {
       }
     }
   }
-}
-
-/** The last large one that was let go of, as long as the collector leaves it: large operations seldom come alone. */
-let spareWindow: WeakRef<Buffer> | null = null;
-
-function takeWindow(bytes: number): Buffer {
-  if (bytes <= BULK_READ_BYTES) return Buffer.allocUnsafeSlow(bytes);
-  const spare = spareWindow?.deref();
-  if (spare === undefined || spare.length < bytes) return Buffer.allocUnsafeSlow(bytes);
-  spareWindow = null; // it is somebody's again
-  return spare;
 }
 
 /** The error of a segment that is not for us, or no segment. */

@@ -1,7 +1,7 @@
 import type { ByteBudget } from '../util/byte-budget.ts';
 import { LinkedAbort } from '../util/linked-abort.ts';
 import type { Logger } from '../util/logger.ts';
-import { TabletLogReader, type LogChunk, type LogFeed, type LogPlace } from './log-reader.ts';
+import { LargeAheadError, TabletLogReader, type LogChunk, type LogFeed, type LogPlace } from './log-reader.ts';
 import type { SegmentSource } from './segment-source.ts';
 
 /** What a follower at the head has not taken yet; a chunk that is larger comes alone. */
@@ -112,19 +112,19 @@ class Head {
 
   async #run(): Promise<void> {
     try {
-      // Not a variable: the chunk before would be in it, and in memory, for as long as the next one is waited for.
-      while (this.followers.size > 0) this.#give(await this.#reader.next());
+      while (this.followers.size > 0) {
+        const chunk = await this.#reader.next();
+        this.place = this.#reader.place;
+        for (const follower of this.followers)
+          if (!follower.push({ chunk, place: this.place })) this.followers.delete(follower);
+      }
     } catch (error) {
-      for (const follower of this.followers) follower.fail(error);
+      for (const follower of this.followers)
+        if (error instanceof LargeAheadError) follower.goAlone();
+        else follower.fail(error);
       this.followers.clear();
     }
     await this.end();
-  }
-
-  #give(chunk: LogChunk): void {
-    this.place = this.#reader.place;
-    for (const follower of this.followers)
-      if (!follower.push({ chunk, place: this.place })) this.followers.delete(follower);
   }
 }
 
@@ -189,10 +189,10 @@ class Follower implements LogFeed {
   /** By the head. @returns false: it is too much, and the follower is at the head no more */
   push(piece: Piece): boolean {
     const bytes = bytesOf(piece.chunk);
-    if (isLarge(piece.chunk) || (this.#queue.length > 0 && this.#queuedBytes + bytes > MAX_QUEUED_BYTES)) {
+    if (this.#queue.length > 0 && this.#queuedBytes + bytes > MAX_QUEUED_BYTES) {
       this.#queue = [];
       this.#queuedBytes = 0;
-      this.#goAlone();
+      this.goAlone();
       return false;
     }
     // That all was given is true no more.
@@ -211,7 +211,7 @@ class Follower implements LogFeed {
   /** By the head. */
   fail(error: unknown): void {
     this.#failure = { error };
-    this.#goAlone();
+    this.goAlone();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -221,7 +221,8 @@ class Follower implements LogFeed {
     await this.#reader?.[Symbol.asyncDispose]();
   }
 
-  #goAlone(): void {
+  /** By the head: behind what is queued it reads for itself. */
+  goAlone(): void {
     this.#isAtHead = false;
     this.#aloneUntilMs = performance.now() + ALONE_FOR_MS;
     this.#wake();
@@ -251,11 +252,6 @@ class Follower implements LogFeed {
     this.#reader = null;
     if (joined === 'at-head') await reader[Symbol.asyncDispose]();
   }
-}
-
-/** Each follower reads it for itself, when there is room for it and as long as it needs it: at the head it would be nobody's. */
-function isLarge(chunk: LogChunk): boolean {
-  return chunk.kind === 'entries' && chunk.lentBytes !== undefined;
 }
 
 function bytesOf(chunk: LogChunk): number {
