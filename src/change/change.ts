@@ -69,6 +69,18 @@ export interface ChangeBatch {
   readonly indirect: Buffer;
   /** One value a row for tables with an auto-incrementing column, else null. */
   readonly autoIncrement: BigInt64Array | null;
+  /** What each row was before it, where the stream wants that; else null. */
+  readonly before: RowsBefore | null;
+  /** 1 for a row whose image was asked for and cannot be had: its `cells` are what the log has; null: there is none. */
+  readonly partial: Uint8Array | null;
+}
+
+/** Images of the rows of a {@link ChangeBatch} before its operation. */
+export interface RowsBefore {
+  /** 1 where there was a row; where there was none, or it cannot be known, its cells mean nothing. */
+  readonly present: Uint8Array;
+  /** As {@link ChangeBatch.cells}: offsets into the batch's own `rows`. */
+  readonly cells: Int32Array;
 }
 
 /** A successful ALTER of the table, or (with `before` null) the schema a tablet's stream begins with. */

@@ -64,6 +64,8 @@ export function copiedRows({ tablet, opId, hybridTime, schema, block, places, sk
     rows,
     indirect,
     autoIncrement: null,
+    before: null,
+    partial: null,
   };
 }
 
@@ -110,6 +112,8 @@ export function deletedRow(
     rows: Buffer.concat(rows),
     indirect: Buffer.concat(indirect),
     autoIncrement: null,
+    before: null,
+    partial: null,
   };
 }
 

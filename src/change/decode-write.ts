@@ -68,6 +68,8 @@ export function decodeWrite(write: CommittedWrite): ChangeBatch {
     rows,
     indirect: write.indirect,
     autoIncrement,
+    before: null,
+    partial: null,
   };
 }
 

@@ -11,5 +11,10 @@ export function sliceRows(batch: ChangeBatch, from: number, to: number): ChangeB
     rowIndexes: batch.rowIndexes.subarray(from, end),
     cells: batch.cells.subarray(from * width, end * width),
     autoIncrement: batch.autoIncrement && batch.autoIncrement.subarray(from, end),
+    before: batch.before && {
+      present: batch.before.present.subarray(from, end),
+      cells: batch.before.cells.subarray(from * width, end * width),
+    },
+    partial: batch.partial && batch.partial.subarray(from, end),
   };
 }

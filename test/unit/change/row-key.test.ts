@@ -55,6 +55,8 @@ function batchOf(rows: typeof ROWS): ChangeBatch {
     rows: Buffer.concat(parts),
     indirect,
     autoIncrement: null,
+    before: null,
+    partial: null,
   };
 }
 const keyOf = (row: (typeof ROWS)[number]): Buffer =>
