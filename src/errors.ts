@@ -22,6 +22,12 @@ export const ERRORS = {
     remedy:
       'A copy took longer than the table keeps its history (tablet_history_max_age_sec). Spoor begins a new one by itself; give it more rows a second, or the table more history.',
   },
+  SPOOR_IMAGE_LOST: {
+    retry: 'operator',
+    httpStatus: 409,
+    remedy:
+      "Rows cannot be made whole: the table's history no longer reaches back to the operation that changed them (tablet_history_max_age_sec). Copy the tablet anew: spoor streams resync <stream> --tablet <tablet>.",
+  },
   SPOOR_WAL_CORRUPT: {
     retry: 'operator',
     httpStatus: 500,

@@ -28,6 +28,8 @@ import { RemoteLog } from '../sidecars/remote-log.ts';
 import { SidecarClient } from '../sidecars/sidecar-client.ts';
 import { SidecarRegistry } from '../sidecars/sidecar-registry.ts';
 import { TabletChanges } from '../source/tablet-changes.ts';
+import { ImageMemories } from '../images/image-memory.ts';
+import { ImagedSource } from '../images/imaged-source.ts';
 import { TabletSource } from '../source/tablet-source.ts';
 import type { StreamDefinition } from '../streams/definition.ts';
 import { StreamStore } from '../streams/stream-store.ts';
@@ -52,6 +54,8 @@ const FINISH_BATCHES_MS = 7000;
 /** How long the last word to the other sidecars may take; without it they miss us after their own time. */
 const LEAVE_WITHIN_MS = 1000;
 const CATALOG_MAX_AGE_MS = 5000;
+/** Rows that were shipped a moment ago, so that what they were before the next operation on them need not be read. */
+const MAX_REMEMBERED_BYTES = 24 << 20;
 /** Below the keeper's own patience, so that what Kudu said is told. */
 const MARKER_TIMEOUT_MS = 4_000;
 
@@ -139,6 +143,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
       .filter((name) => isStreamable(name, systemTablePrefix) && matchTables(tables, name));
 
   const tserver = { address: config.tserver, uuid: selfId };
+  const memories = new ImageMemories(MAX_REMEMBERED_BYTES);
   const copier = new KuduCopier({ client, tserver, keeperOf: (tabletId) => keepers.get(tabletId), logger });
   const manager = new TabletManager({
     tserver: new RpcTserver(client, config.tserver, selfId),
@@ -170,8 +175,8 @@ async function work(config: Config, parts: Parts): Promise<void> {
     formatFor,
     gapRepair: config.gapRepair,
     fates: tabletFates(client),
-    openSource: ({ largeReads, ...request }, s) =>
-      new TabletSource({
+    openSource: ({ largeReads, images, allowsPartial, ...request }, s) => {
+      const source = new TabletSource({
         ...request,
         copier,
         openLog: (after, options, during) =>
@@ -183,7 +188,11 @@ async function work(config: Config, parts: Parts): Promise<void> {
             lookUpSchema: () => lookUpSchema(client, config.tserver, request.tablet.tabletId, s),
             lookUpName: () => lookUpName(client, config.tserver, request.tablet, s),
           }),
-      }),
+      });
+      if (images === 'changed') return source;
+      const isDropped = async (during: AbortSignal): Promise<boolean> => (await request.whyGone(during)) !== null;
+      return new ImagedSource(source, { ...request, mode: images, copier, memories, allowsPartial, isDropped });
+    },
     limitsFor: ({ definition }, tabletCount) => limitsFor(sinks.writeIntervalMs(definition), tabletCount),
     systemTablePrefix,
     metrics,

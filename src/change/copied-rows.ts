@@ -1,7 +1,6 @@
-import { encodeCell, isVarLength } from '../kudu/cell-codec.ts';
-
+import { isVarLength } from '../kudu/cell-codec.ts';
 import type { HybridTime } from '../kudu/hybrid-time.ts';
-import { decodeKey, encodeKeyCells } from '../kudu/key-encoder.ts';
+import { encodeKeyCells, keyCells } from '../kudu/key-encoder.ts';
 import type { OpId } from '../kudu/opid.ts';
 import type { RowBlock } from '../kudu/row-block.ts';
 import type { TableSchema } from '../kudu/schema.ts';
@@ -21,16 +20,19 @@ export interface CopiedRows {
   readonly places: Int32Array;
   /** The first rows of the block that are left out. */
   readonly skip: number;
+  /** Of the rest so many are taken; all without it. */
+  readonly take?: number;
 }
 
 /**
  * The rows of a scan as a batch of changes. Nothing is copied: the cells are offsets into the answer's own bytes.
  * @throws {RowFormatError} a value lies outside of its bytes
  */
-export function copiedRows({ tablet, opId, hybridTime, schema, block, places, skip }: CopiedRows): ChangeBatch {
+export function copiedRows(copied: CopiedRows): ChangeBatch {
+  const { tablet, opId, hybridTime, schema, block, places, skip, take = Infinity } = copied;
   const { rows, indirect, rowBytes, offsets, nullsAt } = block;
   const width = schema.columns.length;
-  const rowCount = block.rowCount - skip;
+  const rowCount = Math.min(take, block.rowCount - skip);
   const ops = new Uint8Array(rowCount);
   const cells = new Int32Array(rowCount * width);
   const isVar = schema.columns.map(({ type }) => isVarLength(type));
@@ -78,14 +80,14 @@ export function deletedRow(
 ): ChangeBatch {
   const { tablet, opId, hybridTime, schema, key } = row;
   const keyColumns = schema.columns.filter(({ isKey }) => isKey);
-  const values = decodeKey(keyColumns, key);
+  const values = keyCells(keyColumns, key);
   const cells = new Int32Array(schema.columns.length).fill(Cell.UNSET);
   const rows: Buffer[] = [];
   const indirect: Buffer[] = [];
   let [at, indirectAt] = [0, 0];
   for (const [place, column] of schema.columns.entries()) {
     if (!column.isKey) continue;
-    let bytes = encodeCell(column, values[column.name] ?? '');
+    let bytes = values.shift()!;
     if (isVarLength(column.type)) {
       indirect.push(bytes);
       const pointer = Buffer.alloc(16);

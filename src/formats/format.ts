@@ -6,6 +6,8 @@ import type { RecordBatch } from '../change/record-batch.ts';
  * One of a stream, for all of its tablets.
  */
 export interface RecordFormat {
+  /** A row of which columns are missing, since they cannot be read any more, has no record: it has a schema for all of them. */
+  readonly needsWholeRows?: boolean;
   /**
    * Makes ready for changes before they are encoded, where that takes a service: a registry of schemas, say. What it rejects
    * with is the tablet's trouble as if the sink had said it: a `SinkError`, `refused` or `unavailable`.

@@ -13,6 +13,8 @@ import type { Logger } from '../util/logger.ts';
 import { pause } from '../util/pause.ts';
 import { TimeLimit } from '../util/time-limit.ts';
 import { waitFor } from '../util/wait-for.ts';
+import { KeyReadCosts } from './key-read-costs.ts';
+import { readByKeys, type KeyedRead } from './rows-by-key.ts';
 import { SchemaLooks } from './schema-looks.ts';
 import { backoffMs, type Backoff } from '../util/backoff.ts';
 
@@ -36,9 +38,6 @@ const SCAN_AGAIN: Backoff = { baseMs: 250, capMs: 4_000 };
 /** A batch that does not come for so long is given up, and the scan goes on with another scanner. */
 const BATCH_TIMEOUT_MS = 30_000;
 
-/** Rows that are asked for by their keys between two looks at the schema. */
-const KEYS_PER_LOOK = 100;
-
 /** What a replica says of its schema. */
 interface SchemaSaid {
   readonly uuid: string;
@@ -47,14 +46,15 @@ interface SchemaSaid {
   readonly schema: TableSchema;
 }
 
-/** `first`: one row at most, the first whose encoded primary key is this one or a later one. */
-type OpenedScan = Pick<CopyScan, 'at' | 'since' | 'after'> & { readonly first?: Buffer };
+type OpenedScan = Pick<CopyScan, 'at' | 'since' | 'after'>;
 
 /** Cuts and scans through Kudu's own API. */
 export class KuduCopier implements TableCopier {
   readonly #options: KuduCopierOptions;
   readonly #tables = new Map<string, Promise<KuduTable>>();
   readonly #looks: SchemaLooks;
+  /** By tablet. */
+  readonly #costs = new Map<string, KeyReadCosts>();
 
   constructor(options: KuduCopierOptions) {
     this.#options = options;
@@ -123,14 +123,14 @@ export class KuduCopier implements TableCopier {
       try {
         if (version < scan.schemaVersion) throw new Error('the replica is behind the copy');
         const table = await waitFor(this.#table(tablet.tableId), signal);
-        const rowOf = async (key: Buffer): Promise<CopiedRow> => {
-          const one = { ...scan, first: key };
-          for await (const block of this.#open(table, tablet.tabletId, { columns }, one, signal))
-            if (block.rowCount > 0 && encodedKey(scan.schema, block, places, 0).equals(key))
-              return { key, row: { block, places } };
-          return { key, row: null };
-        };
-        for (const key of keys.slice(done, done + KEYS_PER_LOOK)) found.push(await rowOf(key));
+        const costs = this.#costsOf(tablet.tabletId);
+        const wanted = keys.slice(done, done + costs.keysAtATime);
+        const read = { keys: wanted, schema: scan.schema, columns, places };
+        const rows = await readByKeys(
+          { ...read, scan: (by) => this.#openAt(table, tablet.tabletId, { columns }, scan.at, by, signal) },
+          costs,
+        );
+        for (const key of wanted) found.push({ key, found: rows.get(key.toString('latin1')) ?? null });
         await this.#assertVersion(tablet.tabletId, version, signal);
       } catch (error) {
         await this.#goOnAfter(error, tablet, scan, ++fruitless, signal);
@@ -154,8 +154,28 @@ export class KuduCopier implements TableCopier {
     return rows;
   }
 
+  /** Some rows as they were at a time, whatever their order. */
+  #openAt(
+    table: KuduTable,
+    tabletId: string,
+    schema: TableSchema,
+    at: HybridTime,
+    by: Parameters<KeyedRead['scan']>[0],
+    signal: AbortSignal,
+  ): TableScan {
+    const replica = { uuid: this.#options.tserver.uuid };
+    const common = { read: { mode: 'snapshot' as const, at }, resumes: false, replica, timeoutMs: BATCH_TIMEOUT_MS, signal };
+    return table.scanTablet(tabletId, schema, { ...common, ...by });
+  }
+
+  #costsOf(tabletId: string): KeyReadCosts {
+    let costs = this.#costs.get(tabletId);
+    if (!costs) this.#costs.set(tabletId, (costs = new KeyReadCosts()));
+    return costs;
+  }
+
   #open(table: KuduTable, tabletId: string, schema: TableSchema, scan: OpenedScan, signal: AbortSignal): TableScan {
-    const { at, since, after, first } = scan;
+    const { at, since, after } = scan;
     return table.scanTablet(tabletId, schema, {
       read: since === undefined ? { mode: 'snapshot', at } : { mode: 'diff', from: since, to: at },
       ordered: true,
@@ -165,7 +185,6 @@ export class KuduCopier implements TableCopier {
       timeoutMs: BATCH_TIMEOUT_MS,
       signal,
       ...(after && { afterKey: after }),
-      ...(first && { startKey: first, limit: 1 }),
     });
   }
 

@@ -73,13 +73,20 @@ function escapeZeros(bytes: Buffer): Buffer {
 
 /** The reverse of {@link encodeKey}; a bound of only some columns has the least values of the others. @throws {KuduError} `protocol` */
 export function decodeKey(columns: readonly ColumnSchema[], key: Buffer): Record<string, CellValue> {
-  const cells: [string, CellValue][] = [];
+  return rowOf(
+    keyCells(columns, key).map((cell, i): [string, CellValue] => [columns[i]!.name, decodeCell(columns[i]!, cell)]),
+  );
+}
+
+/** The reverse of {@link encodeKeyCells}. @throws {KuduError} `protocol` */
+export function keyCells(columns: readonly ColumnSchema[], key: Buffer): Buffer[] {
+  const cells: Buffer[] = [];
   let at = 0;
   for (const [i, column] of columns.entries()) {
     if (at >= key.length && !(isVarLength(column.type) && i === columns.length - 1)) break;
     if (isVarLength(column.type)) {
       const [bytes, next] = i === columns.length - 1 ? [key.subarray(at), key.length] : unescapeZeros(key, at);
-      cells.push([column.name, decodeCell(column, bytes)]);
+      cells.push(bytes);
       at = next;
       continue;
     }
@@ -87,10 +94,10 @@ export function decodeKey(columns: readonly ColumnSchema[], key: Buffer): Record
     if (at + size > key.length) throw new KuduError('protocol', 'an encoded key ends within a column');
     const bytes = Buffer.from(key.subarray(at, at + size));
     if (!UNSIGNED.has(column.type)) bytes[0]! ^= 0x80;
-    cells.push([column.name, decodeCell(column, bytes.reverse())]);
+    cells.push(bytes.reverse());
     at += size;
   }
-  return rowOf(cells);
+  return cells;
 }
 
 /** A string that others follow: 00 stands as 00 01, the end as 00 00. */

@@ -10,6 +10,8 @@ type Value = Exclude<CellInput, null>;
 export type Predicate =
   | { readonly column: string; readonly is: '=' | '<' | '<=' | '>' | '>='; readonly value: Value }
   | { readonly column: string; readonly is: 'in'; readonly values: readonly Value[] }
+  /** By their bytes, as {@link encodeCell} makes them. */
+  | { readonly column: string; readonly is: 'in'; readonly cells: readonly Buffer[] }
   | { readonly column: string; readonly is: 'null' | 'not-null' };
 
 /**
@@ -25,8 +27,7 @@ export function predicateToPb(schema: TableSchema, predicate: Predicate): Column
     case '=':
       return build(column, { case: 'equality', value: { value: encodeCell(column, predicate.value) } });
     case 'in':
-      if (predicate.values.length === 0) return 'none';
-      return build(column, { case: 'inList', value: { values: sortedCells(column, predicate.values) } });
+      return inList(column, 'cells' in predicate ? predicate.cells : predicate.values.map((v) => encodeCell(column, v)));
     case 'null':
       return column.nullable ? build(column, { case: 'isNull', value: {} }) : 'none';
     case 'not-null':
@@ -54,15 +55,21 @@ function build(
 }
 
 /** The server searches the list by halves, so it wants it sorted, in the order of the type, and without repetitions. */
-function sortedCells(column: ColumnSchema, values: readonly Value[]): Buffer[] {
-  const cells = values.map((value) => encodeCell(column, value)).sort((a, b) => compareCells(column, a, b));
-  return cells.filter((cell, i) => i === 0 || compareCells(column, cells[i - 1]!, cell) !== 0);
+function inList(column: ColumnSchema, cells: readonly Buffer[]): ColumnPredicatePB | 'none' {
+  if (cells.length === 0) return 'none';
+  const values = isVarLength(column.type)
+    ? cells.toSorted(Buffer.compare)
+    : cells
+        .map((cell) => ({ cell, order: orderOf(column, cell) }))
+        .sort((a, b) => (a.order < b.order ? -1 : a.order > b.order ? 1 : 0))
+        .map(({ cell }) => cell);
+  const distinct = values.filter((cell, i) => i === 0 || !isSame(column, values[i - 1]!, cell));
+  return build(column, { case: 'inList', value: { values: distinct } });
 }
 
-function compareCells(column: ColumnSchema, a: Buffer, b: Buffer): number {
-  if (isVarLength(column.type)) return a.compare(b);
-  const [left, right] = [orderOf(column, a), orderOf(column, b)];
-  return left < right ? -1 : left > right ? 1 : 0;
+/** In the type's order: -0 is 0. */
+function isSame(column: ColumnSchema, a: Buffer, b: Buffer): boolean {
+  return isVarLength(column.type) ? a.equals(b) : orderOf(column, a) === orderOf(column, b);
 }
 
 /** The smallest value above `value`, or null when there is none. */

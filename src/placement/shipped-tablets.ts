@@ -11,6 +11,7 @@ import { TabletReplicator } from '../shipping/tablet-replicator.ts';
 import type { ChangeSource } from '../source/change-source.ts';
 import type { GapFiller } from '../source/gap-filler.ts';
 import type { TabletSourceOptions } from '../source/tablet-source.ts';
+import type { StreamDefinition } from '../streams/definition.ts';
 import type { Membership } from '../streams/membership.ts';
 import type { MemberTablet, StoredStream, StreamSource } from '../streams/stored-stream.ts';
 import type { CatalogTable } from '../streams/table-catalog.ts';
@@ -39,7 +40,13 @@ export type SourceRequest = Pick<
   | 'copySlots'
   | 'pace'
   | 'logger'
-> & { /** Where its log takes room from for large operations. */ readonly largeReads: ByteBudget };
+> & {
+  /** Where its log takes room from for large operations. */
+  readonly largeReads: ByteBudget;
+  /** What its records have of a row, and whether one may be less than whole. */
+  readonly images: StreamDefinition['images'];
+  readonly allowsPartial: boolean;
+};
 
 export interface ShippedTabletsOptions {
   readonly keepers: Keepers;
@@ -208,6 +215,8 @@ export class ShippedTablets {
       fillRest: (after: OpId, signal: AbortSignal) => gaps.fill(tabletId, after, signal, generation),
       pace: open.pace,
       largeReads: open.largeReads,
+      images: definition.images,
+      allowsPartial: open.format.needsWholeRows !== true,
       logger: logger.child({ stream: definition.name, tabletId }),
     };
     const replicator = new TabletReplicator({

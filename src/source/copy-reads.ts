@@ -97,8 +97,10 @@ export class CopyReads {
     const changes: Change[] = [];
     const scan = { at: time, schema, schemaVersion };
     const common = { tablet: ref, opId, hybridTime: time, schema };
-    for await (const { key, row } of copier.rows(tablet, scan, keys, signal))
-      changes.push(row === null ? deletedRow({ ...common, key }) : copiedRows({ ...common, ...row, skip: 0 }));
+    for await (const { key, found } of copier.rows(tablet, scan, keys, signal)) {
+      if (found === null) changes.push(deletedRow({ ...common, key }));
+      else changes.push(copiedRows({ ...common, ...found, skip: found.row, take: 1 }));
+    }
     if (cut.replayAfter === null) return changes;
     // Of other rows the sink has the last value already.
     const named = new Set(keys.map((key) => key.toString('hex')));

@@ -38,10 +38,15 @@ export interface CopyBlock {
   readonly places: Int32Array;
 }
 
+/** One row of a block. */
+export interface RowAt extends CopyBlock {
+  readonly row: number;
+}
+
 /** A row that was asked for by its encoded primary key; null where there was none. */
 export interface CopiedRow {
   readonly key: Buffer;
-  readonly row: CopyBlock | null;
+  readonly found: RowAt | null;
 }
 
 /** Reads a tablet's rows as they were at a time; kudu-side/kudu-copier.ts does it through Kudu's own API. */
@@ -56,7 +61,7 @@ export interface TableCopier {
    * Errors: SPOOR_SNAPSHOT_TOO_OLD where the tablet's history does not reach back to `at` or `since`; KuduError.
    */
   scan(tablet: CopiedTablet, scan: CopyScan, signal: AbortSignal): AsyncIterable<CopyBlock>;
-  /** The rows with these encoded primary keys, in the order in which they are named. Errors: as of {@link scan}. */
+  /** The rows with these encoded primary keys, in the order in which they are named. Errors: as of {@link TableCopier.scan}. */
   rows(
     tablet: CopiedTablet,
     scan: Pick<CopyScan, 'at' | 'schema' | 'schemaVersion'>,

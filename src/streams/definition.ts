@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { MAX_TABLE_NAME_LENGTH } from '../kudu/schema.ts';
 import { describeIssue, faultsOf, type BodyFault } from '../util/zod-faults.ts';
-import { isUnserved, served } from '../util/zod-unserved.ts';
+import { isUnserved } from '../util/zod-unserved.ts';
 import { formatDefinition, FORMAT_KEYS } from '../formats/definitions.ts';
 import { sinkDefinition, SINK_KEYS } from '../sinks/definitions.ts';
 import { EXCEPT } from './table-patterns.ts';
@@ -50,10 +50,11 @@ export const streamDefinition = z.strictObject({
     .describe('Where the stream begins: `snapshot`, a base copy and then the log; `now`, the log from here on.'),
   sink: sinkDefinition.describe('Where the records go.'),
   format: formatDefinition.default({ type: 'json' }).describe('How a record is written.'),
-  images: served(['changed', 'full'], 'changed')
-    .prefault('changed')
+  images: z
+    .enum(['after', 'full', 'changed'])
+    .default('changed')
     .describe(
-      'What an update carries: the key and the columns it set, or (501 in this version) the full row before and after.',
+      'What a record has of its row: `after`, all of it; `full`, what it was before as well; `changed`, the key and the columns that were set.',
     ),
   tombstones: z
     .boolean()

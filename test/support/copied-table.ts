@@ -84,7 +84,7 @@ export class MemoryCopier implements TableCopier {
     for (const key of keys) {
       await Promise.resolve();
       const k = this.keys.find((each) => keyOf(each).equals(key));
-      yield { key, row: k === undefined ? null : blockOf(k) };
+      yield { key, found: k === undefined ? null : { ...blockOf(k), row: 0 } };
     }
   }
 
