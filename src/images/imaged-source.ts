@@ -113,7 +113,8 @@ export class ImagedSource implements ChangeSource {
         lost,
       );
     const what = allowsPartial ? 'rows are shipped as the log has them' : 'rows are left to the copy that follows';
-    if (!this.#hasTold) logger.warn({ reason, opId: formatOpId(opId) }, `${what}: what they were cannot be read any more`);
+    if (!this.#hasTold)
+      logger.warn({ reason, opId: formatOpId(opId) }, `${what}: what they were cannot be read any more`);
     this.#hasTold = true;
     return allowsPartial ? batch : pickRows(batch, (row) => partial![row] === 0);
   }

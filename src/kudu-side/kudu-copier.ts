@@ -164,7 +164,13 @@ export class KuduCopier implements TableCopier {
     signal: AbortSignal,
   ): TableScan {
     const replica = { uuid: this.#options.tserver.uuid };
-    const common = { read: { mode: 'snapshot' as const, at }, resumes: false, replica, timeoutMs: BATCH_TIMEOUT_MS, signal };
+    const common = {
+      read: { mode: 'snapshot' as const, at },
+      resumes: false,
+      replica,
+      timeoutMs: BATCH_TIMEOUT_MS,
+      signal,
+    };
     return table.scanTablet(tabletId, schema, { ...common, ...by });
   }
 

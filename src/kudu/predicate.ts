@@ -27,7 +27,10 @@ export function predicateToPb(schema: TableSchema, predicate: Predicate): Column
     case '=':
       return build(column, { case: 'equality', value: { value: encodeCell(column, predicate.value) } });
     case 'in':
-      return inList(column, 'cells' in predicate ? predicate.cells : predicate.values.map((v) => encodeCell(column, v)));
+      return inList(
+        column,
+        'cells' in predicate ? predicate.cells : predicate.values.map((v) => encodeCell(column, v)),
+      );
     case 'null':
       return column.nullable ? build(column, { case: 'isNull', value: {} }) : 'none';
     case 'not-null':

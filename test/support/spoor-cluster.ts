@@ -179,6 +179,8 @@ export class SpoorCluster implements AsyncDisposable {
       readonly sink?: object;
       readonly copyRowsPerSecond?: number;
       readonly resolved?: { readonly intervalMs: number };
+      readonly images?: string;
+      readonly format?: object;
     } = {},
   ): Promise<StreamView> {
     const sink = {

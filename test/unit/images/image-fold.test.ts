@@ -35,7 +35,8 @@ interface Op {
 
 /** Operations in the order of the log, and the table as Kudu would show it at any time. */
 class Model {
-  readonly writes: { readonly batch: ChangeBatch; readonly after: (Row | null)[]; readonly before: (Row | null)[] }[] = [];
+  readonly writes: { readonly batch: ChangeBatch; readonly after: (Row | null)[]; readonly before: (Row | null)[] }[] =
+    [];
   readonly #log: { readonly time: bigint; readonly key: number; readonly after: Row | null }[] = [];
   readonly #rows = new Map<number, Row>();
 
@@ -57,7 +58,15 @@ class Model {
     if (applied.length === 0) return null;
     const { rows, indirect } = encodeRows(SCHEMA, wanted);
     const opId = { term: 1n, index: BigInt(this.writes.length + 1) };
-    const request = { tablet: TABLET, opId, hybridTime: time, layout: LAYOUT, rows, indirect, autoIncrementCounter: null };
+    const request = {
+      tablet: TABLET,
+      opId,
+      hybridTime: time,
+      layout: LAYOUT,
+      rows,
+      indirect,
+      autoIncrementCounter: null,
+    };
     const batch = decodeWrite({ ...request, results: Uint8Array.from(results) });
     this.writes.push({ batch, after, before });
     return batch;
@@ -96,7 +105,9 @@ function rowOf(batch: ChangeBatch, cells: Int32Array, row: number): Row {
 }
 
 function shown(row: Row | null): string {
-  return row === null ? 'none' : row.map((value) => (value === undefined ? '?' : (value?.toString('hex') ?? 'null'))).join(' ');
+  return row === null
+    ? 'none'
+    : row.map((value) => (value === undefined ? '?' : (value?.toString('hex') ?? 'null'))).join(' ');
 }
 
 const value = fc.integer({ min: 0, max: 9 }).map(int32);
@@ -124,9 +135,14 @@ describe('images of rows', () => {
   for (const mode of ['after', 'full'] as const)
     it(`are those of the table, whatever was read at once and is remembered: ${mode}`, () => {
       fc.assert(
-        fc.property(fc.array(step, { maxLength: 40 }), fc.constantFrom(0, 700, 1 << 20), fc.boolean(), (steps, max, lossy) => {
-          check(mode, steps, max, lossy);
-        }),
+        fc.property(
+          fc.array(step, { maxLength: 40 }),
+          fc.constantFrom(0, 700, 1 << 20),
+          fc.boolean(),
+          (steps, max, lossy) => {
+            check(mode, steps, max, lossy);
+          },
+        ),
         { numRuns: 1000 },
       );
     });
@@ -147,7 +163,12 @@ describe('images of rows', () => {
   });
 });
 
-function check(mode: ImageMode, steps: readonly (typeof step extends fc.Arbitrary<infer S> ? S : never)[], max: number, lossy: boolean): void {
+function check(
+  mode: ImageMode,
+  steps: readonly (typeof step extends fc.Arbitrary<infer S> ? S : never)[],
+  max: number,
+  lossy: boolean,
+): void {
   const model = new Model();
   const batches: { readonly batch: ChangeBatch; readonly endsRead: boolean; readonly gone: boolean }[] = [];
   let [clock, ordered] = [1000n, 0n];
@@ -176,7 +197,13 @@ function check(mode: ImageMode, steps: readonly (typeof step extends fc.Arbitrar
       hadNoTime ||= wanted.at === null;
       for (const key of wanted.keys) {
         const row = model.at(wanted.at ?? 0n, keyCells(KEYS, key)[0]!.readInt32LE());
-        const image = row && ImageLayout.of(SCHEMA).ofBlock(blockOfRows(SCHEMA, [row as readonly (Buffer | null)[]]), 0, Int32Array.of(0, 1, 2, 3));
+        const image =
+          row &&
+          ImageLayout.of(SCHEMA).ofBlock(
+            blockOfRows(SCHEMA, [row as readonly (Buffer | null)[]]),
+            0,
+            Int32Array.of(0, 1, 2, 3),
+          );
         images.set(key.toString('latin1'), wanted.at === null || read.some(({ gone }) => gone) ? 'lost' : image);
       }
       out.push(...fold.fold(wanted, images));
