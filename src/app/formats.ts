@@ -13,6 +13,6 @@ export function formatFor({ definition }: StoredStream): RecordFormat {
 }
 
 /** How the records of a stream are read again. */
-export function decoderFor({ name }: Pick<StreamDefinition, 'name' | 'format'>): RecordDecoder {
-  return jsonDecoder(name);
+export function decoderFor({ name, images }: Pick<StreamDefinition, 'name' | 'format' | 'images'>): RecordDecoder {
+  return jsonDecoder(name, images);
 }

@@ -22,6 +22,9 @@ export const RowOp = {
 } as const;
 export type RowOp = (typeof RowOp)[keyof typeof RowOp];
 
+/** Which copy of a tablet's rows: its first; or one that repeats or puts right what came before (resync, repair, correction). */
+export type CopyKind = 'base' | 'incremental';
+
 /** What a row of a copy says; numbers that no {@link RowOp} has. */
 export const CopyOp = {
   /** The row is there, with all its columns. */
@@ -52,8 +55,11 @@ export interface ChangeBatch {
   readonly tablet: TabletRef;
   readonly opId: OpId;
   readonly hybridTime: HybridTime;
-  /** Rows of a copy of the tablet (`ops` are {@link CopyOp}s) as they were at `hybridTime`, whose cut is `opId`. */
-  readonly isCopy: boolean;
+  /**
+   * Rows of a copy of the tablet (`ops` are {@link CopyOp}s) as they were at `hybridTime`, whose cut is `opId`: of which;
+   * null: an operation of the log.
+   */
+  readonly copy: CopyKind | null;
   /** The tablet's schema in force at this OpId; `cells` follows its column order. */
   readonly schema: TableSchema;
   /** How many rows were applied; the length of `ops` and `rowIndexes`. */

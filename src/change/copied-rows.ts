@@ -4,11 +4,12 @@ import { encodeKeyCells, keyCells } from '../kudu/key-encoder.ts';
 import type { OpId } from '../kudu/opid.ts';
 import type { RowBlock } from '../kudu/row-block.ts';
 import type { TableSchema } from '../kudu/schema.ts';
-import { Cell, CopyOp, type ChangeBatch, type TabletRef } from './change.ts';
+import { Cell, CopyOp, type ChangeBatch, type CopyKind, type TabletRef } from './change.ts';
 import { RowFormatError } from './row-layout.ts';
 
 /** Some rows of a copy, as a scan answered them. */
 export interface CopiedRows {
+  readonly copy: CopyKind;
   readonly tablet: TabletRef;
   /** The cut of the copy, and its time. */
   readonly opId: OpId;
@@ -29,7 +30,7 @@ export interface CopiedRows {
  * @throws {RowFormatError} a value lies outside of its bytes
  */
 export function copiedRows(copied: CopiedRows): ChangeBatch {
-  const { tablet, opId, hybridTime, schema, block, places, skip, take = Infinity } = copied;
+  const { copy, tablet, opId, hybridTime, schema, block, places, skip, take = Infinity } = copied;
   const { rows, indirect, rowBytes, offsets, nullsAt } = block;
   const width = schema.columns.length;
   const rowCount = Math.min(take, block.rowCount - skip);
@@ -57,7 +58,7 @@ export function copiedRows(copied: CopiedRows): ChangeBatch {
     tablet,
     opId,
     hybridTime,
-    isCopy: true,
+    copy,
     schema,
     rowCount,
     ops,
@@ -76,9 +77,9 @@ export function copiedRows(copied: CopiedRows): ChangeBatch {
  * @throws {KuduError} `protocol` when the key is none of that schema
  */
 export function deletedRow(
-  row: Pick<CopiedRows, 'tablet' | 'opId' | 'hybridTime' | 'schema'> & { key: Buffer },
+  row: Pick<CopiedRows, 'copy' | 'tablet' | 'opId' | 'hybridTime' | 'schema'> & { key: Buffer },
 ): ChangeBatch {
-  const { tablet, opId, hybridTime, schema, key } = row;
+  const { copy, tablet, opId, hybridTime, schema, key } = row;
   const keyColumns = schema.columns.filter(({ isKey }) => isKey);
   const values = keyCells(keyColumns, key);
   const cells = new Int32Array(schema.columns.length).fill(Cell.UNSET);
@@ -105,7 +106,7 @@ export function deletedRow(
     tablet,
     opId,
     hybridTime,
-    isCopy: true,
+    copy,
     schema,
     rowCount: 1,
     ops: Uint8Array.of(CopyOp.DELETED),

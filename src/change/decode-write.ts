@@ -59,7 +59,7 @@ export function decodeWrite(write: CommittedWrite): ChangeBatch {
     tablet: write.tablet,
     opId: write.opId,
     hybridTime: write.hybridTime,
-    isCopy: false,
+    copy: null,
     schema: layout.tabletSchema,
     rowCount,
     ops,

@@ -66,6 +66,11 @@ export function isAhead(position: TabletPosition, other: TabletPosition | null):
   return other === null || comparePositions(position, other) > 0;
 }
 
+/** Any copy but a tablet's first. */
+export function isResync({ since }: CopyProgress, resync: string | undefined): boolean {
+  return since !== undefined || resync !== undefined;
+}
+
 function replayedTo({ copy }: TabletPosition): bigint {
   return copy === undefined || copy === 'wanted' ? 0n : (copy.replayAfter?.index ?? 0n);
 }

@@ -49,7 +49,7 @@ export function addApiCommands(program: Command, context: CliContext): void {
     .option('--compression <codec>', 'none, gzip, snappy, lz4 or zstd')
     .option('--schema-topic <topic>', 'topic of the schema changes')
     .option('--format <type>', 'json')
-    .option('--images <kind>', 'changed')
+    .option('--images <kind>', 'after (the default), full or changed')
     .option('--no-tombstones', 'no null record after a delete')
     .option('--resolved-interval-ms <n>', 'marks of what is resolved in every partition, about so often')
     .option('--copy-rows-per-second <n>', 'how many rows a sidecar copies a second at most; 0 is no limit');

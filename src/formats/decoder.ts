@@ -39,7 +39,7 @@ export type DecodedRecord =
 
 /** What a record with a value does to the row of its key. */
 export const RecordOp = {
-  /** INSERT: the whole row. */
+  /** INSERT, or an UPSERT that is known to have found no row: the whole row. */
   INSERT: 0,
   UPDATE: 1,
   UPSERT: 2,
@@ -62,8 +62,10 @@ export interface RowRecord {
   /** Place in the operation; 0 where the record does not say it, as in a copy. */
   readonly row: number;
   readonly time: HybridTime;
-  /** Those of the key and what was set; of a delete those of the key. */
+  /** Those of the key and what was set, or of the whole row; of a delete at least those of the key. */
   readonly cells: RecordCells;
+  /** Whether the row is nothing but them: what they do not name is as in a row from before the column. */
+  readonly isWhole: boolean;
   /** @throws {SyntaxError} the record has a key of its own, which consumers go by, and it is not that of its cells */
   checkKey(columns: readonly ColumnSchema[]): void;
 }

@@ -14,14 +14,18 @@ import { decodeJsonSchema } from './json-schema-decode.ts';
 import { canonicalText, isOfType, keyCell } from './json-values.ts';
 import { parseRawJson, type RawJson, type RawObject } from './raw-json.ts';
 
-/** Reads what json.ts writes. */
-export function jsonDecoder(streamName: string): RecordDecoder {
+/** Reads what json.ts writes. @param images of the stream: whether an `after` that is not marked as partial is a whole row */
+export function jsonDecoder(streamName: string, images: Images = 'changed'): RecordDecoder {
+  const isWhole = images !== 'changed';
   return {
-    decode: (record) => decode(record, streamName),
+    decode: (record) => decode(record, streamName, isWhole),
     decodeSchema: ({ value }) => (value === null ? null : decodeJsonSchema(value)),
     canonical,
   };
 }
+
+/** What an update carries, as a stream's definition says. */
+export type Images = 'after' | 'full' | 'changed';
 
 /** What `op` says. Of updates `kudu_op` says more. */
 const OPS: ReadonlyMap<string, RecordOp> = new Map([
@@ -34,10 +38,13 @@ const UPDATES: ReadonlyMap<string, RecordOp> = new Map([
   ['"UPSERT"', RecordOp.UPSERT],
   ['"UPSERT_IGNORE"', RecordOp.UPSERT_IGNORE],
 ]);
+/** What `snapshot` says of a record of a copy; `true` without quotes was written by version 0.1. */
+const COPIES: readonly unknown[] = ['"true"', '"incremental"', 'true'];
+const PARTIAL = '"partial"';
 const MARK: DecodedRecord = { kind: 'mark' };
 const BACKSLASH = 0x5c;
 
-function decode({ key, value }: EncodedRecord, streamName: string): DecodedRecord {
+function decode({ key, value }: EncodedRecord, streamName: string, isWhole: boolean): DecodedRecord {
   if (value === null) return key === null ? MARK : new JsonTombstone(key);
   const text = value.toString();
   const envelope = objectOf(parseRawJson(text));
@@ -45,7 +52,7 @@ function decode({ key, value }: EncodedRecord, streamName: string): DecodedRecor
   const source = objectOf(envelope.get('source'));
   const tabletId = textOf(source.get('tablet_id'));
   if (source.has('name') && textOf(source.get('name')) !== streamName) return { kind: 'foreign', tabletId };
-  return new JsonRow(key, text, envelope, source, tabletId);
+  return new JsonRow(key, text, envelope, source, tabletId, isWhole);
 }
 
 class JsonRow implements RowRecord {
@@ -55,13 +62,22 @@ class JsonRow implements RowRecord {
   readonly #text: string;
   readonly #envelope: RawObject;
   readonly #source: RawObject;
+  readonly #hasWholeImages: boolean;
 
-  constructor(key: Buffer | null, text: string, envelope: RawObject, source: RawObject, tabletId: string) {
+  constructor(
+    key: Buffer | null,
+    text: string,
+    envelope: RawObject,
+    source: RawObject,
+    tabletId: string,
+    hasWholeImages: boolean,
+  ) {
     this.#key = key;
     this.#text = text;
     this.#envelope = envelope;
     this.#source = source;
     this.tabletId = tabletId;
+    this.#hasWholeImages = hasWholeImages;
   }
 
   get tableId(): string {
@@ -71,7 +87,7 @@ class JsonRow implements RowRecord {
   get op(): RecordOp {
     const op = OPS.get(scalarOf(this.#envelope.get('op')));
     if (op === undefined) throw new SyntaxError('an operation that is none');
-    if (op === RecordOp.DELETE && this.#source.get('snapshot') === 'true') return RecordOp.COPY_DELETE;
+    if (op === RecordOp.DELETE && COPIES.includes(this.#source.get('snapshot'))) return RecordOp.COPY_DELETE;
     return op === RecordOp.UPDATE ? (UPDATES.get(scalarOf(this.#source.get('kudu_op') ?? 'null')) ?? op) : op;
   }
 
@@ -97,12 +113,19 @@ class JsonRow implements RowRecord {
     return new JsonCells(this.#image);
   }
 
+  get isWhole(): boolean {
+    const { op } = this;
+    if (op === RecordOp.INSERT || op === RecordOp.COPY) return true;
+    return this.#hasWholeImages && this.#source.get('image') !== PARTIAL;
+  }
+
   checkKey(columns: readonly ColumnSchema[]): void {
     if (this.#key === null) return;
     const key = this.#key.toString();
     // An image of ours begins with the key as it is.
-    const at = this.#text.indexOf(`:${key.slice(0, -1)}`);
-    const next = this.#text[at + key.length];
+    const start = `"${this.#imageName}":${key.slice(0, -1)}`;
+    const at = this.#text.indexOf(start);
+    const next = this.#text[at + start.length];
     if (at >= 0 && (next === ',' || next === '}')) return;
     const json = objectOf(parseRawJson(key));
     const image = this.#image;
@@ -112,8 +135,11 @@ class JsonRow implements RowRecord {
   }
 
   get #image(): RawObject {
-    const isDelete = OPS.get(scalarOf(this.#envelope.get('op'))) === RecordOp.DELETE;
-    return objectOf(this.#envelope.get(isDelete ? 'before' : 'after'));
+    return objectOf(this.#envelope.get(this.#imageName));
+  }
+
+  get #imageName(): 'before' | 'after' {
+    return OPS.get(scalarOf(this.#envelope.get('op'))) === RecordOp.DELETE ? 'before' : 'after';
   }
 }
 

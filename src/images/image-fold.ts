@@ -74,7 +74,7 @@ export class ImageFold {
     for (const change of changes) {
       if (change.kind !== 'rows') continue;
       const last = segments.at(-1);
-      if (last?.schema === change.schema && last.batches[0]!.isCopy === change.isCopy) last.batches.push(change);
+      if (last?.schema === change.schema && last.batches[0]!.copy === change.copy) last.batches.push(change);
       else segments.push({ schema: change.schema, batches: [change] });
     }
     const behind = this.#time;
@@ -91,7 +91,7 @@ export class ImageFold {
     const { schema, batches, at } = segment;
     const known = new Map<string, ReadImage>();
     const keys: Buffer[] = [];
-    if (batches[0]!.isCopy) return { segment, at, known, keys };
+    if (batches[0]!.copy !== null) return { segment, at, known, keys };
     for (const [key, { time }] of this.#ahead) if (at !== null && time < at) this.#ahead.delete(key);
     const isNeeded = batches.some((batch) => this.#wantsAny(batch));
     this.#segmentsSinceWanted = isNeeded ? 0 : this.#segmentsSinceWanted + 1;
@@ -118,7 +118,7 @@ export class ImageFold {
    */
   fold({ segment, known }: WantedImages, read: ReadonlyMap<string, ReadImage>): ChangeBatch[] {
     const { batches, ahead } = segment;
-    if (batches[0]!.isCopy) {
+    if (batches[0]!.copy !== null) {
       this.#forget(null); // its rows are of another time than the operations before it
       return [...batches];
     }
@@ -223,7 +223,7 @@ function aheadOf(changes: readonly Change[], time: HybridTime | undefined): Read
   const ahead = new Set<ChangeBatch>();
   let lowestLater = time ?? 0n; // without one there was none in order yet
   for (const change of changes.toReversed()) {
-    if (change.kind !== 'rows' || change.isCopy) continue;
+    if (change.kind !== 'rows' || change.copy !== null) continue;
     if (change.hybridTime > lowestLater) ahead.add(change);
     else lowestLater = change.hybridTime;
   }

@@ -1,4 +1,4 @@
-import { isAhead, type CopyProgress, type TabletPosition } from '../change/position.ts';
+import { isAhead, isResync, type TabletPosition } from '../change/position.ts';
 import { hybridTimeToMicros, type HybridTime } from '../kudu/hybrid-time.ts';
 import { MIN_OPID, formatOpId, type OpId } from '../kudu/opid.ts';
 import type { ChangeSource } from '../source/change-source.ts';
@@ -162,11 +162,6 @@ function phaseOf({ sink, log, read, acked, confirmed }: ReplicatorState): Phase 
   const { copy, resync } = read.copy === undefined ? acked : read;
   if (copy === undefined) return 'following';
   return copy !== 'wanted' && isResync(copy, resync) ? 'resync' : 'base-copy';
-}
-
-/** Any copy but a tablet's first. */
-export function isResync({ since }: CopyProgress, resync: string | undefined): boolean {
-  return since !== undefined || resync !== undefined;
 }
 
 /** Committed operations of one tablet are ordered by their index alone. */

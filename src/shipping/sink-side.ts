@@ -1,5 +1,5 @@
 import type { TabletLabels, ReplicationMetrics } from '../api/counters.ts';
-import type { TabletPosition } from '../change/position.ts';
+import { isResync, type TabletPosition } from '../change/position.ts';
 import type { RecordFormat } from '../formats/format.ts';
 import { formatOpId } from '../kudu/opid.ts';
 import { parseSinkId } from '../sinks/sink-id.ts';
@@ -13,7 +13,7 @@ import { EncodedBatches } from './encoded-batches.ts';
 import type { ReplicatorEvent } from './replicator-core.ts';
 import { sinkFault } from './replicator-fault.ts';
 import type { Fault } from './replicator-state.ts';
-import { isResync, secondsSince } from './replicator-view.ts';
+import { secondsSince } from './replicator-view.ts';
 import { initialSaved, stepSaved, type SavedEvent, type SavedPositions, type WriterWord } from './saved-positions.ts';
 
 export interface SinkSideOptions {
@@ -177,7 +177,7 @@ export class SinkSide {
     if (records === 0) return;
     const nowMs = kuduNow();
     const latencies = reads
-      .filter(({ changes }) => changes.some((change) => change.kind !== 'rows' || !change.isCopy))
+      .filter(({ changes }) => changes.some((change) => change.kind !== 'rows' || change.copy === null))
       .map((read) => secondsSince(read.firstHybridTime ?? read.hybridTime, nowMs));
     metrics.shipped(this.#labels, records, bytes, latencies);
   }

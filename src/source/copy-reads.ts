@@ -1,6 +1,6 @@
 import type { Change, TabletRef } from '../change/change.ts';
 import { copiedRows, deletedRow, encodedKey } from '../change/copied-rows.ts';
-import type { CopyProgress, TabletPosition } from '../change/position.ts';
+import { isResync, type CopyProgress, type TabletPosition } from '../change/position.ts';
 import { rowsWithKeys } from '../change/row-key.ts';
 import { sliceRows } from '../change/slice-rows.ts';
 import type { HybridTime } from '../kudu/hybrid-time.ts';
@@ -55,12 +55,22 @@ export class CopyReads {
     this.#count(copy);
     const ref: TabletRef = { ...tablet, tableName: from.tableName };
     const scan = { at, schema, schemaVersion: from.schemaVersion, ...(since !== undefined && { since }) };
+    const kind = isResync(copy, from.resync) ? 'incremental' : 'base';
     const progress = (): CopyProgress => ({ ...copy, rows, ...(key && { key }) });
     let known = rows - (key?.rows ?? 0); // behind the key, and in the sink
     for await (const { block, places } of copier.scan(tablet, { ...scan, ...(key && { after: key.after }) }, signal)) {
       const skip = Math.min(known, block.rowCount);
       known -= skip;
-      const batch = copiedRows({ tablet: ref, opId: from.opId, hybridTime: at, schema, block, places, skip });
+      const batch = copiedRows({
+        copy: kind,
+        tablet: ref,
+        opId: from.opId,
+        hybridTime: at,
+        schema,
+        block,
+        places,
+        skip,
+      });
       const rowBytes = (block.rows.length + block.indirect.length) / Math.max(1, block.rowCount);
       for (let next = 0; next < batch.rowCount;) {
         const part = sliceRows(batch, next, next + Math.min(MAX_ROWS_PER_READ, pace.most));
@@ -96,7 +106,7 @@ export class CopyReads {
     const ref: TabletRef = { ...tablet, tableName };
     const changes: Change[] = [];
     const scan = { at: time, schema, schemaVersion };
-    const common = { tablet: ref, opId, hybridTime: time, schema };
+    const common = { copy: 'incremental', tablet: ref, opId, hybridTime: time, schema } as const;
     for await (const { key, found } of copier.rows(tablet, scan, keys, signal)) {
       if (found === null) changes.push(deletedRow({ ...common, key }));
       else changes.push(copiedRows({ ...common, ...found, skip: found.row, take: 1 }));

@@ -50,11 +50,12 @@ export const streamDefinition = z.strictObject({
     .describe('Where the stream begins: `snapshot`, a base copy and then the log; `now`, the log from here on.'),
   sink: sinkDefinition.describe('Where the records go.'),
   format: formatDefinition.default({ type: 'json' }).describe('How a record is written.'),
+  // The default is what every reader takes it for: a column that is not in `after` is null to them.
   images: z
     .enum(['after', 'full', 'changed'])
-    .default('changed')
+    .default('after')
     .describe(
-      'What a record has of its row: `after`, all of it; `full`, what it was before as well; `changed`, the key and the columns that were set.',
+      '`after`: the whole row after each change; `full`: the whole row before it as well; `changed`: the key and the columns that it set, which most readers take for nulls elsewhere.',
     ),
   tombstones: z
     .boolean()

@@ -1,23 +1,9 @@
 import * as z from 'zod';
 
-/**
- * A name that the contract knows and this version does not serve yet. Its fault is marked, so that a body whose
- * only faults are of this kind is answered 501 and not 400; the type that comes out is the served one.
+/*
+ * What the contract knows and this version does not serve yet. The fault is marked, so that a body whose only faults are of
+ * this kind is answered 501 and not 400.
  */
-export function served<const Name extends string, const Served extends Name>(
-  names: readonly [Name, ...Name[]],
-  now: Served,
-) {
-  return z.enum(names).pipe(
-    z
-      .custom<Served>((value) => value === now, {
-        error: (issue) =>
-          `${JSON.stringify(issue.input)} is not supported yet by this version; use ${JSON.stringify(now)}`,
-        params: { unsupported: true },
-      })
-      .meta({ type: 'string', const: now }), // JSON Schema cannot look into a custom check
-  );
-}
 
 /** Options of a variant that this version does not serve are not looked at: saying 501 is enough. */
 export function unservedVariant<const Type extends string>(type: Type, instead: string) {

@@ -22,6 +22,8 @@ export interface FoldRecord {
   readonly cells: ReadonlyMap<string, Buffer>;
   /** False where no schema is known of the columns it set: only those of the key are here. */
   readonly isReadable: boolean;
+  /** Whether nothing is left of what the row was before. */
+  readonly isWhole: boolean;
 }
 
 /** One of several values, where the records do not say which; null is the column's read default. */
@@ -97,7 +99,7 @@ export class RecordFold {
       if (cut.isCertain && this.#isBefore(cut) && !(record.index < cut.index && record.time < cut.time))
         this.#state = ABSENT;
     this.#state = step(this.#state, record, this.#decoder);
-    if (this.#state.kind === 'absent' || isWhole(record.op)) this.#unreadable = 0;
+    if (this.#state.kind === 'absent' || record.isWhole) this.#unreadable = 0;
     if (!record.isReadable && this.#state.kind !== 'absent') this.#unreadable++;
     if (record.op !== FoldOp.TOMBSTONE) this.#note(record);
   }
@@ -128,18 +130,14 @@ export class RecordFold {
 }
 
 function step(state: FoldState, record: FoldRecord, decoder: CanonicalDecoder): FoldState {
-  const { op, versions } = record;
+  const { op, versions, isWhole } = record;
   if (op === FoldOp.DELETE || op === FoldOp.COPY_DELETE || op === FoldOp.TOMBSTONE) return ABSENT;
-  if (op === FoldOp.UPDATE && state.kind === 'absent') return state; // comes again, and its row was deleted since
+  if (op === FoldOp.UPDATE && !isWhole && state.kind === 'absent') return state; // comes again, and its row was deleted since
   // The row is there, and nobody knows what of it was set.
-  if (!record.isReadable) return stepUnder(UNKNOWN, { ...record, op: FoldOp.UPDATE }, versions[0]!, decoder);
+  if (!record.isReadable)
+    return stepUnder(UNKNOWN, { ...record, op: FoldOp.UPDATE, isWhole: false }, versions[0]!, decoder);
   const results = versions.map((version) => stepUnder(state, record, version, decoder));
   return results.length === 1 ? results[0]! : merge(results);
-}
-
-/** Whether nothing is left of what the row was before. */
-function isWhole(op: FoldOp): boolean {
-  return op === FoldOp.INSERT || op === FoldOp.COPY;
 }
 
 interface Row {
@@ -148,14 +146,19 @@ interface Row {
   readonly cells: Map<number, FoldCell>;
 }
 
-function stepUnder(state: FoldState, { op, cells }: FoldRecord, version: Version, decoder: CanonicalDecoder): Row {
+function stepUnder(
+  state: FoldState,
+  { op, cells, isWhole }: FoldRecord,
+  version: Version,
+  decoder: CanonicalDecoder,
+): Row {
   const row: Row =
-    state.kind === 'row' && !isWhole(op)
+    state.kind === 'row' && !isWhole
       ? { kind: 'row', isComplete: state.isComplete, cells: new Map(state.cells) }
-      : { kind: 'row', isComplete: isWhole(op) || state.kind === 'absent', cells: new Map() };
-  if (!isWhole(op) && state.kind === 'absent')
+      : { kind: 'row', isComplete: isWhole || state.kind === 'absent', cells: new Map() };
+  if (!isWhole && state.kind === 'absent')
     for (const { id, writeDefault } of version.columns) row.cells.set(id, writeDefault);
-  const keepsImmutable = op === FoldOp.UPSERT_IGNORE && state.kind !== 'absent';
+  const keepsImmutable = op === FoldOp.UPSERT_IGNORE && !isWhole && state.kind !== 'absent';
   for (const [name, text] of cells) {
     const column = version.byName.get(name)!;
     if (keepsImmutable && column.immutable) continue;

@@ -63,6 +63,7 @@ interface Lane {
 const HEAD_BYTES = 38;
 const HAS_POSITION = 1;
 const IS_UNREADABLE = 2;
+const IS_WHOLE = 4;
 const NO_TABLET = 0xffffffff;
 const NO_TIME: HybridTime = -1n;
 
@@ -140,12 +141,14 @@ export class StoredRecords {
       const tabletId = this.#tabletIds[payload.readUInt32LE(2)];
       const lowest = tabletId === undefined ? undefined : this.#lowestLater.get(tabletId);
       if (lowest !== undefined && time === NO_TIME && index >= lowest) return null;
-      return { op, index, row, time, versions: [], cells: NO_CELLS, isReadable: true };
+      return { op, index, row, time, versions: [], cells: NO_CELLS, isReadable: true, isWhole: false };
     }
     const cells = new Map<string, Buffer>();
     for (const [number, raw] of readCells(payload, HEAD_BYTES)) cells.set(this.#names[number]!, raw);
     const versions = this.#candidates[payload.readUInt32LE(6)]!;
-    return { op, index, row, time, versions, cells, isReadable: (payload[1]! & IS_UNREADABLE) === 0 };
+    const flags = payload[1]!;
+    const [isReadable, isWhole] = [(flags & IS_UNREADABLE) === 0, (flags & IS_WHOLE) !== 0];
+    return { op, index, row, time, versions, cells, isReadable, isWhole };
   }
 
   /** Whose record an entry is; null where it does not say. */
@@ -203,14 +206,17 @@ export class StoredRecords {
 
     const head = this.#writer.begin(HEAD_BYTES);
     head[0] = op;
-    head[1] = (record.position === null ? 0 : HAS_POSITION) | (isReadable ? 0 : IS_UNREADABLE);
+    head[1] =
+      (record.position === null ? 0 : HAS_POSITION) |
+      (isReadable ? 0 : IS_UNREADABLE) |
+      (!isDelete && decoded.isWhole ? IS_WHOLE : 0);
     head.writeUInt32LE(this.#tabletNumber(tabletId), 2);
     head.writeUInt32LE(this.#candidatesNumber(candidates), 6);
     head.writeDoubleLE(decoded.term, 10);
     head.writeDoubleLE(index, 18);
     head.writeInt32LE(decoded.row, 26);
     head.writeBigInt64LE(time, 30);
-    const names = fits.length > 0 ? cells.names : first.keys.map(({ name }) => name);
+    const names = fits.length > 0 && !isDelete ? cells.names : first.keys.map(({ name }) => name);
     for (const name of names) this.#writer.add(this.#nameNumber(name), cells.textOf(name));
     if (isReadable) this.folded++;
     return this.#put(record, table, key, lane, highest);

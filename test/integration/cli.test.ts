@@ -337,8 +337,8 @@ describe('streams and status', () => {
     },
     {
       what: 'what is not supported yet',
-      args: ['streams', 'create', '--name', 'a', '--table', 'x', '--topic', 'y', '--images', 'full'],
-      says: /^Not Implemented \(501\): .*\n {2}images: "full" is not supported yet/,
+      args: ['streams', 'create', '--name', 'a', '--table', 'x', '--topic', 'y', '--format', 'kudu-record'],
+      says: /^Not Implemented \(501\): .*\n {2}format\.type: "kudu-record" is not supported yet/,
     },
     {
       what: 'nothing to pause',

@@ -96,7 +96,7 @@ describe('streams', () => {
         schemaTopic: 'spoor.schema-changes',
       },
       format: { type: 'json' },
-      images: 'changed',
+      images: 'after',
       tombstones: true,
       createdAt: '2026-01-02T03:04:05.678Z',
       tablets: [tabletView()],
@@ -176,13 +176,13 @@ describe('streams', () => {
 
   it('that this version cannot serve are answered 501 with the reason', async () => {
     const { errors, code } = assertProblem(
-      await post('/v1/streams', { ...ORDERS, images: 'full' }),
+      await post('/v1/streams', { ...ORDERS, format: { type: 'kudu-record' } }),
       501,
       /cannot do yet/,
     );
     assert.equal(code, 'SPOOR_NOT_SUPPORTED');
     assert.deepEqual(errors, [
-      { path: 'images', message: '"full" is not supported yet by this version; use "changed"' },
+      { path: 'format.type', message: '"kudu-record" is not supported yet by this version; use "json"' },
     ]);
   });
 

@@ -54,7 +54,7 @@ export interface Comparison {
 /**
  * The image of one table, made from Spoor's records by the documented rules, row by row and without keeping records:
  *
- * - `c` sets all columns; `u` sets what it names, and a row that an UPSERT makes takes the defaults of the schema in
+ * - `c` sets all columns; `u` that has them all is the row as it is then; another `u` sets what it names, and a row that an UPSERT makes takes the defaults of the schema in
  *   force for the others; an UPSERT_IGNORE of a row that is there leaves its immutable columns alone; `d` removes.
  * - `r`, a row of a copy, is the whole row.
  * - A row that was there before a column shows the column's read default; columns are told apart by id, so a rename
@@ -92,13 +92,16 @@ export class TableFold {
   readonly #copied = new Set<string>();
 
   readonly #lenient: boolean;
+  readonly #hasWholeImages: boolean;
 
   /**
    * @param options.lenient records may come again, and may speak of rows that are copied later: the last word of each
    *   key counts, as in a consumer's own table
+   * @param options.hasWholeImages an `after` that is not marked as partial is the whole row
    */
-  constructor(options: { readonly lenient?: boolean } = {}) {
+  constructor(options: { readonly lenient?: boolean; readonly hasWholeImages?: boolean } = {}) {
     this.#lenient = options.lenient ?? false;
+    this.#hasWholeImages = options.hasWholeImages ?? false;
   }
 
   /** Row records so far: one for each applied row operation. */
@@ -222,11 +225,15 @@ export class TableFold {
     if (!this.#lenient && (index < at.index || term < at.term))
       throw new Error(`comes after ${at.term}.${at.index}.${at.row}`);
     this.#lanes.set(flow, { term, index, row: LAST_ROW, deleted: null });
-    if (source.get('row') !== null || source.get('kudu_op') !== null || source.get('snapshot') !== true)
+    if (
+      source.get('row') !== null ||
+      source.get('kudu_op') !== null ||
+      !['true', 'incremental'].includes(source.get('snapshot') as string)
+    )
       throw new Error('the source of a copied row has a row number or an operation, or is no snapshot');
     if (source.get('hybrid_time') !== time.toString()) throw new Error('position and source differ');
     const image = asObject(json.get(isDelete ? 'before' : 'after'));
-    const version = this.#versionFor(flow, [...image.keys()], 'COPY');
+    const version = this.#versionFor(flow, [...image.keys()], false);
     const keyText = keyOf(version, image);
     const known = this.#laneOfKey.get(keyText);
     if (known !== undefined && known !== lane) throw new Error(`the key was in partition ${known} before`);
@@ -250,9 +257,13 @@ export class TableFold {
     const source = asObject(value.get('source'));
     const kuduOp = source.get('kudu_op') as string;
     const image = asObject(value.get(value.get('op') === 'd' ? 'before' : 'after'));
-    const version = this.#versionFor(`${lane} ${tablet}`, [...image.keys()], kuduOp);
-    if (source.get('table') !== version.table && this.#versions.every(({ table }) => table !== source.get('table')))
-      throw new Error(`the table was never called that: ${source.get('table') as string}`);
+    const op = value.get('op');
+    const isWhole = op === 'c' || (op === 'u' && this.#hasWholeImages && source.get('image') !== 'partial');
+    const version = this.#versionFor(`${lane} ${tablet}`, [...image.keys()], isWhole);
+    const name = source.get('kudu_table') as string;
+    if (name !== version.table && this.#versions.every(({ table }) => table !== name))
+      throw new Error(`the table was never called that: ${name}`);
+    checkName(source, name);
     const keyText = keyOf(version, image);
     if (keyOf(version, key) !== keyText || key.size !== version.columns.filter(({ isKey }) => isKey).length)
       throw new Error('the key is not that of the value');
@@ -263,6 +274,7 @@ export class TableFold {
     this.#count(kuduOp);
 
     const row = this.#rows.get(keyText);
+    if (!this.#lenient) checkBefore(value, version, row);
     switch (kuduOp) {
       case 'INSERT':
       case 'INSERT_IGNORE':
@@ -275,12 +287,18 @@ export class TableFold {
       case 'UPDATE_IGNORE':
         expect(value, 'u');
         if (!row && !this.#lenient) throw new Error('an update of a row that is not there');
-        if (row) setAll(row, version, image, kuduOp === 'UPDATE_IGNORE' ? 'refuse' : 'keep');
+        if (isWhole && (row || this.#lenient)) this.#rows.set(keyText, valuesOf(version, image));
+        else if (row) setAll(row, version, image, kuduOp === 'UPDATE_IGNORE' ? 'refuse' : 'keep');
         return;
       case 'UPSERT':
       case 'UPSERT_IGNORE':
-        expect(value, 'u');
-        if (row) setAll(row, version, image, kuduOp === 'UPSERT_IGNORE' ? 'skip' : this.#lenient ? 'keep' : 'refuse');
+        if (value.get('op') === 'c') {
+          if (row && !this.#lenient) throw new Error('an UPSERT that made a row which is there');
+          if (image.size !== version.columns.length) throw new Error('a new row without all columns');
+        } else expect(value, 'u');
+        if (isWhole) this.#rows.set(keyText, valuesOf(version, image));
+        else if (row)
+          setAll(row, version, image, kuduOp === 'UPSERT_IGNORE' ? 'skip' : this.#lenient ? 'keep' : 'refuse');
         else {
           const defaults = version.columns.map(({ id, writeDefault }): [bigint, string] => [id, writeDefault]);
           this.#rows.set(keyText, new Map([...defaults, ...valuesOf(version, image)]));
@@ -298,13 +316,12 @@ export class TableFold {
     }
   }
 
-  /** The tablet's schema in force, or the next that has all these columns (and, for an insert, no other). */
-  #versionFor(flow: string, names: readonly string[], kuduOp: string): Version {
-    const isInsert = kuduOp === 'INSERT' || kuduOp === 'INSERT_IGNORE';
+  /** The tablet's schema in force, or the next that has all these columns (and, for a whole row, no other). */
+  #versionFor(flow: string, names: readonly string[], isWhole: boolean): Version {
     for (let place = this.#inForce.get(flow) ?? 0; place < this.#versions.length; place++) {
       const version = this.#versions[place]!;
       const known = new Set(version.columns.map(({ name }) => name));
-      if (names.every((name) => known.has(name)) && (!isInsert || known.size === names.length)) {
+      if (names.every((name) => known.has(name)) && (!isWhole || known.size === names.length)) {
         this.#inForce.set(flow, place);
         return version;
       }
@@ -350,13 +367,41 @@ function checkSource(value: Json, at: { tablet: string; term: bigint; index: big
     source.get('row') === at.row;
   if (!same) throw new Error('position and source differ');
   const micros = BigInt(source.get('hybrid_time') as string) >> 12n;
-  if (source.get('ts_us') !== micros || source.get('ts_ms') !== micros / 1000n || value.get('ts_ms') !== micros / 1000n)
-    throw new Error('times differ');
+  for (const times of [source, value])
+    if (times.get('ts_us') !== micros || times.get('ts_ms') !== micros / 1000n || times.get('ts_ns') !== micros * 1000n)
+      throw new Error('times differ');
+  const { term, index, row } = at;
+  const sequence = JSON.parse(source.get('sequence') as string) as unknown;
+  if (JSON.stringify(sequence) !== JSON.stringify([source.get('hybrid_time'), `${term}`, `${index}`, `${row}`]))
+    throw new Error('position and sequence differ');
+  if (source.get('lsn') !== BigInt(source.get('hybrid_time') as string)) throw new Error('lsn is not the hybrid time');
 }
 
 function expect(value: Json, op: string): void {
   if (value.get('op') !== op) throw new Error(`op is not ${op}`);
-  if (op !== 'd' && value.get('before') !== null) throw new Error('`before` is not null');
+}
+
+/** `before` is null, the key of a delete, or the row as the records before have made it. */
+function checkBefore(value: Json, version: Version, row: Row | undefined): void {
+  const before = value.get('before');
+  if (before === null) return;
+  const image = asObject(before);
+  const isKeyOnly = value.get('op') === 'd' && image.size === version.columns.filter(({ isKey }) => isKey).length;
+  if (isKeyOnly) return;
+  if (!row) throw new Error('`before` of a row that is not there');
+  for (const { id, name, type, readDefault } of version.columns) {
+    const said = image.get(name);
+    if (said !== undefined && canonical(type, said) !== (row.get(id) ?? readDefault))
+      throw new Error(`\`before\` has another ${name} than the row`);
+  }
+}
+
+/** `db` and `table` are the two halves of Kudu's name. */
+function checkName(source: Json, name: string): void {
+  const [db, table] = [source.get('db') as string, source.get('table') as string];
+  const isSame =
+    db === '' ? table === name.replace(/^\./, '') : [`${db}.${table}`, `impala::${db}.${table}`].includes(name);
+  if (!isSame) throw new Error(`${db} and ${table} are not ${name}`);
 }
 
 function columnOf(column: Json): Column {

@@ -123,7 +123,7 @@ export class MemoryTables implements TableReader {
         schemaTopic: 'schemas',
       },
       format: { type: 'json' },
-      images: 'changed',
+      images: 'after',
       tombstones: true,
       createdAt: '2026-01-01T00:00:00.000Z',
       tablets,

@@ -9,6 +9,7 @@ import type { OpId } from '../../src/kudu/opid.ts';
 import { RowBlock } from '../../src/kudu/row-block.ts';
 import type { ColumnSchema, TableSchema } from '../../src/kudu/schema.ts';
 import { encodeRows, type TestCell } from './row-bytes.ts';
+import { withImages } from './row-images.ts';
 import { recordsOf } from './record-batches.ts';
 
 /** One table as Kudu keeps it, in memory; and what a stream makes of its operations. Tablets take the operations of all keys. */
@@ -20,10 +21,18 @@ export class RecordHistory {
   /** By key bytes in hex: the values by column id. */
   readonly rows = new Map<string, { tabletId: string; cells: Map<number, Buffer | null> }>();
   readonly #format: ReturnType<typeof compileJson>;
+  readonly #images: 'after' | 'full' | 'changed';
   readonly #index = new Map<string, number>();
   #clock = 1_000_000_000_000n << 12n;
 
-  constructor(options: { tableId: string; name: string; schema: TableSchema; streamName?: string; version?: string }) {
+  constructor(options: {
+    tableId: string;
+    name: string;
+    schema: TableSchema;
+    streamName?: string;
+    images?: 'after' | 'full' | 'changed';
+  }) {
+    this.#images = options.images ?? 'changed';
     this.tableId = options.tableId;
     this.name = options.name;
     this.schema = options.schema;
@@ -65,6 +74,7 @@ export class RecordHistory {
     const isUpsert = op === RowOp.UPSERT || op === RowOp.UPSERT_IGNORE;
     if (isInsert ? row !== undefined : !isUpsert && row === undefined) return [];
     const isDelete = op === RowOp.DELETE || op === RowOp.DELETE_IGNORE;
+    const before = row ? this.#cellsOf(row.cells) : null;
     if (isDelete) this.rows.delete(key);
     else {
       const next = row?.cells ?? new Map<number, Buffer | null>();
@@ -79,15 +89,15 @@ export class RecordHistory {
     const given = isDelete ? cells.slice(0, keys) : cells;
     const layout = compileRowLayout(this.schema, this.schema);
     const rest = { hybridTime: this.#clock, layout, results: Uint8Array.of(1), autoIncrementCounter: null };
-    return recordsOf(
-      this.#format,
-      decodeWrite({
-        tablet: this.#tablet(tabletId),
-        opId: id,
-        ...rest,
-        ...encodeRows(this.schema, [{ op, cells: given }]),
-      }),
-    );
+    const batch = decodeWrite({
+      tablet: this.#tablet(tabletId),
+      opId: id,
+      ...rest,
+      ...encodeRows(this.schema, [{ op, cells: given }]),
+    });
+    if (this.#images === 'changed') return recordsOf(this.#format, batch);
+    const after = isDelete ? null : this.#cellsOf(this.rows.get(key)!.cells);
+    return recordsOf(this.#format, withImages(batch, [{ before, after }], this.#images));
   }
 
   /** A copy of all rows of a tablet, at a cut of now; with `event`, what says that all other rows are gone. */
@@ -101,7 +111,16 @@ export class RecordHistory {
     const tablet = this.#tablet(tabletId);
     const block = this.block(tabletId);
     const places = Int32Array.from(this.schema.columns, (_, place) => place);
-    const batch = copiedRows({ tablet, opId: id, hybridTime, schema: this.schema, block, places, skip: 0 });
+    const batch = copiedRows({
+      copy: 'base',
+      tablet,
+      opId: id,
+      hybridTime,
+      schema: this.schema,
+      block,
+      places,
+      skip: 0,
+    });
     return {
       announced: recordsOf(this.#format, this.#schemaChange(tabletId, id, null)),
       rows: block.rowCount === 0 ? [] : recordsOf(this.#format, batch),
@@ -126,13 +145,16 @@ export class RecordHistory {
     const rows = [...this.rows.values()].filter((row) => row.tabletId === tabletId);
     return blockOf(
       this.schema,
-      rows.map(({ cells }) =>
-        this.schema.columns.map(({ id, readDefault }) => {
-          const cell = cells.get(id!);
-          return cell === undefined ? readDefault : cell;
-        }),
-      ),
+      rows.map(({ cells }) => this.#cellsOf(cells)),
     );
+  }
+
+  /** By place, as a scan of now shows them. */
+  #cellsOf(cells: ReadonlyMap<number, Buffer | null>): (Buffer | null)[] {
+    return this.schema.columns.map(({ id, readDefault }) => {
+      const cell = cells.get(id!);
+      return cell === undefined ? readDefault : cell;
+    });
   }
 
   #schemaChange(tabletId: string, opId: OpId, before: { tableName: string; schema: TableSchema } | null): Change {

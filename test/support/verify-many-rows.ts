@@ -36,7 +36,7 @@ const amountOf = (id: number): number => (isUpdated(id) ? id + 1 : id) & 0xffff;
 
 function source(id: number, index: number, op: string): string {
   const tablet = TABLETS[id % TABLETS.length]!;
-  const times = `"ts_ms":1,"ts_us":1000,"snapshot":false,"table":"many","table_id":"many-table","tablet_id":"${tablet}"`;
+  const times = `"ts_ms":1,"ts_us":1000,"snapshot":"false","table":"many","table_id":"many-table","tablet_id":"${tablet}"`;
   return `"source":{"connector":"kudu","version":"0","name":"s",${times},"term":1,"index":${index},"row":${id % 100},"hybrid_time":"${history.now}","kudu_op":"${op}"}}`;
 }
 

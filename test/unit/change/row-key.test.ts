@@ -46,7 +46,7 @@ function batchOf(rows: typeof ROWS): ChangeBatch {
     tablet: { tableId: 't', tabletId: 't', tableName: 't' },
     opId: { term: 1n, index: 1n },
     hybridTime: 1n,
-    isCopy: false,
+    copy: null,
     schema: SCHEMA,
     rowCount: rows.length,
     ops: new Uint8Array(rows.length).fill(RowOp.UPSERT),

@@ -12,7 +12,7 @@ const POSITION = 't/3.7.2';
 
 const sourceOf = (more: object = {}): object => ({
   name: 's',
-  snapshot: false,
+  snapshot: 'false',
   table_id: 'table',
   tablet_id: 't',
   term: 3,
@@ -67,8 +67,12 @@ describe('a JSON record', () => {
     ['u', { kudu_op: 'UPSERT_IGNORE' }, RecordOp.UPSERT_IGNORE],
     ['u', { kudu_op: undefined }, RecordOp.UPDATE],
     ['d', { kudu_op: 'DELETE' }, RecordOp.DELETE],
-    ['d', { snapshot: true, row: null, kudu_op: null }, RecordOp.COPY_DELETE],
-    ['r', { snapshot: true, row: null, kudu_op: null }, RecordOp.COPY],
+    ['c', { kudu_op: 'UPSERT' }, RecordOp.INSERT],
+    ['d', { snapshot: 'true', row: null, kudu_op: null }, RecordOp.COPY_DELETE],
+    ['d', { snapshot: 'incremental', row: null, kudu_op: null }, RecordOp.COPY_DELETE],
+    ['r', { snapshot: 'true', row: null, kudu_op: null }, RecordOp.COPY],
+    ['r', { snapshot: 'incremental', row: null, kudu_op: null }, RecordOp.COPY],
+    ['d', { snapshot: true, row: null, kudu_op: null }, RecordOp.COPY_DELETE], // as version 0.1 wrote it
   ] as const)
     it(`of op ${op} with ${JSON.stringify(source)} is of operation ${is}`, () => {
       const [before, after] = op === 'd' ? [{ id: 5 }, null] : [null, { id: 5, a: 1 }];
@@ -76,6 +80,27 @@ describe('a JSON record', () => {
       assert.deepEqual([record.op, record.row], [is, 'row' in source ? 0 : 2]);
       assert.deepEqual(record.cells.names, op === 'd' ? ['id'] : ['id', 'a']);
     });
+
+  it('is the whole row where it is inserted or copied, and where the stream has such images and this one is not partial', () => {
+    const whole = jsonDecoder('s', 'after');
+    const isWhole = (op: string, source: object, by = whole): boolean => {
+      const value = { op, before: null, after: { id: 5, a: 1 }, source: sourceOf(source) };
+      const decoded = by.decode({ key: null, value: Buffer.from(JSON.stringify(value)), position: POSITION });
+      return decoded.kind === 'row' && decoded.isWhole;
+    };
+    const update = { kudu_op: 'UPDATE' };
+    assert.deepEqual([isWhole('u', update), isWhole('u', update, decoder)], [true, false]);
+    assert.equal(isWhole('u', { ...update, image: 'partial' }), false);
+    assert.deepEqual([isWhole('c', {}, decoder), isWhole('r', { snapshot: 'true' }, decoder)], [true, true]);
+  });
+
+  it('has the key of its own image, whatever the other one begins with', () => {
+    const record = { op: 'u', before: { id: 5, a: 1 }, after: { id: 6, a: 1 }, source: sourceOf() };
+    rowOf(record, '{"id":6}').checkKey([KEY]);
+    assert.throws(() => {
+      rowOf(record, '{"id":5}').checkKey([KEY]);
+    }, /its key is not that of its value/);
+  });
 
   it('is of no row where it is a mark, or has neither key nor value', () => {
     assert.equal(decode({ resolved: '1', source: 'none' }).kind, 'mark');

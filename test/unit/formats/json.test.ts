@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { RowOp, type ChangeBatch, type SchemaChange, type TabletRef } from '../../../src/change/change.ts';
+import { CopyOp, RowOp, type ChangeBatch, type SchemaChange, type TabletRef } from '../../../src/change/change.ts';
 import { decodeWrite } from '../../../src/change/decode-write.ts';
 import type { SinkRecord } from '../../../src/change/record.ts';
 import { compileRowLayout } from '../../../src/change/row-layout.ts';
 import { compileJson } from '../../../src/formats/json.ts';
 import { DataType, type TableSchema } from '../../../src/kudu/schema.ts';
 import { column, encodeRows, int32, int64, type TestRow } from '../../support/row-bytes.ts';
+import { withImages } from '../../support/row-images.ts';
 import { ByteArena } from '../../../src/util/byte-arena.ts';
 import { recordsOf } from '../../support/record-batches.ts';
 
@@ -34,15 +35,19 @@ function batchOf(rows: readonly TestRow[], more: Partial<ChangeBatch> = {}, sche
   });
   return { ...batch, ...more };
 }
+const noTombstones = compileJson({ streamName: 'orders', version: '0.1.0', tombstones: false });
 const format = compileJson({ streamName: 'orders', version: '0.1.0', tombstones: true });
 const text = (record: SinkRecord | undefined): string => String(record?.value);
 const bytesOf = ({ key, value }: SinkRecord): string => `${key.toString('hex')} ${value?.toString('hex') ?? 'null'}`;
+const TIMES = `"ts_ms":1795340944066,"ts_us":1795340944066750,"ts_ns":1795340944066750000`;
 const KEY = [int64(2n ** 53n + 1n), Buffer.from('é"')];
 const KEY_JSON = '{"id":9007199254740993,"na\\"me":"é\\""}';
 const source = (row: number, op: string): string =>
-  `"source":{"connector":"kudu","version":"0.1.0","name":"orders","ts_ms":1795340944066,"ts_us":1795340944066750,` +
-  `"snapshot":false,"table":"shop.orders","table_id":"table1","tablet_id":"tablet1","term":7,"index":12345,"row":${row},` +
-  `"hybrid_time":"7353716506897408000","kudu_op":"${op}"}`;
+  `"source":{"connector":"kudu","version":"0.1.0","name":"orders",${TIMES},"snapshot":"false","db":"shop","table":"orders",` +
+  `"kudu_table":"shop.orders","table_id":"table1","tablet_id":"tablet1","term":7,"index":12345,"lsn":7353716506897408000,` +
+  `"hybrid_time":"7353716506897408000","row":${row},"sequence":"[\\"7353716506897408000\\",\\"7\\",\\"12345\\",\\"${row}\\"]",` +
+  `"kudu_op":"${op}"}`;
+const head = (op: string): string => `{"op":"${op}",${TIMES},"transaction":null,"before":`;
 
 /** Odd in JSON, JavaScript, Kafka or Prometheus; Kudu takes any UTF-8 without NUL. */
 const ODD = ['__proto__', 'constructor', 'op', 'before', '"', '\\', 'a\nb', '\u2028', '😀', ' x ', 'é'.repeat(120)];
@@ -53,12 +58,12 @@ describe('json records', () => {
     for (const tableName of ODD) {
       const batch = batchOf([{ op: RowOp.INSERT, cells: [int32(7)] }], {}, { columns });
       const [record] = recordsOf(format, { ...batch, tablet: { ...TABLET, tableName } });
-      const value = JSON.parse(text(record)) as { after: object; source: { table: string } };
+      const value = JSON.parse(text(record)) as { after: object; source: { kudu_table: string } };
       assert.deepEqual(
         Object.entries(value.after),
         ODD.map((name, id) => [name, id === 0 ? 7 : id]),
       );
-      assert.equal(value.source.table, tableName);
+      assert.equal(value.source.kudu_table, tableName);
       assert.deepEqual(Object.entries(JSON.parse(String(record!.key)) as object), [['__proto__', 7]]);
       assert.equal(record!.table, tableName);
     }
@@ -68,7 +73,7 @@ describe('json records', () => {
     const [record] = recordsOf(format, batchOf([{ op: RowOp.INSERT, cells: KEY }]));
     assert.equal(
       text(record),
-      `{"op":"c","ts_ms":1795340944066,"before":null,"after":${KEY_JSON.slice(0, -1)},"note":null,"n":-5},${source(0, 'INSERT')}}`,
+      `${head('c')}null,"after":${KEY_JSON.slice(0, -1)},"note":null,"n":-5},${source(0, 'INSERT')}}`,
     );
     assert.deepEqual(
       { ...record, key: String(record!.key), value: null },
@@ -83,7 +88,7 @@ describe('json records', () => {
     );
   });
 
-  it('writes an UPDATE or UPSERT with the key and the columns that it set', () => {
+  it('writes an UPDATE or UPSERT with the columns of its image: without one, the key and what it set', () => {
     const rows = [RowOp.UPDATE, RowOp.UPDATE_IGNORE, RowOp.UPSERT, RowOp.UPSERT_IGNORE].map((op) => ({
       op,
       cells: [...KEY, undefined, int32(6)],
@@ -91,12 +96,77 @@ describe('json records', () => {
     const names = ['UPDATE', 'UPDATE_IGNORE', 'UPSERT', 'UPSERT_IGNORE'];
     assert.deepEqual(
       recordsOf(format, batchOf(rows)).map(text),
-      names.map(
-        (name, i) =>
-          `{"op":"u","ts_ms":1795340944066,"before":null,"after":${KEY_JSON.slice(0, -1)},"n":6},${source(i, name)}}`,
-      ),
+      names.map((name, i) => `${head('u')}null,"after":${KEY_JSON.slice(0, -1)},"n":6},${source(i, name)}}`),
     );
   });
+
+  it('has whole rows before and after where the batch has them, and says of an UPSERT what it did', () => {
+    const rows = [RowOp.UPDATE, RowOp.UPSERT, RowOp.UPSERT, RowOp.DELETE, RowOp.INSERT, RowOp.UPSERT_IGNORE];
+    const set = [...KEY, undefined, int32(6)];
+    const batch = batchOf(rows.map((op) => ({ op, cells: op === RowOp.DELETE ? KEY : set })));
+    const before = [...KEY, Buffer.from('old'), int32(1)];
+    const after = [...KEY, Buffer.from('old'), int32(6)];
+    const made = [...KEY, null, int32(6)];
+    const images = [
+      { before, after },
+      { before, after },
+      { before: null, after: made },
+      { before, after: null },
+      { before: null, after: made },
+      { before: null, after: made },
+    ];
+    const keyed = (rest: string): string => `${KEY_JSON.slice(0, -1)},${rest}}`;
+    const [old, now, fresh] = [keyed('"note":"old","n":1'), keyed('"note":"old","n":6'), keyed('"note":null,"n":6')];
+    const ends = (row: number, name: string): string => `,${source(row, name)}}`;
+    assert.deepEqual(recordsOf(noTombstones, withImages(batch, images, 'full')).map(text), [
+      `${head('u')}${old},"after":${now}${ends(0, 'UPDATE')}`,
+      `${head('u')}${old},"after":${now}${ends(1, 'UPSERT')}`,
+      `${head('c')}null,"after":${fresh}${ends(2, 'UPSERT')}`,
+      `${head('d')}${old},"after":null${ends(3, 'DELETE')}`,
+      `${head('c')}null,"after":${fresh}${ends(4, 'INSERT')}`,
+      `${head('c')}null,"after":${fresh}${ends(5, 'UPSERT_IGNORE')}`,
+    ]);
+    assert.deepEqual(recordsOf(noTombstones, withImages(batch, images, 'after')).map(text), [
+      `${head('u')}null,"after":${now}${ends(0, 'UPDATE')}`,
+      `${head('u')}null,"after":${now}${ends(1, 'UPSERT')}`,
+      `${head('u')}null,"after":${fresh}${ends(2, 'UPSERT')}`,
+      `${head('d')}${KEY_JSON},"after":null${ends(3, 'DELETE')}`,
+      `${head('c')}null,"after":${fresh}${ends(4, 'INSERT')}`,
+      `${head('u')}null,"after":${fresh}${ends(5, 'UPSERT_IGNORE')}`,
+    ]);
+  });
+
+  it('says of a row whose image cannot be had that it is partial, and shows what the log has', () => {
+    const rows = [RowOp.UPSERT, RowOp.DELETE].map((op) => ({
+      op,
+      cells: op === RowOp.DELETE ? KEY : [...KEY, null],
+    }));
+    const unknown = { before: null, after: null };
+    const batch = { ...withImages(batchOf(rows), [unknown, unknown], 'full'), partial: Uint8Array.of(1, 1) };
+    const partial = (row: number, op: string): string => `${source(row, op).slice(0, -1)},"image":"partial"}}`;
+    assert.deepEqual(recordsOf(noTombstones, batch).map(text), [
+      `${head('u')}null,"after":${KEY_JSON.slice(0, -1)},"note":null},${partial(0, 'UPSERT')}`,
+      `${head('d')}${KEY_JSON},"after":null,${partial(1, 'DELETE')}`,
+    ]);
+  });
+
+  for (const [copy, snapshot] of [
+    ['base', 'true'],
+    ['incremental', 'incremental'],
+  ] as const)
+    it(`says of rows of a copy that is ${copy} so: ${snapshot}`, () => {
+      const batch = batchOf([{ op: RowOp.INSERT, cells: [...KEY, null, int32(1)] }], { copy });
+      const ops = [CopyOp.ROW, CopyOp.DELETED];
+      const records = ops.flatMap((op) => recordsOf(noTombstones, { ...batch, ops: Uint8Array.of(op) }));
+      const value = records.map(
+        (record) => JSON.parse(text(record)) as { op: string; source: Record<string, unknown> },
+      );
+      assert.deepEqual(
+        value.map(({ op, source }) => [op, source['snapshot'], source['row'], source['kudu_op'], source['sequence']]),
+        ['r', 'd'].map((op) => [op, snapshot, null, null, `["${TIME}","7","12345","0"]`]),
+      );
+      assert.equal(records[0]!.position, `tablet1/base.${TIME}`);
+    });
 
   it('tells a column that was set to null from one that was not set', () => {
     const [record] = recordsOf(format, batchOf([{ op: RowOp.UPDATE, cells: [...KEY, null] }]));
@@ -109,15 +179,14 @@ describe('json records', () => {
       records.map((record) => [record.kind, String(record.key), record.position, record.value && text(record)]),
       ['DELETE', 'DELETE_IGNORE'].flatMap((op, row) => {
         const position = `tablet1/7.12345.${row}`;
-        const value = `{"op":"d","ts_ms":1795340944066,"before":${KEY_JSON},"after":null,${source(row, op)}}`;
+        const value = `${head('d')}${KEY_JSON},"after":null,${source(row, op)}}`;
         return [
           ['row', KEY_JSON, position, value],
           ['tombstone', KEY_JSON, position, null],
         ];
       }),
     );
-    const bare = compileJson({ streamName: 'orders', version: '0.1.0', tombstones: false });
-    assert.equal(recordsOf(bare, batchOf([{ op: RowOp.DELETE, cells: KEY }])).length, 1);
+    assert.equal(recordsOf(noTombstones, batchOf([{ op: RowOp.DELETE, cells: KEY }])).length, 1);
   });
 
   it('counts the rows that were rejected in positions and `row`', () => {
@@ -137,7 +206,7 @@ describe('json records', () => {
     const batch = batchOf([{ op: RowOp.INSERT, cells: KEY }], { tablet: { ...TABLET, tableName: 'shop.renamed' } });
     const [record] = recordsOf(format, batch);
     assert.equal(record!.table, 'shop.renamed');
-    assert.ok(text(record).includes('"table":"shop.renamed","table_id":"table1"'));
+    assert.ok(text(record).includes('"table":"renamed","kudu_table":"shop.renamed","table_id":"table1"'));
   });
 
   it('gives the same bytes whatever was encoded before, at every size around its memory chunks', () => {

@@ -151,6 +151,24 @@ describe('the source of a tablet', () => {
     assert.deepEqual(seen(anew), ['7 INSERT 7', '8 ROW 2', '8 recopied', '9 INSERT 9']);
   });
 
+  it('calls its first copy the base copy, and each other one incremental: resync, repair, and rows put right', async () => {
+    const kinds = async (log: Parameters<typeof openCopied>[0], options: Parameters<typeof openCopied>[1]) => {
+      const reads = await readAll(openCopied(log, options));
+      const batches = reads.flatMap(({ changes }) => changes.filter((change) => change.kind === 'rows'));
+      return [...new Set(batches.map(({ copy }) => copy))];
+    };
+    const copier = (): MemoryCopier => new MemoryCopier([1, 2], 2);
+    const log = [insert(1), marker(2), insert(3)];
+    const wanted = { ...START, copy: 'wanted' as const };
+    assert.deepEqual(await kinds(log, { copier: copier(), from: wanted }), ['base', null]);
+    assert.deepEqual(await kinds(log, { copier: copier(), from: wanted, joinsAgain: true }), ['base', null]);
+    assert.deepEqual(await kinds(log, { copier: copier(), resync: 'r1' }), [null, 'incremental']);
+    const correction = { id: 'c1', keys: [keyOf(1), keyOf(9)] };
+    assert.deepEqual(await kinds(log, { copier: copier(), correction }), [null, 'incremental']);
+    const behind = { ...START, opId: opId(1, 1), time: 1n };
+    assert.deepEqual(await kinds(log, { copier: copier(), from: behind, repairs: true }), ['incremental', null]);
+  });
+
   it('copies all rows when that was asked for, although the log cannot be read up to there', async () => {
     const fault = new SpoorError('SPOOR_WAL_CORRUPT', 'wal-000000001 byte 7: bad');
     const source = openCopied([insert(1), fault], { resync: 'r1', copier: new MemoryCopier([1, 2], 5) });

@@ -41,7 +41,8 @@ let index = 0;
 function record(op: FoldOp, cells: Record<string, unknown>, more: Partial<FoldRecord> = {}): FoldRecord {
   const raw = new Map(Object.entries({ k: 1, ...cells }).map(([name, value]) => [name, Buffer.from(String(value))]));
   index++;
-  return { op, index, row: 0, time: BigInt(index), versions: [V1], cells: raw, isReadable: true, ...more };
+  const isWhole = op === FoldOp.INSERT || op === FoldOp.COPY;
+  return { op, index, row: 0, time: BigInt(index), versions: [V1], cells: raw, isReadable: true, isWhole, ...more };
 }
 
 function show(state: FoldState): unknown {

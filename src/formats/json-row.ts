@@ -1,0 +1,86 @@
+import { Cell, type ChangeBatch } from '../change/change.ts';
+import type { TableSchema } from '../kudu/schema.ts';
+import { cellCodec, defaultToJson, writeAutoIncrement, type CellWriter } from './json-cells.ts';
+import { ascii, copy } from './json-text.ts';
+
+/** How the columns of a schema are written, made once for it. */
+export interface RowText {
+  readonly columns: readonly ColumnText[];
+  readonly keyColumns: number;
+  /** Places of the var-length columns, and what a value of so many bytes needs at most. */
+  readonly varLength: readonly { readonly place: number; readonly maxBytesOf: (valueBytes: number) => number }[];
+  /** Of all columns, var-length values left out. */
+  readonly maxBytes: number;
+}
+
+interface ColumnText {
+  /** `"name":`, with the comma that parts it from the column before. */
+  readonly name: Buffer;
+  readonly write: CellWriter;
+  /** Text of the write default. */
+  readonly writeDefault: Buffer;
+}
+
+const NULL = ascii('null');
+
+/** @throws {RangeError} a column of a type that has no rule */
+export function compileRow(schema: TableSchema): RowText {
+  const codecs = schema.columns.map(cellCodec);
+  const columns = schema.columns.map((column, place): ColumnText => ({
+    name: Buffer.from(`${place === 0 ? '' : ','}${JSON.stringify(column.name)}:`),
+    write: codecs[place]!.write,
+    writeDefault: column.writeDefault === null ? NULL : defaultToJson(column, column.writeDefault),
+  }));
+  return {
+    columns,
+    keyColumns: schema.columns.filter((column) => column.isKey).length,
+    varLength: codecs.flatMap((codec, place) =>
+      codec.maxBytes === null ? [{ place, maxBytesOf: codec.maxBytesOf }] : [],
+    ),
+    maxBytes: columns.reduce(
+      (sum, column, place) =>
+        sum + column.name.length + Math.max(codecs[place]!.maxBytes ?? 0, column.writeDefault.length, NULL.length),
+      0,
+    ),
+  };
+}
+
+/**
+ * Writes `"name":value` of the columns from `first` to before `end`, those that are not set left out.
+ * @param cells an image of the batch's rows: its own, or that of before
+ */
+export function writeColumns(
+  out: Buffer,
+  at: number,
+  batch: ChangeBatch,
+  cells: Int32Array,
+  row: number,
+  text: RowText,
+  first: number,
+  end: number,
+): number {
+  const { rows, indirect } = batch;
+  const base = row * text.columns.length;
+  for (let place = first; place < end; place++) {
+    const cell = cells[base + place]!;
+    if (cell === Cell.UNSET) continue;
+    const column = text.columns[place]!;
+    at = copy(out, at, column.name);
+    if (cell >= 0) at = column.write(out, at, rows, cell, indirect);
+    else if (cell === Cell.NULL) at = copy(out, at, NULL);
+    else if (cell === Cell.DEFAULT) at = copy(out, at, column.writeDefault);
+    else at = writeAutoIncrement(out, at, batch.autoIncrement![row]!);
+  }
+  return at;
+}
+
+/** What the var-length values of an image of a row take at most. */
+export function varLengthBytes(text: RowText, batch: ChangeBatch, cells: Int32Array, row: number): number {
+  let bytes = 0;
+  const base = row * text.columns.length;
+  for (const { place, maxBytesOf } of text.varLength) {
+    const cell = cells[base + place]!;
+    if (cell >= 0) bytes += maxBytesOf(batch.rows.readUInt32LE(cell + 8));
+  }
+  return bytes;
+}
