@@ -1,5 +1,6 @@
 import { isVarLength } from '../kudu/cell-codec.ts';
 import type { HybridTime } from '../kudu/hybrid-time.ts';
+import { keyColumnsOf } from '../kudu/key-columns.ts';
 import { encodeKeyCells, keyCells } from '../kudu/key-encoder.ts';
 import type { OpId } from '../kudu/opid.ts';
 import type { RowBlock } from '../kudu/row-block.ts';
@@ -121,11 +122,11 @@ export function deletedRow(
 }
 
 /** The encoded primary key of a row of a block. @param places as in {@link CopiedRows} */
-export function encodedKey({ columns }: TableSchema, block: RowBlock, places: Int32Array, row: number): Buffer {
-  const keys = columns.filter(({ isKey }) => isKey);
+export function encodedKey(schema: TableSchema, block: RowBlock, places: Int32Array, row: number): Buffer {
+  const key = keyColumnsOf(schema);
   return encodeKeyCells(
-    keys,
-    keys.map((_, place) => block.bytes(row, places[place]!)!),
+    key.columns,
+    key.places.map((place) => block.bytes(row, places[place]!)!),
   );
 }
 

@@ -1,4 +1,5 @@
 import { cellBytes, isVarLength } from '../kudu/cell-codec.ts';
+import { keyColumnsOf } from '../kudu/key-columns.ts';
 import { encodeKeyCells } from '../kudu/key-encoder.ts';
 import type { ColumnSchema } from '../kudu/schema.ts';
 import { Cell, type ChangeBatch } from './change.ts';
@@ -6,11 +7,11 @@ import { sliceRows } from './slice-rows.ts';
 
 /** The encoded primary key of a row of a batch. */
 export function rowKey(batch: ChangeBatch, row: number): Buffer {
-  const { columns } = batch.schema;
-  const keys = [...columns.entries()].filter(([, { isKey }]) => isKey);
+  const { columns, places } = keyColumnsOf(batch.schema);
+  const base = row * batch.schema.columns.length;
   return encodeKeyCells(
-    keys.map(([, column]) => column),
-    keys.map(([place, column]) => keyCell(batch, row, column, batch.cells[row * columns.length + place]!)),
+    columns,
+    places.map((place, i) => keyCell(batch, row, columns[i]!, batch.cells[base + place]!)),
   );
 }
 

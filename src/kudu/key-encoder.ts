@@ -38,6 +38,8 @@ export function encodeKeyPrefix(columns: readonly ColumnSchema[], row: RowInput)
 
 /** {@link encodeKeyPrefix} of cells as a scan gives them: little-endian numbers, the bytes of strings. */
 export function encodeKeyCells(columns: readonly ColumnSchema[], cells: readonly Buffer[]): Buffer {
+  if (cells.length === 1 && columns.length === 1 && !isVarLength(columns[0]!.type))
+    return orderedInteger(columns[0]!, cells[0]!);
   const parts: Buffer[] = [];
   for (const [i, bytes] of cells.entries()) {
     const column = columns[i]!;

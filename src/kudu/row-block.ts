@@ -2,7 +2,7 @@ import { cellBytes, decodeBytes, decodeFixed, isVarLength, type CellValue } from
 import { KuduError } from './errors.ts';
 import type { RowwiseRowBlockPB } from './proto/common_pb.ts';
 import { rowOf } from './named-cells.ts';
-import { hasBit, indirectBytes, type Row } from './row-operations.ts';
+import { indirectBytes, type Row } from './row-operations.ts';
 import { DataType, type TableSchema } from './schema.ts';
 
 /**
@@ -48,8 +48,7 @@ export class RowBlock {
 
   isNull(row: number, column: number): boolean {
     if (this.nullsAt === null) return false;
-    const at = row * this.rowBytes + this.nullsAt;
-    return hasBit(this.rows.subarray(at, (row + 1) * this.rowBytes), column);
+    return ((this.rows[row * this.rowBytes + this.nullsAt + (column >> 3)]! >> (column & 7)) & 1) === 1;
   }
 
   /** The value of one cell. */

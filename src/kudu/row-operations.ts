@@ -159,7 +159,7 @@ export function indirectBytes(rows: Buffer, at: number, indirect: Buffer): Buffe
   return slice(indirect, Number(rows.readBigUInt64LE(at)), Number(rows.readBigUInt64LE(at + 8)));
 }
 
-export function hasBit(bitmap: Buffer, bit: number): boolean {
+function hasBit(bitmap: Buffer, bit: number): boolean {
   return (bitmap[bit >> 3]! & (1 << (bit & 7))) !== 0;
 }
 

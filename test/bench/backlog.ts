@@ -54,7 +54,7 @@ async function measureCopy(sidecars: readonly SidecarProcess[], rows: number, de
 }
 
 /** From the first record on, until all rows are acknowledged. */
-async function measureShipping(
+export async function measureShipping(
   sidecars: readonly SidecarProcess[],
   stream: string,
   rows: number,

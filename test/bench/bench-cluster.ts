@@ -52,12 +52,13 @@ export async function createStream(
   pattern: string,
   delivery: Delivery,
   start: 'now' | 'snapshot' = 'now',
+  more: Readonly<Record<string, unknown>> = {},
 ): Promise<void> {
   const sink = { type: 'kafka', topic: name, delivery, partitions: 3, replicationFactor: 1, createTopics: true };
   const response = await fetch(`${url}/v1/streams`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ name, tables: [pattern], start, sink }),
+    body: JSON.stringify({ name, tables: [pattern], start, sink, ...more }),
   });
   if (response.status !== 201) throw new Error(`stream ${name}: ${response.status} ${await response.text()}`);
 }

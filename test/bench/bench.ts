@@ -8,6 +8,7 @@ import { measureLatency } from './latency.ts';
 import { measureManyTablets } from './many-tablets.ts';
 import { measureIdleTablets, measureRollingRestart, measureTabletCounts } from './tablet-counts.ts';
 import { percentile } from './percentiles.ts';
+import { measureRecords, WORKLOADS, type Variant } from './records.ts';
 import { measureWriteThroughput, type WriteRate } from './write-throughput.ts';
 
 /*
@@ -23,7 +24,7 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '30' },
     rates: { type: 'string', default: '1000,5000' },
     delivery: { type: 'string', default: 'exactly-once,at-least-once' },
-    only: { type: 'string', default: 'latency,writes,drain,tablets,tablets-eos,idle,restart' },
+    only: { type: 'string', default: 'latency,writes,drain,images,tablets,tablets-eos,idle,restart' },
     counts: { type: 'string', default: '4,60,600' },
     rounds: { type: 'string', default: '1' },
     beside: { type: 'string' },
@@ -33,7 +34,7 @@ const { values } = parseArgs({
 if (values.help) {
   process.stdout.write(
     'npm run bench -- [--rows 1000000] [--seconds 30] [--rates 1000,5000] [--delivery exactly-once,at-least-once]\n' +
-      '                 [--only latency,writes,drain,tablets,tablets-eos,idle,restart] [--counts 4,60,600]\n' +
+      '                 [--only latency,writes,drain,images,tablets,tablets-eos,idle,restart] [--counts 4,60,600]\n' +
       '                 [--beside <another version: a commit, or its main.js> [--rounds 1]]\n' +
       '--beside and --rounds: for latency, drain, tablets-eos (one round) and restart\n',
   );
@@ -144,6 +145,48 @@ async function measureBacklogs(): Promise<void> {
   say(row([what, ceiling.rowsPerSecond.toFixed(0), '', ceiling.cpuSecondsPerMillion.toFixed(1)]));
 }
 
+const IMAGES: readonly Variant[] = ['changed', 'after', 'full'].map((images) => ({
+  name: images,
+  definition: { images },
+}));
+
+/** What whole rows cost, by what was written: one tablet server, one table. */
+async function measureImages(): Promise<void> {
+  await using kudu = await startKudu({ tservers: 1, flags: ['--log_min_segments_to_retain=64'] });
+  await using kafka = await startKafka({ lasting: true });
+  await using dir = await WorkDir.create('spoor-bench');
+  const sidecars = await startSidecars(kudu, kafka, dir.path, { SPOOR_SYSTEM_TABLE_REPLICAS: '1' });
+  try {
+    const rows = Math.round(ROWS / 5);
+    say(`# backlogs of ${rows} rows with each kind of image`);
+    const measured = await measureRecords({ kudu, kafka, sidecars }, rows, WORKLOADS, IMAGES);
+    say('');
+    say(row(['images', 'rows/s', 'of changed', 'CPU s/M rows', "Kudu's", 'peak MiB']));
+    for (const {
+      workload,
+      variant,
+      rowsPerSecond,
+      cpuSecondsPerMillion,
+      serverCpuSecondsPerMillion,
+      peakMib,
+    } of measured) {
+      const changed = measured.find((other) => other.workload === workload && other.variant === 'changed')!;
+      say(
+        row([
+          `  ${workload}, ${variant}`,
+          rowsPerSecond.toFixed(0),
+          (rowsPerSecond / changed.rowsPerSecond).toFixed(2),
+          cpuSecondsPerMillion.toFixed(1),
+          serverCpuSecondsPerMillion.toFixed(1),
+          peakMib.toFixed(0),
+        ]),
+      );
+    }
+  } finally {
+    await Promise.all(sidecars.map((sidecar) => sidecar[Symbol.asyncDispose]()));
+  }
+}
+
 /** One tablet server with hundreds of tablets, on a cluster of its own. */
 async function measureOne(): Promise<void> {
   const delivery = DELIVERIES[0]!;
@@ -227,6 +270,7 @@ async function measureRestart(): Promise<void> {
 if (ONLY.includes('latency')) await measureLatencies();
 if (ONLY.includes('writes')) await measureWrites();
 if (ONLY.includes('drain')) await measureBacklogs();
+if (ONLY.includes('images')) await measureImages();
 if (ONLY.includes('tablets')) await measureOne();
 if (ONLY.includes('tablets-eos')) await measureCounts();
 if (ONLY.includes('idle')) await measureIdle();

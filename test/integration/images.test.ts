@@ -50,8 +50,7 @@ describe('whole rows', { skip: await serversMissing(), timeout: 240_000 }, () =>
       hash: [{ columns: ['k'], buckets: 2 }],
       numReplicas: 3,
     });
-    for (const images of ['after', 'full'])
-      await cluster.createStream(`images-${images}`, ['images.t'], { images });
+    for (const images of ['after', 'full']) await cluster.createStream(`images-${images}`, ['images.t'], { images });
     using watch = await ReplicaWatch.open(cluster);
     const [tabletId] = await watch.tabletIds('images.t');
     const random = new Random(4711);
