@@ -92,7 +92,7 @@ export class ImageLayout {
     const image = Buffer.allocUnsafe(bytes);
     let at = this.#fixedBytes;
     for (let place = 0; place < this.width; place++) {
-      const value = values[place]!;
+      const value = values[place] ?? null;
       if (value === null) image[place] = places[place]! < 0 ? UNKNOWN : NULL;
       else if (this.#isVar[place] === true) at = this.#putVar(image, place, at, value, 0, value.length);
       else this.#putFixed(image, place, value, 0);
@@ -150,7 +150,7 @@ export class ImageLayout {
 
   #putAuto(image: RowImage, place: number, value: bigint): void {
     image[place] = VALUE;
-    image.writeBigInt64LE(value, this.#offsets[place]!);
+    image.writeBigInt64LE(value, this.#offsets[place]);
   }
 
   #putAgain(image: RowImage, place: number, at: number, from: RowImage): number {
@@ -164,7 +164,7 @@ export class ImageLayout {
   }
 
   #putDefault(image: RowImage, place: number, at: number): number {
-    const value = this.#defaults[place]!;
+    const value = this.#defaults[place] ?? null;
     if (value === null) {
       image[place] = this.#nullable[place] === true ? NULL : UNKNOWN;
       return at;

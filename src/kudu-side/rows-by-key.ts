@@ -68,7 +68,7 @@ async function readAsList(
   found: Map<string, RowAt>,
   untilMs: number,
 ): Promise<boolean> {
-  const sorted = keys.toSorted(Buffer.compare);
+  const sorted = keys.toSorted((a, b) => a.compare(b));
   const keyColumns = schema.columns.filter(({ isKey }) => isKey);
   const rows = sorted.map((key) => keyCells(keyColumns, key));
   const predicates = keyColumns.map((_, i): Predicate => ({

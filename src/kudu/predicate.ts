@@ -61,7 +61,7 @@ function build(
 function inList(column: ColumnSchema, cells: readonly Buffer[]): ColumnPredicatePB | 'none' {
   if (cells.length === 0) return 'none';
   const values = isVarLength(column.type)
-    ? cells.toSorted(Buffer.compare)
+    ? cells.toSorted((a, b) => a.compare(b))
     : cells
         .map((cell) => ({ cell, order: orderOf(column, cell) }))
         .sort((a, b) => (a.order < b.order ? -1 : a.order > b.order ? 1 : 0))
