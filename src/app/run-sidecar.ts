@@ -9,6 +9,7 @@ import {
   checkWalDir,
   fetchCatalog,
   fetchEnds,
+  fetchRowCounts,
   fetchReplicas,
   lookUpName,
   lookUpSchema,
@@ -235,6 +236,9 @@ async function work(config: Config, parts: Parts): Promise<void> {
     },
     configuredSinks: sinks.configured(),
     markless: (definition, places, s) => sinks.markless(definition, places, s),
+    wrongSettings: (definition, places, s) => sinks.wrongSettings(definition, places, s),
+    inquire: (definition, places, s) => sinks.inquire(definition, places, s),
+    rowCounts: (s) => fetchRowCounts(client, s),
     systemTablePrefix,
     logger,
   });

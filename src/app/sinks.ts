@@ -3,9 +3,10 @@ import type { Config } from '../config/config.ts';
 import type { SinkDefinition } from '../sinks/definitions.ts';
 import { createKafkaReader } from '../sinks/kafka/kafka-reader.ts';
 import { KafkaType } from '../sinks/kafka/kafka-type.ts';
+import type { SinkReport } from '../sinks/place-report.ts';
 import type { SinkReader } from '../sinks/reader.ts';
 import { SinkError, type Sink, type SinkPlan } from '../sinks/sink.ts';
-import type { SinkStream, SinkType } from '../sinks/sink-type.ts';
+import type { SettingsFault, SinkStream, SinkType } from '../sinks/sink-type.ts';
 import type { StreamDefinition } from '../streams/definition.ts';
 import type { Logger } from '../util/logger.ts';
 
@@ -29,6 +30,18 @@ export class Sinks implements AsyncDisposable {
 
   markless({ sink }: StreamDefinition, places: readonly string[], signal: AbortSignal): Promise<readonly string[]> {
     return this.#types[sink.type].markless(places, signal);
+  }
+
+  inquire({ sink }: StreamDefinition, places: readonly string[], signal: AbortSignal): Promise<SinkReport> {
+    return this.#types[sink.type].inquire(sink, places, signal);
+  }
+
+  wrongSettings(
+    { sink }: StreamDefinition,
+    places: readonly string[],
+    signal: AbortSignal,
+  ): Promise<SettingsFault | null> {
+    return this.#types[sink.type].wrongSettings(sink, places, signal);
   }
 
   writeIntervalMs({ sink }: StreamDefinition): number {

@@ -1,4 +1,5 @@
 import type { Logger } from '../util/logger.ts';
+import type { SinkReport } from './place-report.ts';
 import type { Sink, SinkPlan } from './sink.ts';
 import type { TransactionMetrics } from './transaction-metrics.ts';
 
@@ -16,6 +17,12 @@ export interface SinkStream {
   readonly logger: Logger;
 }
 
+/** `path` is where in the definition of the sink the fault is. */
+export interface SettingsFault {
+  readonly path: string;
+  readonly message: string;
+}
+
 /** A kind of sink: all that Spoor asks of it besides shipping. app/sinks.ts has one of each. */
 export interface SinkType<Definition> extends AsyncDisposable {
   /** One that this sidecar cannot serve is a sink that says why: the stream may be other sidecars' as well. */
@@ -27,6 +34,14 @@ export interface SinkType<Definition> extends AsyncDisposable {
    * @throws {SinkError} it does not answer
    */
   markless(places: readonly string[], signal: AbortSignal): Promise<readonly string[]>;
+  /** What would become of the places of a stream into these, and what is missing. Nothing is made, and nothing is thrown. */
+  inquire(definition: Definition, places: readonly string[], signal: AbortSignal): Promise<SinkReport>;
+  /**
+   * What the sink has against the settings of places that it would have to make, in its own words, whichever place it is;
+   * null for nothing, or where it does not say.
+   * @throws {SinkError} it does not answer
+   */
+  wrongSettings(definition: Definition, places: readonly string[], signal: AbortSignal): Promise<SettingsFault | null>;
   /** To be asked for readiness while no stream may be there; null where this sidecar has none configured. */
   readonly configured: Pick<Sink, 'check'> | null;
   /** Under steady load writes of a tablet start so far apart: what a write costs by itself. */

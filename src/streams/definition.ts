@@ -81,18 +81,45 @@ export const streamDefinition = z.strictObject({
 });
 export type StreamDefinition = Readonly<z.output<typeof streamDefinition>>;
 
-export type ParsedDefinition =
-  | { readonly kind: 'ok'; readonly definition: StreamDefinition }
+/** A stream as it is asked for as a whole: its definition, and whether it is to ship. */
+export const streamBody = streamDefinition.extend({
+  paused: z
+    .boolean()
+    .default(false)
+    .describe('Whether nothing of it ships for now; its log is held meanwhile, from its start on.'),
+});
+
+/** What {@link streamBody} asks for. Pausing is no part of the definition: it is said and taken back by itself as well. */
+export interface AskedStream {
+  readonly definition: StreamDefinition;
+  readonly paused: boolean;
+}
+
+/** A definition that cannot be had, and why. */
+export type WrongDefinition =
   /** The body is wrong: every fault of it. */
   | { readonly kind: 'invalid'; readonly faults: readonly BodyFault[] }
   /** The body is right by the contract; this version cannot serve what the faults name. */
   | { readonly kind: 'unsupported'; readonly faults: readonly BodyFault[] };
 
-/** Checks a definition from outside and fills in the defaults. Never throws; lists all faults, not only the first. */
+export type ParsedDefinition = { readonly kind: 'ok'; readonly definition: StreamDefinition } | WrongDefinition;
+export type ParsedStream = ({ readonly kind: 'ok' } & AskedStream) | WrongDefinition;
+
+/** Checks a definition and fills in the defaults. Never throws; lists all faults, not only the first. */
 export function parseStreamDefinition(body: unknown): ParsedDefinition {
   const parsed = streamDefinition.safeParse(body, { error: describeIssue });
-  if (parsed.success) return { kind: 'ok', definition: parsed.data };
-  const { issues } = parsed.error;
+  return parsed.success ? { kind: 'ok', definition: parsed.data } : wrongBy(parsed.error.issues);
+}
+
+/** The same for a stream as it is asked for from outside. */
+export function parseStreamBody(body: unknown): ParsedStream {
+  const parsed = streamBody.safeParse(body, { error: describeIssue });
+  if (!parsed.success) return wrongBy(parsed.error.issues);
+  const { paused, ...definition } = parsed.data;
+  return { kind: 'ok', definition, paused };
+}
+
+function wrongBy(issues: readonly z.core.$ZodIssue[]): WrongDefinition {
   const kind = issues.every(isUnserved) ? 'unsupported' : 'invalid';
   return { kind, faults: issues.flatMap((issue) => faultsOf(issue, knownAt(issue))) };
 }
@@ -100,5 +127,5 @@ export function parseStreamDefinition(body: unknown): ParsedDefinition {
 /** What may stand where an issue is. */
 function knownAt(issue: z.core.$ZodIssue): readonly string[] {
   const [first] = issue.path;
-  return first === 'sink' ? SINK_KEYS : first === 'format' ? FORMAT_KEYS : Object.keys(streamDefinition.shape);
+  return first === 'sink' ? SINK_KEYS : first === 'format' ? FORMAT_KEYS : Object.keys(streamBody.shape);
 }

@@ -125,6 +125,8 @@ export class MemoryTables implements TableReader {
       format: { type: 'json' },
       images: 'after',
       tombstones: true,
+      paused: false,
+      revision: 1,
       createdAt: '2026-01-01T00:00:00.000Z',
       tablets,
       ...more,

@@ -13,10 +13,12 @@ import { toProblem } from '../../../src/control/problem.ts';
 import { Catalog, type CatalogTable } from '../../../src/streams/table-catalog.ts';
 import { keptOf } from '../../../src/placement/kept-tablet.ts';
 import { planTopics } from '../../../src/sinks/kafka/topic-plan.ts';
-import { parseStreamDefinition, type StreamDefinition } from '../../../src/streams/definition.ts';
+import { parseStreamBody, type AskedStream } from '../../../src/streams/definition.ts';
 import { type ReasonedView, type StreamView } from '../../../src/api/shapes.ts';
 import { RefusedDefinitionError, StreamExistsError } from '../../../src/streams/stream-errors.ts';
+import type { SinkReport } from '../../../src/sinks/place-report.ts';
 import type { Sink } from '../../../src/sinks/sink.ts';
+import type { SettingsFault } from '../../../src/sinks/sink-type.ts';
 import type { HeldIncarnation } from '../../../src/wal/log-transfer.ts';
 import { keepingLogger, type LogLine } from '../../support/loggers.ts';
 import { tabletView } from '../../support/memory-control-plane.ts';
@@ -46,11 +48,11 @@ class FakeCheck {
 const withCode = (code: ErrorCode, message: RegExp) => (error: unknown) =>
   error instanceof SpoorError && error.code === code && message.test(error.message);
 
-function definition(): StreamDefinition {
+function asked(changed: object = {}): AskedStream {
   const sink = { type: 'kafka', topic: 'cdc.{table}' };
-  const parsed = parseStreamDefinition({ name: 'orders', tables: ['shop.*'], start: 'now', sink });
+  const parsed = parseStreamBody({ name: 'orders', tables: ['shop.*'], start: 'now', sink, ...changed });
   assert.ok(parsed.kind === 'ok');
-  return parsed.definition;
+  return parsed;
 }
 
 /** `paused paused no-sidecar`: the states of t1, t2 and t3. */
@@ -70,6 +72,8 @@ describe('the control plane', () => {
   let checkWal: () => Promise<void>;
   let markless: (topics: readonly string[]) => Promise<readonly string[]>;
   let lines: LogLine[];
+  let wrongSettings: SettingsFault | null;
+  let report: SinkReport;
 
   beforeEach(async () => {
     pokes = 0;
@@ -77,6 +81,8 @@ describe('the control plane', () => {
     held = new Map();
     heldForNow = [];
     lines = [];
+    wrongSettings = null;
+    report = { places: [], missing: [], warnings: [] };
     catalogTables = () => Promise.resolve([TABLE]);
     markless = () => Promise.resolve([]);
     endsOf = () => Promise.resolve(new Map(TABLETS.map((tabletId) => [tabletId, END])));
@@ -131,6 +137,9 @@ describe('the control plane', () => {
       localTablets,
       planSink: ({ name, sink }, tables) => planTopics({ ...sink, streamName: name }, tables),
       markless: (_, topics) => markless(topics),
+      wrongSettings: () => Promise.resolve(wrongSettings),
+      inquire: () => Promise.resolve(report),
+      rowCounts: () => Promise.resolve(new Map([['aa', 42]])),
       tabletsOfKeys: (_, keys) => Promise.resolve(keys.map((key) => (key.length > 0 ? key.toString() : null))),
       endsOf: () => endsOf(),
       configuredSinks: [brokers],
@@ -149,12 +158,12 @@ describe('the control plane', () => {
 
     it('says so when the stream is made, and makes nothing', async () => {
       catalogTables = () => Promise.resolve(named('shop.a_b', 'shop_a.b'));
-      const made = parseStreamDefinition({ ...definition(), tables: ['shop*'] });
-      assert.ok(made.kind === 'ok');
-      await assert.rejects(plane.planStream(made.definition), clashing);
-      await assert.rejects(plane.createStream(made.definition), clashing);
+      const made = asked({ tables: ['shop*'] });
+      await assert.rejects(plane.planStream(made), clashing);
+      await assert.rejects(plane.createStream(made), clashing);
       assert.deepEqual([await plane.listStreams(), heldForNow], [[], []]);
-      const apart = { ...made.definition, sink: { ...made.definition.sink, topics: { 'shop_a.b': 'cdc.other' } } };
+      const { sink } = made.definition;
+      const apart = asked({ tables: ['shop*'], sink: { ...sink, topics: { 'shop_a.b': 'cdc.other' } } });
       const plan = await plane.planStream(apart);
       assert.deepEqual(
         plan.tables.map(({ name, topic, begins }) => `${name} ${topic} ${begins}`),
@@ -165,9 +174,7 @@ describe('the control plane', () => {
 
     it('of one that comes later the way out is a change, which what clashes does not hinder', async () => {
       catalogTables = () => Promise.resolve(named('shop.a_b'));
-      const made = parseStreamDefinition({ ...definition(), tables: ['shop*', 'elsewhere'] });
-      assert.ok(made.kind === 'ok');
-      await plane.createStream(made.definition);
+      await plane.createStream(asked({ tables: ['shop*', 'elsewhere'] }));
       catalogTables = () => Promise.resolve(named('shop.a_b', 'shop_a.b'));
       const slower = await plane.updateStream('orders', { copyRowsPerSecond: 10 });
       assert.equal(slower.kind, 'ok');
@@ -178,11 +185,7 @@ describe('the control plane', () => {
   });
 
   describe('of topics that take no marks of resolved', () => {
-    const marked = (resolved: boolean) => {
-      const made = parseStreamDefinition({ ...definition(), ...(resolved && { resolved: { intervalMs: 1_000 } }) });
-      assert.ok(made.kind === 'ok');
-      return made.definition;
-    };
+    const marked = (resolved: boolean) => asked(resolved ? { resolved: { intervalMs: 1_000 } } : {});
     const refused = (error: unknown): boolean =>
       error instanceof RefusedDefinitionError &&
       error.path === 'resolved' &&
@@ -214,7 +217,7 @@ describe('the control plane', () => {
   });
 
   it('pauses and resumes a stream, and tells the tablet manager at once', async () => {
-    assert.equal(statesOf(await plane.createStream(definition())), 'running starting no-sidecar');
+    assert.equal(statesOf(await plane.createStream(asked())), 'running starting no-sidecar');
     assert.equal(pokes, 1);
     shipped = []; // what the tablet manager does about it
     assert.equal(statesOf(await plane.pauseStream('orders')), 'paused paused no-sidecar');
@@ -229,14 +232,14 @@ describe('the control plane', () => {
   });
 
   it('says what a tablet does that is still shipped while its stream is paused', async () => {
-    await plane.createStream(definition());
+    await plane.createStream(asked());
     assert.equal(statesOf(await plane.pauseStream('orders')), 'running paused no-sidecar');
     shipped = [tabletView({ tabletId: 't1', state: 'paused' }), tabletView({ tabletId: 't3', state: 'blocked' })];
     assert.equal(statesOf(await plane.getStream('orders')), 'paused paused blocked');
   });
 
   it('knows no stream of another name, and pokes nobody for it', async () => {
-    await plane.createStream(definition());
+    await plane.createStream(asked());
     assert.deepEqual([await plane.pauseStream('order'), await plane.resumeStream('order'), pokes], [null, null, 1]);
   });
 
@@ -245,7 +248,7 @@ describe('the control plane', () => {
       const unavailable = new KuduError('timeout', 'no leader found in time');
       let calls = 0;
       catalogTables = () => (++calls === 1 ? Promise.resolve([TABLE]) : Promise.reject(unavailable));
-      const { name, createdAt, tablets } = await plane.createStream(definition());
+      const { name, createdAt, tablets } = await plane.createStream(asked());
       assert.equal(name, 'orders');
       assert.equal(createdAt, (await store.get('orders', signal))?.createdAt);
       assert.deepEqual(
@@ -257,7 +260,7 @@ describe('the control plane', () => {
         lines.map(({ level, fields }) => ({ level, ...fields })),
         [{ level: 'warn', stream: 'orders', reason: 'no leader found in time' }],
       );
-      await assert.rejects(plane.createStream(definition()), StreamExistsError);
+      await assert.rejects(plane.createStream(asked()), StreamExistsError);
     });
 
     it('without the tables that are dropped meanwhile', async () => {
@@ -269,7 +272,7 @@ describe('the control plane', () => {
       };
       const empty = { ...TABLE, tableId: 'cc', name: 'shop.empty', tablets: [] };
       catalogTables = () => Promise.resolve([dropped, TABLE, empty]);
-      await plane.createStream(definition());
+      await plane.createStream(asked());
       const stored = (await store.get('orders', signal))!;
       const { starts, joined } = await store.details(stored, signal);
       assert.deepEqual([...joined.keys()].sort(), ['aa', 'cc']);
@@ -282,7 +285,7 @@ describe('the control plane', () => {
     ] as const)
       it(`not where Kudu refuses for good (${what}), and says what Kudu said`, async () => {
         endsOf = () => Promise.reject(error);
-        await assert.rejects(plane.createStream(definition()), withCode('SPOOR_KUDU_REFUSED', /^(unauth|not allowed)/));
+        await assert.rejects(plane.createStream(asked()), withCode('SPOOR_KUDU_REFUSED', /^(unauth|not allowed)/));
         assert.equal(await store.has('orders', signal), false);
       });
 
@@ -293,21 +296,21 @@ describe('the control plane', () => {
         new KuduError('usage', 'the client is closed'),
       ]) {
         endsOf = () => Promise.reject(error);
-        await assert.rejects(plane.createStream(definition()), withCode('SPOOR_KUDU_UNAVAILABLE', /./));
+        await assert.rejects(plane.createStream(asked()), withCode('SPOOR_KUDU_UNAVAILABLE', /./));
       }
     });
 
     it('not where something is wrong inside, which is not called trouble with Kudu', async () => {
       endsOf = () => Promise.reject(new TypeError('a bug'));
-      await assert.rejects(plane.createStream(definition()), TypeError);
+      await assert.rejects(plane.createStream(asked()), TypeError);
     });
   });
 
   it('refuses rows that are not of the tablet, and names each of them', async () => {
-    await plane.createStream(definition());
+    await plane.createStream(asked());
     const keys = ['t1', 't2', 't1', ''].map((owner) => Buffer.from(owner));
-    const asked = { from: 'snapshot' as const, tablets: ['t1'] };
-    await assert.rejects(plane.resyncStream('orders', { ...asked, keys }), (error: unknown) => {
+    const request = { from: 'snapshot' as const, tablets: ['t1'] };
+    await assert.rejects(plane.resyncStream('orders', { ...request, keys }), (error: unknown) => {
       assert.ok(error instanceof AggregateError);
       assert.deepEqual(toProblem(error).problem.errors, [
         { path: 'keys[1]', message: 'belongs to tablet t2' },
@@ -316,7 +319,7 @@ describe('the control plane', () => {
       assert.equal(toProblem(error).problem.status, 400);
       return true;
     });
-    assert.ok((await plane.resyncStream('orders', { ...asked, keys: keys.slice(0, 1) }))?.correction);
+    assert.ok((await plane.resyncStream('orders', { ...request, keys: keys.slice(0, 1) }))?.correction);
   });
 
   describe('changes a stream', () => {
@@ -327,7 +330,7 @@ describe('the control plane', () => {
     };
 
     it('of which a table that is taken out and put in again is copied, and what was shipped of it before is not its state', async () => {
-      await plane.createStream(definition());
+      await plane.createStream(asked());
       shipped = [tabletView({ tabletId: 't1', generation: (await store.get('orders', signal))!.generation })];
       assert.deepEqual((await patch({ tables: ['other'] })).tablets, [], 'none of a table that has left');
       const again = await patch({ tables: { add: ['shop.*'] } });
@@ -343,7 +346,7 @@ describe('the control plane', () => {
     });
 
     it('so that two changes at once are both in', async (t) => {
-      await plane.createStream(definition());
+      await plane.createStream(asked());
       const get = store.get.bind(store);
       t.mock.method(store, 'get', async (...args: Parameters<typeof get>) => {
         const read = await get(...args);
@@ -357,7 +360,7 @@ describe('the control plane', () => {
     });
 
     it('but not one that is deleted meanwhile, which stays so', async (t) => {
-      await plane.createStream(definition());
+      await plane.createStream(asked());
       const get = store.get.bind(store);
       t.mock.method(store, 'get', async (...args: Parameters<typeof get>) => {
         const read = await get(...args);

@@ -320,10 +320,10 @@ describe('tables and topics of a definition', () => {
   it('may change while the stream goes on', () => {
     const made = parseStreamDefinition(body(['a']));
     assert.ok(made.kind === 'ok');
-    const changed = changeDefinition(made.definition, { sink: { topics: { b: 'other' } } });
+    const changed = changeDefinition({ ...made, paused: false }, { sink: { topics: { b: 'other' } } });
     assert.deepEqual(changed.kind === 'ok' && changed.definition.sink.topics, { b: 'other' });
     assert.ok(changed.kind === 'ok');
-    const back = changeDefinition(changed.definition, { sink: { topics: { b: null } } });
+    const back = changeDefinition(changed, { sink: { topics: { b: null } } });
     assert.deepEqual(back.kind === 'ok' && back.definition.sink.topics, {});
   });
 });

@@ -34,7 +34,7 @@ describe('the stream store', () => {
     sweeper = new StreamSweeper(table, keepingLogger());
   });
   const create = (name = 'orders'): Promise<StoredStream> =>
-    store.create(definition(name), new Map([['t1', START]]), [TABLE], signal);
+    store.create({ definition: definition(name), paused: false }, new Map([['t1', START]]), [TABLE], signal);
   const items = (): string[] => table.rows().map(({ stream, item }) => `${stream} ${item.split('/')[0]!}`);
 
   it('keeps a stream, where its tablets begin, and which tables are in', async () => {
@@ -379,7 +379,7 @@ describe('the stream store', () => {
     t.mock.method(table, 'delete', async (keys: Parameters<typeof table.delete>[0]) => {
       t.mock.restoreAll();
       const existed = await table.delete(keys);
-      made = await other.create(definition('orders'), new Map([['t1', START]]), [TABLE], signal);
+      made = await other.create({ definition: definition('orders'), paused: false }, new Map([['t1', START]]), [TABLE], signal);
       await other.setPaused('orders', true, signal);
       return existed;
     });
