@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { beforeEach, describe, it } from 'node:test';
+import { beforeEach, describe, it, type TestContext } from 'node:test';
 import { ClusterView } from '../../../src/sidecars/cluster-view.ts';
 import { OtherSidecars } from '../../../src/sidecars/other-sidecars.ts';
 import { SidecarClient } from '../../../src/sidecars/sidecar-client.ts';
@@ -15,7 +15,8 @@ import { keptOf } from '../../../src/placement/kept-tablet.ts';
 import { planTopics } from '../../../src/sinks/kafka/topic-plan.ts';
 import { parseStreamBody, type AskedStream } from '../../../src/streams/definition.ts';
 import { type ReasonedView, type StreamView } from '../../../src/api/shapes.ts';
-import { RefusedDefinitionError, StreamExistsError } from '../../../src/streams/stream-errors.ts';
+import { PreconditionError, type Precondition } from '../../../src/streams/precondition.ts';
+import { RefusedDefinitionError, StreamExistsError, UnchangeableError } from '../../../src/streams/stream-errors.ts';
 import type { SinkReport } from '../../../src/sinks/place-report.ts';
 import type { Sink } from '../../../src/sinks/sink.ts';
 import type { SettingsFault } from '../../../src/sinks/sink-type.ts';
@@ -228,7 +229,7 @@ describe('the control plane', () => {
     assert.equal(statesOf(await plane.resumeStream('orders')), 'starting starting no-sidecar');
     assert.equal(statesOf(await plane.resumeStream('orders')), 'starting starting no-sidecar');
     assert.equal(pokes, 5);
-    assert.ok(!('paused' in (await plane.getStream('orders'))!));
+    assert.equal((await plane.getStream('orders'))?.paused, false);
   });
 
   it('says what a tablet does that is still shipped while its stream is paused', async () => {
@@ -370,6 +371,119 @@ describe('the control plane', () => {
       });
       assert.deepEqual(await plane.updateStream('orders', { tombstones: false }), { kind: 'missing' });
       assert.equal(await plane.getStream('orders'), null);
+    });
+  });
+
+  describe('puts a stream', () => {
+    const put = (changed: object = {}, precondition: Precondition = {}) =>
+      plane.putStream(asked(changed), precondition);
+    const between = (t: TestContext, work: () => Promise<unknown>): void => {
+      const get = store.get.bind(store);
+      t.mock.method(store, 'get', async (...args: Parameters<typeof get>) => {
+        const read = await get(...args);
+        t.mock.restoreAll(); // what follows comes between reading and writing
+        await work();
+        return read;
+      });
+    };
+
+    it('that is made paused, and goes on when it is put so', async () => {
+      const made = await put({ paused: true });
+      assert.deepEqual([made.outcome, made.paused, made.revision], ['created', true, 1]);
+      assert.equal((await store.get('orders', signal))?.paused, true);
+      assert.deepEqual(heldForNow, TABLETS, 'its log is held before it is there');
+      const same = await put({ paused: true });
+      assert.deepEqual([same.outcome, same.revision, pokes], ['unchanged', 1, 1]);
+      const resumed = await put();
+      assert.deepEqual([resumed.outcome, resumed.paused, resumed.revision], ['changed', false, 2]);
+    });
+
+    it('whatever somebody else does meanwhile: makes it, changes it, deletes it', async (t) => {
+      between(t, () => plane.createStream(asked({ tombstones: false })));
+      const changed = await put({ copyRowsPerSecond: 7 });
+      assert.deepEqual([changed.outcome, changed.tombstones, changed.copyRowsPerSecond], ['changed', true, 7]);
+      between(t, () => plane.updateStream('orders', { tables: { add: ['b'] } }));
+      const whole = await put({ copyRowsPerSecond: 8 });
+      assert.deepEqual([whole.tables, whole.copyRowsPerSecond], [['shop.*'], 8], 'it is the whole definition');
+      between(t, () => plane.deleteStream('orders'));
+      assert.equal((await put({ copyRowsPerSecond: 9 })).outcome, 'created');
+    });
+
+    it('not by a tag that is old by the time of writing', async (t) => {
+      const { revision } = await put();
+      between(t, () => plane.updateStream('orders', { copyRowsPerSecond: 1 }));
+      const ifMatch = [`"${revision}"`];
+      await assert.rejects(put({ tombstones: false }, { ifMatch }), PreconditionError);
+      between(t, () => plane.updateStream('orders', { copyRowsPerSecond: 2 }));
+      await assert.rejects(plane.updateStream('orders', { tombstones: false }, { ifMatch: ['"2"'] }), PreconditionError);
+      await assert.rejects(plane.deleteStream('orders', { ifMatch }), PreconditionError);
+      await assert.rejects(put({}, { ifNoneMatch: '*' }), PreconditionError);
+      const { tombstones, copyRowsPerSecond } = (await plane.getStream('orders'))!;
+      assert.deepEqual([tombstones, copyRowsPerSecond], [true, 2]);
+    });
+
+    it('not where it would have to change what cannot', async () => {
+      await put();
+      await assert.rejects(put({ start: 'snapshot' }), (error: unknown) => {
+        assert.ok(error instanceof UnchangeableError);
+        assert.deepEqual(error.changes, [{ path: 'start', now: 'now', asked: 'snapshot' }]);
+        return true;
+      });
+    });
+
+    it('nor with settings that the sink will never take', async () => {
+      wrongSettings = { path: 'topicConfig', message: 'Unknown topic config name: retention.msec' };
+      const refused = (error: unknown): boolean =>
+        error instanceof RefusedDefinitionError &&
+        error.path === 'sink.topicConfig' &&
+        /retention\.msec/.test(error.faults[0]!);
+      for (const make of [put, () => plane.createStream(asked()), () => plane.planStream(asked())])
+        await assert.rejects(make(), refused);
+      assert.deepEqual([await plane.listStreams(), heldForNow], [[], []]);
+    });
+  });
+
+  describe('plans a stream', () => {
+    it('and says what would be made, and what is missing', async () => {
+      const place = { name: 'cdc.shop.orders', partitions: -1, replicationFactor: -1, settings: {}, differences: [] };
+      const places = [{ ...place, of: 'rows' as const, state: 'made' as const }];
+      report = { places, missing: ['a topic'], warnings: ['beware'] };
+      const plan = await plane.planStream(asked({ start: 'snapshot' }));
+      assert.deepEqual(plan.tables, [
+        { name: 'shop.orders', tablets: 3, topic: 'cdc.shop.orders', begins: 'copy', rows: 42 },
+      ]);
+      assert.deepEqual([plan.topics, plan.warnings, plan.outcome], [places, ['beware'], 'created']);
+      assert.equal(plan.missing[0], 'a topic');
+      assert.match(plan.missing[1]!, /^1 of 3 tablets of "shop\.orders" have no sidecar beside any replica/);
+      assert.deepEqual([await plane.listStreams(), heldForNow, pokes], [[], [], 0]);
+    });
+
+    it('and says what Kudu refuses', async () => {
+      endsOf = () => Promise.reject(new KuduError('rpc', 'unauthorized access to method: GetLastOpId', { code: 1 }));
+      const { missing } = await plane.planStream(asked());
+      assert.match(missing[0]!, /^Kudu refuses: unauthorized access.*SPOOR_KUDU_USER/);
+    });
+
+    it('that is there: what of it would be another, and which tables come and go', async () => {
+      const items = { ...TABLE, tableId: 'bb', name: 'shop.items', tablets: [] };
+      const other = { ...TABLE, tableId: 'cc', name: 'other', tablets: [] };
+      catalogTables = () => Promise.resolve([TABLE, items, other]);
+      await plane.createStream(asked());
+      const plan = await plane.planPut(asked({ tables: ['shop.orders', 'other'], paused: true }), {});
+      assert.equal(plan.outcome, 'changed');
+      assert.deepEqual(
+        plan.tables.map(({ name, begins }) => `${name} ${begins}`),
+        ['shop.orders goes-on', 'other copy'],
+      );
+      assert.deepEqual(plan.leaves, ['shop.items']);
+      assert.deepEqual(plan.changes, [
+        { path: 'tables', now: ['shop.*'], asked: ['shop.orders', 'other'] },
+        { path: 'paused', now: false, asked: true },
+      ]);
+      const same = await plane.planPut(asked(), {});
+      assert.deepEqual([same.outcome, same.changes], ['unchanged', []]);
+      await assert.rejects(plane.planPut(asked({ start: 'snapshot' }), {}), UnchangeableError);
+      await assert.rejects(plane.planPut(asked(), { ifMatch: ['"9"'] }), PreconditionError);
     });
   });
 
