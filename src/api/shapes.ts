@@ -268,6 +268,4 @@ export const resyncedStream = streamView.extend({
 export type ResyncedStream = Readonly<z.output<typeof resyncedStream>>;
 
 export type UpdatedStream =
-  | { readonly kind: 'ok'; readonly stream: StreamView }
-  | { readonly kind: 'missing' }
-  | WrongDefinition;
+  { readonly kind: 'ok'; readonly stream: StreamView } | { readonly kind: 'missing' } | WrongDefinition;

@@ -115,11 +115,7 @@ export class StreamChanges {
   }
 
   /** Which tables would come and go. The catalog is fetched anew for it. @throws {RefusedDefinitionError} */
-  async weigh(
-    stored: StoredStream,
-    definition: StreamDefinition,
-    signal: AbortSignal,
-  ): Promise<MembershipChange> {
+  async weigh(stored: StoredStream, definition: StreamDefinition, signal: AbortSignal): Promise<MembershipChange> {
     const { store, catalog, planSink } = this.#options;
     const rules = this.#rules;
     await catalog.fetchNow(signal);

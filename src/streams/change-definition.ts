@@ -36,8 +36,7 @@ export function fieldChanges(stream: AskedStream, asked: AskedStream): FieldChan
     const [now, wanted] = [before[name], after[name]];
     if (isDeepStrictEqual(now, wanted)) return [];
     // Of another type there is nothing to compare the options with.
-    if (!isObject(now) || !isObject(wanted) || now['type'] === undefined)
-      return [{ path: name, now, asked: wanted }];
+    if (!isObject(now) || !isObject(wanted) || now['type'] === undefined) return [{ path: name, now, asked: wanted }];
     const options = now['type'] === wanted['type'] ? namesOf(now, wanted) : ['type'];
     return options
       .filter((option) => !isDeepStrictEqual(now[option], wanted[option]))

@@ -34,18 +34,15 @@ export class PreconditionError extends Error {
  * @param revision of the stream; null where there is none of that name
  * @throws {PreconditionError}
  */
-export function checkPrecondition(
-  { ifMatch, ifNoneMatch }: Precondition,
-  name: string,
-  revision: number | null,
-): void {
+export function checkPrecondition({ ifMatch, ifNoneMatch }: Precondition, name: string, revision: number | null): void {
   const etag = revision === null ? null : etagOf(revision);
   const is = etag === null ? `There is no stream named ${JSON.stringify(name)}` : `The stream is ${etag} by now`;
   const fail = (header: string, tags: TagList): never => {
     throw new PreconditionError(`${is}; ${header} asks for ${tags === '*' ? tags : tags.join(', ')}.`, etag);
   };
   // A weak tag says of no stream that it is just the same: If-Match never holds by one, and If-None-Match fails by it.
-  if (ifMatch !== undefined && (etag === null || (ifMatch !== '*' && !ifMatch.includes(etag)))) fail('If-Match', ifMatch);
+  if (ifMatch !== undefined && (etag === null || (ifMatch !== '*' && !ifMatch.includes(etag))))
+    fail('If-Match', ifMatch);
   if (ifNoneMatch === undefined || etag === null) return;
   if (ifNoneMatch === '*' || ifNoneMatch.some((tag) => tag.replace(/^W\//, '') === etag))
     fail('If-None-Match', ifNoneMatch);

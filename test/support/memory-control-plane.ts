@@ -1,5 +1,5 @@
 import type { OpId } from '../../src/kudu/opid.ts';
-import type { AskedStream } from '../../src/streams/definition.ts';
+import { streamBody, type AskedStream } from '../../src/streams/definition.ts';
 import { canChange, changeDefinition, fieldChanges, type StreamChange } from '../../src/streams/change-definition.ts';
 import { checkPrecondition, type Precondition } from '../../src/streams/precondition.ts';
 import {
@@ -188,7 +188,8 @@ export class MemoryControlPlane implements ControlPlane, ServedSidecar {
 }
 
 function askedOf(stream: StreamView): AskedStream {
-  const { paused, revision: _, createdAt: __, tablets: ___, ...definition } = stream;
+  const parsed = streamBody.strip().parse(stream);
+  const { paused, ...definition } = parsed;
   return { definition, paused };
 }
 

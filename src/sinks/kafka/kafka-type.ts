@@ -51,11 +51,7 @@ export class KafkaType implements SinkType<KafkaDefinition> {
     return this.configured?.compactedOf(places, signal) ?? [];
   }
 
-  async inquire(
-    definition: KafkaDefinition,
-    places: readonly string[],
-    signal: AbortSignal,
-  ): Promise<SinkReport> {
+  async inquire(definition: KafkaDefinition, places: readonly string[], signal: AbortSignal): Promise<SinkReport> {
     if (this.configured) return this.configured.inquiry.report(definition, places, signal);
     return { places: [], missing: [NO_BROKERS], warnings: [] };
   }

@@ -62,8 +62,7 @@ export class TopicInquiry {
     const names = wanted.map(({ topic }) => topic);
     const { topics } = await this.#cluster.sendToAny(METADATA_WITH_RIGHTS, names, signal);
     const said = new Map(topics.map((metadata): [string, SaidOfTopic] => [metadata.name, { metadata }]));
-    const ofState = (is: (said: SaidOfTopic) => boolean) =>
-      wanted.filter(({ topic }) => is(said.get(topic) ?? {}));
+    const ofState = (is: (said: SaidOfTopic) => boolean) => wanted.filter(({ topic }) => is(said.get(topic) ?? {}));
     const toMake = ofState(isMissing).filter(({ mayMake }) => mayMake);
     const creations = toMake.length === 0 ? [] : await this.#cluster.tryTopics(toMake.map(toNewTopic), signal);
     for (const creation of creations) said.set(creation.topic, { ...said.get(creation.topic), creation });

@@ -415,7 +415,10 @@ describe('the control plane', () => {
       const ifMatch = [`"${revision}"`];
       await assert.rejects(put({ tombstones: false }, { ifMatch }), PreconditionError);
       between(t, () => plane.updateStream('orders', { copyRowsPerSecond: 2 }));
-      await assert.rejects(plane.updateStream('orders', { tombstones: false }, { ifMatch: ['"2"'] }), PreconditionError);
+      await assert.rejects(
+        plane.updateStream('orders', { tombstones: false }, { ifMatch: ['"2"'] }),
+        PreconditionError,
+      );
       await assert.rejects(plane.deleteStream('orders', { ifMatch }), PreconditionError);
       await assert.rejects(put({}, { ifNoneMatch: '*' }), PreconditionError);
       const { tombstones, copyRowsPerSecond } = (await plane.getStream('orders'))!;

@@ -379,7 +379,12 @@ describe('the stream store', () => {
     t.mock.method(table, 'delete', async (keys: Parameters<typeof table.delete>[0]) => {
       t.mock.restoreAll();
       const existed = await table.delete(keys);
-      made = await other.create({ definition: definition('orders'), paused: false }, new Map([['t1', START]]), [TABLE], signal);
+      made = await other.create(
+        { definition: definition('orders'), paused: false },
+        new Map([['t1', START]]),
+        [TABLE],
+        signal,
+      );
       await other.setPaused('orders', true, signal);
       return existed;
     });

@@ -27,7 +27,11 @@ export const POSITIONS_TOPIC = 'spoor.positions';
  * A sidecar reads its streams' partitions whole when it starts. Only what is not in the segment being written is compacted,
  * and a segment is a GiB by default: hours of transactions.
  */
-export const POSITIONS_CONFIG = { 'cleanup.policy': COMPACT, 'segment.bytes': String(16 << 20), 'min.cleanable.dirty.ratio': '0.1' };
+export const POSITIONS_CONFIG = {
+  'cleanup.policy': COMPACT,
+  'segment.bytes': String(16 << 20),
+  'min.cleanable.dirty.ratio': '0.1',
+};
 
 /**
  * The topic of positions and claims, which Spoor makes where it is missing, as Kafka Connect does with its own: it is part of
