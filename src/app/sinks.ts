@@ -3,10 +3,9 @@ import type { Config } from '../config/config.ts';
 import type { SinkDefinition } from '../sinks/definitions.ts';
 import { createKafkaReader } from '../sinks/kafka/kafka-reader.ts';
 import { KafkaType } from '../sinks/kafka/kafka-type.ts';
-import type { SinkReport } from '../sinks/place-report.ts';
 import type { SinkReader } from '../sinks/reader.ts';
 import { SinkError, type Sink, type SinkPlan } from '../sinks/sink.ts';
-import type { SettingsFault, SinkStream, SinkType } from '../sinks/sink-type.ts';
+import type { SettingsFault, SinkReport, SinkStream, SinkType } from '../sinks/sink-type.ts';
 import type { StreamDefinition } from '../streams/definition.ts';
 import type { Logger } from '../util/logger.ts';
 

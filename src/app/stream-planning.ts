@@ -4,7 +4,7 @@ import { isRefusal, refusalOf } from '../kudu-side/kudu-refusal.ts';
 import type { StreamPlan } from '../api/shapes.ts';
 import type { SinkPlanner } from '../api/stream-plan.ts';
 import type { ClusterView } from '../sidecars/cluster-view.ts';
-import type { SinkReport } from '../sinks/place-report.ts';
+import type { SinkReport } from '../sinks/sink-type.ts';
 import { fieldChanges, type FieldChange } from '../streams/change-definition.ts';
 import type { AskedStream, StreamDefinition } from '../streams/definition.ts';
 import { checkPrecondition, type Precondition } from '../streams/precondition.ts';

@@ -1,9 +1,8 @@
 import type { Logger } from '../../util/logger.ts';
 import { zstd, ZSTD_NEEDS } from '../../util/zstd.ts';
 import { refusingSink } from '../refusing-sink.ts';
-import type { SinkReport } from '../place-report.ts';
 import type { SinkPlan, Sink } from '../sink.ts';
-import type { SettingsFault, SinkStream, SinkType } from '../sink-type.ts';
+import type { SettingsFault, SinkReport, SinkStream, SinkType } from '../sink-type.ts';
 import type { KafkaDefinition } from './definition.ts';
 import { KafkaBrokers, type KafkaBrokersOptions } from './kafka-brokers.ts';
 import { createKafkaSink } from './kafka-sink.ts';

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { SinkReport } from '../place-report.ts';
+import type { SinkReport } from '../sink-type.ts';
 import type { KafkaCluster } from './cluster.ts';
 import type { KafkaDefinition } from './definition.ts';
 import { toSinkError } from './kafka-error.ts';

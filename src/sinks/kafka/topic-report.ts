@@ -1,4 +1,4 @@
-import type { PlaceReport, SinkReport } from '../place-report.ts';
+import type { PlaceReport, SinkReport } from '../sink-type.ts';
 import { KafkaCodeError, NO_ERROR, UNKNOWN_TOPIC_OR_PARTITION } from './wire/error-codes.ts';
 import { TOPIC_OPERATION, type NewTopic, type TopicCreation, type TopicMetadata } from './wire/cluster-apis.ts';
 

@@ -17,9 +17,8 @@ import { parseStreamBody, type AskedStream } from '../../../src/streams/definiti
 import { type ReasonedView, type StreamView } from '../../../src/api/shapes.ts';
 import { PreconditionError, type Precondition } from '../../../src/streams/precondition.ts';
 import { RefusedDefinitionError, StreamExistsError, UnchangeableError } from '../../../src/streams/stream-errors.ts';
-import type { SinkReport } from '../../../src/sinks/place-report.ts';
 import type { Sink } from '../../../src/sinks/sink.ts';
-import type { SettingsFault } from '../../../src/sinks/sink-type.ts';
+import type { SettingsFault, SinkReport } from '../../../src/sinks/sink-type.ts';
 import type { HeldIncarnation } from '../../../src/wal/log-transfer.ts';
 import { keepingLogger, type LogLine } from '../../support/loggers.ts';
 import { tabletView } from '../../support/memory-control-plane.ts';
