@@ -29,6 +29,7 @@ describe('a stream as it is defined', { skip: await serversMissing(), timeout: 3
     name,
     tables: ['defined.*'],
     start: 'now',
+    images: 'changed',
     sink: { type: 'kafka', topic: name, partitions: 3, replicationFactor: 1, schemaTopic: `${name}.schema`, ...sink },
   });
   // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- as SpoorCluster.api has it
