@@ -117,8 +117,10 @@ export class ShippedTablets {
     return [...this.#shipping.values(), ...this.#stopping.values()];
   }
 
-  replicators(): readonly TabletReplicator[] {
-    return [...this.#shipping.values()].map(({ replicator }) => replicator);
+  /** Whether one of a tablet runs. */
+  ships(tabletId: string): boolean {
+    for (const { replicator } of this.#shipping.values()) if (replicator.tabletId === tabletId) return true;
+    return false;
   }
 
   /** How late those are that have something left to ship: mostly a few of many. @param nowMs by {@link steadyNow} */
@@ -134,9 +136,9 @@ export class ShippedTablets {
   /** Those of a tablet's streams that are shipped from here. */
   labelsOf(tabletId: string, generations: readonly string[]): readonly TabletLabels[] {
     const spoken = new Set(generations);
-    return this.replicators()
-      .filter((replicator) => replicator.tabletId === tabletId && spoken.has(replicator.generation))
-      .map((replicator) => replicator.labels);
+    return [...this.#shipping.values()]
+      .filter(({ replicator }) => replicator.tabletId === tabletId && spoken.has(replicator.generation))
+      .map(({ replicator }) => replicator.labels);
   }
 
   /** @param hasReplica whether a tablet has a replica here */
@@ -237,6 +239,7 @@ export class ShippedTablets {
       logger,
     });
     this.#shipping.set(key, {
+      key,
       open,
       membership,
       asked,

@@ -86,6 +86,25 @@ describe('the stream store', () => {
     assert.deepEqual([table.scans, listed.map(({ paused }) => paused)], [1, [false, true, false]]);
   });
 
+  it('lists the very same streams while no row of them is another, and others once one is', async () => {
+    for (const name of ['a', 'b']) await create(name);
+    const [a, b] = await store.list(signal);
+    assert.deepEqual(
+      (await store.list(signal)).map((stream, i) => stream === [a, b][i]),
+      [true, true],
+    );
+    await store.setPaused('b', true, signal);
+    const paused = (await store.list(signal))[1];
+    assert.deepEqual([paused?.paused, paused === b], [true, false]);
+    await store.resync(paused!, [{ tableId: 't', tabletId: 't1', membership: FIRST_MEMBERSHIP }], 'snapshot', signal);
+    assert.notEqual((await store.list(signal))[1]?.revision, paused?.revision, 'what is kept of it is another');
+    await store.delete('a', signal);
+    assert.deepEqual(
+      (await store.list(signal)).map(({ definition: { name } }) => name),
+      ['b'],
+    );
+  });
+
   it('deletes a paused stream with all its rows, and no other', async () => {
     await create('items');
     await create();
