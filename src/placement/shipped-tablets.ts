@@ -125,12 +125,17 @@ export class ShippedTablets {
 
   /** How late those are that have something left to ship: mostly a few of many. @param nowMs by {@link steadyNow} */
   lateness(nowMs: number): readonly Lateness[] {
-    const late = this.all().filter(({ replicator, committed }) => {
-      const { index } = replicator.acked.opId;
-      const keeper = this.#options.keepers.get(replicator.tabletId);
-      return replicator.isBehind || !keeper || keeper.committed.index > index || committed.index > index;
-    });
-    return late.map(({ replicator }) => replicator.view(nowMs));
+    const late: Lateness[] = [];
+    for (const some of [this.#shipping, this.#stopping])
+      for (const shipping of some.values()) if (this.#isLate(shipping)) late.push(shipping.replicator.view(nowMs));
+    return late;
+  }
+
+  #isLate({ replicator, committed }: Shipping): boolean {
+    const { index } = replicator.acked.opId;
+    if (replicator.isBehind || committed.index > index) return true;
+    const keeper = this.#options.keepers.get(replicator.tabletId);
+    return !keeper || keeper.committed.index > index;
   }
 
   /** Those of a tablet's streams that are shipped from here. */
