@@ -1,6 +1,7 @@
 import { getPriority } from 'node:os';
 import { join } from 'node:path';
 import type { ReasonedView } from '../api/shapes.ts';
+import type { SinkPlanner } from '../api/stream-plan.ts';
 import { advertisedAddress, type Config } from '../config/config.ts';
 import { startControlServer } from '../control/server.ts';
 import { ForeignInstallations } from '../kudu-side/foreign-installations.ts';
@@ -126,6 +127,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
   const { holds, watcher, keepers } = logs.parts;
   const { prefix: systemTablePrefix } = config.systemTables;
   await using sinks = new Sinks(config, logger);
+  const planSink: SinkPlanner = (definition, tables) => sinks.plan(definition, tables);
 
   const store = new StreamStore(kudu.streams, logger, kuduNow);
   const self = { id: selfId, http: advertise, tserver: config.tserver, tserverUuid: selfId, version: SPOOR_VERSION };
@@ -173,7 +175,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
         metrics: metrics.transactionsOf(definition.name),
         logger,
       }),
-    formatFor,
+    formatFor: (stored) => formatFor(stored, planSink, metrics.nonFiniteOf(stored.definition.name)),
     gapRepair: config.gapRepair,
     fates: tabletFates(client),
     openSource: ({ largeReads, images, allowsPartial, ...request }, s) => {
@@ -228,7 +230,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
     localTablets,
     endsOf: (tables, s) => fetchEnds(client, tables, s),
     tabletsOfKeys: (tableId, keys, s) => tabletsOfKeys(client, tableId, keys, s),
-    planSink: (definition, tables) => sinks.plan(definition, tables),
+    planSink,
     heldLog: (tabletId) => holds.get(tabletId)?.incarnations() ?? null,
     checkWal: async () => {
       await checkWalDir(config.walDir, config.tserver, selfId);
