@@ -11,6 +11,7 @@ import { valueKind } from './value-kinds.ts';
 /** Called for each NaN and infinity that is written as null. */
 export type OnNonFinite = () => void;
 
+const QUOTE = 0x22;
 /** Beyond so many digits two decimals may be the same double. */
 const DOUBLE_DIGITS = 15;
 
@@ -84,8 +85,38 @@ function writeMillis(out: Buffer, at: number, rows: Buffer, cell: number): numbe
   return writeInt(out, at, Math.floor((high * 0x1_0000_0000 + rows.readUInt32LE(cell)) / 1000));
 }
 
+const DAY_MICROS = 86_400_000_000;
+/** Rows that come together are mostly of one day. */
+let [lastDay, lastDate] = [0, isoDate(0)];
+
 function writeTimeText(out: Buffer, at: number, rows: Buffer, cell: number): number {
-  return writeLatin1(out, at, `"${isoMicros(rows.readBigInt64LE(cell))}"`);
+  const high = rows.readInt32LE(cell + 4);
+  if (high < -EXACT_HIGH || high > EXACT_HIGH) return writeLatin1(out, at, `"${isoMicros(rows.readBigInt64LE(cell))}"`);
+  const micros = high * 0x1_0000_0000 + rows.readUInt32LE(cell);
+  const day = Math.floor(micros / DAY_MICROS);
+  if (day !== lastDay) [lastDay, lastDate] = [day, isoDate(day)];
+  const ofDay = micros - day * DAY_MICROS;
+  const second = Math.floor(ofDay / 1_000_000);
+  out[at++] = QUOTE;
+  at = writeLatin1(out, at, lastDate);
+  at = writeDigits(out, at, 0x54, Math.floor(second / 3600), 2); // T
+  at = writeDigits(out, at, 0x3a, Math.floor((second % 3600) / 60), 2); // :
+  at = writeDigits(out, at, 0x3a, second % 60, 2);
+  at = writeDigits(out, at, 0x2e, ofDay - second * 1_000_000, 6); // .
+  out[at] = 0x5a; // Z
+  out[at + 1] = QUOTE;
+  return at + 2;
+}
+
+/** A character, and behind it so many digits. */
+function writeDigits(out: Buffer, at: number, before: number, value: number, digits: number): number {
+  out[at] = before;
+  for (let i = at + digits; i > at; i--) {
+    const next = Math.floor(value / 10);
+    out[i] = 0x30 + value - 10 * next;
+    value = next;
+  }
+  return at + digits + 1;
 }
 
 function writeDateText(out: Buffer, at: number, rows: Buffer, cell: number): number {
@@ -93,7 +124,6 @@ function writeDateText(out: Buffer, at: number, rows: Buffer, cell: number): num
 }
 
 const HEX = Buffer.from('0123456789abcdef', 'latin1');
-const QUOTE = 0x22;
 
 function hexCodec(plain: CellCodec): CellCodec {
   return {

@@ -3,6 +3,7 @@ import { copiedRows } from '../../src/change/copied-rows.ts';
 import { decodeWrite } from '../../src/change/decode-write.ts';
 import type { SinkRecord } from '../../src/change/record.ts';
 import { compileRowLayout } from '../../src/change/row-layout.ts';
+import type { JsonLayout } from '../../src/formats/json-definition.ts';
 import { compileJson } from '../../src/formats/json.ts';
 import { cellBytes, isVarLength } from '../../src/kudu/cell-codec.ts';
 import type { OpId } from '../../src/kudu/opid.ts';
@@ -31,12 +32,14 @@ export class RecordHistory {
     schema: TableSchema;
     streamName?: string;
     images?: 'after' | 'full' | 'changed';
+    layout?: JsonLayout;
   }) {
     this.#images = options.images ?? 'changed';
     this.tableId = options.tableId;
     this.name = options.name;
     this.schema = options.schema;
-    this.#format = compileJson({ streamName: options.streamName ?? 's', version: '0', tombstones: true });
+    const { streamName = 's', layout } = options;
+    this.#format = compileJson({ streamName, version: '0', tombstones: true, ...(layout && { layout }) });
   }
 
   /** A time that no operation has reached. */

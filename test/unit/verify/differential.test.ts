@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { RowOp } from '../../../src/change/change.ts';
 import { defaultToJson } from '../../../src/formats/json-cells.ts';
+import { jsonLayout, type JsonFormatDefinition, type JsonLayout } from '../../../src/formats/json-definition.ts';
 import { jsonDecoder, type Images } from '../../../src/formats/json-decode.ts';
 import { DataType, type ColumnSchema } from '../../../src/kudu/schema.ts';
 import { verify } from '../../../src/verify/verify.ts';
@@ -48,17 +49,28 @@ class Play {
   readonly tables = new MemoryTables();
   readonly history: RecordHistory;
   readonly images: Images;
+  readonly layout: JsonLayout;
   #columns = 2;
 
-  constructor(template: string, images: Images = 'changed') {
+  constructor(template: string, images: Images = 'changed', format: Omit<JsonFormatDefinition, 'type'> = {}) {
     this.images = images;
+    this.layout = jsonLayout({ type: 'json', ...format });
     this.topics = new MemoryTopics(template);
     const columns = [
       column('id', DataType.INT64, { isKey: true, id: 0 }),
       column('c1', DataType.INT32, { nullable: true, id: 1 }),
       column('c2', DataType.DOUBLE, { nullable: true, id: 2, immutable: true }),
+      column('at', DataType.UNIXTIME_MICROS, { nullable: true, id: 1001 }),
+      column('sum', DataType.DECIMAL64, { nullable: true, id: 1002, precision: 12, scale: 2 }),
+      column('blob', DataType.BINARY, { nullable: true, id: 1003 }),
     ];
-    this.history = new RecordHistory({ tableId: 'table', name: 'table', schema: { columns }, images });
+    this.history = new RecordHistory({
+      tableId: 'table',
+      name: 'table',
+      schema: { columns },
+      images,
+      layout: this.layout,
+    });
     this.tables.histories.push({ history: this.history, tabletIds: TABLETS });
     this.topics.put(this.history.begin(TABLETS[0]!));
   }
@@ -76,7 +88,9 @@ class Play {
         if (isKey) return int64(BigInt(id));
         const value = immutable && (isUpdate || op === RowOp.UPSERT) ? undefined : values[place % values.length];
         if (value === undefined || value === null) return value;
-        return type === DataType.DOUBLE ? float64(value) : int32(value);
+        if (type === DataType.DOUBLE) return float64(value === 3 ? NaN : value);
+        if (type === DataType.BINARY) return Buffer.from(String(value));
+        return type === DataType.INT32 ? int32(value) : int64(BigInt(value) * 1_234_567n);
       });
       topics.put(history.write(TABLETS[id % 2]!, op, cells));
     }
@@ -118,7 +132,7 @@ class Play {
         stream: () => Promise.resolve(this.tables.view(['*'])),
         reader: this.tables,
         sink: this.topics,
-        decoder: jsonDecoder('s', this.images),
+        decoder: jsonDecoder('s', this.images, this.layout),
         systemTablePrefix: 'spoor.',
         timeoutMs: 100,
         progress: () => undefined,
@@ -172,6 +186,22 @@ describe('verify and the fold of the tests', () => {
         if (template === 'cdc') assert.deepEqual(play.fold(), []);
       }),
       { numRuns: 300 },
+    );
+  });
+
+  it('find nothing either where records have their schemas, times are texts or milliseconds, and NaN is null', async () => {
+    const formats = fc.constantFrom<Omit<JsonFormatDefinition, 'type'>[]>(
+      { schema: 'block', decimals: 'precise', time: 'isostring', binary: 'hex' },
+      { schema: 'block', decimals: 'double', time: 'connect' },
+      { decimals: 'precise', time: 'connect', nonFinite: 'null' },
+    );
+    await fc.assert(
+      fc.asyncProperty(events, formats, imagesOfAny, async (all, format, images) => {
+        const play = new Play('cdc', images, format);
+        for (const event of all) play.play(event);
+        assert.deepEqual(await play.verify(), []);
+      }),
+      { numRuns: 100 },
     );
   });
 
