@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { KuduError } from '../errors.ts';
 import { backoffMs, type Backoff } from '../../util/backoff.ts';
 
@@ -38,12 +39,14 @@ export class Deadline {
   }
 
   /**
-   * Waits for `promise`, but no longer than this deadline and the signal allow.
+   * Waits for `promise`, but no longer than this deadline and the signal allow; what it does later is then nobody's concern.
    * @throws {KuduError} `timeout`, with what `describe` says; the signal's reason when it aborts
    */
   async race<T>(promise: Promise<T>, describe: () => KuduError): Promise<T> {
     const { signal } = this;
+    promise.catch(() => undefined); // nobody else may be waiting for it, and what nobody hears of ends the process
     signal?.throwIfAborted();
+    if (signal) setMaxListeners(0, signal); // many calls may hang on one
     let cleanUp = (): void => undefined;
     const limit = new Promise<never>((_, reject) => {
       const timer = setTimeout(() => {

@@ -23,6 +23,18 @@ describe('deadline', () => {
     await assert.rejects(Deadline.from({ signal: stop.signal }, 1000).sleep(1), /because/);
   });
 
+  it('lets what was given up fail later on, and nobody hears of it: that would end the process', async (t) => {
+    const unheard = t.mock.fn();
+    process.on('unhandledRejection', unheard);
+    t.after(() => process.off('unhandledRejection', unheard));
+    const failsLater = () => new Promise<never>((_, reject) => setImmediate(reject, new Error('broken')));
+    const given = AbortSignal.abort(new Error('because'));
+    await assert.rejects(Deadline.from({ signal: given }, 1000).race(failsLater(), late), /because/);
+    await assert.rejects(Deadline.from({}, 0).race(failsLater(), late), /late|broken/);
+    for (let i = 0; i < 3; i++) await new Promise(setImmediate);
+    assert.equal(unheard.mock.callCount(), 0);
+  });
+
   it('leaves nothing behind on a signal that lives long', async () => {
     const stop = new AbortController();
     let listeners = 0;
