@@ -2,14 +2,15 @@ import type { RecordDecoder } from '../formats/decoder.ts';
 import type { RecordFormat } from '../formats/format.ts';
 import { jsonDecoder } from '../formats/json-decode.ts';
 import { compileJson } from '../formats/json.ts';
+import { selecting } from '../selection/selecting.ts';
 import type { StreamDefinition } from '../streams/definition.ts';
 import type { StoredStream } from '../streams/stored-stream.ts';
 import { SPOOR_VERSION } from '../util/version.ts';
 
-/** How the changes of a stream are written. */
-export function formatFor({ definition }: StoredStream): RecordFormat {
+/** How the changes of a stream are written. @param nameOf under which name a table is in the stream, where that is known */
+export function formatFor({ definition }: StoredStream, nameOf: (tableId: string) => string | undefined): RecordFormat {
   const { name, tombstones } = definition;
-  return compileJson({ streamName: name, version: SPOOR_VERSION, tombstones });
+  return selecting(compileJson({ streamName: name, version: SPOOR_VERSION, tombstones }), { definition, nameOf });
 }
 
 /** How the records of a stream are read again. */

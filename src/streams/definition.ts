@@ -3,6 +3,7 @@ import { MAX_TABLE_NAME_LENGTH } from '../kudu/schema.ts';
 import { describeIssue, faultsOf, type BodyFault } from '../util/zod-faults.ts';
 import { isUnserved } from '../util/zod-unserved.ts';
 import { formatDefinition, FORMAT_KEYS } from '../formats/definitions.ts';
+import { selectionShape } from '../selection/definition.ts';
 import { sinkDefinition, SINK_KEYS } from '../sinks/definitions.ts';
 import { EXCEPT } from './table-patterns.ts';
 
@@ -73,6 +74,7 @@ export const streamDefinition = z.strictObject({
     .describe(
       'Marks in every partition of the topics: all changes of a tablet up to a hybrid time are there. None without it.',
     ),
+  ...selectionShape,
   copyRowsPerSecond: z
     .int('must be a whole number of rows, 0 for no limit')
     .min(0, 'must be a whole number of rows, 0 for no limit')

@@ -124,6 +124,8 @@ export class MemoryTables implements TableReader {
       },
       format: { type: 'json' },
       images: 'after',
+      partitionBy: 'key',
+      oversize: 'block',
       tombstones: true,
       createdAt: '2026-01-01T00:00:00.000Z',
       tablets,

@@ -19,6 +19,8 @@ const STREAM: StreamView = {
   },
   format: { type: 'json' },
   images: 'changed',
+  partitionBy: 'key',
+  oversize: 'block',
   tombstones: true,
   createdAt: '2026-01-02T03:04:05.678Z',
   tablets: [tabletView(), tabletView({ tabletId: 'ffff', state: 'blocked', lagOps: 40 })],
