@@ -9,6 +9,8 @@ import type { Logger } from '../util/logger.ts';
 import { changeMembers, membershipIn } from '../streams/membership.ts';
 import type { MemberTablet, StoredStream } from '../streams/stored-stream.ts';
 import { isStreamable, matchTables } from '../streams/table-patterns.ts';
+import { findMisfit } from '../selection/misfit.ts';
+import type { TableSchema } from '../kudu/schema.ts';
 import type { SidecarRegistry } from '../sidecars/sidecar-registry.ts';
 import { type ParsedDefinition, type StreamDefinition } from '../streams/definition.ts';
 import { changeDefinition, type StreamChange } from '../streams/change-definition.ts';
@@ -61,6 +63,8 @@ export interface RunningControlPlaneOptions {
     signal: AbortSignal,
   ) => Promise<readonly (string | null)[]>;
   readonly planSink: SinkPlanner;
+  /** As the master has it; null for a table that is no more, or that has columns which this version does not know. */
+  readonly schemaOf: (tableId: string, signal: AbortSignal) => Promise<TableSchema | null>;
   /** Which of these places of the sink take no marks of `resolved`, as far as it can be asked. */
   readonly markless: (
     definition: StreamDefinition,
@@ -98,6 +102,7 @@ export class RunningControlPlane implements ControlPlane {
       await catalog.fetchNow(signal);
       const matching = this.#matching(definition);
       planStream(definition, matching, planSink);
+      await this.#refuseMisfits(definition, matching, signal);
       await this.#refuseMarks(definition, matching);
       await cluster.holdEverywhere(tabletIdsOf(matching), signal);
       const isNow = definition.start === 'now';
@@ -117,6 +122,7 @@ export class RunningControlPlane implements ControlPlane {
       await catalog.fetchNow(signal);
       const matching = this.#matching(definition);
       const plan = planStream(definition, matching, planSink);
+      await this.#refuseMisfits(definition, matching, signal);
       await this.#refuseMarks(definition, matching);
       return plan;
     });
@@ -148,6 +154,7 @@ export class RunningControlPlane implements ControlPlane {
           [definition, this.#matching(definition)],
           planSink,
         );
+        await this.#refuseMisfits(definition, this.#matching(definition), signal, stored.definition);
         await this.#refuseMarks(definition, stored.definition.resolved ? joins : this.#matching(definition));
         await cluster.holdEverywhere(tabletIdsOf(joins), signal);
         return { definition, joins, leaves, starts: copiesOf(joins) };
@@ -296,6 +303,18 @@ export class RunningControlPlane implements ControlPlane {
     const health = checks.find(({ ok }) => !ok) ?? { ok: true };
     this.#sinkHealth = { health, atMs: performance.now() };
     return health;
+  }
+
+  /** @throws {RefusedDefinitionError} what the stream asks of a table cannot be had of it */
+  async #refuseMisfits(
+    definition: StreamDefinition,
+    tables: readonly CatalogTable[],
+    signal: AbortSignal,
+    before?: StreamDefinition,
+  ): Promise<void> {
+    const schemaOf = (tableId: string): Promise<TableSchema | null> => this.#options.schemaOf(tableId, signal);
+    const misfit = await findMisfit(definition, tables, schemaOf, before);
+    if (misfit) throw new RefusedDefinitionError(misfit.path, misfit.faults);
   }
 
   /** Where marks are left out, somebody would wait for them for ever. @throws {RefusedDefinitionError} */

@@ -13,6 +13,7 @@ import {
   lookUpName,
   lookUpSchema,
   tabletFates,
+  schemaOfTable,
   tabletsOfKeys,
 } from '../kudu-side/kudu-access.ts';
 import { KuduCopier } from '../kudu-side/kudu-copier.ts';
@@ -227,6 +228,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
     localTablets,
     endsOf: (tables, s) => fetchEnds(client, tables, s),
     tabletsOfKeys: (tableId, keys, s) => tabletsOfKeys(client, tableId, keys, s),
+    schemaOf: (tableId, s) => schemaOfTable(client, tableId, s),
     planSink: (definition, tables) => sinks.plan(definition, tables),
     heldLog: (tabletId) => holds.get(tabletId)?.incarnations() ?? null,
     checkWal: async () => {

@@ -5,7 +5,7 @@ import { isUnserved } from '../util/zod-unserved.ts';
 import { formatDefinition, FORMAT_KEYS } from '../formats/definitions.ts';
 import { selectionShape } from '../selection/definition.ts';
 import { sinkDefinition, SINK_KEYS } from '../sinks/definitions.ts';
-import { EXCEPT } from './table-patterns.ts';
+import { EXCEPT, matchTables } from './table-patterns.ts';
 
 const streamName = z
   .string()
@@ -81,6 +81,18 @@ export const streamDefinition = z.strictObject({
     .exactOptional()
     .describe('How many rows a second each sidecar copies at most, in base copies and repairs; 0 or none is no limit.'),
 });
+
+/** A misspelt table would be shipped as if nothing had been said of it. */
+const checkedDefinition = streamDefinition.superRefine(({ tables: patterns, columns = {}, where = {} }, ctx) => {
+  for (const [field, byTable] of Object.entries({ columns, where }))
+    for (const table of Object.keys(byTable))
+      if (!table.includes('*') && !matchTables(patterns, table))
+        ctx.addIssue({
+          code: 'custom',
+          path: [field, table],
+          message: 'names a table that tables does not take in',
+        });
+});
 export type StreamDefinition = Readonly<z.output<typeof streamDefinition>>;
 
 export type ParsedDefinition =
@@ -92,7 +104,7 @@ export type ParsedDefinition =
 
 /** Checks a definition from outside and fills in the defaults. Never throws; lists all faults, not only the first. */
 export function parseStreamDefinition(body: unknown): ParsedDefinition {
-  const parsed = streamDefinition.safeParse(body, { error: describeIssue });
+  const parsed = checkedDefinition.safeParse(body, { error: describeIssue });
   if (parsed.success) return { kind: 'ok', definition: parsed.data };
   const { issues } = parsed.error;
   const kind = issues.every(isUnserved) ? 'unsupported' : 'invalid';

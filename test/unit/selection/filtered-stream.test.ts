@@ -64,7 +64,7 @@ const operation = fc.oneof(
 const nameOf = ({ id, code }: { readonly id: number; readonly code: string }): string => `${id}/${code}`;
 
 /** What Kudu makes of operations, and what the log and its images say of them; those that it refuses are not there. */
-function apply(table: Map<string, Row>, operations: readonly fc.Arbitrary<unknown>['noShrink'][] | readonly unknown[]): ImagedRow[] {
+function apply(table: Map<string, Row>, operations: readonly unknown[]): ImagedRow[] {
   const rows: ImagedRow[] = [];
   for (const each of operations as readonly (Partial<Row> & { kind: string; id: number; code: string })[]) {
     const { kind, ...set } = each;
@@ -88,7 +88,13 @@ function apply(table: Map<string, Row>, operations: readonly fc.Arbitrary<unknow
 /** What the stream is to show of a row. */
 function shown({ id, code, n, state, note }: Row): Record<string, unknown> {
   const hash = createHmac('sha256', SALT).update(code).digest('hex');
-  return { id, code: hash, n: n === null ? null : 7n, state, note: note === null ? null : Array.from(note).slice(0, 2).join('') };
+  return {
+    id,
+    code: hash,
+    n: n === null ? null : 7n,
+    state,
+    note: note === null ? null : Array.from(note).slice(0, 2).join(''),
+  };
 }
 
 /** As a consumer folds: strict where Debezium's contract is. */
@@ -116,28 +122,32 @@ describe('a filtered stream', () => {
   for (const [where, holds] of CONDITIONS)
     it(`folds to the table under ${where}`, () => {
       fc.assert(
-        fc.property(fc.array(fc.array(operation, { maxLength: 6 }), { maxLength: 12 }), fc.boolean(), (batches, withRules) => {
-          const selection = new Selection(
-            {
-              where: { 'shop.*': where },
-              ...(withRules && { columns: { 'shop.orders': RULES } }),
-              partitionBy: 'key',
-              oversize: 'block',
-              images: 'full',
-            },
-            () => SALT,
-          );
-          const table = new Map<string, Row>();
-          const fold = new Fold();
-          for (const operations of batches) {
-            const rows = apply(table, operations);
-            if (rows.length === 0) continue;
-            const selected = selection.select(imagedBatch(SCHEMA, rows), 'shop.orders');
-            if (selected) fold.take(selected);
-          }
-          const want = [...table.values()].filter(holds).map((row) => (withRules ? shown(row) : { ...row }));
-          assert.deepEqual(sorted([...fold.rows.values()]), sorted(want));
-        }),
+        fc.property(
+          fc.array(fc.array(operation, { maxLength: 6 }), { maxLength: 12 }),
+          fc.boolean(),
+          (batches, withRules) => {
+            const selection = new Selection(
+              {
+                where: { 'shop.*': where },
+                ...(withRules && { columns: { 'shop.orders': RULES } }),
+                partitionBy: 'key',
+                oversize: 'block',
+                images: 'full',
+              },
+              () => SALT,
+            );
+            const table = new Map<string, Row>();
+            const fold = new Fold();
+            for (const operations of batches) {
+              const rows = apply(table, operations);
+              if (rows.length === 0) continue;
+              const selected = selection.select(imagedBatch(SCHEMA, rows), 'shop.orders');
+              if (selected) fold.take(selected);
+            }
+            const want = [...table.values()].filter(holds).map((row) => (withRules ? shown(row) : { ...row }));
+            assert.deepEqual(sorted([...fold.rows.values()]), sorted(want));
+          },
+        ),
         { numRuns: 300 },
       );
     });
@@ -168,7 +178,10 @@ describe('a filtered stream', () => {
   });
 
   it('decides by the key alone without images, whatever the operation', () => {
-    const selection = new Selection({ where: { '*': 'id = 1' }, partitionBy: 'key', oversize: 'block', images: 'changed' }, () => SALT);
+    const selection = new Selection(
+      { where: { '*': 'id = 1' }, partitionBy: 'key', oversize: 'block', images: 'changed' },
+      () => SALT,
+    );
     const ops = [RowOp.INSERT, RowOp.UPSERT, RowOp.UPDATE, RowOp.DELETE, CopyOp.ROW, CopyOp.DELETED];
     const rows = ops.flatMap((op) => [0, 1].map((id): ImagedRow => ({ op, values: { id, code: 'x' } })));
     const selected = selection.select(imagedBatch(SCHEMA, rows, { before: null }), 'shop.orders')!;
@@ -179,10 +192,16 @@ describe('a filtered stream', () => {
   });
 
   it('stops with the reason where the image of a row is missing', () => {
-    const selection = new Selection({ where: { '*': 'n = 1' }, partitionBy: 'key', oversize: 'block', images: 'full' }, () => SALT);
+    const selection = new Selection(
+      { where: { '*': 'n = 1' }, partitionBy: 'key', oversize: 'block', images: 'full' },
+      () => SALT,
+    );
     const row = { op: RowOp.UPDATE, values: { id: 1, code: 'x', n: 1n } };
     const batch = imagedBatch(SCHEMA, [row], { partial: Uint8Array.of(1) });
-    assert.throws(() => selection.select(batch, 'shop.orders'), { code: 'SPOOR_SELECTION', message: /a resync mends it/ });
+    assert.throws(() => selection.select(batch, 'shop.orders'), {
+      code: 'SPOOR_SELECTION',
+      message: /a resync mends it/,
+    });
   });
 
   it('leaves operations out by their op', () => {
@@ -193,7 +212,10 @@ describe('a filtered stream', () => {
       { op: RowOp.DELETE, values: { id: 4, code: 'x' }, before: { id: 4, code: 'x' } },
     ];
     const idsWithout = (skipOperations: ('c' | 'u' | 'd' | 'r')[], more: Partial<ChangeBatch> = {}): unknown[] => {
-      const selection = new Selection({ skipOperations, partitionBy: 'key', oversize: 'block', images: 'full' }, () => SALT);
+      const selection = new Selection(
+        { skipOperations, partitionBy: 'key', oversize: 'block', images: 'full' },
+        () => SALT,
+      );
       const selected = selection.select(imagedBatch(SCHEMA, rows, more), 'shop.orders')!;
       return Array.from({ length: selected.rowCount }, (_, row) => valuesOf(selected, row).id);
     };
