@@ -101,7 +101,7 @@ const ALLOWED = {
     'api',
     'placement',
     'verify',
-    'selection',
+    'sinks/sink',
   ],
 };
 const FILES = [

@@ -40,6 +40,8 @@ describe('parseStreamDefinition', () => {
         format: { type: 'json' },
         images: 'after',
         tombstones: true,
+        partitionBy: 'key',
+        oversize: 'block',
       },
     });
   });
