@@ -1,4 +1,6 @@
 import { Cell, CopyOp, RowOp, type ChangeBatch } from '../change/change.ts';
+import { pickRows } from '../change/slice-rows.ts';
+import { letterOf } from '../formats/json-ops.ts';
 import { formatOpId } from '../kudu/opid.ts';
 import { Truth, type RowTest } from './where.ts';
 
@@ -14,26 +16,6 @@ export interface RowFilter {
 
 /** In the place of an operation: the row is left out. */
 const LEFT_OUT = 0;
-
-/** What the `op` of a row's record is: c, u, d or r. */
-export function letterOf({ ops, before, partial }: ChangeBatch, row: number): 'c' | 'u' | 'd' | 'r' {
-  switch (ops[row]) {
-    case RowOp.INSERT:
-    case RowOp.INSERT_IGNORE:
-      return 'c';
-    case RowOp.UPSERT:
-    case RowOp.UPSERT_IGNORE:
-      return before?.present[row] === 0 && partial?.[row] !== 1 ? 'c' : 'u';
-    case RowOp.DELETE:
-    case RowOp.DELETE_IGNORE:
-    case CopyOp.DELETED:
-      return 'd';
-    case CopyOp.ROW:
-      return 'r';
-    default:
-      return 'u';
-  }
-}
 
 /**
  * The rows of a batch that a stream wants; null where there are none. An update by which a row comes under the condition is
@@ -53,14 +35,14 @@ export function filterRows(batch: ChangeBatch, filter: RowFilter): ChangeBatch |
     if (op !== ops[row]) isSame = false;
     if (op !== LEFT_OUT) kept++;
   }
-  const filtered = isSame ? batch : kept === 0 ? null : pickRows(batch, becomes, kept);
+  const filtered = isSame ? batch : kept === 0 ? null : rowsUnder(batch, becomes);
   return filtered === null || skipped.size === 0 ? filtered : withoutSkipped(filtered, skipped);
 }
 
 function withoutSkipped(batch: ChangeBatch, skipped: ReadonlySet<string>): ChangeBatch | null {
-  const becomes = batch.ops.map((op, row) => (skipped.has(letterOf(batch, row)) ? LEFT_OUT : op));
-  const kept = becomes.reduce((sum, op) => sum + Number(op !== LEFT_OUT), 0);
-  return kept === batch.rowCount ? batch : kept === 0 ? null : pickRows(batch, becomes, kept);
+  const isWanted = (row: number): boolean => !skipped.has(letterOf(batch, row));
+  const wanted = batch.ops.reduce((sum, _, row) => sum + Number(isWanted(row)), 0);
+  return wanted === batch.rowCount ? batch : wanted === 0 ? null : pickRows(batch, isWanted);
 }
 
 /** What a row's operation is to the rows under the condition. */
@@ -86,44 +68,17 @@ function noImage({ opId, rowIndexes }: ChangeBatch, row: number): Error {
   );
 }
 
-/** Some rows, with the operations that they have now. */
-function pickRows(batch: ChangeBatch, becomes: Uint8Array, kept: number): ChangeBatch {
-  const { schema, cells, before, ops } = batch;
-  const width = schema.columns.length;
-  const rows = new Int32Array(kept);
-  for (let row = 0, at = 0; row < becomes.length; row++) if (becomes[row] !== LEFT_OUT) rows[at++] = row;
-  const isKey = schema.columns.map((column) => column.isKey);
-  const pickedCells = pickCells(cells, width, rows);
-  const present = before && pickBytes(before.present, rows);
-  for (const [at, row] of rows.entries()) {
-    const op = becomes[row]!;
-    if (op === ops[row]) continue;
-    if (op === RowOp.INSERT) present![at] = 0;
-    else for (let place = 0; place < width; place++) if (!isKey[place]) pickedCells[at * width + place] = Cell.UNSET;
+/** The rows that are not left out, as the operations that they are now. */
+function rowsUnder(batch: ChangeBatch, becomes: Uint8Array): ChangeBatch {
+  const picked = pickRows(batch, (row) => becomes[row] !== LEFT_OUT);
+  const { columns } = batch.schema;
+  const ops = becomes.filter((op) => op !== LEFT_OUT);
+  for (const [row, op] of ops.entries()) {
+    if (op === picked.ops[row]) continue;
+    if (op === RowOp.INSERT) picked.before!.present[row] = 0;
+    else
+      for (const [place, { isKey }] of columns.entries())
+        if (!isKey) picked.cells[row * columns.length + place] = Cell.UNSET;
   }
-  return {
-    ...batch,
-    rowCount: kept,
-    ops: pickBytes(becomes, rows),
-    rowIndexes: Int32Array.from(rows, (row) => batch.rowIndexes[row]!),
-    cells: pickedCells,
-    autoIncrement: batch.autoIncrement && BigInt64Array.from(rows, (row) => batch.autoIncrement![row]!),
-    before: before && { present: present!, cells: pickCells(before.cells, width, rows) },
-    partial: batch.partial && pickBytes(batch.partial, rows),
-  };
-}
-
-function pickBytes(from: Uint8Array, rows: Int32Array): Uint8Array {
-  const picked = new Uint8Array(rows.length);
-  for (let at = 0; at < rows.length; at++) picked[at] = from[rows[at]!]!;
-  return picked;
-}
-
-function pickCells(from: Int32Array, width: number, rows: Int32Array): Int32Array {
-  const picked = new Int32Array(rows.length * width);
-  for (let at = 0; at < rows.length; at++) {
-    const start = rows[at]! * width;
-    picked.set(from.subarray(start, start + width), at * width);
-  }
-  return picked;
+  return { ...picked, ops };
 }

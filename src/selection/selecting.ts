@@ -4,7 +4,7 @@ import { sliceRows } from '../change/slice-rows.ts';
 import type { RecordFormat } from '../formats/format.ts';
 import type { SelectionDefinition } from './definition.ts';
 import { deadLetter, keyOnlyRow, TooLargeRecords } from './oversize.ts';
-import { letterOf } from './filter.ts';
+import { letterOf } from '../formats/json-ops.ts';
 import { Salts } from './salts.ts';
 import { saltFilesOf, Selection } from './selection.ts';
 
@@ -20,7 +20,10 @@ export interface SelectingOptions {
  */
 export function selecting(format: RecordFormat, options: SelectingOptions): RecordFormat {
   const selecting = new SelectingFormat(format, options);
+  const { where, images } = options.definition;
   return {
+    // A condition on what a row was has no answer without its image. One on keys alone would have: so much is not known here.
+    needsWholeRows: format.needsWholeRows === true || (where !== undefined && images === 'full'),
     prepare: (changes, signal) => selecting.prepare(changes, signal),
     encode: (change, fromRow, out) => selecting.encode(change, fromRow, out),
     tooLarge: (record, reason) => selecting.tooLarge(record, reason),

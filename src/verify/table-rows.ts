@@ -194,7 +194,7 @@ export const ROW_CELLS_AT = HEAD_BYTES;
 /** The rows of a block as a copy of the tablet has them. */
 export function batchOf(tablet: TabletRef, hybridTime: HybridTime, schema: TableSchema, block: RowBlock): ChangeBatch {
   const places = Int32Array.from(schema.columns.keys());
-  return copiedRows({ tablet, opId: MIN_OPID, hybridTime, schema, block, places, skip: 0 });
+  return copiedRows({ copy: 'base', tablet, opId: MIN_OPID, hybridTime, schema, block, places, skip: 0 });
 }
 
 /** Turns the rows of a table into entries of a sort by table and primary key. */

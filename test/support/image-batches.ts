@@ -30,7 +30,7 @@ export function imagedBatch(
     tablet: IMAGED_TABLET,
     opId: { term: 1n, index: 1n },
     hybridTime: 7353716506897408000n,
-    isCopy: false,
+    copy: null,
     schema,
     rowCount: rows.length,
     ops: Uint8Array.from(rows, ({ op }) => op),

@@ -4,7 +4,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { CopyOp, RowOp, type ChangeBatch } from '../../../src/change/change.ts';
 import { DataType, type TableSchema } from '../../../src/kudu/schema.ts';
-import { letterOf } from '../../../src/selection/filter.ts';
+import { letterOf } from '../../../src/formats/json-ops.ts';
 import { Selection } from '../../../src/selection/selection.ts';
 import { imagedBatch, valuesOf, type ImagedRow, type RowValues } from '../../support/image-batches.ts';
 import { column } from '../../support/row-bytes.ts';
@@ -107,7 +107,7 @@ class Fold {
       const name = `${String(after.id)}/${String(after.code)}`;
       const letter = letterOf(batch, row);
       const was = batch.before?.present[row] === 1 ? valuesOf(batch, row, batch.before.cells) : null;
-      if (!batch.isCopy) {
+      if (batch.copy === null) {
         if (letter === 'c') assert.equal(this.rows.has(name), false, 'c of a row that is there');
         else assert.deepEqual(was, this.rows.get(name), 'u and d tell the row that is there');
         if (letter === 'c') assert.equal(was, null);
@@ -162,14 +162,14 @@ describe('a filtered stream', () => {
       values: { id, code: 'x', n: 1n, state, note: null, secret: null },
     }));
     rows.push({ op: CopyOp.DELETED, values: { id: 9, code: 'x' } });
-    const copied = imagedBatch(SCHEMA, rows, { isCopy: true, before: null });
+    const copied = imagedBatch(SCHEMA, rows, { copy: 'base', before: null });
     const idsOf = (batch: ChangeBatch | null): unknown[] =>
       Array.from({ length: batch!.rowCount }, (_, row) => [batch!.ops[row], valuesOf(batch!, row).id]);
     assert.deepEqual(idsOf(selection.select(copied, 'shop.orders')), [
       [CopyOp.ROW, 0],
       [CopyOp.DELETED, 9],
     ]);
-    assert.deepEqual(idsOf(selection.select({ ...copied, isRepair: true }, 'shop.orders')), [
+    assert.deepEqual(idsOf(selection.select({ ...copied, copy: 'incremental' }, 'shop.orders')), [
       [CopyOp.ROW, 0],
       [CopyOp.DELETED, 1],
       [CopyOp.DELETED, 2],
