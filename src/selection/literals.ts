@@ -24,20 +24,16 @@ export function literalBytes(column: ColumnSchema, { kind, text, at }: Literal):
 
 /** The bytes of a value given as text alone: what a masked column shows. @throws {MisfitError} */
 export function maskBytes(column: ColumnSchema, text: string): Buffer {
-  switch (column.type) {
-    case DataType.STRING:
-    case DataType.VARCHAR:
-      return encode(column, text);
-    case DataType.BINARY:
-      return Buffer.from(text);
-    case DataType.BOOL:
-      return encode(column, valueOf(column, 'boolean', text));
-    case DataType.DATE:
-    case DataType.UNIXTIME_MICROS:
-      return encode(column, valueOf(column, WHOLE.test(text) ? 'number' : 'text', text));
-    default:
-      return encode(column, valueOf(column, 'number', text));
-  }
+  const { type } = column;
+  if (type === DataType.BINARY) return Buffer.from(text);
+  if (type === DataType.STRING || type === DataType.VARCHAR) return encode(column, text);
+  return encode(column, valueOf(column, kindOfMask(type, text), text));
+}
+
+function kindOfMask(type: DataType, text: string): Literal['kind'] {
+  if (type === DataType.BOOL) return 'boolean';
+  const isTime = type === DataType.DATE || type === DataType.UNIXTIME_MICROS;
+  return isTime && !WHOLE.test(text) ? 'text' : 'number';
 }
 
 function encode(column: ColumnSchema, value: Exclude<CellInput, null>): Buffer {
@@ -74,7 +70,16 @@ function valueOf(column: ColumnSchema, kind: Literal['kind'], text: string): Exc
       return kind === 'number' ? wholeOf(column, text) : daysOf(column, kind, text);
     case DataType.UNIXTIME_MICROS:
       return kind === 'number' ? wholeOf(column, text) : microsOf(column, kind, text);
-    default:
+    case DataType.INT8:
+    case DataType.INT16:
+    case DataType.INT32:
+    case DataType.INT64:
+    case DataType.INT128:
+    case DataType.UINT8:
+    case DataType.UINT16:
+    case DataType.UINT32:
+    case DataType.UINT64:
+    case DataType.IS_DELETED:
       if (kind === 'number') return wholeOf(column, text);
       throw misfit(column, 'a whole number');
   }

@@ -85,7 +85,7 @@ class ChangedValues {
       const cell = cells[at]!;
       if (cell < 0) continue;
       const column = at % width;
-      const change = changes[column]!;
+      const change = changes[column] ?? null;
       if (change !== null) cells[at] = this.#changed(change, cell, this.#isVar[column]!);
       else {
         if (this.#isVar[column]) this.#kept.push(cell);

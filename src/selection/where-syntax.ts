@@ -88,8 +88,8 @@ function tokensOf(text: string): Token[] {
   const end = text.trimEnd().length;
   for (TOKEN.lastIndex = 0; TOKEN.lastIndex < end;) {
     const from = TOKEN.lastIndex;
-    const groups = TOKEN.exec(text)?.groups;
-    const found = groups && Object.entries(groups).find(([, part]) => part !== undefined);
+    const groups: Readonly<Record<string, string | undefined>> = TOKEN.exec(text)?.groups ?? {};
+    const found = Object.entries(groups).find(([, part]) => part !== undefined);
     if (!found) {
       const at = from + /^\s*/.exec(text.slice(from))![0].length;
       const rest = text[at]!;

@@ -22,15 +22,9 @@ type ValueTest = (bytes: Buffer, at: number, to: number) => boolean;
 
 /** The names of the columns that a condition asks for. */
 export function columnsOf(condition: Condition): Set<string> {
-  switch (condition.kind) {
-    case 'and':
-    case 'or':
-      return new Set(condition.of.flatMap((part) => [...columnsOf(part)]));
-    case 'not':
-      return columnsOf(condition.of);
-    default:
-      return new Set([condition.column.name]);
-  }
+  if ('column' in condition) return new Set([condition.column.name]);
+  const parts = condition.kind === 'not' ? [condition.of] : condition.of;
+  return new Set(parts.flatMap((part) => [...columnsOf(part)]));
 }
 
 /**
@@ -172,8 +166,21 @@ function comparator({ type }: ColumnSchema, literal: Buffer): Comparator {
       return byNumber((bytes, at) => bytes.readInt8(at), literal);
     case DataType.INT16:
       return byNumber((bytes, at) => bytes.readInt16LE(at), literal);
-    default:
+    case DataType.INT32:
+    case DataType.INT64:
+    case DataType.INT128:
+    case DataType.DATE:
+    case DataType.UNIXTIME_MICROS:
+    case DataType.DECIMAL32:
+    case DataType.DECIMAL64:
+    case DataType.DECIMAL128:
       return byWords(literal);
+    case DataType.UINT8:
+    case DataType.UINT16:
+    case DataType.UINT32:
+    case DataType.UINT64:
+    case DataType.IS_DELETED:
+      throw new RangeError('no table has columns of that type');
   }
 }
 
