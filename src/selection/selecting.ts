@@ -19,6 +19,7 @@ export interface SelectingOptions {
  * writes those otherwise that the sink found too large.
  */
 export function selecting(format: RecordFormat, options: SelectingOptions): RecordFormat {
+  if (wantsAll(options.definition)) return format;
   const selecting = new SelectingFormat(format, options);
   const { where, images } = options.definition;
   return {
@@ -28,6 +29,11 @@ export function selecting(format: RecordFormat, options: SelectingOptions): Reco
     encode: (change, fromRow, out) => selecting.encode(change, fromRow, out),
     tooLarge: (record, reason) => selecting.tooLarge(record, reason),
   };
+}
+
+function wantsAll({ columns, where, skipOperations = [], partitionBy, oversize }: SelectionDefinition): boolean {
+  const isAll = columns === undefined && where === undefined && skipOperations.length === 0;
+  return isAll && partitionBy === 'key' && oversize === 'block';
 }
 
 class SelectingFormat {
