@@ -1,4 +1,4 @@
-import type { ChangeBatch } from '../change/change.ts';
+import { Cell, type ChangeBatch, type RowsBefore } from '../change/change.ts';
 import { isVarLength } from '../kudu/cell-codec.ts';
 import { changedValue, endOfCharacters, type ColumnPlan, type ValueChange } from './column-plan.ts';
 
@@ -18,6 +18,7 @@ export function projectRows(batch: ChangeBatch, plan: ColumnPlan): ChangeBatch {
     cells: projectCells(batch.cells, width, places),
     before: before && { ...before, cells: projectCells(before.cells, width, places) },
   };
+  if (projected.before) clearAbsent(projected.before, places.length);
   if (changes.every((change) => change === null)) return projected;
   const values = new ChangedValues(
     projected,
@@ -26,6 +27,12 @@ export function projectRows(batch: ChangeBatch, plan: ColumnPlan): ChangeBatch {
   values.change(projected.cells, changes);
   if (projected.before) values.change(projected.before.cells, changes);
   return { ...projected, ...values.bytes() };
+}
+
+/** Where there was no row, its cells mean nothing, and must not be read. */
+function clearAbsent({ present, cells }: RowsBefore, width: number): void {
+  for (let row = 0; row < present.length; row++)
+    if (present[row] === 0) cells.fill(Cell.UNSET, row * width, (row + 1) * width);
 }
 
 function projectCells(cells: Int32Array, width: number, places: Int32Array): Int32Array {

@@ -24,7 +24,8 @@ export function imagedBatch(
 ): ChangeBatch {
   const writer = new CellWriter(schema);
   const cells = rows.flatMap(({ values }) => writer.row(values));
-  const before = rows.flatMap(({ before }) => writer.row(before ?? {}));
+  // Of a row that was not there the cells mean nothing.
+  const before = rows.flatMap(({ before }) => (before ? writer.row(before) : schema.columns.map((_, place) => place)));
   return {
     kind: 'rows',
     tablet: IMAGED_TABLET,
