@@ -101,6 +101,7 @@ describe('what a stream selects', { skip: await serversMissing(), timeout: 300_0
       },
       partitionBy: ['region'],
     });
+    await cluster.waitForTablets('selected', isCaughtUp); // what follows is none of its copy's
     await cluster.createStream('without-deletes', ['shop.orders'], { images: 'full', skipOperations: ['d'] });
     await cluster.createStream('nothing', ['shop.orders'], { where: { '*': 'id < 0' } });
     for (let i = 0; i < WRITES; i++) await write(table, random);
