@@ -33,6 +33,7 @@ const ALLOWED = {
   streams: ['util', 'kudu', 'change', 'errors', 'formats/definitions', 'sinks/sink', 'sinks/definitions', 'selection/definition'],
   api: ['util', 'kudu', 'wal', 'streams', 'sinks/sink'],
   source: ['util', 'kudu', 'wal', 'change', 'errors', 'streams'],
+  images: ['util', 'kudu', 'change', 'errors', 'source'],
   keeping: ['util', 'kudu', 'wal', 'change', 'errors'],
   shipping: ['util', 'kudu', 'change', 'formats/format', 'errors', 'sinks/sink', 'sinks/sink-id', 'api', 'source'],
   placement: [
@@ -77,6 +78,7 @@ const ALLOWED = {
     'streams',
     'api',
     'source',
+    'images',
     'keeping',
     'shipping',
     'placement',

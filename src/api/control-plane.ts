@@ -1,9 +1,11 @@
 import type { OpId } from '../kudu/opid.ts';
-import type { StreamDefinition } from '../streams/definition.ts';
+import type { AskedStream } from '../streams/definition.ts';
 import type { StreamChange } from '../streams/change-definition.ts';
+import type { Precondition } from '../streams/precondition.ts';
 import type { LogRequest } from '../wal/log-transfer.ts';
 import type {
   PartHealth,
+  PutStream,
   ReasonedView,
   ResyncedStream,
   ResyncRequest,
@@ -25,16 +27,23 @@ export interface SidecarStatus {
 /** What the HTTP API asks of a sidecar that is at work. */
 export interface ControlPlane extends SidecarStatus {
   /**
-   * @throws {StreamExistsError} when the name is taken; {@link RefusedDefinitionError} when the sink cannot take its tables;
-   *   {@link SpoorError} when Kudu cannot answer
+   * @throws {StreamExistsError} when the name is taken; {@link RefusedDefinitionError} when the sink cannot take its tables,
+   *   or has something against how it is to be made; {@link SpoorError} when Kudu cannot answer
    */
-  createStream(definition: StreamDefinition): Promise<StreamView>;
+  createStream(asked: AskedStream): Promise<StreamView>;
   /** What {@link createStream} would do; nothing is made. It throws what that would throw. */
-  planStream(definition: StreamDefinition): Promise<StreamPlan>;
+  planStream(asked: AskedStream): Promise<StreamPlan>;
+  /**
+   * Has the stream be as it is asked for: it is made, changed, or left as it is.
+   * @throws {PreconditionError}; {@link UnchangeableError} where it would have to change what cannot; and as `createStream`
+   */
+  putStream(asked: AskedStream, precondition: Precondition): Promise<PutStream>;
+  /** What {@link putStream} would do; nothing is made or changed. It throws what that would throw. */
+  planPut(asked: AskedStream, precondition: Precondition): Promise<StreamPlan>;
   listStreams(): Promise<readonly StreamView[]>;
   getStream(name: string): Promise<StreamView | null>;
-  /** Changes what can change while the stream goes on. */
-  updateStream(name: string, change: StreamChange): Promise<UpdatedStream>;
+  /** Changes what can change while the stream goes on. @throws {PreconditionError} */
+  updateStream(name: string, change: StreamChange, precondition?: Precondition): Promise<UpdatedStream>;
   /**
    * Copies its rows again, or repairs its gaps, while it goes on. Null when there is no such stream.
    * @throws {UnknownMemberError} it names a table or tablet that the stream has not
@@ -46,8 +55,8 @@ export interface ControlPlane extends SidecarStatus {
   pauseStream(name: string): Promise<StreamView | null>;
   /** A paused stream goes on where it stopped. Null when there is no such stream. */
   resumeStream(name: string): Promise<StreamView | null>;
-  /** False when there is no such stream. */
-  deleteStream(name: string): Promise<boolean>;
+  /** False when there is no such stream. @throws {PreconditionError} */
+  deleteStream(name: string, precondition?: Precondition): Promise<boolean>;
   /**
    * The held log of a replica beside this sidecar from the first operation after `after` on, as wal/log-transfer.ts
    * writes it; null where nothing of that tablet is held here. What cannot be read is thrown while it is iterated.

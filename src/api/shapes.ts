@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { streamDefinition, type ParsedDefinition } from '../streams/definition.ts';
+import { streamBody, streamDefinition, type WrongDefinition } from '../streams/definition.ts';
 import type { ResyncFrom } from '../streams/stored-stream.ts';
 import { wallTimeOf } from '../util/steady-clock.ts';
 import type { Wait } from '../util/waits.ts';
@@ -152,7 +152,10 @@ export interface HoldFigures extends TabletLabels {
 }
 
 export const streamView = z.object({
-  ...streamDefinition.shape,
+  ...streamBody.shape,
+  revision: z
+    .int()
+    .describe('Rises whenever it is changed, paused or resumed; in quotes it is the `ETag` that `If-Match` takes.'),
   createdAt: z.iso.datetime(),
   tablets: z.array(tabletView).readonly(),
   warnings: z
@@ -163,9 +166,24 @@ export const streamView = z.object({
 });
 export type StreamView = Readonly<z.output<typeof streamView>>;
 
+/** What has become of a stream by a PUT, or would. */
+const outcome = z.enum(['created', 'changed', 'unchanged']);
+
+export const putStream = streamView.extend({ outcome });
+export type PutStream = Readonly<z.output<typeof putStream>>;
+
+const fieldChange = z.object({
+  path: z.string(),
+  now: z.unknown().optional().describe('Not there where the stream has no such field.'),
+  asked: z.unknown().optional().describe('Not there where the field goes.'),
+});
+
 /** What would become of a stream: nothing of it was made. */
 export const streamPlan = z.object({
-  definition: streamDefinition,
+  outcome,
+  definition: streamDefinition.describe('With its defaults.'),
+  paused: z.boolean(),
+  changes: z.array(fieldChange).readonly().describe('Where the stream that is there would be another one.'),
   tables: z
     .array(
       z.object({
@@ -173,12 +191,40 @@ export const streamPlan = z.object({
         tablets: z.int(),
         topic: z.string().nullable(),
         begins: z
-          .enum(['copy', 'now'])
-          .describe('copy: with a copy of its rows. now: with what is written from then on.'),
+          .enum(['copy', 'now', 'goes-on'])
+          .describe(
+            'copy: with a copy of its rows. now: with what is written from then on. goes-on: it is in the stream already.',
+          ),
+        rows: z
+          .number()
+          .nullable()
+          .describe('How many rows would be copied, about, as its tablet servers have counted them lately.'),
       }),
     )
     .readonly(),
-  warnings: z.array(z.string()).readonly(),
+  leaves: z.array(z.string()).readonly().describe('Tables that would be in the stream no more.'),
+  topics: z
+    .array(
+      z.object({
+        name: z.string(),
+        of: z.enum(['rows', 'schema-changes', 'positions']),
+        state: z
+          .enum(['there', 'made', 'missing', 'refused', 'unknown'])
+          .describe(
+            'there: it is used as it is. made: Spoor makes it with the first record. missing: somebody else has to make it. refused: Kafka does not let us make it, or write to it. unknown: Kafka cannot be asked.',
+          ),
+        partitions: z.int().nullable().describe("As it is, or would be; -1 is the broker's own default."),
+        replicationFactor: z.int().nullable(),
+        settings: z.record(z.string(), z.string()).readonly(),
+        differences: z
+          .array(z.string())
+          .readonly()
+          .describe('Where a topic that is there is not as Spoor would have made it. It stays as it is.'),
+      }),
+    )
+    .readonly(),
+  missing: z.array(z.string()).readonly().describe('What keeps it from working until a person acts.'),
+  warnings: z.array(z.string()).readonly().describe('What may not be meant, and what could not be found out.'),
 });
 export type StreamPlan = Readonly<z.output<typeof streamPlan>>;
 
@@ -228,6 +274,4 @@ export const resyncedStream = streamView.extend({
 export type ResyncedStream = Readonly<z.output<typeof resyncedStream>>;
 
 export type UpdatedStream =
-  | { readonly kind: 'ok'; readonly stream: StreamView }
-  | { readonly kind: 'missing' }
-  | Exclude<ParsedDefinition, { readonly kind: 'ok' }>;
+  { readonly kind: 'ok'; readonly stream: StreamView } | { readonly kind: 'missing' } | WrongDefinition;

@@ -1,35 +1,20 @@
 import type { CatalogTable } from '../streams/table-catalog.ts';
 import type { StreamDefinition } from '../streams/definition.ts';
-import { type StreamPlan, type StreamView } from './shapes.ts';
+import { type StreamView } from './shapes.ts';
 import { RefusedDefinitionError } from '../streams/stream-errors.ts';
 import type { SinkPlan } from '../sinks/sink.ts';
 
 /** What a stream's sink would do with tables of these names. */
 export type SinkPlanner = (definition: StreamDefinition, tables: readonly string[]) => SinkPlan;
 
-/**
- * What would become of a stream with these tables.
- * @throws {RefusedDefinitionError} the sink cannot take one of them
- */
-export function planStream(
+/** @throws {RefusedDefinitionError} the sink cannot take one of the tables */
+export function refuseFaults(
   definition: StreamDefinition,
   tables: readonly CatalogTable[],
   planSink: SinkPlanner,
-): StreamPlan {
-  const { places, faults, warnings } = planSink(definition, namesOf(tables));
+): void {
+  const { faults } = planSink(definition, namesOf(tables));
   if (faults.length > 0) throw new RefusedDefinitionError('tables', faults);
-  const begins = definition.start === 'now' ? 'now' : 'copy';
-  return {
-    definition,
-    tables: tables.map(({ name, tablets }) => ({
-      name,
-      tablets: tablets.length,
-      topic: places.get(name) ?? null,
-      begins,
-    })),
-    warnings:
-      tables.length > 0 ? warnings : ['no table has such a name yet; one that comes joins by itself', ...warnings],
-  };
 }
 
 /** A change may leave faults that were there before: it may be what mends others. @throws {RefusedDefinitionError} */

@@ -1,23 +1,19 @@
-import { MIN_OPID, type OpId } from '../kudu/opid.ts';
-import type { TabletPosition } from '../change/position.ts';
-import type { Catalog, CatalogTable } from '../streams/table-catalog.ts';
+import type { OpId } from '../kudu/opid.ts';
+import type { CatalogTable } from '../streams/table-catalog.ts';
 import { askKudu } from '../kudu-side/ask-kudu.ts';
 import type { ClusterView } from '../sidecars/cluster-view.ts';
 import type { TabletManager } from '../placement/tablet-manager.ts';
 import type { Sink } from '../sinks/sink.ts';
-import type { Logger } from '../util/logger.ts';
-import { changeMembers, membershipIn } from '../streams/membership.ts';
+import { membershipIn } from '../streams/membership.ts';
 import type { MemberTablet, StoredStream } from '../streams/stored-stream.ts';
-import { isStreamable, matchTables } from '../streams/table-patterns.ts';
-import { findMisfit } from '../selection/misfit.ts';
-import type { TableSchema } from '../kudu/schema.ts';
 import type { SidecarRegistry } from '../sidecars/sidecar-registry.ts';
-import { type ParsedDefinition, type StreamDefinition } from '../streams/definition.ts';
-import { changeDefinition, type StreamChange } from '../streams/change-definition.ts';
-import { placesOf, planStream, refuseNewFaults, withWarnings, type SinkPlanner } from '../api/stream-plan.ts';
-import type { StreamEdit, StreamStore } from '../streams/stream-store.ts';
+import type { AskedStream } from '../streams/definition.ts';
+import type { StreamChange } from '../streams/change-definition.ts';
+import type { Precondition } from '../streams/precondition.ts';
+import { withWarnings } from '../api/stream-plan.ts';
 import type {
   PartHealth,
+  PutStream,
   ResyncedStream,
   ResyncRequest,
   SidecarView,
@@ -27,142 +23,85 @@ import type {
   UpdatedStream,
 } from '../api/shapes.ts';
 import type { ControlPlane } from '../api/control-plane.ts';
-import { RefusedDefinitionError, StreamExistsError, UnknownMemberError } from '../streams/stream-errors.ts';
+import { UnknownMemberError } from '../streams/stream-errors.ts';
 import { encodeLog, type HeldIncarnation, type LogRequest } from '../wal/log-transfer.ts';
+import { StreamChanges, tabletIdsOf, type MadeStream } from './stream-changes.ts';
+import { StreamPlanning, type StreamPlanningOptions } from './stream-planning.ts';
+import { StreamRules, type StreamRulesOptions } from './stream-rules.ts';
 
 const CHECK_TIMEOUT_MS = 3000;
 /** Readiness is asked often; the sinks are not. */
 const SINK_CHECK_EVERY_MS = 5000;
 /** Longer than a connection may take, so that it is told which one it is. */
 const SINK_CHECK_TIMEOUT_MS = 5000;
-/** A sink that is away is no reason to refuse a stream. */
-const ASK_SINK_TIMEOUT_MS = 2000;
 
-export interface RunningControlPlaneOptions {
-  readonly store: StreamStore;
+export interface RunningControlPlaneOptions extends StreamRulesOptions, StreamPlanningOptions {
   readonly registry: SidecarRegistry;
-  readonly catalog: Catalog;
   readonly cluster: ClusterView;
   readonly manager: Pick<TabletManager, 'poke' | 'sinks' | 'kuduTrouble' | 'holdForNow'>;
   /** The tablets that are shipped from here. */
   readonly localTablets: (which: 'all' | 'exceptions') => readonly ReasonedView[];
   /** What this sidecar is configured to ship to, whether a stream does or not; null where it is to nothing. */
   readonly configuredSinks: readonly Pick<Sink, 'check'>[];
-  /**
-   * The last committed operation of every tablet of the tables, as its leader says it, with name and schema version. A
-   * table that was dropped meanwhile has none.
-   */
-  readonly endsOf: (
-    tables: readonly CatalogTable[],
-    signal: AbortSignal,
-  ) => Promise<ReadonlyMap<string, TabletPosition>>;
   /** By encoded primary key of a table: which tablet it belongs to; null for none. */
   readonly tabletsOfKeys: (
     tableId: string,
     keys: readonly Buffer[],
     signal: AbortSignal,
   ) => Promise<readonly (string | null)[]>;
-  readonly planSink: SinkPlanner;
-  /** As the master has it; null for a table that is no more, or that has columns which this version does not know. */
-  readonly schemaOf: (tableId: string, signal: AbortSignal) => Promise<TableSchema | null>;
-  /** Which of these places of the sink take no marks of `resolved`, as far as it can be asked. */
-  readonly markless: (
-    definition: StreamDefinition,
-    places: readonly string[],
-    signal: AbortSignal,
-  ) => Promise<readonly string[]>;
   /** Rejects with the reason when the log of the tablet server beside us cannot be read or held. */
   readonly checkWal: (signal: AbortSignal) => Promise<void>;
   /** What is held of the log of a replica beside us, oldest incarnation first; null where nothing is. */
   readonly heldLog: (tabletId: string) => readonly HeldIncarnation[] | null;
-  readonly systemTablePrefix: string;
-  readonly logger: Logger;
 }
 
 /** The HTTP API's view of a running sidecar. */
 export class RunningControlPlane implements ControlPlane {
   readonly #options: RunningControlPlaneOptions;
+  readonly #changes: StreamChanges;
+  readonly #planning: StreamPlanning;
   #sinkHealth: { readonly health: PartHealth; readonly atMs: number } | null = null;
 
   constructor(options: RunningControlPlaneOptions) {
     this.#options = options;
+    const rules = new StreamRules(options);
+    this.#changes = new StreamChanges(options, rules);
+    this.#planning = new StreamPlanning(options, rules, this.#changes);
   }
 
-  /**
-   * `start: "now"` is made exact here: each tablet begins behind what its leader had committed at one moment of this call,
-   * and all that comes after that moment is in, whichever sidecar ships it and whenever that begins. So what is committed
-   * before the call is left out, what is committed after the answer is in, and what is in between may be either. All
-   * sidecars hold the logs before, so that log GC takes nothing.
-   */
-  async createStream(definition: StreamDefinition): Promise<StreamView> {
-    const { store, catalog, cluster, endsOf, manager, planSink } = this.#options;
+  async createStream(asked: AskedStream): Promise<StreamView> {
     return askKudu(async (signal) => {
-      if (await store.has(definition.name, signal))
-        throw new StreamExistsError(`there is a stream ${JSON.stringify(definition.name)} already`);
-      await catalog.fetchNow(signal);
-      const matching = this.#matching(definition);
-      planStream(definition, matching, planSink);
-      await this.#refuseMisfits(definition, matching, signal);
-      await this.#refuseMarks(definition, matching);
-      await cluster.holdEverywhere(tabletIdsOf(matching), signal);
-      const isNow = definition.start === 'now';
-      const starts = isNow ? await endsOf(matching, signal) : copiesOf(matching);
-      const tables = isNow ? matching.filter((table) => !wasDropped(table, starts)) : matching;
-      const stored = await store.create(definition, starts, tables, signal);
-      manager.poke();
-      return this.#describeNew(stored, tables, signal);
+      const made = await this.#changes.create(asked, signal);
+      this.#options.manager.poke();
+      return this.#describeNew(made, signal);
     });
   }
 
-  planStream(definition: StreamDefinition): Promise<StreamPlan> {
-    const { store, catalog, planSink } = this.#options;
+  planStream(asked: AskedStream): Promise<StreamPlan> {
+    return askKudu((signal) => this.#planning.create(asked, signal));
+  }
+
+  async putStream(asked: AskedStream, precondition: Precondition): Promise<PutStream> {
     return askKudu(async (signal) => {
-      if (await store.has(definition.name, signal))
-        throw new StreamExistsError(`there is a stream ${JSON.stringify(definition.name)} already`);
-      await catalog.fetchNow(signal);
-      const matching = this.#matching(definition);
-      const plan = planStream(definition, matching, planSink);
-      await this.#refuseMisfits(definition, matching, signal);
-      await this.#refuseMarks(definition, matching);
-      return plan;
+      const put = await this.#changes.put(asked, precondition, signal);
+      const { outcome } = put;
+      if (outcome !== 'unchanged') this.#options.manager.poke();
+      const view =
+        outcome === 'created' ? await this.#describeNew(put, signal) : await this.#describe(put.stored, signal);
+      return { ...view, outcome };
     });
   }
 
-  /**
-   * Tables that are new in it are copied first, whatever the stream began with: they may hold rows. So are those that it
-   * had once: what is known of then is of an earlier membership.
-   */
-  async updateStream(name: string, change: StreamChange): Promise<UpdatedStream> {
-    const { store, catalog, cluster, manager, planSink } = this.#options;
+  planPut(asked: AskedStream, precondition: Precondition): Promise<StreamPlan> {
+    return askKudu((signal) => this.#planning.put(asked, precondition, signal));
+  }
+
+  async updateStream(name: string, change: StreamChange, precondition: Precondition = {}): Promise<UpdatedStream> {
     return askKudu(async (signal) => {
-      const outcome: { refused: Exclude<ParsedDefinition, { readonly kind: 'ok' }> | null } = { refused: null };
-      const edit = async (stored: StoredStream): Promise<StreamEdit | null> => {
-        const parsed = changeDefinition(stored.definition, change);
-        outcome.refused = parsed.kind === 'ok' ? null : parsed;
-        if (parsed.kind !== 'ok') return null;
-        const { definition } = parsed;
-        await catalog.fetchNow(signal);
-        const joined = await store.joinedTables(stored, signal);
-        const { joins, leaves } = changeMembers(
-          stored.definition.tables,
-          definition.tables,
-          joined,
-          this.#streamable(),
-        );
-        refuseNewFaults(
-          [stored.definition, this.#matching(stored.definition)],
-          [definition, this.#matching(definition)],
-          planSink,
-        );
-        await this.#refuseMisfits(definition, this.#matching(definition), signal, stored.definition);
-        await this.#refuseMarks(definition, stored.definition.resolved ? joins : this.#matching(definition));
-        await cluster.holdEverywhere(tabletIdsOf(joins), signal);
-        return { definition, joins, leaves, starts: copiesOf(joins) };
-      };
-      const updated = await store.change(name, edit, signal);
+      const updated = await this.#changes.update(name, change, precondition, signal);
       if (updated === null) return { kind: 'missing' };
-      if (outcome.refused !== null) return outcome.refused;
-      manager.poke();
+      if ('kind' in updated) return updated;
+      this.#options.manager.poke();
       return { kind: 'ok', stream: await this.#describe(updated, signal) };
     });
   }
@@ -234,8 +173,8 @@ export class RunningControlPlane implements ControlPlane {
     return this.#setPaused(name, false);
   }
 
-  async deleteStream(name: string): Promise<boolean> {
-    const existed = await askKudu((signal) => this.#options.store.delete(name, signal));
+  async deleteStream(name: string, precondition: Precondition = {}): Promise<boolean> {
+    const existed = await askKudu((signal) => this.#options.store.delete(name, signal, precondition));
     if (existed) this.#options.manager.poke();
     return existed;
   }
@@ -282,7 +221,7 @@ export class RunningControlPlane implements ControlPlane {
   }
 
   /** It is stored: whoever made it must not be told that it is not, for then the name is taken at the next try. */
-  async #describeNew(stored: StoredStream, tables: readonly CatalogTable[], signal: AbortSignal): Promise<StreamView> {
+  async #describeNew({ stored, tables }: MadeStream, signal: AbortSignal): Promise<StreamView> {
     try {
       return await this.#describe(stored, signal);
     } catch (error) {
@@ -304,65 +243,6 @@ export class RunningControlPlane implements ControlPlane {
     this.#sinkHealth = { health, atMs: performance.now() };
     return health;
   }
-
-  /** @throws {RefusedDefinitionError} what the stream asks of a table cannot be had of it */
-  async #refuseMisfits(
-    definition: StreamDefinition,
-    tables: readonly CatalogTable[],
-    signal: AbortSignal,
-    before?: StreamDefinition,
-  ): Promise<void> {
-    const schemaOf = (tableId: string): Promise<TableSchema | null> => this.#options.schemaOf(tableId, signal);
-    const misfit = await findMisfit(definition, tables, schemaOf, before);
-    if (misfit) throw new RefusedDefinitionError(misfit.path, misfit.faults);
-  }
-
-  /** Where marks are left out, somebody would wait for them for ever. @throws {RefusedDefinitionError} */
-  async #refuseMarks(definition: StreamDefinition, tables: readonly CatalogTable[]): Promise<void> {
-    if (!definition.resolved) return;
-    const { planSink, markless: ask, logger } = this.#options;
-    const places = placesOf(definition, tables, planSink);
-    let markless: readonly string[] = [];
-    try {
-      markless = await ask(definition, places, AbortSignal.timeout(ASK_SINK_TIMEOUT_MS));
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      logger.debug({ stream: definition.name, reason }, 'the sink cannot be asked what it takes');
-    }
-    const faults = markless.map(
-      (topic) =>
-        `topic ${topic} is compacted and takes no marks, since they have no key: set its cleanup.policy to delete, or leave resolved out`,
-    );
-    if (faults.length > 0) throw new RefusedDefinitionError('resolved', faults);
-  }
-
-  #matching(definition: StreamDefinition): CatalogTable[] {
-    return this.#streamable().filter(({ name }) => matchTables(definition.tables, name));
-  }
-
-  #streamable(): CatalogTable[] {
-    const { catalog, systemTablePrefix } = this.#options;
-    return [...catalog.tables()].filter(({ name }) => isStreamable(name, systemTablePrefix));
-  }
-}
-
-function tabletIdsOf(tables: readonly CatalogTable[]): string[] {
-  return tables.flatMap(({ tablets }) => tablets.map(({ tabletId }) => tabletId));
-}
-
-/** Of a table that is there at least one tablet has an end; one whose ranges are all dropped has no tablet. */
-function wasDropped({ tablets }: CatalogTable, ends: ReadonlyMap<string, TabletPosition>): boolean {
-  return tablets.length > 0 && tablets.every(({ tabletId }) => !ends.has(tabletId));
-}
-
-/** Every tablet of the tables begins with a copy. */
-function copiesOf(tables: readonly CatalogTable[]): ReadonlyMap<string, TabletPosition> {
-  const copied = ({ name: tableName }: CatalogTable): TabletPosition => {
-    return { opId: MIN_OPID, tableName, schemaVersion: 0, copy: 'wanted' };
-  };
-  return new Map(
-    tables.flatMap((table) => table.tablets.map(({ tabletId }): [string, TabletPosition] => [tabletId, copied(table)])),
-  );
 }
 
 function memberTabletsOf(

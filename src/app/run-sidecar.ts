@@ -1,6 +1,7 @@
 import { getPriority } from 'node:os';
 import { join } from 'node:path';
 import type { ReasonedView } from '../api/shapes.ts';
+import type { SinkPlanner } from '../api/stream-plan.ts';
 import { advertisedAddress, type Config } from '../config/config.ts';
 import { startControlServer } from '../control/server.ts';
 import { ForeignInstallations } from '../kudu-side/foreign-installations.ts';
@@ -9,6 +10,7 @@ import {
   checkWalDir,
   fetchCatalog,
   fetchEnds,
+  fetchRowCounts,
   fetchReplicas,
   lookUpName,
   lookUpSchema,
@@ -126,6 +128,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
   const { holds, watcher, keepers } = logs.parts;
   const { prefix: systemTablePrefix } = config.systemTables;
   await using sinks = new Sinks(config, logger);
+  const planSink: SinkPlanner = (definition, tables) => sinks.plan(definition, tables);
 
   const store = new StreamStore(kudu.streams, logger, kuduNow);
   const self = { id: selfId, http: advertise, tserver: config.tserver, tserverUuid: selfId, version: SPOOR_VERSION };
@@ -173,7 +176,8 @@ async function work(config: Config, parts: Parts): Promise<void> {
         metrics: metrics.transactionsOf(definition.name),
         logger,
       }),
-    formatFor,
+    formatFor: (stored, nameOf) =>
+      formatFor(stored, { planSink, onNonFinite: metrics.nonFiniteOf(stored.definition.name), nameOf }),
     gapRepair: config.gapRepair,
     fates: tabletFates(client),
     openSource: ({ largeReads, images, allowsPartial, ...request }, s) => {
@@ -229,7 +233,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
     endsOf: (tables, s) => fetchEnds(client, tables, s),
     tabletsOfKeys: (tableId, keys, s) => tabletsOfKeys(client, tableId, keys, s),
     schemaOf: (tableId, s) => schemaOfTable(client, tableId, s),
-    planSink: (definition, tables) => sinks.plan(definition, tables),
+    planSink,
     heldLog: (tabletId) => holds.get(tabletId)?.incarnations() ?? null,
     checkWal: async () => {
       await checkWalDir(config.walDir, config.tserver, selfId);
@@ -237,6 +241,9 @@ async function work(config: Config, parts: Parts): Promise<void> {
     },
     configuredSinks: sinks.configured(),
     markless: (definition, places, s) => sinks.markless(definition, places, s),
+    wrongSettings: (definition, places, s) => sinks.wrongSettings(definition, places, s),
+    inquire: (definition, places, s) => sinks.inquire(definition, places, s),
+    rowCounts: (s) => fetchRowCounts(client, s),
     systemTablePrefix,
     logger,
   });

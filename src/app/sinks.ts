@@ -5,7 +5,7 @@ import { createKafkaReader } from '../sinks/kafka/kafka-reader.ts';
 import { KafkaType } from '../sinks/kafka/kafka-type.ts';
 import type { SinkReader } from '../sinks/reader.ts';
 import { SinkError, type Sink, type SinkPlan } from '../sinks/sink.ts';
-import type { SinkStream, SinkType } from '../sinks/sink-type.ts';
+import type { SettingsFault, SinkReport, SinkStream, SinkType } from '../sinks/sink-type.ts';
 import type { StreamDefinition } from '../streams/definition.ts';
 import type { Logger } from '../util/logger.ts';
 
@@ -29,6 +29,18 @@ export class Sinks implements AsyncDisposable {
 
   markless({ sink }: StreamDefinition, places: readonly string[], signal: AbortSignal): Promise<readonly string[]> {
     return this.#types[sink.type].markless(places, signal);
+  }
+
+  inquire({ sink }: StreamDefinition, places: readonly string[], signal: AbortSignal): Promise<SinkReport> {
+    return this.#types[sink.type].inquire(sink, places, signal);
+  }
+
+  wrongSettings(
+    { sink }: StreamDefinition,
+    places: readonly string[],
+    signal: AbortSignal,
+  ): Promise<SettingsFault | null> {
+    return this.#types[sink.type].wrongSettings(sink, places, signal);
   }
 
   writeIntervalMs({ sink }: StreamDefinition): number {

@@ -21,7 +21,7 @@ export class ApiClient {
   }
 
   /** @returns the answer's JSON, or null where it has no body */
-  async call(method: 'GET' | 'POST' | 'PATCH' | 'DELETE', path: string, body?: unknown): Promise<unknown> {
+  async call(method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE', path: string, body?: unknown): Promise<unknown> {
     const response = await this.#fetch(method, path, body);
     const text = await response.text();
     if (response.status === 503) throw new UnavailableError(1, describeFailure(response, text));

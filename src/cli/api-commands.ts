@@ -3,6 +3,7 @@ import * as z from 'zod';
 import { loadClientConfig } from '../config/client-config.ts';
 import { sidecarView, streamView } from '../api/shapes.ts';
 import { ApiClient, expectShape } from './api-client.ts';
+import { addApplyCommands } from './apply-commands.ts';
 import type { CliContext } from './cli-context.ts';
 import { CliError } from './cli-error.ts';
 import type { StreamView } from '../api/shapes.ts';
@@ -21,7 +22,7 @@ export function addApiCommands(program: Command, context: CliContext): void {
   const clientFor = (options: ApiOptions): ApiClient => openClient(options, context);
   const streams = program
     .command('streams')
-    .description('list, show, create, change, pause, resume, resync or delete streams');
+    .description('list, show, create, apply, validate, change, pause, resume, resync or delete streams');
 
   apiCommand(streams, 'list', 'list the streams').action(async (options: ApiOptions) => {
     const answer = await clientFor(options).call('GET', '/v1/streams');
@@ -52,12 +53,15 @@ export function addApiCommands(program: Command, context: CliContext): void {
     .option('--images <kind>', 'after (the default), full or changed')
     .option('--no-tombstones', 'no null record after a delete')
     .option('--resolved-interval-ms <n>', 'marks of what is resolved in every partition, about so often')
-    .option('--copy-rows-per-second <n>', 'how many rows a sidecar copies a second at most; 0 is no limit');
+    .option('--copy-rows-per-second <n>', 'how many rows a sidecar copies a second at most; 0 is no limit')
+    .option('--paused', 'make it without shipping anything yet; its log is held');
   create.action(async (file: string | undefined, options: ApiOptions & CreateFlags) => {
     const body = streamInput(file, options, readStdin);
     const answer = await clientFor(options).call('POST', '/v1/streams', body);
     print(options.json ? toJson(answer) : renderStream(expectShape(streamView, answer)));
   });
+
+  addApplyCommands({ streams, apiCommand, clientFor, streamPath, context });
 
   apiCommand(streams, 'delete', 'delete a stream; topics and records stay')
     .argument('<stream>', 'name of the stream')

@@ -19,6 +19,7 @@ export interface CreateFlags {
   readonly tombstones?: boolean;
   readonly resolvedIntervalMs?: string;
   readonly copyRowsPerSecond?: string;
+  readonly paused?: boolean;
 }
 
 /** What `spoor streams change` takes instead of a file. */
@@ -45,12 +46,13 @@ const FLAGS = [
   'tombstones',
   'resolvedIntervalMs',
   'copyRowsPerSecond',
+  'paused',
 ] as const satisfies (keyof CreateFlags)[];
 
 /** The body for POST /v1/streams: from a JSON file, from standard input (`-`), or from flags. The API judges it. */
 export function streamInput(file: string | undefined, flags: CreateFlags, readStdin: () => string): unknown {
   if (file === undefined) return fromFlags(flags);
-  if (FLAGS.some((flag) => flags[flag] !== undefined && flags[flag] !== true))
+  if (FLAGS.some((flag) => flags[flag] !== undefined && (flag === 'paused' || flags[flag] !== true)))
     throw new CliError(2, 'give a file or flags, not both');
   return fromFile(file, readStdin);
 }
@@ -123,6 +125,7 @@ function fromFlags(flags: CreateFlags): unknown {
     tombstones,
     resolvedIntervalMs,
     copyRowsPerSecond,
+    paused,
   } = flags;
   return withoutUndefined({
     name,
@@ -144,6 +147,7 @@ function fromFlags(flags: CreateFlags): unknown {
     tombstones: tombstones === false ? false : undefined,
     resolved: resolvedIntervalMs === undefined ? undefined : { intervalMs: toNumber(resolvedIntervalMs) },
     copyRowsPerSecond: toNumber(copyRowsPerSecond),
+    paused,
   });
 }
 

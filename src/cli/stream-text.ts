@@ -34,6 +34,7 @@ export function renderStream(stream: StreamView): string {
     ['format', format.type],
     ['images', images],
     ['tombstones', String(tombstones)],
+    ...(stream.paused ? [['paused', 'true'] as [string, string]] : []),
     ...(warnings ?? []).map((warning): [string, string] => ['warning', warning]),
     ...(copyRowsPerSecond === undefined ? [] : [['copy rows/s', String(copyRowsPerSecond)] as [string, string]]),
   ];

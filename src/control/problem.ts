@@ -1,7 +1,14 @@
 import { STATUS_CODES } from 'node:http';
 import { ERRORS, SpoorError } from '../errors.ts';
 import { KuduError } from '../kudu/errors.ts';
-import { RefusedDefinitionError, StreamExistsError, UnknownMemberError } from '../streams/stream-errors.ts';
+import type { FieldChange } from '../streams/change-definition.ts';
+import { PreconditionError } from '../streams/precondition.ts';
+import {
+  RefusedDefinitionError,
+  StreamExistsError,
+  UnchangeableError,
+  UnknownMemberError,
+} from '../streams/stream-errors.ts';
 import type { BodyFault } from '../util/zod-faults.ts';
 
 export const PROBLEM_TYPE = 'application/problem+json';
@@ -12,7 +19,7 @@ export interface Problem {
   readonly status: number;
   readonly detail: string;
   /** Faults of the body, all of them. */
-  readonly errors?: readonly BodyFault[];
+  readonly errors?: readonly (BodyFault & Partial<Pick<FieldChange, 'now' | 'asked'>>)[];
   /** A code of docs/errors.md, and what a person does about it. */
   readonly code?: string;
   readonly remedy?: string;
@@ -46,11 +53,15 @@ const FASTIFY_DETAILS: Readonly<Record<string, string>> = {
 /** The answer to whatever was thrown. What is not meant for the caller's eyes becomes a 500 without particulars. */
 export function toProblem(error: unknown): { problem: Problem; headers: Readonly<Record<string, string>> } {
   if (error instanceof ProblemError) return { problem: error.problem, headers: error.headers };
-  return { problem: problemOf(error), headers: {} };
+  const etag = error instanceof PreconditionError ? error.etag : null;
+  return { problem: problemOf(error), headers: etag === null ? {} : { etag } };
 }
 
 function problemOf(error: unknown): Problem {
   if (error instanceof StreamExistsError) return { title: titleOf(409), status: 409, detail: error.message };
+  if (error instanceof PreconditionError) return { title: titleOf(412), status: 412, detail: error.message };
+  if (error instanceof UnchangeableError)
+    return { title: titleOf(409), status: 409, detail: error.message, errors: error.changes.map(unchangeable) };
   if (error instanceof RefusedDefinitionError) {
     const errors = error.faults.map((message) => ({ path: error.path, message }));
     return { title: titleOf(400), status: 400, detail: error.message, errors };
@@ -70,6 +81,11 @@ function problemOf(error: unknown): Problem {
     status: 500,
     detail: 'Something went wrong inside; the log of this sidecar says what.',
   };
+}
+
+function unchangeable({ path, now, asked }: FieldChange): BodyFault & Pick<FieldChange, 'now' | 'asked'> {
+  const text = (value: unknown): string => (value === undefined ? 'not given' : JSON.stringify(value));
+  return { path, message: `is ${text(now)}, and cannot become ${text(asked)} while the stream goes on`, now, asked };
 }
 
 function isUnknownMembers(errors: readonly unknown[]): errors is readonly UnknownMemberError[] {

@@ -4,6 +4,11 @@ import type * as z from 'zod';
 import { PROBLEM_TYPE } from './problem.ts';
 import { jsonSchema, problem } from './schemas.ts';
 
+/** Kudu is needed for the answer, and refuses or is away. */
+export const OF_KUDU = [502, 503] as const;
+/** A body that cannot be read, also where none is asked for. */
+export const OF_BODY = [400, 413, 415] as const;
+
 /** What openapi.json says of a route, besides its path. */
 export interface RouteDoc {
   readonly tag: 'streams' | 'cluster' | 'health';
@@ -11,6 +16,10 @@ export interface RouteDoc {
   readonly body?: z.ZodType;
   /** Its query string. */
   readonly query?: z.ZodType;
+  /** Request headers that it looks at. */
+  readonly headers?: z.ZodType;
+  /** Whether streams come with an entity tag. */
+  readonly etag?: boolean;
   /** The answer when all goes well: status, what it is, and its shape (or media type where it is not JSON, or null for no body). */
   readonly answer?: readonly [status: number, description: string, shape: z.ZodType | string | null];
   /** The answer where nothing was to be done but to say what would be. */
@@ -21,13 +30,15 @@ export interface RouteDoc {
   readonly open?: boolean;
 }
 
+const ETAG = { ETag: { type: 'string', description: 'Of the stream, for If-Match: its revision in quotes.' } };
+
 /** The same as fastify's route schema, which `@fastify/swagger` reads. Nothing is validated by it. */
 export function routeSchema(doc: RouteDoc): FastifySchema {
   const response: Record<string, unknown> = {};
   for (const answer of [doc.answer, doc.dryAnswer])
     if (answer) {
       const [status, description, shape] = answer;
-      response[status] = { description, ...answerContent(shape) };
+      response[status] = { description, ...(doc.etag === true && { headers: ETAG }), ...answerContent(shape) };
     }
   for (const each of [...(doc.problems ?? []), ...(doc.open === true ? [] : [401]), 500]) {
     const [status, shape] = typeof each === 'number' ? [each, problem] : each;
@@ -41,6 +52,7 @@ export function routeSchema(doc: RouteDoc): FastifySchema {
     summary: doc.summary,
     ...(doc.body && { body: jsonSchema(doc.body, 'input') }),
     ...(doc.query && { querystring: jsonSchema(doc.query, 'input') }),
+    ...(doc.headers && { headers: jsonSchema(doc.headers, 'input') }),
     ...(doc.open === true && { security: [] }),
     response,
   };

@@ -1,14 +1,14 @@
 import type { FastifyInstance } from 'fastify';
 import * as z from 'zod';
-import { parseStreamDefinition, streamDefinition } from '../streams/definition.ts';
-import { type StreamChange } from '../streams/change-definition.ts';
 import type { ServedSidecar } from '../api/control-plane.ts';
 import { describeIssue, faultsOf } from '../util/zod-faults.ts';
 import { addLogRoute } from './log-route.ts';
-import { ProblemError, PROBLEM_TYPE, type Problem } from './problem.ts';
-import { routeSchema } from './route-schema.ts';
-import { createQuery, holdsRequest, localQuery, notReady, resyncRequest, streamChange } from './schemas.ts';
-import { readiness, resyncedStream, sidecarView, streamPlan, streamView, tabletView } from '../api/shapes.ts';
+import { addDefinitionRoutes } from './definition-routes.ts';
+import { ProblemError, PROBLEM_TYPE } from './problem.ts';
+import { OF_BODY, OF_KUDU, routeSchema } from './route-schema.ts';
+import { holdsRequest, localQuery, notReady, resyncRequest } from './schemas.ts';
+import { noSuchStream, sendStream, type NameParam } from './stream-answers.ts';
+import { readiness, resyncedStream, sidecarView, streamView, tabletView } from '../api/shapes.ts';
 
 /** What /metrics answers. */
 export interface MetricsPage {
@@ -22,17 +22,9 @@ export interface RouteParts {
   readonly version: string;
 }
 
-interface NameParam {
-  Params: { name: string };
-}
-
-/** Kudu is needed for the answer, and refuses or is away. */
-const OF_KUDU = [502, 503] as const;
-/** A body that cannot be read, also where none is asked for. */
-const OF_BODY = [400, 413, 415] as const;
-
-/** Adds the routes of contract 4. What a definition asks of later versions answers 501. */
+/** Adds the routes of contract 4. */
 export function addRoutes(app: FastifyInstance, parts: RouteParts): void {
+  addDefinitionRoutes(app, parts.sidecar);
   addStreamRoutes(app, parts.sidecar);
   addClusterRoutes(app, parts);
   addLogRoute(app, parts.sidecar);
@@ -40,28 +32,6 @@ export function addRoutes(app: FastifyInstance, parts: RouteParts): void {
 }
 
 function addStreamRoutes(app: FastifyInstance, sidecar: ServedSidecar): void {
-  const create = routeSchema({
-    tag: 'streams',
-    summary: 'Create a stream',
-    body: streamDefinition,
-    query: createQuery,
-    answer: [201, 'The stream.', streamView],
-    dryAnswer: [200, 'With dryRun: what would become of it.', streamPlan],
-    problems: [400, 403, 409, 413, 415, 501, ...OF_KUDU],
-  });
-  app.post('/v1/streams', { schema: create }, async (request, reply) => {
-    const parsed = parseStreamDefinition(request.body);
-    if (parsed.kind === 'invalid')
-      throw new ProblemError(400, `${emptyOf(request.body)}The stream's definition is wrong.`, {
-        errors: parsed.faults,
-      });
-    if (parsed.kind === 'unsupported')
-      throw notSupported('The definition asks for what this version cannot do yet.', { errors: parsed.faults });
-    if (isDryRun(request.query)) return sidecar.plane.planStream(parsed.definition);
-    const stream = await sidecar.plane.createStream(parsed.definition);
-    return reply.code(201).header('location', `/v1/streams/${stream.name}`).send(stream);
-  });
-
   const list = routeSchema({
     tag: 'streams',
     summary: 'List the streams, with the state of each tablet across the cluster',
@@ -74,12 +44,13 @@ function addStreamRoutes(app: FastifyInstance, sidecar: ServedSidecar): void {
     tag: 'streams',
     summary: 'Show a stream, with the state of each tablet across the cluster',
     answer: [200, 'The stream.', streamView],
+    etag: true,
     problems: [404, 501, ...OF_KUDU],
   });
-  app.get<NameParam>('/v1/streams/:name', { schema: show }, async ({ params }) => {
+  app.get<NameParam>('/v1/streams/:name', { schema: show }, async ({ params }, reply) => {
     const stream = await sidecar.plane.getStream(params.name);
     if (stream === null) throw noSuchStream(params.name);
-    return stream;
+    return sendStream(reply, stream);
   });
 
   const changes = [
@@ -88,54 +59,28 @@ function addStreamRoutes(app: FastifyInstance, sidecar: ServedSidecar): void {
   ] as const;
   for (const [verb, summary, change] of changes) {
     const answer = [200, 'The stream.', streamView] as const;
-    const schema = routeSchema({ tag: 'streams', summary, answer, problems: [...OF_BODY, 403, 404, 501, ...OF_KUDU] });
-    app.post<NameParam>(`/v1/streams/:name/${verb}`, { schema }, async ({ params }) => {
+    const problems = [...OF_BODY, 403, 404, 501, ...OF_KUDU];
+    const schema = routeSchema({ tag: 'streams', summary, answer, etag: true, problems });
+    app.post<NameParam>(`/v1/streams/:name/${verb}`, { schema }, async ({ params }, reply) => {
       const stream = await sidecar.plane[change](params.name);
       if (stream === null) throw noSuchStream(params.name);
-      return stream;
+      return sendStream(reply, stream);
     });
   }
-
-  const update = routeSchema({
-    tag: 'streams',
-    summary: 'Change a stream while it goes on; tables that are new in it are copied first',
-    body: streamChange,
-    answer: [200, 'The stream.', streamView],
-    problems: [400, 403, 404, 413, 415, 501, ...OF_KUDU],
-  });
-  app.patch<NameParam>('/v1/streams/:name', { schema: update }, async ({ params, body }) => {
-    const updated = await sidecar.plane.updateStream(params.name, body as StreamChange);
-    if (updated.kind === 'missing') throw noSuchStream(params.name);
-    if (updated.kind === 'invalid')
-      throw new ProblemError(400, 'The change of the stream is wrong.', { errors: updated.faults });
-    if (updated.kind === 'unsupported')
-      throw notSupported('The change asks for what this version cannot do yet.', { errors: updated.faults });
-    return updated.stream;
-  });
 
   const resync = routeSchema({
     tag: 'streams',
     summary: 'Copy the rows of a stream again, or repair its gaps, while it goes on',
     body: resyncRequest,
     answer: [200, 'The stream.', resyncedStream],
+    etag: true,
     problems: [400, 403, 404, 413, 415, 501, ...OF_KUDU],
   });
-  app.post<NameParam>('/v1/streams/:name/resync', { schema: resync }, async ({ params, body }) => {
+  app.post<NameParam>('/v1/streams/:name/resync', { schema: resync }, async ({ params, body }, reply) => {
     const request = parseInput('body', resyncRequest, body ?? {});
     const stream = await sidecar.plane.resyncStream(params.name, request);
     if (stream === null) throw noSuchStream(params.name);
-    return stream;
-  });
-
-  const remove = routeSchema({
-    tag: 'streams',
-    summary: 'Delete a stream',
-    answer: [204, 'The stream is gone.', null],
-    problems: [...OF_BODY, 403, 404, ...OF_KUDU],
-  });
-  app.delete<NameParam>('/v1/streams/:name', { schema: remove }, async ({ params }, reply) => {
-    if (!(await sidecar.plane.deleteStream(params.name))) throw noSuchStream(params.name);
-    return reply.code(204).send();
+    return sendStream(reply, stream);
   });
 }
 
@@ -223,24 +168,4 @@ function parseInput<Shape extends z.ZodRawShape>(what: 'body' | 'query', schema:
   throw new ProblemError(400, `The ${what} is wrong.`, {
     errors: parsed.error.issues.flatMap((issue) => faultsOf(issue, known)),
   });
-}
-
-/** @throws {ProblemError} for another word: whoever means a dry run must not make a stream by a slip */
-function isDryRun(query: unknown): boolean {
-  const parsed = createQuery.safeParse(query);
-  if (parsed.success) return parsed.data.dryRun === 'true';
-  const errors = [{ path: 'dryRun', message: 'must be true or false' }];
-  throw new ProblemError(400, 'The query is wrong: dryRun is true or false.', { errors });
-}
-
-function emptyOf(body: unknown): string {
-  return body === undefined ? 'The body is empty. ' : '';
-}
-
-function noSuchStream(name: string): ProblemError {
-  return new ProblemError(404, `There is no stream named ${JSON.stringify(name)}.`);
-}
-
-function notSupported(detail: string, more: Partial<Problem> = {}): ProblemError {
-  return new ProblemError(501, detail, { code: 'SPOOR_NOT_SUPPORTED', ...more });
 }

@@ -5,7 +5,7 @@ import type { Problem } from './problem.ts';
 
 /* What the API is asked with, and how it says that it will not. What it answers is in api/shapes.ts. */
 
-export const createQuery = z.object({
+export const dryRunQuery = z.object({
   dryRun: z
     .enum(['true', 'false'])
     .default('false')
@@ -69,6 +69,7 @@ export const streamChange = z
     tombstones: z.boolean().exactOptional(),
     resolved: z.looseObject({}).nullable().exactOptional(),
     sink: z.looseObject({}).exactOptional(),
+    paused: z.boolean().exactOptional(),
   })
   .describe('A merge patch (RFC 7396) of the definition.');
 
@@ -77,7 +78,14 @@ export const problem = z.object({
   status: z.int(),
   detail: z.string(),
   errors: z
-    .array(z.object({ path: z.string(), message: z.string() }))
+    .array(
+      z.object({
+        path: z.string(),
+        message: z.string(),
+        now: z.unknown().optional().describe('Of a field that cannot change: what it is, where it is given.'),
+        asked: z.unknown().optional().describe('What was asked for in its place.'),
+      }),
+    )
     .exactOptional()
     .describe('Every fault of the body.'),
   code: z.string().exactOptional().describe('A code of docs/errors.md.'),

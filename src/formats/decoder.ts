@@ -26,7 +26,9 @@ export interface RecordDecoder {
    * The canonical text of a cell (canonical.ts).
    * @param text that of {@link RecordCells.textOf}, which fits the type
    */
-  canonical(type: DataType, text: Buffer): Buffer;
+  canonical(column: Pick<VersionColumn, 'type' | 'scale'>, text: Buffer): Buffer;
+  /** What records show of a value of the table, both canonical, where the format leaves something out; absent: all of it. */
+  shown?(type: DataType, value: Buffer): Buffer;
 }
 
 export type DecodedRecord =
@@ -124,6 +126,8 @@ export interface VersionColumn {
   readonly id: number;
   readonly name: string;
   readonly type: DataType;
+  /** Digits after the point of a decimal. */
+  readonly scale?: number;
   readonly isKey: boolean;
   readonly immutable: boolean;
   /** Canonical; what an UPSERT of a new row stores that does not set the column. */

@@ -1,7 +1,6 @@
 import * as z from 'zod';
+import { jsonFaults, jsonFormat, type FormatCompany } from './json-definition.ts';
 import { unservedVariant } from '../util/zod-unserved.ts';
-
-const jsonFormat = z.strictObject({ type: z.literal('json') });
 
 /** `format` of a stream: every one that there is. What each does is told in app/formats.ts, the other place that knows all. */
 export const formatDefinition = z.discriminatedUnion('type', [
@@ -12,3 +11,10 @@ export const formatDefinition = z.discriminatedUnion('type', [
 
 /** The names that may stand in it. */
 export const FORMAT_KEYS: readonly string[] = Object.keys(jsonFormat.shape);
+
+export type FormatDefinition = Readonly<z.output<typeof formatDefinition>>;
+
+/** Pure: what of a stream does not go with its format, by its path in the definition. */
+export function formatFaults(format: FormatDefinition, company: FormatCompany): ReturnType<typeof jsonFaults> {
+  return jsonFaults(format, company);
+}

@@ -12,7 +12,7 @@ import { base64StringBytes, maxJsonStringBytes, writeBase64String, writeJsonStri
 /** Writes the cell at `cell` of `rows` as JSON text into `out` from `at` on; answers the position after it. */
 export type CellWriter = (out: Buffer, at: number, rows: Buffer, cell: number, indirect: Buffer) => number;
 
-/** How the values of a column become JSON (contract section 5), and the room that they take. */
+/** How the values of a column become JSON, and the room that they take. */
 export interface CellCodec {
   readonly write: CellWriter;
   /** At most so many bytes, or (var-length columns) null: ask `maxBytesOf`. */
@@ -70,8 +70,7 @@ export function cellCodec(column: ColumnSchema): CellCodec {
 }
 
 /** The JSON text of a default, which is kept in the form of a cell, a var-length one as the bytes themselves. */
-export function defaultToJson(column: ColumnSchema, value: Buffer): Buffer {
-  const codec = cellCodec(column);
+export function defaultToJson(column: ColumnSchema, value: Buffer, codec = cellCodec(column)): Buffer {
   const out = Buffer.alloc(codec.maxBytesOf(value.length));
   if (codec.maxBytes !== null) return out.subarray(0, codec.write(out, 0, value, 0, value));
   const pointer = Buffer.alloc(16);

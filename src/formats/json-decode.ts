@@ -1,5 +1,5 @@
 import type { HybridTime } from '../kudu/hybrid-time.ts';
-import { DataType, type ColumnSchema } from '../kudu/schema.ts';
+import type { ColumnSchema, DataType } from '../kudu/schema.ts';
 import {
   RecordOp,
   type DecodedRecord,
@@ -11,17 +11,32 @@ import {
 } from './decoder.ts';
 import { numberOf, objectOf, scalarOf, textOf } from './json-members.ts';
 import { decodeJsonSchema } from './json-schema-decode.ts';
-import { canonicalText, isOfType, keyCell } from './json-values.ts';
+import { jsonLayout, type JsonLayout } from './json-definition.ts';
+import { ValueReader } from './json-value-decode.ts';
 import { parseRawJson, type RawJson, type RawObject } from './raw-json.ts';
 
 /** Reads what json.ts writes. @param images of the stream: whether an `after` that is not marked as partial is a whole row */
-export function jsonDecoder(streamName: string, images: Images = 'changed'): RecordDecoder {
-  const isWhole = images !== 'changed';
+export function jsonDecoder(streamName: string, images: Images = 'changed', layout: JsonLayout = PLAIN): RecordDecoder {
+  const values = new ValueReader(layout);
+  const stream = { name: streamName, hasWholeImages: images !== 'changed', isBlock: layout.schema === 'block', values };
   return {
-    decode: (record) => decode(record, streamName, isWhole),
+    decode: (record) => decode(record, stream),
     decodeSchema: ({ value }) => (value === null ? null : decodeJsonSchema(value)),
-    canonical,
+    canonical: (column, text) => values.canonical(column, text),
+    shown: (type, value) => values.shown(type, value),
   };
+}
+
+const PLAIN = jsonLayout({ type: 'json' });
+const PLAIN_VALUES = new ValueReader(PLAIN);
+
+/** How the records of a stream are written. */
+interface StreamForm {
+  readonly name: string;
+  readonly hasWholeImages: boolean;
+  /** Keys and values are payloads beside their schemas. */
+  readonly isBlock: boolean;
+  readonly values: ValueReader;
 }
 
 /** What an update carries, as a stream's definition says. */
@@ -43,17 +58,21 @@ const COPIES: readonly unknown[] = ['"true"', '"incremental"', 'true'];
 /** What `source.image` says of an image that is not whole. */
 const NOT_WHOLE: ReadonlySet<unknown> = new Set(['"partial"', '"key-only"']);
 const MARK: DecodedRecord = { kind: 'mark' };
-const BACKSLASH = 0x5c;
 
-function decode({ key, value }: EncodedRecord, streamName: string, isWhole: boolean): DecodedRecord {
-  if (value === null) return key === null ? MARK : new JsonTombstone(key);
+function decode({ key, value }: EncodedRecord, stream: StreamForm): DecodedRecord {
+  if (value === null) return key === null ? MARK : new JsonTombstone(key, stream);
   const text = value.toString();
-  const envelope = objectOf(parseRawJson(text));
+  const envelope = payloadOf(text, stream);
   if (envelope.has('resolved')) return MARK;
   const source = objectOf(envelope.get('source'));
   const tabletId = textOf(source.get('tablet_id'));
-  if (source.has('name') && textOf(source.get('name')) !== streamName) return { kind: 'foreign', tabletId };
-  return new JsonRow(key, text, envelope, source, tabletId, isWhole);
+  if (source.has('name') && textOf(source.get('name')) !== stream.name) return { kind: 'foreign', tabletId };
+  return new JsonRow(key, text, envelope, source, tabletId, stream);
+}
+
+function payloadOf(text: string, { isBlock }: StreamForm): RawObject {
+  const json = objectOf(parseRawJson(text));
+  return isBlock && json.has('payload') ? objectOf(json.get('payload')) : json;
 }
 
 class JsonRow implements RowRecord {
@@ -63,7 +82,7 @@ class JsonRow implements RowRecord {
   readonly #text: string;
   readonly #envelope: RawObject;
   readonly #source: RawObject;
-  readonly #hasWholeImages: boolean;
+  readonly #stream: StreamForm;
 
   constructor(
     key: Buffer | null,
@@ -71,14 +90,14 @@ class JsonRow implements RowRecord {
     envelope: RawObject,
     source: RawObject,
     tabletId: string,
-    hasWholeImages: boolean,
+    stream: StreamForm,
   ) {
     this.#key = key;
     this.#text = text;
     this.#envelope = envelope;
     this.#source = source;
     this.tabletId = tabletId;
-    this.#hasWholeImages = hasWholeImages;
+    this.#stream = stream;
   }
 
   get tableId(): string {
@@ -111,24 +130,24 @@ class JsonRow implements RowRecord {
   }
 
   get cells(): RecordCells {
-    return new JsonCells(this.#image);
+    return new JsonCells(this.#image, this.#stream.values);
   }
 
   get isWhole(): boolean {
     const { op } = this;
     if (op === RecordOp.INSERT || op === RecordOp.COPY) return true;
-    return this.#hasWholeImages && !NOT_WHOLE.has(this.#source.get('image'));
+    return this.#stream.hasWholeImages && !NOT_WHOLE.has(this.#source.get('image'));
   }
 
   checkKey(columns: readonly ColumnSchema[]): void {
     if (this.#key === null) return;
     const key = this.#key.toString();
-    // An image of ours begins with the key as it is.
+    // An image of ours begins with the key as it is; beside a schema it is not looked for.
     const start = `"${this.#imageName}":${key.slice(0, -1)}`;
     const at = this.#text.indexOf(start);
     const next = this.#text[at + start.length];
     if (at >= 0 && (next === ',' || next === '}')) return;
-    const json = objectOf(parseRawJson(key));
+    const json = payloadOf(key, this.#stream);
     const image = this.#image;
     const isSame =
       json.size === columns.length && columns.every(({ name }) => isEqual(json.get(name), image.get(name)));
@@ -147,13 +166,15 @@ class JsonRow implements RowRecord {
 class JsonTombstone implements TombstoneRecord {
   readonly kind = 'tombstone';
   readonly #key: Buffer;
+  readonly #stream: StreamForm;
 
-  constructor(key: Buffer) {
+  constructor(key: Buffer, stream: StreamForm) {
     this.#key = key;
+    this.#stream = stream;
   }
 
   get cells(): RecordCells {
-    return new JsonCells(objectOf(parseRawJson(this.#key.toString())));
+    return new JsonCells(payloadOf(this.#key.toString(), this.#stream), this.#stream.values);
   }
 }
 
@@ -161,8 +182,10 @@ class JsonTombstone implements TombstoneRecord {
 export class JsonCells implements RecordCells {
   readonly names: readonly string[];
   readonly #members: RawObject;
+  readonly #values: ValueReader;
 
-  constructor(members: RawObject) {
+  constructor(members: RawObject, values: ValueReader = PLAIN_VALUES) {
+    this.#values = values;
     this.names = [...members.keys()];
     this.#members = members;
   }
@@ -173,7 +196,7 @@ export class JsonCells implements RecordCells {
 
   fits(name: string, type: DataType): boolean {
     const raw = this.#members.get(name);
-    return typeof raw === 'string' && isOfType(type, raw);
+    return typeof raw === 'string' && this.#values.fits(type, raw);
   }
 
   textOf(name: string): string {
@@ -181,14 +204,8 @@ export class JsonCells implements RecordCells {
   }
 
   keyCell(column: ColumnSchema): Buffer {
-    return keyCell(column, this.textOf(column.name));
+    return this.#values.keyCell(column, this.textOf(column.name));
   }
-}
-
-/** As they are, but for numbers with a point and strings with escapes. */
-function canonical(type: DataType, text: Buffer): Buffer {
-  const isNumber = type === DataType.FLOAT || type === DataType.DOUBLE;
-  return isNumber || text.includes(BACKSLASH) ? Buffer.from(canonicalText(type, text.toString())) : text;
 }
 
 function isEqual(a: RawJson | undefined, b: RawJson | undefined): boolean {

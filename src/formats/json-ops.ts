@@ -46,7 +46,8 @@ export function endingOf({ ops, partial }: ChangeBatch, row: number): Buffer {
 }
 
 function ending({ name }: KnownOp, more: string): Buffer {
-  return ascii(`\\"]","kudu_op":${JSON.stringify(name)}${more}}}`);
+  const sequenceEnd = name === null ? ']' : '\\"]';
+  return ascii(`${sequenceEnd}","kudu_op":${JSON.stringify(name)}${more}}}`);
 }
 
 function byOp<T>(of: (known: KnownOp) => T): (T | undefined)[] {

@@ -38,6 +38,7 @@ function columnOf(json: RawObject): VersionColumn {
     id: numberOf(json.get('id')),
     name: textOf(json.get('name')),
     type,
+    ...(json.has('scale') && json.get('scale') !== 'null' && { scale: numberOf(json.get('scale')) }),
     isKey: json.get('key') === 'true',
     immutable: json.get('immutable') === 'true',
     writeDefault: Buffer.from(canonicalText(type, scalarOf(json.get('default')))),

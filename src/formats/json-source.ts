@@ -17,6 +17,8 @@ const HYBRID_TIME = ascii(',"hybrid_time":"');
 const ROW = ascii('","row":');
 const SEQUENCE = ascii(',"sequence":"[\\"');
 const NEXT = ascii('\\",\\"');
+/** The row of a copy has no number. */
+const LAST_IS_NULL = ascii('\\",null');
 
 /** Debezium's words. */
 const SNAPSHOTS: Readonly<Record<CopyKind, string>> = { base: 'true', incremental: 'incremental' };
@@ -38,7 +40,7 @@ export class BatchText {
   head: Buffer = Buffer.alloc(0);
   /** From behind the images up to the row's number, which comes twice. */
   toRow: Buffer = Buffer.alloc(0);
-  /** From there to the number again, as the last of `sequence`. */
+  /** From there to the number again, as the last of `sequence`; in a copy, which has none, behind it. */
   toSequence: Buffer = Buffer.alloc(0);
   /** Of all three. */
   bytes = 0;
@@ -91,7 +93,7 @@ export class BatchText {
     at = again(out, at, termAt, termEnd);
     at = copy(out, at, NEXT);
     at = again(out, at, indexAt, indexEnd);
-    this.#cut(sourceAt, sequenceAt, copy(out, at, NEXT));
+    this.#cut(sourceAt, sequenceAt, copy(out, at, kind === null ? NEXT : LAST_IS_NULL));
   }
 
   /** Views of the memory: those of the batch before, where numbers have as many digits as then. */

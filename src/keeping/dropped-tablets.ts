@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import type { DropKind, MissingChanges, TabletEnd } from '../change/change.ts';
 import type { Logger } from '../util/logger.ts';
+import { remembered } from '../util/remembered.ts';
 import type { LocalReplica } from './local-replica.ts';
 import type { Keepers } from './keepers.ts';
 
@@ -65,6 +66,11 @@ export class DroppedTablets {
   readonly #dropped = new Map<string, DroppedTablet>();
   /** Of tablets whose log is kept here, as the master told it. */
   readonly #partitions = new Map<string, string>();
+  /** Of what all was written down that there is to say, as which text: while none of the three is another, nothing is to be done. */
+  readonly #described = new WeakMap<
+    DescribedTablet,
+    { readonly replica: LocalReplica; readonly text: string | null }
+  >();
   /** What was written down, as it was read last. */
   readonly #read = new Map<string, { readonly text: string; readonly note: Note | null }>();
   /** Of which streams' tablets it was told what is missing. */
@@ -152,10 +158,13 @@ export class DroppedTablets {
   }
 
   /** @returns whether nothing about it is left to ask */
-  #describe({ tabletId, table, generations }: DescribedTablet, replicas: ReadonlyMap<string, LocalReplica>): boolean {
+  #describe(tablet: DescribedTablet, replicas: ReadonlyMap<string, LocalReplica>): boolean {
+    const { tabletId, table, generations } = tablet;
     const keeper = this.#keepers.get(tabletId);
     const replica = replicas.get(tabletId);
     if (!keeper || !replica) return true;
+    const described = this.#described.get(tablet);
+    if (described?.replica === replica && described.text === this.#keepers.noteOf(tabletId)) return true;
     const before = this.#note(tabletId);
     const partition = this.#partitions.get(tabletId) ?? before?.partition ?? null;
     const voterUuids = replica.voterUuids.length > 0 ? replica.voterUuids.toSorted() : (before?.voterUuids ?? []);
@@ -167,15 +176,15 @@ export class DroppedTablets {
       generations: [...generations],
       ...(before?.lostTo !== undefined && { lostTo: before.lostTo }),
     };
-    if (before === null || !isSame(before, note)) keeper.hold.describe(JSON.stringify(note));
+    const isNews = before === null || !isSame(before, note);
+    if (isNews) keeper.hold.describe(JSON.stringify(note));
+    else if (partition !== null) this.#described.set(tablet, { replica, text: this.#keepers.noteOf(tabletId) });
     return partition !== null;
   }
 
   /** Finds out which of these tablets, which the master does not list and that have no replica here, were dropped. */
   async look(unlisted: readonly string[], signal: AbortSignal): Promise<void> {
-    const held = this.#keepers.tabletIds();
-    for (const known of [this.#dropped, this.#partitions, this.#read])
-      for (const tabletId of known.keys()) if (!held.has(tabletId)) known.delete(tabletId);
+    this.#forgetAllBut(this.#keepers.tabletIds());
     for (const tabletId of unlisted) {
       const note = this.#dropped.has(tabletId) ? null : this.#note(tabletId);
       if (note === null) continue;
@@ -183,6 +192,11 @@ export class DroppedTablets {
       if (kind !== null) this.#dropped.set(tabletId, { kind, ...note, sinceMs: performance.now() });
     }
   }
+
+  readonly #forgetAllBut = remembered((held: ReadonlySet<string>): void => {
+    for (const known of [this.#dropped, this.#partitions, this.#read])
+      for (const tabletId of known.keys()) if (!held.has(tabletId)) known.delete(tabletId);
+  });
 
   /** Asked of every tablet each second, so one is parsed again only when it is another text. */
   #note(tabletId: string): Note | null {

@@ -14,7 +14,7 @@ export interface HoldStore {
   enable(tabletId: string): ReplicaHold;
   /** What is held of a tablet, or null. */
   get(tabletId: string): ReplicaHold | null;
-  /** Every tablet of which something is held, by an earlier process too. */
+  /** Every tablet of which something is held, by an earlier process too; the same list, itself, while they are the same. */
   tabletIds(): readonly string[];
 }
 
@@ -66,6 +66,8 @@ export class Keepers extends EventEmitter<KeepersEvents> {
   readonly #keepers = new Map<string, ReplicaKeeper>();
   readonly #unwantedSince = new Map<string, number>();
   readonly #ending = new Set<Promise<void>>();
+  /** Null where the keepers are others than when it was made. */
+  #tabletIds: { readonly held: readonly string[]; readonly all: ReadonlySet<string> } | null = null;
 
   constructor(options: KeepersOptions) {
     super();
@@ -83,7 +85,10 @@ export class Keepers extends EventEmitter<KeepersEvents> {
   /** Holds a tablet from now on. What a new one's table is, and whether a stream wants it, may show a moment later. */
   keep(tabletId: string): ReplicaKeeper {
     let keeper = this.#keepers.get(tabletId);
-    if (keeper === undefined) this.#keepers.set(tabletId, (keeper = this.#create(tabletId)));
+    if (keeper === undefined) {
+      this.#keepers.set(tabletId, (keeper = this.#create(tabletId)));
+      this.#tabletIds = null;
+    }
     return keeper;
   }
 
@@ -98,9 +103,11 @@ export class Keepers extends EventEmitter<KeepersEvents> {
     return this.#options.holds.get(tabletId)?.note ?? null;
   }
 
-  /** Every tablet that is kept, or of which something is held. */
+  /** Every tablet that is kept, or of which something is held. The same set, itself, while they are the same. */
   tabletIds(): ReadonlySet<string> {
-    return new Set([...this.#keepers.keys(), ...this.#options.holds.tabletIds()]);
+    const held = this.#options.holds.tabletIds();
+    if (this.#tabletIds?.held !== held) this.#tabletIds = { held, all: new Set([...this.#keepers.keys(), ...held]) };
+    return this.#tabletIds.all;
   }
 
   /**
@@ -111,7 +118,7 @@ export class Keepers extends EventEmitter<KeepersEvents> {
    */
   reconcile(
     wanted: ReadonlyMap<string, KeptTablet>,
-    shipped: ReadonlySet<string>,
+    shipped: { has(tabletId: string): boolean },
     fateOf: ((tabletId: string) => Unwanted) | null,
     nowMs: number,
   ): void {
@@ -136,6 +143,7 @@ export class Keepers extends EventEmitter<KeepersEvents> {
   letGo(tabletId: string, why: string): void {
     const keeper = this.#keepers.get(tabletId);
     this.#keepers.delete(tabletId);
+    this.#tabletIds = null;
     this.#unwantedSince.delete(tabletId);
     const drop = (): void => {
       if (this.#keepers.has(tabletId)) return; // a stream wants it again, and holds it
@@ -149,7 +157,8 @@ export class Keepers extends EventEmitter<KeepersEvents> {
   /** Lets go of what is beyond the limits; answers what streams may still have needed. */
   enforceLimits(nowMs: number): ReadonlyMap<string, LostRange> {
     const lost = new Map<string, LostRange>();
-    for (const keeper of this.#keepers.values()) {
+    const { maxBytes, maxAgeMs } = this.#options;
+    for (const keeper of maxBytes > 0 || maxAgeMs > 0 ? this.#keepers.values() : []) {
       const range = keeper.enforceLimits(nowMs);
       if (range) lost.set(keeper.tabletId, range);
     }
@@ -168,6 +177,7 @@ export class Keepers extends EventEmitter<KeepersEvents> {
     await Promise.all([...this.#keepers.values()].map((keeper) => keeper[Symbol.asyncDispose]()));
     await Promise.allSettled(this.#ending);
     this.#keepers.clear();
+    this.#tabletIds = null;
   }
 
   /** Its table is gone, and with it the last operations that nobody shipped: no table will tell of them any more. */

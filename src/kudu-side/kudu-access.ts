@@ -94,6 +94,16 @@ export async function fetchEnds(
   }
 }
 
+/** How many rows each table has, by its id, as its leaders have last told the master; tables of which none has are left out. */
+export async function fetchRowCounts(client: KuduClient, signal: AbortSignal): Promise<ReadonlyMap<string, number>> {
+  const tables = await client.listTables({ signal });
+  return new Map(
+    tables.flatMap(({ tableId, liveRowCount }): [string, number][] =>
+      liveRowCount === null ? [] : [[tableId, Number(liveRowCount)]],
+    ),
+  );
+}
+
 /** The tablets of a table; none where the master knows no such table any more. */
 async function locationsOf(
   client: KuduClient,

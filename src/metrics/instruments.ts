@@ -81,6 +81,12 @@ export function createInstruments(registry: Registry) {
       ),
       batchRecords: histogram('spoor_batch_records', 'Records that were acknowledged at once.', BATCH_BUCKETS),
     },
+    nonFinite: new Counter({
+      name: 'spoor_non_finite_values_total',
+      help: 'NaN and infinities that were written as null.',
+      labelNames: STREAM,
+      registers,
+    }),
     transactions: {
       ended: new Counter({
         name: 'spoor_transactions_total',

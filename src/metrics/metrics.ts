@@ -19,6 +19,8 @@ export interface Metrics extends ReplicationMetrics {
   text(): Promise<string>;
   /** Of the stream's sink. */
   transactionsOf(stream: string): TransactionMetrics;
+  /** To be called for each value of the stream that JSON has no number for and that was written as null. */
+  nonFiniteOf(stream: string): () => void;
 }
 
 /**
@@ -36,7 +38,8 @@ export function createMetrics(sources: MetricsSources, nowMs = () => performance
   const registry = new Registry();
   // The default of 10 ms would wake an idle sidecar a hundred times a second.
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 100 });
-  const { freePercent: freeGauge, gauges, counters, histograms, transactions } = createInstruments(registry);
+  const instruments = createInstruments(registry);
+  const { freePercent: freeGauge, gauges, counters, histograms, transactions, nonFinite } = instruments;
   const known = new KnownTablets(nowMs);
   const streams = new Lingering<string>(nowMs);
 
@@ -54,6 +57,7 @@ export function createMetrics(sources: MetricsSources, nowMs = () => performance
       for (const labels of gone.tables) for (const histogram of Object.values(histograms)) histogram.remove(labels);
       for (const stream of streams.leave(views.map((view) => view.stream))) {
         for (const outcome of TRANSACTION_OUTCOMES) transactions.ended.remove({ stream, outcome });
+        nonFinite.remove({ stream });
         for (const histogram of [transactions.seconds, transactions.tablets]) histogram.remove({ stream });
       }
       return registry.metrics();
@@ -85,6 +89,10 @@ export function createMetrics(sources: MetricsSources, nowMs = () => performance
     markerWritten(labels) {
       known.add(labels);
       counters.markersWritten.inc(labels);
+    },
+    nonFiniteOf: (stream) => () => {
+      streams.add(stream, stream);
+      nonFinite.inc({ stream });
     },
     transactionsOf: (stream) => ({
       transaction(outcome, seconds, tablets) {

@@ -14,6 +14,8 @@ import type { TabletReplicator } from '../shipping/tablet-replicator.ts';
 
 /** A tablet of a stream that is shipped from here. */
 export interface Shipped {
+  /** Of stream and tablet, for as long as the stream is the same. */
+  readonly key: string;
   readonly open: OpenStream;
   readonly replicator: TabletReplicator;
 }

@@ -52,6 +52,8 @@ export class HandOverCore {
   #examined = new Set<string>();
   /** By sidecar, what it said last of which tablets, and when. */
   readonly #words = new Map<string, { readonly of: ReadonlyMap<string, Word>; readonly atMs: number }>();
+  /** Mostly nobody has anything to say of any. */
+  #areSilent = true;
   /** Looks at the others that have begun since they can know that we live; the last of them that was answered, and by all? */
   #looks = 0;
   #answered = { look: 0, byAll: false };
@@ -73,12 +75,13 @@ export class HandOverCore {
   }
 
   hasClaim(stream: string, tabletId: string): boolean {
-    return this.#claims.has(keyOf(stream, tabletId));
+    return this.#claims.size > 0 && this.#claims.has(keyOf(stream, tabletId));
   }
 
   /** What each of the other living sidecars said of a tablet of a stream, by the uuid of its tablet server. */
   words(stream: string, tabletId: string): ReadonlyMap<string, Word> {
-    let said: Map<string, Word> | null = null; // mostly nobody has anything to say of any
+    if (this.#areSilent) return NO_WORDS;
+    let said: Map<string, Word> | null = null;
     for (const [uuid, { of }] of this.#words) {
       const word = of.size > 0 && this.lives(uuid) ? of.get(keyOf(stream, tabletId)) : undefined;
       if (word !== undefined) (said ??= new Map()).set(uuid, word);
@@ -153,6 +156,7 @@ export class HandOverCore {
     const atMs = this.#now();
     for (const [uuid, word] of this.#words) if (atMs - word.atMs > WORD_COUNTS_MS) this.#words.delete(uuid);
     for (const [uuid, of] of said) if (of !== null) this.#words.set(uuid, { of, atMs });
+    this.#areSilent = [...this.#words.values()].every(({ of }) => of.size === 0);
     this.#answered = { look, byAll: [...said.values()].every((of) => of !== null) };
     this.#noteStart();
   }

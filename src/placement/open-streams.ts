@@ -3,6 +3,8 @@ import type { Sink } from '../sinks/sink.ts';
 import { ByteArena } from '../util/byte-arena.ts';
 import { ByteBudget } from '../util/byte-budget.ts';
 import { Pace } from '../util/pace.ts';
+import { remembered } from '../util/remembered.ts';
+import { oncePer } from '../util/once-per.ts';
 import { Slots } from '../util/slots.ts';
 import { TimeLimit } from '../util/time-limit.ts';
 import type { Catalog, CatalogTable } from '../streams/table-catalog.ts';
@@ -98,7 +100,7 @@ export class StreamMembers {
     const ended: OpenStream[] = [];
     for (const [key, open] of this.#open) {
       const stream = now.get(key);
-      if (stream && shapeOf(stream) === shapeOf(open.stored)) continue;
+      if (stream === open.stored || (stream && shapeOf(stream) === shapeOf(open.stored))) continue;
       this.#open.delete(key);
       ended.push(open);
     }
@@ -108,7 +110,9 @@ export class StreamMembers {
   /**
    * Which of these tablets are, or were, of streamed tables, and whose. A failure of one stream or table is told and stops no
    * other: of its tablets what was known `before` counts. Of each stream at most one question goes unanswered a look. Of
-   * hundreds of tablets little is new from one look to the next: those of which nothing is are given as they were `before`.
+   * hundreds of tablets little is new from one look to the next: those of which nothing is are given as they were `before`,
+   * and where nothing is of any, so is the whole list.
+   * @param tabletIds another set whenever they are others
    */
   async streamedTablets(
     all: readonly StoredStream[],
@@ -117,8 +121,8 @@ export class StreamMembers {
     droppedOf: (tabletId: string) => DroppedTablet | undefined,
     signal: AbortSignal,
     onTrouble: (error: unknown) => void,
-  ): Promise<StreamedTablet[]> {
-    const { catalog, systemTablePrefix } = this.#options;
+  ): Promise<readonly StreamedTablet[]> {
+    const { catalog } = this.#options;
     const opened: OpenedStream[] = [];
     const unanswered = new Map<OpenStream, unknown>();
     const answers = await Promise.allSettled(all.map((stream) => this.#openStream(stream, signal, unanswered)));
@@ -127,23 +131,20 @@ export class StreamMembers {
       if (answer.status === 'fulfilled') opened.push({ open: answer.value, paused: all[i]!.paused });
       else onTrouble(answer.reason);
     for (const error of unanswered.values()) onTrouble(error);
-    const tables = new Map<string, CatalogTable>();
-    for (const tabletId of tabletIds) {
-      const table = catalog.tableOf(tabletId);
-      if (table && isStreamable(table.name, systemTablePrefix)) tables.set(tabletId, table);
-    }
+    const { tableOf, tables: asked } = this.#streamable(tabletIds, catalog.tableOfTablet);
     // Side by side: a new leader must not wait for one unanswered question of each stream.
-    const asked = [...new Set(tables.values())];
     const members = await Promise.all(
       opened.map(({ open }) => this.#membersAmong(open, asked, unanswered.get(open), signal, onTrouble)),
     );
     signal.throwIfAborted();
-    const known = new Map(before.map((tablet) => [tablet.tabletId, tablet]));
+    const sure = asked.filter((table) => !members.some(({ unsure }) => unsure.has(table)));
+    const streamsOf = new Map(sure.map((table) => [table, opened.filter((_, i) => members[i]!.has.has(table))]));
+    const known = tabletsById(before);
     const hasNews = this.#hasNews;
     this.#hasNews = hasNews && members.some(({ unsure }) => unsure.size > 0); // of those nothing is told now
     const streamed: StreamedTablet[] = [];
     for (const tabletId of tabletIds) {
-      const table = tables.get(tabletId);
+      const table = tableOf.get(tabletId);
       if (!table) {
         const dropped = catalog.tableOf(tabletId) ? undefined : droppedOf(tabletId);
         const streams = dropped ? opened.filter(({ open }) => wantsDropped(open, tabletId, dropped)) : [];
@@ -155,18 +156,31 @@ export class StreamMembers {
         continue;
       }
       const last = known.get(tabletId);
-      if (members.some(({ unsure }) => unsure.has(table))) {
+      const streams = streamsOf.get(table);
+      if (!streams) {
         if (last) streamed.push(last);
         continue;
       }
-      const streams = opened.filter((_, i) => members[i]!.has.has(table));
       if (streams.length === 0) continue;
       const isSame = last?.table === table && !last.dropped && areSame(last.streams, streams);
       if (isSame && !hasNews) streamed.push(last);
       else streamed.push({ tabletId, table, streams: streams.map((each) => withKey(each, tabletId)) });
     }
-    return streamed;
+    const isAsBefore = streamed.length === before.length && streamed.every((tablet, i) => tablet === before[i]);
+    return isAsBefore ? before : streamed;
   }
+
+  /** Those of the tablets whose table may be streamed, and these tables. */
+  readonly #streamable = remembered(
+    (tabletIds: ReadonlySet<string>, tableOfTablet: ReadonlyMap<string, CatalogTable>) => {
+      const tableOf = new Map<string, CatalogTable>();
+      for (const tabletId of tabletIds) {
+        const table = tableOfTablet.get(tabletId);
+        if (table && isStreamable(table.name, this.#options.systemTablePrefix)) tableOf.set(tabletId, table);
+      }
+      return { tableOf, tables: [...new Set(tableOf.values())] };
+    },
+  );
 
   /** Which of these tables the stream has; of some it may not be known. @param trouble why it cannot be asked now */
   async #membersAmong(
@@ -256,6 +270,10 @@ export class StreamMembers {
     return true;
   }
 }
+
+const tabletsById = oncePer(
+  (tablets: readonly StreamedTablet[]) => new Map(tablets.map((tablet) => [tablet.tabletId, tablet])),
+);
 
 type OpenedStream = Pick<TabletsStream, 'open' | 'paused'>;
 

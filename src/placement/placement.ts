@@ -52,6 +52,8 @@ export type HandOverPart = Pick<HandOverCore, 'selfUuid' | 'lives' | 'words' | '
 
 /** What is remembered of a tablet of a stream. */
 interface Memory {
+  /** In which it was asked about last. */
+  round: number;
   seat: { readonly isTaken: boolean; readonly sinceMs: number } | null;
   trial: Trial;
   inability: Inability | null;
@@ -86,7 +88,7 @@ export class Placement {
   readonly #memories = new Map<string, Memory>();
   /** What tablets wait for that are ours to ship and not shipped. */
   readonly #waits = new Waits();
-  #seen = new Set<string>();
+  #round = 0;
   #heardAtMs: number;
 
   constructor(
@@ -107,8 +109,10 @@ export class Placement {
 
   /** What is not asked about from here to the next round is forgotten: it is shipped no more. */
   beginRound(): void {
-    for (const key of this.#memories.keys()) if (!this.#seen.has(key)) this.#memories.delete(key);
-    this.#seen = new Set();
+    this.#memories.forEach(({ round }, key) => {
+      if (round !== this.#round) this.#memories.delete(key);
+    });
+    this.#round++;
   }
 
   /** All have been asked about. */
@@ -178,12 +182,12 @@ export class Placement {
   }
 
   #memoryOf(key: string): Memory {
-    this.#seen.add(key);
     let memory = this.#memories.get(key);
     if (!memory) {
-      memory = { seat: null, trial: UNTRIED, inability: null, away: null, fenced: null };
+      memory = { round: 0, seat: null, trial: UNTRIED, inability: null, away: null, fenced: null };
       this.#memories.set(key, memory);
     }
+    memory.round = this.#round;
     return memory;
   }
 

@@ -6,15 +6,15 @@ const CALL_TIMEOUT_MS = 5000;
 /** The replicas of the tablet server beside us, and so who leads, as it said last. */
 export class ReplicaList {
   readonly #tserver: Pick<LocalTserver, 'listReplicas'>;
-  readonly #onListed: () => void;
+  readonly #onListed: (isNews: boolean) => void;
   #replicas: readonly LocalReplica[] = [];
   #byId: ReadonlyMap<string, LocalReplica> = new Map();
   #asking: Promise<void> | null = null;
   /** There was news since it was asked: it is asked once more behind that. */
   #isOutdated = false;
 
-  /** @param onListed told of each answer; what it throws, whoever asked is told */
-  constructor(tserver: Pick<LocalTserver, 'listReplicas'>, onListed: () => void) {
+  /** @param onListed told of each answer, and whether it is another one than before; what it throws, whoever asked is told */
+  constructor(tserver: Pick<LocalTserver, 'listReplicas'>, onListed: (isNews: boolean) => void) {
     this.#tserver = tserver;
     this.#onListed = onListed;
   }
@@ -26,11 +26,6 @@ export class ReplicaList {
   /** The same, by tablet. */
   get byId(): ReadonlyMap<string, LocalReplica> {
     return this.#byId;
-  }
-
-  /** Those that have a log to read. */
-  get running(): readonly string[] {
-    return this.#replicas.filter(({ isRunning }) => isRunning).map(({ tabletId }) => tabletId);
   }
 
   /** One question at a time: whoever asks meanwhile has its answer. */
@@ -55,8 +50,9 @@ export class ReplicaList {
     const replicas = await this.#tserver.listReplicas(limit.signal);
     if (signal.aborted) return;
     // Mostly it is the very same list as a second before.
-    if (replicas !== this.#replicas) this.#byId = new Map(replicas.map((replica) => [replica.tabletId, replica]));
+    const isNews = replicas !== this.#replicas;
+    if (isNews) this.#byId = new Map(replicas.map((replica) => [replica.tabletId, replica]));
     this.#replicas = replicas;
-    this.#onListed();
+    this.#onListed(isNews);
   }
 }

@@ -117,26 +117,33 @@ export class ShippedTablets {
     return [...this.#shipping.values(), ...this.#stopping.values()];
   }
 
-  replicators(): readonly TabletReplicator[] {
-    return [...this.#shipping.values()].map(({ replicator }) => replicator);
+  /** Whether one of a tablet runs. */
+  ships(tabletId: string): boolean {
+    for (const { replicator } of this.#shipping.values()) if (replicator.tabletId === tabletId) return true;
+    return false;
   }
 
   /** How late those are that have something left to ship: mostly a few of many. @param nowMs by {@link steadyNow} */
   lateness(nowMs: number): readonly Lateness[] {
-    const late = this.all().filter(({ replicator, committed }) => {
-      const { index } = replicator.acked.opId;
-      const keeper = this.#options.keepers.get(replicator.tabletId);
-      return replicator.isBehind || !keeper || keeper.committed.index > index || committed.index > index;
-    });
-    return late.map(({ replicator }) => replicator.view(nowMs));
+    const late: Lateness[] = [];
+    for (const some of [this.#shipping, this.#stopping])
+      for (const shipping of some.values()) if (this.#isLate(shipping)) late.push(shipping.replicator.view(nowMs));
+    return late;
+  }
+
+  #isLate({ replicator, committed }: Shipping): boolean {
+    const { index } = replicator.acked.opId;
+    if (replicator.isBehind || committed.index > index) return true;
+    const keeper = this.#options.keepers.get(replicator.tabletId);
+    return !keeper || keeper.committed.index > index;
   }
 
   /** Those of a tablet's streams that are shipped from here. */
   labelsOf(tabletId: string, generations: readonly string[]): readonly TabletLabels[] {
     const spoken = new Set(generations);
-    return this.replicators()
-      .filter((replicator) => replicator.tabletId === tabletId && spoken.has(replicator.generation))
-      .map((replicator) => replicator.labels);
+    return [...this.#shipping.values()]
+      .filter(({ replicator }) => replicator.tabletId === tabletId && spoken.has(replicator.generation))
+      .map(({ replicator }) => replicator.labels);
   }
 
   /** @param hasReplica whether a tablet has a replica here */
@@ -237,6 +244,7 @@ export class ShippedTablets {
       logger,
     });
     this.#shipping.set(key, {
+      key,
       open,
       membership,
       asked,

@@ -2,11 +2,13 @@ import type { Keepers } from '../keeping/keepers.ts';
 import type { LocalTserver } from '../keeping/local-replica.ts';
 import type { StreamSource } from '../streams/stored-stream.ts';
 import { Slots } from '../util/slots.ts';
-import type { ShippedTablets } from './shipped-tablets.ts';
+import type { ShippedTablets, Shipping } from './shipped-tablets.ts';
 
 const MAX_COMMITTED_CALLS_AT_A_TIME = 8;
-/** How often a tablet that seems to have nothing left to ship is held against what its server has committed. */
+/** How often a tablet that seems to have nothing left to ship is held against what its server has committed; */
 const CHECK_COMMITTED_EVERY_MS = 10_000;
+/** and how many of them at most in a look: of hundreds, each less often. What is wrong with a server shows at the first. */
+const MAX_CHECKS_A_LOOK = 8;
 
 export interface ShippingUpkeepOptions {
   readonly keepers: Pick<Keepers, 'get'>;
@@ -18,7 +20,9 @@ export interface ShippingUpkeepOptions {
 export class ShippingUpkeep {
   readonly #options: ShippingUpkeepOptions;
   readonly #shipped: Pick<ShippedTablets, 'running'>;
-  #checkedCommittedAtMs = Number.NEGATIVE_INFINITY;
+  /** Those whose turn is to come in this round; goes along with what begins and ends meanwhile. */
+  #left: Iterator<Shipping> = [][Symbol.iterator]();
+  #roundBeganAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: ShippingUpkeepOptions, shipped: Pick<ShippedTablets, 'running'>) {
     this.#options = options;
@@ -48,17 +52,17 @@ export class ShippingUpkeep {
 
   /**
    * While a tablet is behind, only its server knows how far. One that has read its log to the end knows itself, but for
-   * a log that does not go on although the server does: that shows in what the server says now and then.
+   * a log that does not go on although the server does: that shows in what the server says now and then. They are asked
+   * about in turn, so that however many there are it costs the same.
    * @param onTrouble told of each tablet that it does not answer for: one may be stopping just now
    */
   async askCommitted(signal: AbortSignal, onTrouble: (error: unknown) => void): Promise<void> {
-    const nowMs = performance.now();
-    const all = nowMs - this.#checkedCommittedAtMs > CHECK_COMMITTED_EVERY_MS;
-    if (all) this.#checkedCommittedAtMs = nowMs;
-    const asked = [...this.#shipped.running.values()].filter(({ replicator }) => all || replicator.isBehind);
+    const asked = this.#takeTurns(performance.now());
+    for (const shipping of this.#shipped.running.values()) if (shipping.replicator.isBehind) asked.add(shipping);
+    if (asked.size === 0) return;
     const slots = new Slots(MAX_COMMITTED_CALLS_AT_A_TIME);
     await Promise.all(
-      asked.map(async (shipping) => {
+      [...asked].map(async (shipping) => {
         const giveBack = await slots.acquire(signal);
         try {
           shipping.committed = await this.#options.tserver.committedOpId(shipping.replicator.tabletId, signal);
@@ -71,5 +75,19 @@ export class ShippingUpkeep {
         }
       }),
     );
+  }
+
+  /** Who is next to be asked about. */
+  #takeTurns(nowMs: number): Set<Shipping> {
+    const turns = new Set<Shipping>();
+    while (turns.size < MAX_CHECKS_A_LOOK) {
+      const next = this.#left.next();
+      if (next.done !== true) turns.add(next.value);
+      else if (nowMs - this.#roundBeganAtMs > CHECK_COMMITTED_EVERY_MS) {
+        this.#left = this.#shipped.running.values();
+        this.#roundBeganAtMs = nowMs;
+      } else break;
+    }
+    return turns;
   }
 }

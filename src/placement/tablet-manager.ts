@@ -13,11 +13,12 @@ import { LinkedAbort } from '../util/linked-abort.ts';
 import type { Logger } from '../util/logger.ts';
 import { oncePer } from '../util/once-per.ts';
 import { pause } from '../util/pause.ts';
+import { remembered } from '../util/remembered.ts';
 import { steadyNow } from '../util/steady-clock.ts';
 import { TimeLimit } from '../util/time-limit.ts';
 import { Gaps } from './gaps.ts';
 import { HandOver, type HandOverOptions } from './hand-over.ts';
-import { askedOf, generationsOf, keptOf, keptTablet } from './kept-tablet.ts';
+import { generationsOf, keptOf, keptTablet } from './kept-tablet.ts';
 import { LastAnswers, LOOK_TIMEOUT_MS } from './last-answers.ts';
 import { StreamMembers, type OpenStream, type StreamMembersOptions, type StreamedTablet } from './open-streams.ts';
 import { OrphanedLogs } from './orphaned-logs.ts';
@@ -27,7 +28,7 @@ import { ReplicaList } from './replica-list.ts';
 import { ShippedTablets, type ShippedTabletsOptions, type WantedTablet } from './shipped-tablets.ts';
 import { ShippingUpkeep } from './shipping-upkeep.ts';
 import { SinkChecks } from './sink-checks.ts';
-import { schemaRole, without } from './stream-tablet.ts';
+import { wantedTablet, without } from './stream-tablet.ts';
 import { TabletViews } from './tablet-views.ts';
 
 export interface TabletManagerOptions extends StreamMembersOptions, HandOverOptions, ShippedTabletsOptions {
@@ -49,6 +50,14 @@ const CALL_TIMEOUT_MS = 5000;
 /** Of hundreds of tablets that are asked about each second little changes: what follows from one is worked out once. */
 const kept = oncePer(keptTablet);
 const described = oncePer((tablet: StreamedTablet) => ({ ...tablet, generations: generationsOf(tablet) }));
+/** Nor of the list of them. */
+const keptOfAll = oncePer((streamed: readonly StreamedTablet[]) => {
+  return new Map(streamed.map((tablet) => [tablet.tabletId, kept(tablet)]));
+});
+const describedOfAll = oncePer((streamed: readonly StreamedTablet[]) => {
+  return streamed.filter(({ dropped }) => !dropped).map(described);
+});
+const listed = oncePer((tabletIds: ReadonlySet<string>): readonly string[] => [...tabletIds]);
 
 /**
  * Watches the replicas of the tablet server beside us: has all of them kept whose tables are streamed, and runs a
@@ -70,8 +79,15 @@ export class TabletManager {
   readonly #upkeep: ShippingUpkeep;
   #wake: () => void = () => undefined;
   #poked = false;
+  /** The look behind the list of replicas may be long in coming, or there is something to do. */
+  #shipsAtOnce = true;
   #kuduTrouble: string | null = 'not asked yet';
   #streamed: readonly StreamedTablet[] = [];
+  /** Every tablet that has a log to read here, or of which something is held. */
+  readonly #here = remembered(
+    (replicas: readonly LocalReplica[], held: ReadonlySet<string>): ReadonlySet<string> =>
+      new Set([...held, ...replicas.filter(({ isRunning }) => isRunning).map(({ tabletId }) => tabletId)]),
+  );
   /** Ends what runs; null before. */
   #running: AbortSignal | null = null;
 
@@ -100,9 +116,9 @@ export class TabletManager {
     });
     this.#dropped = new DroppedTablets(options.keepers, options.fates, logger);
     this.#handOver = new HandOver(options);
-    this.#replicas = new ReplicaList(options.tserver, () => {
+    this.#replicas = new ReplicaList(options.tserver, (isNews) => {
       this.#placement.heardServer();
-      this.#ship(); // a new leader ships at once, by what is known of the streams
+      if (isNews || this.#shipsAtOnce) this.#ship(); // a new leader ships at once, by what is known of the streams
     });
     const { streams, catalog } = options;
     this.#answers = new LastAnswers({ streams, catalog, askOthers: (signal) => this.#handOver.look(signal) });
@@ -194,9 +210,11 @@ export class TabletManager {
   }
 
   async #tick(signal: AbortSignal): Promise<void> {
+    this.#shipsAtOnce = this.#poked || this.#kuduTrouble !== null;
     this.#poked = false;
     // What is asked of others may take as long as a server hangs, and that may be the old leader's.
     const meanwhile = setInterval(() => {
+      this.#shipsAtOnce = true;
       this.#replicas.ask(signal).catch(() => undefined); // told by the next tick
     }, TICK_MS);
     try {
@@ -213,7 +231,7 @@ export class TabletManager {
       await this.#look(limit.signal);
       await this.#reconcile(limit.signal);
       const here = this.#replicas.byId;
-      const there = this.#streamed.filter(({ dropped }) => !dropped).map(described);
+      const there = describedOfAll(this.#streamed);
       // What fails of these hinders none of the others.
       const works: readonly (() => unknown)[] = [
         () => {
@@ -265,7 +283,7 @@ export class TabletManager {
   #unlisted(here: ReadonlyMap<string, LocalReplica>): string[] {
     const { keepers, catalog } = this.#options;
     if (!this.#answers.isSure) return [];
-    return [...keepers.tabletIds()].filter((tabletId) => !here.has(tabletId) && !catalog.tableOf(tabletId));
+    return listed(keepers.tabletIds()).filter((tabletId) => !here.has(tabletId) && !catalog.tableOf(tabletId));
   }
 
   async #pause(signal: AbortSignal): Promise<void> {
@@ -280,7 +298,7 @@ export class TabletManager {
 
   #look(signal: AbortSignal): Promise<void> {
     const { keepers } = this.#options;
-    return this.#answers.look(() => [...new Set([...this.#replicas.running, ...keepers.tabletIds()])], signal);
+    return this.#answers.look(() => listed(this.#here(this.#replicas.all, keepers.tabletIds())), signal);
   }
 
   /** Makes what runs equal what should: keepers, replicators, and streams that are no more. */
@@ -292,7 +310,7 @@ export class TabletManager {
     // Nothing of them begins once more.
     if (ended.length > 0) this.#streamed = this.#streamed.map((tablet) => without(tablet, ended));
     for (const open of ended) this.#shipped.track(this.#shipped.closeStream(open));
-    const tabletIds = new Set([...keepers.tabletIds(), ...this.#replicas.running]);
+    const tabletIds = this.#here(this.#replicas.all, keepers.tabletIds());
     const droppedOf = (tabletId: string) => this.#dropped.get(tabletId);
     this.#streamed = await this.#members.streamedTablets(
       streams,
@@ -304,15 +322,14 @@ export class TabletManager {
         this.#answers.noteUnanswered(error); // nothing is let go of meanwhile
       },
     );
-    const wanted = new Map(this.#streamed.map((tablet) => [tablet.tabletId, kept(tablet)]));
     const fateOf = (tabletId: string): Unwanted => {
       if (!this.#answers.mayHaveStreams || droppedOf(tabletId) !== undefined) return 'listed';
       if (catalog.tableOf(tabletId) === undefined) return 'unlisted';
       const had = this.#dropped.generationsOf(tabletId);
       return streams.some((stream) => had.some((generation) => isOfStream(generation, stream))) ? 'left' : 'listed';
     };
-    const shipped = new Set(this.#shipped.replicators().map(({ tabletId }) => tabletId));
-    keepers.reconcile(wanted, shipped, this.#answers.isSure ? fateOf : null, steadyNow());
+    const shipped = { has: (tabletId: string) => this.#shipped.ships(tabletId) };
+    keepers.reconcile(keptOfAll(this.#streamed), shipped, this.#answers.isSure ? fateOf : null, steadyNow());
     this.#ship();
   }
 
@@ -328,12 +345,11 @@ export class TabletManager {
     this.#handOver.core.dropClaims();
     this.#placement.beginRound();
     for (const streamed of this.#streamed) {
-      const { tabletId, table, streams, dropped } = streamed;
-      for (const { open, paused, key } of streams) {
+      const { tabletId, streams } = streamed;
+      for (const stream of streams) {
+        const { open, paused, key } = stream;
         if (paused || !this.#isOurs(key, streamed, open, replicas.get(tabletId))) continue;
-        const asked = askedOf(open, table.tableId, tabletId);
-        const schemas = schemaRole(open, table, tabletId, dropped !== undefined);
-        wanted.set(key, { open, table, tabletId, asked, schemas });
+        wanted.set(key, wantedTablet(stream, streamed));
       }
     }
     this.#placement.endRound();

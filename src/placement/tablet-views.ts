@@ -1,5 +1,6 @@
 import type { TabletPosition } from '../change/position.ts';
 import { formatOpId, type OpId } from '../kudu/opid.ts';
+import { oncePer } from '../util/once-per.ts';
 import { fileNow, wallTimeOf } from '../util/steady-clock.ts';
 import type { CatalogTable } from '../streams/table-catalog.ts';
 import type { Shipped } from './gaps.ts';
@@ -39,6 +40,11 @@ export interface ManagedTablets {
   readonly startOf: (open: OpenStream, table: CatalogTable, tabletId: string) => TabletPosition;
 }
 
+const ledAmong = oncePer(
+  (replicas: readonly LocalReplica[]) =>
+    new Set(replicas.filter(({ isLeader }) => isLeader).map(({ tabletId }) => tabletId)),
+);
+
 /** What a tablet manager shows of its tablets, for the API and the metrics. */
 export class TabletViews {
   readonly #state: ManagedTablets;
@@ -54,11 +60,11 @@ export class TabletViews {
    */
   tablets(nowMs: number, which: 'all' | 'exceptions'): readonly ReasonedView[] {
     const replicas = this.#state.replicas();
-    const led = new Set(replicas.filter(({ isLeader }) => isLeader).map(({ tabletId }) => tabletId));
-    const shipped = this.#state.allShipped().flatMap(({ open, replicator }) => {
+    const led = ledAmong(replicas);
+    const shipped = this.#state.allShipped().flatMap(({ key, replicator }) => {
       const { tabletId } = replicator;
       const role = led.has(tabletId) ? ('leader' as const) : ('follower' as const);
-      const yields = this.#state.inabilityOf(shippingKey(open.stored, tabletId)) !== null;
+      const yields = this.#state.inabilityOf(key) !== null;
       const said = { role, ...(yields && { yields }) };
       if (which === 'exceptions' && !isException(said)) return [];
       return [{ ...replicator.view(nowMs), sidecar: null, hold: this.#hold(tabletId), ...said }];
@@ -91,12 +97,13 @@ export class TabletViews {
     for (const { tabletId, table, streams } of this.#state.streamed()) {
       const isLed = led.has(tabletId);
       for (const { open, paused, key } of streams) {
+        if (this.#state.shipped(key)) continue;
         const { name } = open.stored.definition;
         const isStanding =
           this.#state.inabilityOf(key) !== null ||
           this.#state.isClaimed(name, tabletId) ||
           (isLed && (paused || this.#state.waitOf(key) !== undefined));
-        if (this.#state.shipped(key) || !isStanding) continue;
+        if (!isStanding) continue;
         const applied = this.#state.startOf(open, table, tabletId).opId;
         const standing = paused ? this.#paused(tabletId, applied) : this.#begins(key, nowMs);
         views.push({

@@ -55,8 +55,7 @@ export class ClusterView {
     );
     return Promise.all(
       streams.map(async (stream) => ({
-        ...stream.definition,
-        createdAt: stream.createdAt,
+        ...ownFacts(stream),
         tablets: await this.#tabletsOf(stream, views, { sidecars, silent }, signal),
       })),
     );
@@ -65,10 +64,11 @@ export class ClusterView {
   /** A stream that was just made, by what its maker knows: nobody is asked for anything. */
   describeNew(stream: StoredStream, tables: readonly CatalogTable[]): StreamView {
     const wait = { for: 'its sidecar to see the stream, which is new', sinceMs: Date.parse(stream.createdAt) };
+    const standing: Standing = stream.paused ? { state: 'paused' } : { state: 'starting', ...waitingFor(wait) };
     const tablets = tables.flatMap(({ name, tablets }) =>
-      tablets.map(({ tabletId }) => unknownTablet(stream, name, tabletId, { state: 'starting', ...waitingFor(wait) })),
+      tablets.map(({ tabletId }) => unknownTablet(stream, name, tabletId, standing)),
     );
-    return { ...stream.definition, createdAt: stream.createdAt, tablets };
+    return { ...ownFacts(stream), tablets };
   }
 
   /**
@@ -79,6 +79,20 @@ export class ClusterView {
     if (tabletIds.length === 0) return;
     this.#options.holdHere(tabletIds);
     await this.#options.others.hold(tabletIds, signal);
+  }
+
+  /** How many tablets of each of these tables have no living sidecar beside any replica; tables without one are left out. */
+  async unattended(tables: readonly CatalogTable[], signal: AbortSignal): Promise<ReadonlyMap<CatalogTable, number>> {
+    const sidecars = await this.#options.listSidecars(signal);
+    const alive = new Set(sidecars.filter(({ isAlive }) => isAlive).map(({ tserverUuid }) => tserverUuid));
+    const counts = await Promise.all(
+      tables.map(async (table): Promise<[CatalogTable, number]> => {
+        const replicas = await this.#options.replicasOf(table.tableId, signal);
+        const without = [...replicas.values()].filter((uuids) => !uuids.some((uuid) => alive.has(uuid)));
+        return [table, without.length];
+      }),
+    );
+    return new Map(counts.filter(([, count]) => count > 0));
   }
 
   async #askAll(sidecars: readonly KnownSidecar[], signal: AbortSignal): Promise<Answers> {
@@ -166,6 +180,11 @@ export class ClusterView {
     const role = sidecar.tserverUuid === replicas[0] ? 'leader' : 'follower';
     return { ...unknownTablet(stream, table, tabletId, standing), sidecar: sidecar.http, role };
   }
+}
+
+/** What is to be shown of a stream besides its tablets. */
+function ownFacts({ definition, paused, number, createdAt }: StoredStream): Omit<StreamView, 'tablets'> {
+  return { ...definition, paused, revision: number, createdAt };
 }
 
 /** Between sidecars alone. */

@@ -16,6 +16,39 @@ export interface SinkStream {
   readonly logger: Logger;
 }
 
+/** A place of a sink as a stream would find it, or make it: for Kafka a topic. */
+export interface PlaceReport {
+  readonly name: string;
+  readonly of: 'rows' | 'schema-changes' | 'positions';
+  /**
+   * `there`: it is used as it is. `made`: it is missing, and is made with the first record. `missing`: somebody else has to
+   * make it. `refused`: the sink does not let us make it, or use it. `unknown`: the sink cannot be asked.
+   */
+  readonly state: 'there' | 'made' | 'missing' | 'refused' | 'unknown';
+  /** As it is, or would be; -1 is the sink's own default, null what is not known. */
+  readonly partitions: number | null;
+  readonly replicationFactor: number | null;
+  /** With which it would be made; of one that is there, what it has of those that were asked for. */
+  readonly settings: Readonly<Record<string, string>>;
+  /** Where one that is there is not as the stream would have made it. It stays as it is. */
+  readonly differences: readonly string[];
+}
+
+/** What a sink says of a stream before there is one. */
+export interface SinkReport {
+  readonly places: readonly PlaceReport[];
+  /** What keeps it from working until a person acts, in the sink's words and with what to do. */
+  readonly missing: readonly string[];
+  /** What could not be found out. */
+  readonly warnings: readonly string[];
+}
+
+/** `path` is where in the definition of the sink the fault is. */
+export interface SettingsFault {
+  readonly path: string;
+  readonly message: string;
+}
+
 /** A kind of sink: all that Spoor asks of it besides shipping. app/sinks.ts has one of each. */
 export interface SinkType<Definition> extends AsyncDisposable {
   /** One that this sidecar cannot serve is a sink that says why: the stream may be other sidecars' as well. */
@@ -27,6 +60,14 @@ export interface SinkType<Definition> extends AsyncDisposable {
    * @throws {SinkError} it does not answer
    */
   markless(places: readonly string[], signal: AbortSignal): Promise<readonly string[]>;
+  /** What would become of the places of a stream into these, and what is missing. Nothing is made, and nothing is thrown. */
+  inquire(definition: Definition, places: readonly string[], signal: AbortSignal): Promise<SinkReport>;
+  /**
+   * What the sink has against the settings of places that it would have to make, in its own words, whichever place it is;
+   * null for nothing, or where it does not say.
+   * @throws {SinkError} it does not answer
+   */
+  wrongSettings(definition: Definition, places: readonly string[], signal: AbortSignal): Promise<SettingsFault | null>;
   /** To be asked for readiness while no stream may be there; null where this sidecar has none configured. */
   readonly configured: Pick<Sink, 'check'> | null;
   /** Under steady load writes of a tablet start so far apart: what a write costs by itself. */

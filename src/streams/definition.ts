@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { MAX_TABLE_NAME_LENGTH } from '../kudu/schema.ts';
 import { describeIssue, faultsOf, type BodyFault } from '../util/zod-faults.ts';
 import { isUnserved } from '../util/zod-unserved.ts';
-import { formatDefinition, FORMAT_KEYS } from '../formats/definitions.ts';
+import { formatDefinition, formatFaults, FORMAT_KEYS } from '../formats/definitions.ts';
 import { selectionShape } from '../selection/definition.ts';
 import { sinkDefinition, SINK_KEYS } from '../sinks/definitions.ts';
 import { EXCEPT, matchTables } from './table-patterns.ts';
@@ -39,74 +39,102 @@ const RESOLVED_INTERVAL = 'must be a whole number of milliseconds from 1000 to 8
  * A stream as its maker defines it (contract 4), defaults filled in. The type is what this version can run;
  * the schema knows every name of the contract.
  */
-export const streamDefinition = z.strictObject({
-  name: streamName.describe('Name of the stream: up to 64 of a-z, 0-9, ".", "_", "-".'),
-  tables: tables.describe(
-    'Exact table names, or patterns in which * stands for any characters; with ! in front they take tables out again.',
-  ),
-  // The default is the one that loses no row; a table's rows from before the stream are never left out silently.
-  start: z
-    .enum(['snapshot', 'now'])
-    .default('snapshot')
-    .describe('Where the stream begins: `snapshot`, a base copy and then the log; `now`, the log from here on.'),
-  sink: sinkDefinition.describe('Where the records go.'),
-  format: formatDefinition.default({ type: 'json' }).describe('How a record is written.'),
-  // The default is what every reader takes it for: a column that is not in `after` is null to them.
-  images: z
-    .enum(['after', 'full', 'changed'])
-    .default('after')
-    .describe(
-      '`after`: the whole row after each change; `full`: the whole row before it as well; `changed`: the key and the columns that it set, which most readers take for nulls elsewhere.',
+export const streamDefinition = z
+  .strictObject({
+    name: streamName.describe('Name of the stream: up to 64 of a-z, 0-9, ".", "_", "-".'),
+    tables: tables.describe(
+      'Exact table names, or patterns in which * stands for any characters; with ! in front they take tables out again.',
     ),
-  tombstones: z
-    .boolean()
-    .default(true)
-    .describe('Whether a delete is followed by a record with the same key and a null value.'),
-  resolved: z
-    .strictObject({
-      intervalMs: z
-        .int(RESOLVED_INTERVAL)
-        .min(1_000, RESOLVED_INTERVAL)
-        .max(86_400_000, RESOLVED_INTERVAL)
-        .describe('How often, about. A tablet that is idle gets a write without rows as often.'),
-    })
-    .exactOptional()
-    .describe(
-      'Marks in every partition of the topics: all changes of a tablet up to a hybrid time are there. None without it.',
-    ),
-  ...selectionShape,
-  copyRowsPerSecond: z
-    .int('must be a whole number of rows, 0 for no limit')
-    .min(0, 'must be a whole number of rows, 0 for no limit')
-    .exactOptional()
-    .describe('How many rows a second each sidecar copies at most, in base copies and repairs; 0 or none is no limit.'),
-});
-
-/** A misspelt table would be shipped as if nothing had been said of it. */
-const checkedDefinition = streamDefinition.superRefine(({ tables: patterns, columns = {}, where = {} }, ctx) => {
-  for (const [field, byTable] of Object.entries({ columns, where }))
-    for (const table of Object.keys(byTable))
-      if (!table.includes('*') && !matchTables(patterns, table))
-        ctx.addIssue({
-          code: 'custom',
-          path: [field, table],
-          message: 'names a table that tables does not take in',
-        });
-});
+    // The default is the one that loses no row; a table's rows from before the stream are never left out silently.
+    start: z
+      .enum(['snapshot', 'now'])
+      .default('snapshot')
+      .describe('Where the stream begins: `snapshot`, a base copy and then the log; `now`, the log from here on.'),
+    sink: sinkDefinition.describe('Where the records go.'),
+    format: formatDefinition.default({ type: 'json' }).describe('How a record is written.'),
+    // The default is what every reader takes it for: a column that is not in `after` is null to them.
+    images: z
+      .enum(['after', 'full', 'changed'])
+      .default('after')
+      .describe(
+        '`after`: the whole row after each change; `full`: the whole row before it as well; `changed`: the key and the columns that it set, which most readers take for nulls elsewhere.',
+      ),
+    tombstones: z
+      .boolean()
+      .default(true)
+      .describe('Whether a delete is followed by a record with the same key and a null value.'),
+    resolved: z
+      .strictObject({
+        intervalMs: z
+          .int(RESOLVED_INTERVAL)
+          .min(1_000, RESOLVED_INTERVAL)
+          .max(86_400_000, RESOLVED_INTERVAL)
+          .describe('How often, about. A tablet that is idle gets a write without rows as often.'),
+      })
+      .exactOptional()
+      .describe(
+        'Marks in every partition of the topics: all changes of a tablet up to a hybrid time are there. None without it.',
+      ),
+    ...selectionShape,
+    copyRowsPerSecond: z
+      .int('must be a whole number of rows, 0 for no limit')
+      .min(0, 'must be a whole number of rows, 0 for no limit')
+      .exactOptional()
+      .describe(
+        'How many rows a second each sidecar copies at most, in base copies and repairs; 0 or none is no limit.',
+      ),
+  })
+  .superRefine(({ format, ...company }, ctx) => {
+    for (const { path, message } of formatFaults(format, company))
+      ctx.addIssue({ code: 'custom', path: [...path], message });
+    // A misspelt table would be shipped as if nothing had been said of it.
+    const { tables: patterns, columns = {}, where = {} } = company;
+    for (const [field, byTable] of Object.entries({ columns, where }))
+      for (const table of Object.keys(byTable))
+        if (!table.includes('*') && !matchTables(patterns, table))
+          ctx.addIssue({ code: 'custom', path: [field, table], message: 'names a table that tables does not take in' });
+  });
 export type StreamDefinition = Readonly<z.output<typeof streamDefinition>>;
 
-export type ParsedDefinition =
-  | { readonly kind: 'ok'; readonly definition: StreamDefinition }
+/** A stream as it is asked for as a whole: its definition, and whether it is to ship. */
+export const streamBody = streamDefinition.extend({
+  paused: z
+    .boolean()
+    .default(false)
+    .describe('Whether nothing of it ships for now; its log is held meanwhile, from its start on.'),
+});
+
+/** What {@link streamBody} asks for. Pausing is no part of the definition: it is said and taken back by itself as well. */
+export interface AskedStream {
+  readonly definition: StreamDefinition;
+  readonly paused: boolean;
+}
+
+/** A definition that cannot be had, and why. */
+export type WrongDefinition =
   /** The body is wrong: every fault of it. */
   | { readonly kind: 'invalid'; readonly faults: readonly BodyFault[] }
   /** The body is right by the contract; this version cannot serve what the faults name. */
   | { readonly kind: 'unsupported'; readonly faults: readonly BodyFault[] };
 
-/** Checks a definition from outside and fills in the defaults. Never throws; lists all faults, not only the first. */
+export type ParsedDefinition = { readonly kind: 'ok'; readonly definition: StreamDefinition } | WrongDefinition;
+export type ParsedStream = ({ readonly kind: 'ok' } & AskedStream) | WrongDefinition;
+
+/** Checks a definition and fills in the defaults. Never throws; lists all faults, not only the first. */
 export function parseStreamDefinition(body: unknown): ParsedDefinition {
-  const parsed = checkedDefinition.safeParse(body, { error: describeIssue });
-  if (parsed.success) return { kind: 'ok', definition: parsed.data };
-  const { issues } = parsed.error;
+  const parsed = streamDefinition.safeParse(body, { error: describeIssue });
+  return parsed.success ? { kind: 'ok', definition: parsed.data } : wrongBy(parsed.error.issues);
+}
+
+/** The same for a stream as it is asked for from outside. */
+export function parseStreamBody(body: unknown): ParsedStream {
+  const parsed = streamBody.safeParse(body, { error: describeIssue });
+  if (!parsed.success) return wrongBy(parsed.error.issues);
+  const { paused, ...definition } = parsed.data;
+  return { kind: 'ok', definition, paused };
+}
+
+function wrongBy(issues: readonly z.core.$ZodIssue[]): WrongDefinition {
   const kind = issues.every(isUnserved) ? 'unsupported' : 'invalid';
   return { kind, faults: issues.flatMap((issue) => faultsOf(issue, knownAt(issue))) };
 }
@@ -114,5 +142,5 @@ export function parseStreamDefinition(body: unknown): ParsedDefinition {
 /** What may stand where an issue is. */
 function knownAt(issue: z.core.$ZodIssue): readonly string[] {
   const [first] = issue.path;
-  return first === 'sink' ? SINK_KEYS : first === 'format' ? FORMAT_KEYS : Object.keys(streamDefinition.shape);
+  return first === 'sink' ? SINK_KEYS : first === 'format' ? FORMAT_KEYS : Object.keys(streamBody.shape);
 }

@@ -1,3 +1,5 @@
+import { type FieldChange } from './change-definition.ts';
+
 /** A table or tablet that the stream has not; `path` is where in the request it stands. */
 export class UnknownMemberError extends Error {
   override readonly name = 'UnknownMemberError';
@@ -24,4 +26,15 @@ export class RefusedDefinitionError extends Error {
 
 export class StreamExistsError extends Error {
   override readonly name = 'StreamExistsError';
+}
+
+/** A definition that differs from the stream's in what cannot change while the stream goes on. */
+export class UnchangeableError extends Error {
+  override readonly name = 'UnchangeableError';
+  readonly changes: readonly FieldChange[];
+
+  constructor(name: string, changes: readonly FieldChange[]) {
+    super(`Stream ${JSON.stringify(name)} is there, and cannot become what is asked for while it goes on.`);
+    this.changes = changes;
+  }
 }

@@ -67,18 +67,28 @@ export class StreamRevisions {
   readonly #table: StreamsTable;
   /** Texts by the id of their revision, which never change. */
   #texts: ReadonlyMap<string, string> = new Map();
+  /** What {@link all} read last, and made of it. */
+  #last: { readonly rows: readonly StreamRow[]; readonly newest: readonly NewestRevision[] } | null = null;
 
   constructor(table: StreamsTable) {
     this.#table = table;
   }
 
-  /** The newest revision of every name. */
+  /** The newest revision of every name. It is asked for each second: where no row is another, they are the same, themselves. */
   async all(signal: AbortSignal): Promise<readonly NewestRevision[]> {
-    return this.#newest({}, signal);
+    const rows = await this.#table.scan({ item: LISTED }, signal);
+    if (this.#last !== null && areSame(this.#last.rows, rows)) return this.#last.newest;
+    this.#last = null;
+    const newest = await this.#newest(rows, {}, signal);
+    // Of the others more than these rows decides.
+    if (newest.every(({ number, unreadable }) => number > 0 && unreadable === null)) this.#last = { rows, newest };
+    return newest;
   }
 
   async of(name: string, signal: AbortSignal): Promise<NewestRevision> {
-    const [newest] = await this.#newest({ stream: name }, signal);
+    const where = { stream: name };
+    const rows = await this.#table.scan({ ...where, item: LISTED }, signal);
+    const [newest] = await this.#newest(rows, where, signal);
     return newest ?? { name, number: 0, exists: false, stream: null, unreadable: null };
   }
 
@@ -125,8 +135,12 @@ export class StreamRevisions {
     return there?.body === row.body;
   }
 
-  async #newest(where: { readonly stream?: string }, signal: AbortSignal): Promise<NewestRevision[]> {
-    const rows = await this.#table.scan({ ...where, item: LISTED }, signal);
+  /** @param rows of the names that are asked for, all that are {@link LISTED} */
+  async #newest(
+    rows: readonly StreamRow[],
+    where: { readonly stream?: string },
+    signal: AbortSignal,
+  ): Promise<NewestRevision[]> {
     const newest = new Map<string, StreamRow>();
     for (const row of rows) {
       const number = revisionNumber(row.item);
@@ -164,6 +178,16 @@ export class StreamRevisions {
     this.#texts = texts;
     return texts;
   }
+}
+
+function areSame(before: readonly StreamRow[], now: readonly StreamRow[]): boolean {
+  return (
+    before.length === now.length &&
+    before.every(({ stream, item, body }, i) => {
+      const other = now[i]!;
+      return stream === other.stream && item === other.item && body === other.body;
+    })
+  );
 }
 
 function failWhenLate(name: string, readAtMs: number): void {

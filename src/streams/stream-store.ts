@@ -15,8 +15,9 @@ import type {
   StreamSource,
   UnreadableStream,
 } from './stored-stream.ts';
-import type { StreamDefinition } from './definition.ts';
+import type { AskedStream, StreamDefinition } from './definition.ts';
 import { matchTables } from './table-patterns.ts';
+import { checkPrecondition, type Precondition } from './precondition.ts';
 import { StreamExistsError } from './stream-errors.ts';
 import type { Logger } from '../util/logger.ts';
 import { formatPosition, parsePosition } from './stored-position.ts';
@@ -105,7 +106,7 @@ export class StreamStore implements StreamSource {
    * where its tablets begin. @throws {StreamExistsError}; {SpoorError} it took too long, and there is no stream
    */
   async create(
-    definition: StreamDefinition,
+    { definition, paused }: AskedStream,
     starts: ReadonlyMap<string, TabletPosition>,
     tables: readonly CatalogTable[],
     signal: AbortSignal,
@@ -116,7 +117,7 @@ export class StreamStore implements StreamSource {
     const newest = await this.#revisions.of(name, signal);
     if (newest.exists) throw taken;
     const number = newest.number + 1;
-    const body = { definition, generation: randomUUID(), createdAt: this.#now(), paused: false };
+    const body = { definition, generation: randomUUID(), createdAt: this.#now(), paused };
     const stored: StoredStream = { ...body, number, revision: `${number}/`, memberships: new Map() };
     await this.#putStarts(stored, () => FIRST_MEMBERSHIP, starts, signal);
     for (const table of tables) await this.joinTable(stored, table, signal);
@@ -207,13 +208,17 @@ export class StreamStore implements StreamSource {
     return id;
   }
 
-  /** A revision that says so comes first: the stream is over then, whatever becomes of its rows. False when there was none. */
-  async delete(name: string, signal: AbortSignal): Promise<boolean> {
+  /**
+   * A revision that says so comes first: the stream is over then, whatever becomes of its rows. False when there was none.
+   * @param precondition that of a stream which is there; it throws what it throws
+   */
+  async delete(name: string, signal: AbortSignal, precondition: Precondition = {}): Promise<boolean> {
     for (;;) {
       signal.throwIfAborted();
       const readAtMs = performance.now();
       const newest = await this.#revisions.of(name, signal);
       if (!newest.exists) return false;
+      checkPrecondition(precondition, name, newest.number);
       const generation = newest.stream?.generation ?? '';
       const number = newest.number + 1;
       if (!(await this.#revisions.write({ name, generation, number, text: null }, readAtMs, signal))) continue;

@@ -21,6 +21,8 @@ export class Catalog {
   #tables = new Map<string, CatalogTable>();
   #tableOfTablet = new Map<string, CatalogTable>();
   #unlisted: ReadonlySet<string> = new Set();
+  /** Of which all was known, or known not to be listed, when it was last asked. */
+  #known: readonly string[] = [];
   #fetchedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(fetch: (signal: AbortSignal) => Promise<readonly CatalogTable[]>, maxAgeMs: number) {
@@ -34,9 +36,12 @@ export class Catalog {
    */
   async refresh(tabletIds: readonly string[], signal: AbortSignal): Promise<void> {
     const aged = performance.now() - this.#fetchedAtMs > this.#maxAgeMs;
-    if (!aged && tabletIds.every((id) => this.#tableOfTablet.has(id) || this.#unlisted.has(id))) return;
-    await this.fetchNow(signal);
-    this.#unlisted = new Set(tabletIds.filter((id) => !this.#tableOfTablet.has(id)));
+    if (!aged && tabletIds === this.#known) return;
+    if (aged || !tabletIds.every((id) => this.#tableOfTablet.has(id) || this.#unlisted.has(id))) {
+      await this.fetchNow(signal);
+      this.#unlisted = new Set(tabletIds.filter((id) => !this.#tableOfTablet.has(id)));
+    }
+    this.#known = tabletIds;
   }
 
   async fetchNow(signal: AbortSignal): Promise<void> {
@@ -44,12 +49,18 @@ export class Catalog {
     this.#fetchedAtMs = performance.now();
     if (tables.length === this.#tables.size && tables.every((table) => this.#tables.get(table.tableId) === table))
       return;
+    this.#known = [];
     this.#tables = new Map(tables.map((table) => [table.tableId, table]));
     this.#tableOfTablet = new Map(tables.flatMap((table) => table.tablets.map(({ tabletId }) => [tabletId, table])));
   }
 
   tables(): Iterable<CatalogTable> {
     return this.#tables.values();
+  }
+
+  /** Every tablet that is listed, with its table. The same map, itself, while nothing about them changes. */
+  get tableOfTablet(): ReadonlyMap<string, CatalogTable> {
+    return this.#tableOfTablet;
   }
 
   tableOf(tabletId: string): CatalogTable | undefined {

@@ -37,6 +37,7 @@ export class Waits {
 
   /** Ends a round: who said nothing in it waits no more. */
   endRound(): void {
+    if (this.#waits.size === 0 && this.#next.size === 0) return;
     this.#waits = this.#next;
     this.#next = new Map();
   }

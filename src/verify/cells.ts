@@ -1,3 +1,5 @@
+import type { DataType } from '../kudu/schema.ts';
+
 /** How cells lie in a payload: u16 how many; for each u32 number of a column, u32 bytes, its text. */
 const HEAD_BYTES = 2;
 const CELL_HEAD_BYTES = 8;
@@ -69,6 +71,7 @@ export function readCells(payload: Buffer, at: number): Map<number, Buffer> {
 export interface ComparedColumn {
   readonly id: number;
   readonly name: string;
+  readonly type: DataType;
   readonly isKey: boolean;
   /** Canonical: what rows show that were there before the column. */
   readonly readDefault: Buffer;

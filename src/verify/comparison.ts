@@ -1,5 +1,6 @@
 import { NULL_TEXT } from '../formats/canonical.ts';
 import type { RecordDecoder } from '../formats/decoder.ts';
+import type { DataType } from '../kudu/schema.ts';
 import { readCells, type ComparedColumn } from './cells.ts';
 import { OneOf, RecordFold, type FoldCut, type FoldState } from './record-fold.ts';
 import type { Entry, SortedRuns } from './sorted-runs.ts';
@@ -55,7 +56,7 @@ export interface ComparisonOptions {
   readonly rows: SortedRuns;
   readonly records: SortedRuns;
   readonly stored: StoredRecords;
-  readonly decoder: Pick<RecordDecoder, 'canonical'>;
+  readonly decoder: Pick<RecordDecoder, 'canonical' | 'shown'>;
   readonly report: (difference: Difference) => void;
   /** A row of which records came again; as it is, where it is none of the others. */
   readonly reportRepeated: (row: RepeatedRow) => void;
@@ -255,16 +256,20 @@ class Pass {
     cells: ReadonlyMap<number, Buffer>,
   ): Difference['columns'] {
     const columns: Difference['columns'][number][] = [];
-    for (const { id, name, isKey, readDefault } of this.#table.columns) {
+    for (const { id, name, type, isKey, readDefault } of this.#table.columns) {
       if (isKey) continue;
       const cell = state.cells.get(id) ?? (state.isComplete ? readDefault : undefined);
       if (cell === undefined) continue; // nobody knows: set before the stream began, or by a record that cannot be read
-      const want = cells.get(id)!;
+      const want = this.#shown(type, cells.get(id)!);
       const values = cell instanceof OneOf ? cell.values.map((value) => value ?? readDefault) : [cell];
-      if (values.some((value) => value.equals(want))) continue;
+      if (values.some((value) => this.#shown(type, value).equals(want))) continue;
       columns.push({ column: name, want: want.toString(), have: values[0]!.toString() });
     }
     return columns;
+  }
+
+  #shown(type: DataType, value: Buffer): Buffer {
+    return this.#options.decoder.shown?.(type, value) ?? value;
   }
 
   #report(kind: Difference['kind'], state: FoldState, columns: Difference['columns']): void {

@@ -162,7 +162,7 @@ function stepUnder(
   for (const [name, text] of cells) {
     const column = version.byName.get(name)!;
     if (keepsImmutable && column.immutable) continue;
-    row.cells.set(column.id, decoder.canonical(column.type, text));
+    row.cells.set(column.id, decoder.canonical(column, text));
   }
   return row;
 }

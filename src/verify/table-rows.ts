@@ -169,8 +169,8 @@ function isTransient(error: unknown): error is KuduError {
 /** What compares with records: the columns of a table, by their ids. */
 export function comparedColumns({ columns }: TableSchema): readonly ComparedColumn[] {
   return columns.map((column) => {
-    const { id = -1, name, isKey } = column;
-    return { id, name, isKey, readDefault: canonicalDefault(column, column.readDefault) };
+    const { id = -1, name, type, isKey } = column;
+    return { id, name, type, isKey, readDefault: canonicalDefault(column, column.readDefault) };
   });
 }
 

@@ -1,7 +1,7 @@
 import { canonicalDefault } from '../formats/canonical.ts';
 import type { RecordCells, VersionColumn } from '../formats/decoder.ts';
 import type { HybridTime } from '../kudu/hybrid-time.ts';
-import type { ColumnSchema, DataType, TableSchema } from '../kudu/schema.ts';
+import type { ColumnSchema, TableSchema } from '../kudu/schema.ts';
 
 /** A table between two ALTERs. */
 export interface Version {
@@ -25,7 +25,7 @@ export function versionOf(times: VersionTimes, columns: readonly VersionColumn[]
     ...times,
     columns,
     byName: new Map(columns.map((column) => [column.name, column])),
-    keys: columns.filter(({ isKey }) => isKey).map(({ name, type }) => keyColumn(name, type)),
+    keys: columns.filter(({ isKey }) => isKey).map(keyColumn),
   };
 }
 
@@ -34,8 +34,17 @@ export function versionOfSchema(times: VersionTimes, { columns }: TableSchema): 
   return versionOf(
     times,
     columns.map((column): VersionColumn => {
-      const { id = -1, name, type, isKey, immutable } = column;
-      return { id, name, type, isKey, immutable, writeDefault: canonicalDefault(column, column.writeDefault) };
+      const { id = -1, name, type, scale, isKey, immutable } = column;
+      const ofDecimal = scale === undefined ? {} : { scale };
+      return {
+        id,
+        name,
+        type,
+        ...ofDecimal,
+        isKey,
+        immutable,
+        writeDefault: canonicalDefault(column, column.writeDefault),
+      };
     }),
   );
 }
@@ -68,10 +77,11 @@ export function takesValues({ byName }: Version, cells: RecordCells): boolean {
 }
 
 /** What the key encoder looks at, and the rest as it may be. */
-function keyColumn(name: string, type: DataType): ColumnSchema {
+function keyColumn({ name, type, scale }: VersionColumn): ColumnSchema {
   return {
     name,
     type,
+    ...(scale !== undefined && { scale }),
     isKey: true,
     nullable: false,
     readDefault: null,

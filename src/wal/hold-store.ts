@@ -41,6 +41,8 @@ export class HoldStore {
   readonly #whyFull: () => string | null;
   readonly #holds = new Map<string, TabletHold>();
   readonly #listeners = new Set<(tabletId: string) => void>();
+  /** Null where it is to be listed anew. */
+  #tabletIds: readonly string[] | null = null;
 
   private constructor({ dir, whyFull, logger }: HoldStoreOptions) {
     this.dir = dir;
@@ -86,9 +88,10 @@ export class HoldStore {
     return this.#holds.get(tabletId) ?? null;
   }
 
-  /** Every tablet that is held, those included that an earlier process held. */
+  /** Every tablet that is held, those included that an earlier process held. The same list, itself, while they are the same. */
   tabletIds(): readonly string[] {
-    return [...this.#holds.keys()];
+    this.#tabletIds ??= [...this.#holds.keys()];
+    return this.#tabletIds;
   }
 
   /**
@@ -128,10 +131,13 @@ export class HoldStore {
       whyFull: this.#whyFull,
       logger: this.#logger,
       onDrop: () => {
-        if (this.#holds.get(tabletId) === hold) this.#holds.delete(tabletId);
+        if (this.#holds.get(tabletId) !== hold) return;
+        this.#holds.delete(tabletId);
+        this.#tabletIds = null;
       },
     });
     this.#holds.set(tabletId, hold);
+    this.#tabletIds = null;
     return hold;
   }
 }

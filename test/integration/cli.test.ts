@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -121,7 +121,9 @@ describe('help and version: exit code 0', () => {
   it('every command has --help', async () => {
     const commands = ['', 'run', 'status', 'streams', 'wal', 'wal dump', 'verify', 'demo'];
     commands.push(
-      ...['list', 'show', 'create', 'change', 'pause', 'resume', 'resync', 'delete'].map((verb) => `streams ${verb}`),
+      ...['list', 'show', 'create', 'apply', 'validate', 'change', 'pause', 'resume', 'resync', 'delete'].map(
+        (verb) => `streams ${verb}`,
+      ),
     );
     for (const command of commands) {
       const { code, out, err } = await spoor([...command.split(' ').filter(Boolean), '--help']);
@@ -291,6 +293,101 @@ describe('streams and status', () => {
     assert.deepEqual([stranger.code, stranger.err], [2, 'the stream has no "y" among its tables: x\n']);
     assert.equal((await change()).code, 2);
     assert.equal((await change('file.json', '--add-table', 'z')).code, 2);
+  });
+
+  describe('of files', () => {
+    const folder = join(dir, 'streams');
+    const put = (name: string, text: string): void => {
+      writeFileSync(join(folder, name), text);
+    };
+    const json = (name: string, more: object = {}): string =>
+      JSON.stringify({ name, tables: ['a'], start: 'now', sink: { type: 'kafka', topic: 't' }, ...more });
+    beforeEach(async () => {
+      rmSync(folder, { recursive: true, force: true });
+      mkdirSync(folder);
+      for (const name of ['one', 'two', 'three']) await plane.deleteStream(name);
+    });
+    const apply = (...more: string[]): Promise<Ended> => spoor(['streams', 'apply', '-f', folder, ...more], env);
+    const validate = (...more: string[]): Promise<Ended> => spoor(['streams', 'validate', '-f', folder, ...more]);
+
+    it('are applied in the order of their names, and those that are so already are left as they are', async () => {
+      put('b.json', json('one'));
+      put('a.yaml', '# in YAML\nname: two\ntables: [a]\nsink: { type: kafka, topic: t }\n---\n' + json('three'));
+      put('README.md', 'no definition');
+      assert.deepEqual(await apply(), {
+        code: 0,
+        out: 'stream two created\nstream three created\nstream one created\n',
+        err: '',
+      });
+      put('b.json', json('one', { paused: true }));
+      assert.deepEqual(await apply(), {
+        code: 0,
+        out: 'stream two unchanged\nstream three unchanged\nstream one changed\n',
+        err: '',
+      });
+      assert.equal((await plane.getStream('one'))?.paused, true);
+      const shown = await spoor(['streams', 'list', '--json'], env);
+      const again = await spoor(['streams', 'apply', '-f', '-'], env, shown.out);
+      assert.equal(again.out, 'stream two unchanged\nstream three unchanged\nstream one unchanged\n');
+    });
+
+    it('go on behind one that is refused, and fail in the end', async () => {
+      put('a.json', json('one', { tables: [], more: 1 }));
+      put('b.json', json('two'));
+      const { code, out, err } = await apply();
+      assert.deepEqual([code, out], [1, 'stream two created\n']);
+      assert.match(err, /a\.json: stream one\n {2}Bad Request \(400\)[^]*tables: [^]*more: [^]*\n1 of 2 streams/);
+      put('a.json', json('two', { start: 'snapshot' }));
+      rmSync(join(folder, 'b.json'));
+      const conflict = await apply();
+      assert.match(conflict.err, /Conflict \(409\)[^]*start: is "now", and cannot become "snapshot"/);
+    });
+
+    it('are none of them applied where one cannot be read, or two are of one stream', async () => {
+      put('a.json', json('one'));
+      put('b.json', '{"name": "two"');
+      put('c.yaml', 'name: one\n');
+      put('d.yaml', 'name: two\nname: three\n');
+      put('e.yaml', 'tables: [a]\n');
+      put('f.yaml', '');
+      for (const { code, out, err } of [await apply(), await validate()]) {
+        assert.deepEqual([code, out], [1, '']);
+        for (const says of [
+          /b\.json: .*JSON/,
+          /c\.yaml: defines stream "one", as .*a\.json does/,
+          /d\.yaml: .*unique/,
+          /e\.yaml: has no name of a stream/,
+          /f\.yaml: there is no definition in it/,
+        ])
+          assert.match(err, says);
+      }
+      assert.deepEqual(await plane.listStreams(), []);
+      const absent = await spoor(['streams', 'apply', '-f', join(folder, 'absent')], env);
+      assert.match(absent.err, /absent: ENOENT/);
+    });
+
+    it('are checked without a sidecar, and with one as far as it can be told', async () => {
+      put('a.json', json('one'));
+      put(
+        'b.yaml',
+        'name: two\ntables: [a, a]\nsink: { type: kafka, topic: "{x}", topicConfig: { retention.ms: 5 } }\n',
+      );
+      const { code, out, err } = await validate();
+      assert.equal(code, 1);
+      assert.match(out, /^\S+a\.json: stream one is well defined\n$/);
+      assert.match(
+        err,
+        /b\.yaml: stream two\n {2}tables\[1\]: [^]* {2}sink\.topic: [^]* {2}sink\.topicConfig\.retention\.ms: must be text/,
+      );
+      rmSync(join(folder, 'b.yaml'));
+      assert.equal((await validate()).code, 0);
+      const asked = await spoor(['streams', 'validate', '-f', folder, '--dry-run'], env);
+      assert.equal(asked.code, 1);
+      assert.match(asked.out, /^stream one would be created\n {2}missing: topic [^]*\nTABLE .*\nshop\.orders /);
+      const planned = await apply('--dry-run');
+      assert.match(planned.out, /^stream one would be created\n/);
+      assert.deepEqual(await plane.listStreams(), []);
+    });
   });
 
   it('are copied again', async () => {

@@ -4,7 +4,7 @@ import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { startControlServer, type ControlServer } from '../../src/control/server.ts';
 import { notReady, problem } from '../../src/control/schemas.ts';
-import { sidecarView, streamPlan, streamView, type StreamView } from '../../src/api/shapes.ts';
+import { putStream, sidecarView, streamPlan, streamView, type StreamView } from '../../src/api/shapes.ts';
 import { SpoorError } from '../../src/errors.ts';
 import { KuduError } from '../../src/kudu/errors.ts';
 import { formatOpId } from '../../src/kudu/opid.ts';
@@ -98,6 +98,8 @@ describe('streams', () => {
       format: { type: 'json' },
       images: 'after',
       tombstones: true,
+      paused: false,
+      revision: (created.body as StreamView).revision,
       createdAt: '2026-01-02T03:04:05.678Z',
       tablets: [tabletView()],
     };
@@ -112,12 +114,15 @@ describe('streams', () => {
 
   it('are paused and resumed, as often as it is said', async () => {
     const created = (await post('/v1/streams', ORDERS)).body as StreamView;
-    const paused = { ...created, tablets: [tabletView({ state: 'paused' })] };
+    const { revision } = created;
+    const tablets = [tabletView({ state: 'paused' })];
+    const paused = { ...created, paused: true, revision: revision + 1, tablets };
+    const resumed = { ...created, revision: revision + 2 };
     for (const [verb, expected] of [
       ['pause', paused],
       ['pause', paused],
-      ['resume', created],
-      ['resume', created],
+      ['resume', resumed],
+      ['resume', resumed],
     ] as const) {
       const answer = await call('POST', `/v1/streams/orders/${verb}`);
       assert.deepEqual([answer.status, answer.body], [200, expected]);
@@ -151,6 +156,113 @@ describe('streams', () => {
     assert.deepEqual(await plane.listStreams(), []);
     assert.equal((await ask('dryRun=false')).status, 201);
     assertProblem(await ask('dryRun=true'), 409, /already/);
+  });
+
+  describe('as they are to be', () => {
+    const put = (body: unknown, headers: Record<string, string> = {}, query = '') =>
+      call('PUT', `/v1/streams/orders${query}`, {
+        headers: { 'content-type': 'application/json', ...headers },
+        body: JSON.stringify(body),
+      });
+    const tagOf = ({ headers }: Answer): string => headers.get('etag') ?? 'none';
+
+    it('are made, changed, or left as they are', async () => {
+      const made = await put(ORDERS);
+      assert.equal(made.status, 201);
+      assert.equal(made.headers.get('location'), '/v1/streams/orders');
+      const { outcome, ...stream } = putStream.parse(made.body);
+      assert.equal(outcome, 'created');
+      assert.match(tagOf(made), /^"\d+"$/);
+      const shown = await call('GET', '/v1/streams/orders');
+      assert.deepEqual([shown.body, tagOf(shown)], [stream, tagOf(made)]);
+      for (const same of [ORDERS, { ...ORDERS, name: undefined }, shown.body, made.body]) {
+        const again = await put(same);
+        assert.deepEqual([again.status, tagOf(again)], [200, tagOf(made)]);
+        assert.equal(putStream.parse(again.body).outcome, 'unchanged');
+      }
+      const changed = await put({ ...ORDERS, tables: ['b'], paused: true });
+      assert.equal(changed.status, 200);
+      assert.notEqual(tagOf(changed), tagOf(made));
+      const { tables, paused, outcome: what } = putStream.parse(changed.body);
+      assert.deepEqual([tables, paused, what], [['b'], true, 'changed']);
+      const resumed = putStream.parse((await put({ ...ORDERS, tables: ['b'] })).body);
+      assert.deepEqual([resumed.paused, resumed.outcome], [false, 'changed'], 'a whole definition says so by silence');
+    });
+
+    it('but for what cannot change: 409, with what it is and what was asked', async () => {
+      const made = await put(ORDERS);
+      const other = { ...ORDERS, start: 'snapshot', tables: ['b'], sink: { ...ORDERS.sink, topic: 'other' } };
+      const { errors } = assertProblem(await put(other), 409, /"orders" is there, and cannot become/);
+      assert.deepEqual(errors, [
+        {
+          path: 'start',
+          message: 'is "now", and cannot become "snapshot" while the stream goes on',
+          now: 'now',
+          asked: 'snapshot',
+        },
+        {
+          path: 'sink.topic',
+          message: 'is "cdc.{table}", and cannot become "other" while the stream goes on',
+          now: 'cdc.{table}',
+          asked: 'other',
+        },
+      ]);
+      assert.equal(tagOf(await call('GET', '/v1/streams/orders')), tagOf(made));
+    });
+
+    it('only where they are as whoever asks has seen them: 412 else', async () => {
+      assertProblem(await put(ORDERS, { 'if-match': '*' }), 412, /no stream named "orders"; If-Match asks for \*/);
+      const made = tagOf(await put(ORDERS, { 'if-none-match': '*' }));
+      assertProblem(await put(ORDERS, { 'if-none-match': '*' }), 412, /If-None-Match asks for \*/);
+      const headers = { 'content-type': 'application/json', 'if-match': made };
+      const patch = (tombstones: boolean, ifMatch: string) =>
+        call('PATCH', '/v1/streams/orders', {
+          headers: { ...headers, 'if-match': ifMatch },
+          body: JSON.stringify({ tombstones }),
+        });
+      const patched = await patch(false, `"x", ${made}`);
+      assert.equal(patched.status, 200);
+      const stale = await put({ ...ORDERS, start: 'snapshot' }, { 'if-match': made });
+      assertProblem(stale, 412, /by now; If-Match asks for/);
+      assert.equal(tagOf(stale), tagOf(patched), 'it says which one it is');
+      assertProblem(await patch(true, made), 412, /by now/);
+      assertProblem(await patch(true, `W/${tagOf(patched)}`), 412, /W\//);
+      assertProblem(await call('DELETE', '/v1/streams/orders', { headers: { 'if-match': made } }), 412, /by now/);
+      assertProblem(await call('DELETE', '/v1/streams/orders', { headers: { 'if-match': '7' } }), 400, /in quotes/);
+      assert.equal((await call('DELETE', '/v1/streams/orders', { headers: { 'if-match': '*' } })).status, 204);
+      const again = await put(ORDERS);
+      assert.notEqual(tagOf(again), tagOf(patched), 'no later stream of the name has the tag of an earlier one');
+    });
+
+    it('named by their path alone', async () => {
+      const { errors } = assertProblem(await put({ ...ORDERS, name: 'other' }), 400, /its name is "other"/);
+      assert.equal(errors?.[0]?.path, 'name');
+      assertProblem(await put({ ...ORDERS, more: 1 }), 400, /definition is wrong/);
+      assertProblem(await call('PUT', '/v1/streams/orders'), 400, /empty.*definition/);
+      assert.deepEqual(await plane.listStreams(), []);
+    });
+
+    it('by a dry run, which changes nothing', async () => {
+      const plan = await put(ORDERS, {}, '?dryRun=true');
+      assert.deepEqual([plan.status, streamPlan.parse(plan.body).outcome], [200, 'created']);
+      assert.deepEqual(await plane.listStreams(), []);
+      assertProblem(await put(ORDERS, {}, '?dryRun=1'), 400, /dryRun is true or false/);
+      const made = tagOf(await put(ORDERS));
+      const paused = await put({ ...ORDERS, paused: true }, {}, '?dryRun=true');
+      assert.equal(streamPlan.parse(paused.body).outcome, 'changed');
+      assertProblem(await put(ORDERS, { 'if-match': '"0"' }, '?dryRun=true'), 412, /by now/);
+      assert.equal(tagOf(await call('GET', '/v1/streams/orders')), made);
+    });
+  });
+
+  it('are made paused, and changed so', async () => {
+    const created = await post('/v1/streams', { ...ORDERS, paused: true });
+    assert.equal((created.body as StreamView).paused, true);
+    const headers = { 'content-type': 'application/json' };
+    const resumed = await call('PATCH', '/v1/streams/orders', { headers, body: '{"paused":false}' });
+    assert.equal((resumed.body as StreamView).paused, false);
+    const same = await call('PATCH', '/v1/streams/orders', { headers, body: '{"paused":false,"tombstones":true}' });
+    assert.equal(same.headers.get('etag'), resumed.headers.get('etag'));
   });
 
   it('that their tables do not fit are answered 400 with each fault', async () => {
@@ -531,9 +643,9 @@ describe('errors', () => {
   });
 
   it('say 405 and what is allowed where the method is wrong', async () => {
-    const answer = await call('PUT', '/v1/streams/orders');
-    assertProblem(answer, 405, /answers .*not PUT/);
-    assert.deepEqual(answer.headers.get('allow')?.split(', ').sort(), ['DELETE', 'GET', 'HEAD', 'PATCH']);
+    const answer = await call('POST', '/v1/streams/orders');
+    assertProblem(answer, 405, /answers .*not POST/);
+    assert.deepEqual(answer.headers.get('allow')?.split(', ').sort(), ['DELETE', 'GET', 'HEAD', 'PATCH', 'PUT']);
     assert.equal((await call('DELETE', '/v1/streams')).headers.get('allow'), 'POST, GET, HEAD');
     assertProblem(await call('POST', '/healthz'), 405, /GET/);
     assertProblem(await call('GET', '/v1/streams/orders/pause'), 405, /POST/);
@@ -691,6 +803,7 @@ describe('openapi.json', () => {
       'post /v1/streams/{name}/pause',
       'post /v1/streams/{name}/resume',
       'post /v1/streams/{name}/resync',
+      'put /v1/streams/{name}',
     ]);
   });
 
@@ -706,6 +819,7 @@ describe('openapi.json', () => {
       'tombstones',
       'resolved',
       'copyRowsPerSecond',
+      'paused',
     ]);
     assert.deepEqual(schema.required, ['name', 'tables', 'sink']);
   });

@@ -39,7 +39,7 @@ export async function checkTopic(
     readonly rows?: ReadonlyMap<string, ReadonlySet<string>>;
   },
 ): Promise<TopicFigures> {
-  const fold = new TableFold();
+  const fold = new TableFold({ hasWholeImages: true });
   await using schemas = await TopicReader.start({
     brokers: cluster.kafka.brokers,
     topics: [`${stream}.schema`],

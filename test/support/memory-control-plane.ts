@@ -1,10 +1,12 @@
 import type { OpId } from '../../src/kudu/opid.ts';
-import { type StreamDefinition } from '../../src/streams/definition.ts';
-import { changeDefinition, type StreamChange } from '../../src/streams/change-definition.ts';
+import { streamBody, type AskedStream } from '../../src/streams/definition.ts';
+import { canChange, changeDefinition, fieldChanges, type StreamChange } from '../../src/streams/change-definition.ts';
+import { checkPrecondition, type Precondition } from '../../src/streams/precondition.ts';
 import {
   isException,
   type FaultView,
   type PartHealth,
+  type PutStream,
   type ReasonedView,
   type ResyncRequest,
   type SidecarView,
@@ -15,13 +17,15 @@ import {
   type UpdatedStream,
   type WaitingView,
 } from '../../src/api/shapes.ts';
-import { StreamExistsError, UnknownMemberError } from '../../src/streams/stream-errors.ts';
+import { StreamExistsError, UnchangeableError, UnknownMemberError } from '../../src/streams/stream-errors.ts';
 import { type ControlPlane, type LogRequest, type ServedSidecar } from '../../src/api/control-plane.ts';
 
 /** A control plane that keeps its streams in memory, for tests of the API in front of it. */
 export class MemoryControlPlane implements ControlPlane, ServedSidecar {
   readonly plane = this;
   readonly #streams = new Map<string, StreamView>();
+  /** The last revision of every name. */
+  readonly #revisions = new Map<string, number>();
   health: { kudu: PartHealth; kafka: PartHealth; wal: PartHealth } = {
     kudu: { ok: true },
     kafka: { ok: true },
@@ -34,34 +38,40 @@ export class MemoryControlPlane implements ControlPlane, ServedSidecar {
   readonly heldForNow: string[] = [];
   heldLog: (tabletId: string, after: OpId, request: LogRequest) => AsyncIterable<Uint8Array> | null = () => null;
 
-  createStream(definition: StreamDefinition): Promise<StreamView> {
+  createStream(asked: AskedStream): Promise<StreamView> {
     return this.#answer(() => {
-      if (this.#streams.has(definition.name))
-        throw new StreamExistsError(`There is a stream named "${definition.name}" already.`);
-      const stream = { ...definition, createdAt: '2026-01-02T03:04:05.678Z', tablets: this.tablets };
-      this.#streams.set(definition.name, stream);
-      return stream;
+      this.#refuseTaken(asked);
+      return this.#keep(asked);
     });
   }
 
-  planStream(definition: StreamDefinition): Promise<StreamPlan> {
+  planStream(asked: AskedStream): Promise<StreamPlan> {
     return this.#answer(() => {
-      if (this.#streams.has(definition.name))
-        throw new StreamExistsError(`There is a stream named "${definition.name}" already.`);
-      return { definition, tables: [{ name: 'shop.orders', tablets: 2, topic: null, begins: 'now' }], warnings: [] };
+      this.#refuseTaken(asked);
+      return planOf(asked, 'created');
     });
   }
 
-  updateStream(name: string, change: StreamChange): Promise<UpdatedStream> {
+  putStream(asked: AskedStream, precondition: Precondition): Promise<PutStream> {
+    return this.#answer(() => {
+      const outcome = this.#outcomeOf(asked, precondition);
+      return { ...(outcome === 'unchanged' ? this.#streams.get(asked.definition.name)! : this.#keep(asked)), outcome };
+    });
+  }
+
+  planPut(asked: AskedStream, precondition: Precondition): Promise<StreamPlan> {
+    return this.#answer(() => planOf(asked, this.#outcomeOf(asked, precondition)));
+  }
+
+  updateStream(name: string, change: StreamChange, precondition: Precondition = {}): Promise<UpdatedStream> {
     return this.#answer((): UpdatedStream => {
       const known = this.#streams.get(name);
       if (!known) return { kind: 'missing' };
-      const { createdAt, tablets, ...definition } = known;
-      const changed = changeDefinition(definition, change);
+      checkPrecondition(precondition, name, known.revision);
+      const changed = changeDefinition(askedOf(known), change);
       if (changed.kind !== 'ok') return changed;
-      const stream = { ...changed.definition, createdAt, tablets };
-      this.#streams.set(name, stream);
-      return { kind: 'ok', stream };
+      const isSame = fieldChanges(askedOf(known), changed).length === 0;
+      return { kind: 'ok', stream: isSame ? known : this.#keep(changed) };
     });
   }
 
@@ -85,15 +95,20 @@ export class MemoryControlPlane implements ControlPlane, ServedSidecar {
   }
 
   pauseStream(name: string): Promise<StreamView | null> {
-    return this.#change(name, () => this.tablets.map((tablet) => tabletView({ ...tablet, state: 'paused' })));
+    return this.#setPaused(name, true);
   }
 
   resumeStream(name: string): Promise<StreamView | null> {
-    return this.#change(name, () => this.tablets);
+    return this.#setPaused(name, false);
   }
 
-  deleteStream(name: string): Promise<boolean> {
-    return this.#answer(() => this.#streams.delete(name));
+  deleteStream(name: string, precondition: Precondition = {}): Promise<boolean> {
+    return this.#answer(() => {
+      const known = this.#streams.get(name);
+      if (known) checkPrecondition(precondition, name, known.revision);
+      if (known) this.#revisions.set(name, known.revision + 1);
+      return this.#streams.delete(name);
+    });
   }
 
   localTablets(which: 'all' | 'exceptions'): readonly ReasonedView[] {
@@ -131,12 +146,60 @@ export class MemoryControlPlane implements ControlPlane, ServedSidecar {
     });
   }
 
+  #setPaused(name: string, paused: boolean): Promise<StreamView | null> {
+    return this.#answer(() => {
+      const known = this.#streams.get(name);
+      if (!known || known.paused === paused) return known ?? null;
+      return this.#keep({ ...askedOf(known), paused });
+    });
+  }
+
+  #keep({ definition, paused }: AskedStream): StreamView {
+    const { name } = definition;
+    const revision = (this.#revisions.get(name) ?? 0) + 1;
+    this.#revisions.set(name, revision);
+    const tablets = paused ? this.tablets.map((tablet) => tabletView({ ...tablet, state: 'paused' })) : this.tablets;
+    const stream = { ...definition, paused, revision, createdAt: '2026-01-02T03:04:05.678Z', tablets };
+    this.#streams.set(name, stream);
+    return stream;
+  }
+
+  #refuseTaken({ definition: { name } }: AskedStream): void {
+    if (this.#streams.has(name)) throw new StreamExistsError(`There is a stream named "${name}" already.`);
+  }
+
+  #outcomeOf(asked: AskedStream, precondition: Precondition): PutStream['outcome'] {
+    const { name } = asked.definition;
+    const known = this.#streams.get(name);
+    checkPrecondition(precondition, name, known?.revision ?? null);
+    if (!known) return 'created';
+    const changes = fieldChanges(askedOf(known), asked);
+    const refused = changes.filter(({ path }) => !canChange(path));
+    if (refused.length > 0) throw new UnchangeableError(name, refused);
+    return changes.length > 0 ? 'changed' : 'unchanged';
+  }
+
   #answer<T>(make: () => T): Promise<T> {
     return new Promise((resolve) => {
       if (this.failure) throw this.failure;
       resolve(make());
     });
   }
+}
+
+function askedOf(stream: StreamView): AskedStream {
+  const parsed = streamBody.strip().parse(stream);
+  const { paused, ...definition } = parsed;
+  return { definition, paused };
+}
+
+function planOf({ definition, paused }: AskedStream, outcome: StreamPlan['outcome']): StreamPlan {
+  const table = { name: 'shop.orders', tablets: 2, topic: 'cdc.shop.orders', begins: 'now' as const, rows: null };
+  return {
+    ...{ outcome, definition, paused, changes: [], tables: [table], leaves: [], topics: [] },
+    missing: ['topic cdc.shop.orders does not exist'],
+    warnings: [],
+  };
 }
 
 /** A tablet that runs well, but for what `changed` says; a state that needs a reason has one. */

@@ -127,6 +127,8 @@ export class MemoryTables implements TableReader {
       partitionBy: 'key',
       oversize: 'block',
       tombstones: true,
+      paused: false,
+      revision: 1,
       createdAt: '2026-01-01T00:00:00.000Z',
       tablets,
       ...more,

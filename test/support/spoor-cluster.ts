@@ -234,7 +234,8 @@ export class SpoorCluster implements AsyncDisposable {
     records: number,
     options: FoldOptions & { timeoutMs?: number; quietMs?: number } = {},
   ): Promise<TableFold> {
-    const fold = new TableFold({ lenient: options.lenient ?? false });
+    const { body: view } = await this.api<StreamView>('GET', `/v1/streams/${stream}`);
+    const fold = new TableFold({ lenient: options.lenient ?? false, hasWholeImages: view.images !== 'changed' });
     const failures: unknown[] = [];
     const isWanted = (tabletId: string): boolean => options.tabletIds?.includes(tabletId) ?? true;
     const brokers = this.kafka.brokers;

@@ -16,6 +16,7 @@ import {
   type CoordinatorKind,
   type NewTopic,
   type NodeAddress,
+  type TopicCreation,
 } from './wire/cluster-apis.ts';
 import { END_OFFSETS } from './wire/fetch.ts';
 import {
@@ -182,6 +183,14 @@ export class KafkaCluster implements AsyncDisposable {
     if (results.some(({ errorCode }) => errorCode === REQUEST_TIMED_OUT)) patience.ranOut(waitedMs, performance.now());
     for (const { topic, errorCode, message } of results)
       if (errorCode !== TOPIC_ALREADY_EXISTS) failOnErrorCode(errorCode, `to create topic ${topic}`, message);
+  }
+
+  /** What Kafka would say to these topics, if they were made. Nothing is. */
+  async tryTopics(topics: readonly NewTopic[], signal: AbortSignal): Promise<readonly TopicCreation[]> {
+    const { controller } = await this.#metadata([], signal);
+    const { brokerMs: timeoutMs } = this.patienceWith(controller);
+    const request = { topics, timeoutMs, validateOnly: true };
+    return this.send(controller, COMMON_CHANNEL, CREATE_TOPICS, request, signal);
   }
 
   /** The node that coordinates a group or a transactional id, reachable by {@link send}. */

@@ -81,6 +81,8 @@ export const kafkaSink = z.strictObject({
   schemaTopic: topicName.default('spoor.schema-changes').describe('Topic of the schema changes.'),
 });
 
+export type KafkaDefinition = Readonly<z.output<typeof kafkaSink>>;
+
 function topicTemplateFault(template: string): string | null {
   const known = TEMPLATE_PLACEHOLDERS.map((name) => `{${name}}`).join(', ');
   const braced = template.match(/\{[^{}]*\}/g) ?? [];

@@ -3,6 +3,7 @@ import type { Logger } from '../../util/logger.ts';
 import { describeCleanupPolicy, isCompacted } from './cleanup-policy.ts';
 import { KafkaCluster } from './cluster.ts';
 import { toSinkError } from './kafka-error.ts';
+import { TopicInquiry } from './topic-inquiry.ts';
 
 export interface KafkaBrokersOptions {
   /** `host:port` each. */
@@ -18,10 +19,12 @@ const REQUEST_TIMEOUT_MS = 3_000;
 /** The configured brokers, asked while no stream may be there yet. */
 export class KafkaBrokers implements AsyncDisposable {
   readonly #cluster: KafkaCluster;
+  readonly inquiry: TopicInquiry;
 
   constructor({ brokers, ...options }: KafkaBrokersOptions) {
     const timeouts = { connectTimeoutMs: CONNECT_TIMEOUT_MS, requestTimeoutMs: REQUEST_TIMEOUT_MS };
     this.#cluster = new KafkaCluster(brokers, { clientId: 'spoor', ...timeouts, ...options });
+    this.inquiry = new TopicInquiry(this.#cluster);
   }
 
   /** @throws {SinkError} a broker cannot be reached where the cluster says that it is */

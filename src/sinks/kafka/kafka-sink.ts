@@ -14,6 +14,7 @@ import type { TabletClaim } from './lanes/tablet-claim.ts';
 import type { LaneLimits } from './lanes/lane-core.ts';
 import { LaneWriter, releaseSoon } from './lanes/lane-writer.ts';
 import { PositionsPartition } from './lanes/positions-partition.ts';
+import { POSITIONS_TOPIC } from './lanes/positions-topic.ts';
 import { takeLegacyPosition } from './legacy-positions.ts';
 import { MarkPolicy } from './mark-policy.ts';
 import { Producer } from './producer.ts';
@@ -70,7 +71,6 @@ const CONNECT_TIMEOUT_MS = 3_000;
 const LOOK_AGAIN_MS = 10_000;
 /** A broker writes so much within seconds, and whoever reads need not wait longer for the first of it. */
 const MAX_TRANSACTION_BYTES = 64 << 20;
-const DEFAULT_POSITIONS_TOPIC = 'spoor.positions';
 /** Many tablets share a transaction, and few wait for none. At least once only the positions wait for one. */
 const LANE_LIMITS: Readonly<Record<KafkaSinkOptions['delivery'], LaneLimits>> = {
   'exactly-once': { gapMsPerTablet: 0.5, maxGapMs: 50, lingerMsPerTablet: 0.25, maxLingerMs: 8, retryMs: 250 },
@@ -149,7 +149,7 @@ class KafkaSink implements Sink {
       clashOf: (tableName) => clashOf(this.#naming, tableName, this.#tables()),
     });
     this.#positions = new PositionsPartition(this.#cluster, {
-      positionsTopic: options.positionsTopic ?? DEFAULT_POSITIONS_TOPIC,
+      positionsTopic: options.positionsTopic ?? POSITIONS_TOPIC,
       replicationFactor,
       owner: { installation, stream: streamName },
       lookAgainMs,

@@ -1,16 +1,14 @@
-import type * as z from 'zod';
 import type { Logger } from '../../util/logger.ts';
 import { zstd, ZSTD_NEEDS } from '../../util/zstd.ts';
 import { refusingSink } from '../refusing-sink.ts';
 import type { SinkPlan, Sink } from '../sink.ts';
-import type { SinkStream, SinkType } from '../sink-type.ts';
-import type { kafkaSink } from './definition.ts';
+import type { SettingsFault, SinkReport, SinkStream, SinkType } from '../sink-type.ts';
+import type { KafkaDefinition } from './definition.ts';
 import { KafkaBrokers, type KafkaBrokersOptions } from './kafka-brokers.ts';
 import { createKafkaSink } from './kafka-sink.ts';
 import { planTopics } from './topic-plan.ts';
 
-export type KafkaDefinition = Readonly<z.output<typeof kafkaSink>>;
-
+const NO_BROKERS = 'SPOOR_KAFKA_BROKERS is not given to this sidecar, so it cannot ship to Kafka';
 /** A transaction is several round trips; one every so often costs little and delays little. */
 const EXACTLY_ONCE_INTERVAL_MS = 10;
 const AT_LEAST_ONCE_INTERVAL_MS = 2;
@@ -27,8 +25,7 @@ export class KafkaType implements SinkType<KafkaDefinition> {
   }
 
   open(definition: KafkaDefinition, stream: SinkStream): Sink {
-    if (!this.#client)
-      return refusingSink('SPOOR_KAFKA_BROKERS is not given to this sidecar, so it cannot ship to Kafka');
+    if (!this.#client) return refusingSink(NO_BROKERS);
     const { topics, topicConfig, compression, ...sink } = definition;
     if (compression === 'zstd' && zstd === null)
       return refusingSink(`sink.compression of the stream is zstd, which needs ${ZSTD_NEEDS}`);
@@ -51,6 +48,21 @@ export class KafkaType implements SinkType<KafkaDefinition> {
 
   async markless(places: readonly string[], signal: AbortSignal): Promise<readonly string[]> {
     return this.configured?.compactedOf(places, signal) ?? [];
+  }
+
+  async inquire(definition: KafkaDefinition, places: readonly string[], signal: AbortSignal): Promise<SinkReport> {
+    if (this.configured) return this.configured.inquiry.report(definition, places, signal);
+    return { places: [], missing: [NO_BROKERS], warnings: [] };
+  }
+
+  async wrongSettings(
+    definition: KafkaDefinition,
+    places: readonly string[],
+    signal: AbortSignal,
+  ): Promise<SettingsFault | null> {
+    if (!this.configured || definition.topicConfig === undefined || !definition.createTopics) return null;
+    const message = await this.configured.inquiry.wrongSettings(definition, places, signal);
+    return message === null ? null : { path: 'topicConfig', message: `Kafka refuses it: ${message}` };
   }
 
   writeIntervalMs({ delivery }: KafkaDefinition): number {

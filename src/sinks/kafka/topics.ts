@@ -1,8 +1,10 @@
 import type { Logger } from '../../util/logger.ts';
 import { SinkError } from '../sink.ts';
+import { COMPACT } from './cleanup-policy.ts';
 import type { KafkaCluster, Topic } from './cluster.ts';
 import { waitFor } from '../../util/wait-for.ts';
 import { whileSettling, type Patience } from './wait.ts';
+import type { NewTopic } from './wire/cluster-apis.ts';
 import { APPEARS, KafkaCodeError, LEADER_NOT_AVAILABLE } from './wire/error-codes.ts';
 
 export interface TopicOptions {
@@ -23,6 +25,20 @@ interface Known {
   lookingAgain: Promise<void> | null;
   /** Whether `looking` came to nothing. */
   isMissing?: boolean;
+}
+
+/** How a topic of a stream is made where it is missing. */
+export function newTopic(
+  topic: string,
+  options: Pick<TopicOptions, 'partitions' | 'replicationFactor' | 'topicConfig' | 'schemaTopic'>,
+): NewTopic {
+  const isOfSchemas = topic === options.schemaTopic;
+  return {
+    topic,
+    partitions: isOfSchemas ? 1 : options.partitions,
+    replicationFactor: options.replicationFactor,
+    config: isOfSchemas ? { 'cleanup.policy': COMPACT } : options.topicConfig,
+  };
 }
 
 /** A topic that was just made, by us or another sidecar, is listed before its leaders know of it. */
@@ -130,13 +146,10 @@ export class StreamTopics {
     return this.#waitUntilLed(name, signal);
   }
 
-  async #create(topic: string, signal: AbortSignal): Promise<void> {
-    const schema = topic === this.#options.schemaTopic;
-    const partitions = schema ? 1 : this.#options.partitions;
-    const { replicationFactor, topicConfig } = this.#options;
-    const config = schema ? { 'cleanup.policy': 'compact' } : topicConfig;
-    await this.#cluster.createTopics([{ topic, partitions, replicationFactor, config }], signal);
-    this.#logger.info({ topic, partitions }, 'topic created');
+  async #create(name: string, signal: AbortSignal): Promise<void> {
+    const topic = newTopic(name, this.#options);
+    await this.#cluster.createTopics([topic], signal);
+    this.#logger.info({ topic: name, partitions: topic.partitions }, 'topic created');
   }
 
   async #waitUntilLed(name: string, signal: AbortSignal): Promise<Topic> {

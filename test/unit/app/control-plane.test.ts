@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { beforeEach, describe, it } from 'node:test';
+import { beforeEach, describe, it, type TestContext } from 'node:test';
 import { ClusterView } from '../../../src/sidecars/cluster-view.ts';
 import { OtherSidecars } from '../../../src/sidecars/other-sidecars.ts';
 import { SidecarClient } from '../../../src/sidecars/sidecar-client.ts';
@@ -15,10 +15,12 @@ import { column } from '../../support/row-bytes.ts';
 import { Catalog, type CatalogTable } from '../../../src/streams/table-catalog.ts';
 import { keptOf } from '../../../src/placement/kept-tablet.ts';
 import { planTopics } from '../../../src/sinks/kafka/topic-plan.ts';
-import { parseStreamDefinition, type StreamDefinition } from '../../../src/streams/definition.ts';
+import { parseStreamBody, type AskedStream } from '../../../src/streams/definition.ts';
 import { type ReasonedView, type StreamView } from '../../../src/api/shapes.ts';
-import { RefusedDefinitionError, StreamExistsError } from '../../../src/streams/stream-errors.ts';
+import { PreconditionError, type Precondition } from '../../../src/streams/precondition.ts';
+import { RefusedDefinitionError, StreamExistsError, UnchangeableError } from '../../../src/streams/stream-errors.ts';
 import type { Sink } from '../../../src/sinks/sink.ts';
+import type { SettingsFault, SinkReport } from '../../../src/sinks/sink-type.ts';
 import type { HeldIncarnation } from '../../../src/wal/log-transfer.ts';
 import { keepingLogger, type LogLine } from '../../support/loggers.ts';
 import { tabletView } from '../../support/memory-control-plane.ts';
@@ -48,11 +50,11 @@ class FakeCheck {
 const withCode = (code: ErrorCode, message: RegExp) => (error: unknown) =>
   error instanceof SpoorError && error.code === code && message.test(error.message);
 
-function definition(): StreamDefinition {
+function asked(changed: object = {}): AskedStream {
   const sink = { type: 'kafka', topic: 'cdc.{table}' };
-  const parsed = parseStreamDefinition({ name: 'orders', tables: ['shop.*'], start: 'now', sink });
+  const parsed = parseStreamBody({ name: 'orders', tables: ['shop.*'], start: 'now', sink, ...changed });
   assert.ok(parsed.kind === 'ok');
-  return parsed.definition;
+  return parsed;
 }
 
 /** `paused paused no-sidecar`: the states of t1, t2 and t3. */
@@ -73,6 +75,8 @@ describe('the control plane', () => {
   let checkWal: () => Promise<void>;
   let markless: (topics: readonly string[]) => Promise<readonly string[]>;
   let lines: LogLine[];
+  let wrongSettings: SettingsFault | null;
+  let report: SinkReport;
 
   beforeEach(async () => {
     pokes = 0;
@@ -80,6 +84,8 @@ describe('the control plane', () => {
     held = new Map();
     heldForNow = [];
     lines = [];
+    wrongSettings = null;
+    report = { places: [], missing: [], warnings: [] };
     catalogTables = () => Promise.resolve([TABLE]);
     markless = () => Promise.resolve([]);
     schema = null;
@@ -135,6 +141,9 @@ describe('the control plane', () => {
       localTablets,
       planSink: ({ name, sink }, tables) => planTopics({ ...sink, streamName: name }, tables),
       markless: (_, topics) => markless(topics),
+      wrongSettings: () => Promise.resolve(wrongSettings),
+      inquire: () => Promise.resolve(report),
+      rowCounts: () => Promise.resolve(new Map([['aa', 42]])),
       tabletsOfKeys: (_, keys) => Promise.resolve(keys.map((key) => (key.length > 0 ? key.toString() : null))),
       endsOf: () => endsOf(),
       schemaOf: () => Promise.resolve(schema),
@@ -154,12 +163,12 @@ describe('the control plane', () => {
 
     it('says so when the stream is made, and makes nothing', async () => {
       catalogTables = () => Promise.resolve(named('shop.a_b', 'shop_a.b'));
-      const made = parseStreamDefinition({ ...definition(), tables: ['shop*'] });
-      assert.ok(made.kind === 'ok');
-      await assert.rejects(plane.planStream(made.definition), clashing);
-      await assert.rejects(plane.createStream(made.definition), clashing);
+      const made = asked({ tables: ['shop*'] });
+      await assert.rejects(plane.planStream(made), clashing);
+      await assert.rejects(plane.createStream(made), clashing);
       assert.deepEqual([await plane.listStreams(), heldForNow], [[], []]);
-      const apart = { ...made.definition, sink: { ...made.definition.sink, topics: { 'shop_a.b': 'cdc.other' } } };
+      const { sink } = made.definition;
+      const apart = asked({ tables: ['shop*'], sink: { ...sink, topics: { 'shop_a.b': 'cdc.other' } } });
       const plan = await plane.planStream(apart);
       assert.deepEqual(
         plan.tables.map(({ name, topic, begins }) => `${name} ${topic} ${begins}`),
@@ -170,9 +179,7 @@ describe('the control plane', () => {
 
     it('of one that comes later the way out is a change, which what clashes does not hinder', async () => {
       catalogTables = () => Promise.resolve(named('shop.a_b'));
-      const made = parseStreamDefinition({ ...definition(), tables: ['shop*', 'elsewhere'] });
-      assert.ok(made.kind === 'ok');
-      await plane.createStream(made.definition);
+      await plane.createStream(asked({ tables: ['shop*', 'elsewhere'] }));
       catalogTables = () => Promise.resolve(named('shop.a_b', 'shop_a.b'));
       const slower = await plane.updateStream('orders', { copyRowsPerSecond: 10 });
       assert.equal(slower.kind, 'ok');
@@ -183,11 +190,6 @@ describe('the control plane', () => {
   });
 
   describe('of what does not fit a table', () => {
-    const asking = (more: Record<string, unknown>): StreamDefinition => {
-      const made = parseStreamDefinition({ ...definition(), ...more });
-      assert.ok(made.kind === 'ok', JSON.stringify(made));
-      return made.definition;
-    };
     const columns = [
       column('id', DataType.INT64, { isKey: true, id: 1 }),
       column('email', DataType.STRING, { nullable: true, id: 2 }),
@@ -219,22 +221,18 @@ describe('the control plane', () => {
         schema = { columns };
         const refused = (error: unknown): boolean =>
           error instanceof RefusedDefinitionError && error.path === path && says.test(error.faults.join());
-        await assert.rejects(plane.planStream(asking(more)), refused);
-        await assert.rejects(plane.createStream(asking(more)), refused);
+        await assert.rejects(plane.planStream(asked(more)), refused);
+        await assert.rejects(plane.createStream(asked(more)), refused);
         assert.deepEqual([await plane.listStreams(), heldForNow], [[], []]);
         schema = null; // not known: the tablets say it
-        await plane.createStream(asking(more));
+        await plane.createStream(asked(more));
         schema = { columns };
         assert.equal((await plane.updateStream('orders', { copyRowsPerSecond: 10 })).kind, 'ok', 'no new fault');
       });
   });
 
   describe('of topics that take no marks of resolved', () => {
-    const marked = (resolved: boolean) => {
-      const made = parseStreamDefinition({ ...definition(), ...(resolved && { resolved: { intervalMs: 1_000 } }) });
-      assert.ok(made.kind === 'ok');
-      return made.definition;
-    };
+    const marked = (resolved: boolean) => asked(resolved ? { resolved: { intervalMs: 1_000 } } : {});
     const refused = (error: unknown): boolean =>
       error instanceof RefusedDefinitionError &&
       error.path === 'resolved' &&
@@ -266,7 +264,7 @@ describe('the control plane', () => {
   });
 
   it('pauses and resumes a stream, and tells the tablet manager at once', async () => {
-    assert.equal(statesOf(await plane.createStream(definition())), 'running starting no-sidecar');
+    assert.equal(statesOf(await plane.createStream(asked())), 'running starting no-sidecar');
     assert.equal(pokes, 1);
     shipped = []; // what the tablet manager does about it
     assert.equal(statesOf(await plane.pauseStream('orders')), 'paused paused no-sidecar');
@@ -277,18 +275,18 @@ describe('the control plane', () => {
     assert.equal(statesOf(await plane.resumeStream('orders')), 'starting starting no-sidecar');
     assert.equal(statesOf(await plane.resumeStream('orders')), 'starting starting no-sidecar');
     assert.equal(pokes, 5);
-    assert.ok(!('paused' in (await plane.getStream('orders'))!));
+    assert.equal((await plane.getStream('orders'))?.paused, false);
   });
 
   it('says what a tablet does that is still shipped while its stream is paused', async () => {
-    await plane.createStream(definition());
+    await plane.createStream(asked());
     assert.equal(statesOf(await plane.pauseStream('orders')), 'running paused no-sidecar');
     shipped = [tabletView({ tabletId: 't1', state: 'paused' }), tabletView({ tabletId: 't3', state: 'blocked' })];
     assert.equal(statesOf(await plane.getStream('orders')), 'paused paused blocked');
   });
 
   it('knows no stream of another name, and pokes nobody for it', async () => {
-    await plane.createStream(definition());
+    await plane.createStream(asked());
     assert.deepEqual([await plane.pauseStream('order'), await plane.resumeStream('order'), pokes], [null, null, 1]);
   });
 
@@ -297,7 +295,7 @@ describe('the control plane', () => {
       const unavailable = new KuduError('timeout', 'no leader found in time');
       let calls = 0;
       catalogTables = () => (++calls === 1 ? Promise.resolve([TABLE]) : Promise.reject(unavailable));
-      const { name, createdAt, tablets } = await plane.createStream(definition());
+      const { name, createdAt, tablets } = await plane.createStream(asked());
       assert.equal(name, 'orders');
       assert.equal(createdAt, (await store.get('orders', signal))?.createdAt);
       assert.deepEqual(
@@ -309,7 +307,7 @@ describe('the control plane', () => {
         lines.map(({ level, fields }) => ({ level, ...fields })),
         [{ level: 'warn', stream: 'orders', reason: 'no leader found in time' }],
       );
-      await assert.rejects(plane.createStream(definition()), StreamExistsError);
+      await assert.rejects(plane.createStream(asked()), StreamExistsError);
     });
 
     it('without the tables that are dropped meanwhile', async () => {
@@ -321,7 +319,7 @@ describe('the control plane', () => {
       };
       const empty = { ...TABLE, tableId: 'cc', name: 'shop.empty', tablets: [] };
       catalogTables = () => Promise.resolve([dropped, TABLE, empty]);
-      await plane.createStream(definition());
+      await plane.createStream(asked());
       const stored = (await store.get('orders', signal))!;
       const { starts, joined } = await store.details(stored, signal);
       assert.deepEqual([...joined.keys()].sort(), ['aa', 'cc']);
@@ -334,7 +332,7 @@ describe('the control plane', () => {
     ] as const)
       it(`not where Kudu refuses for good (${what}), and says what Kudu said`, async () => {
         endsOf = () => Promise.reject(error);
-        await assert.rejects(plane.createStream(definition()), withCode('SPOOR_KUDU_REFUSED', /^(unauth|not allowed)/));
+        await assert.rejects(plane.createStream(asked()), withCode('SPOOR_KUDU_REFUSED', /^(unauth|not allowed)/));
         assert.equal(await store.has('orders', signal), false);
       });
 
@@ -345,21 +343,21 @@ describe('the control plane', () => {
         new KuduError('usage', 'the client is closed'),
       ]) {
         endsOf = () => Promise.reject(error);
-        await assert.rejects(plane.createStream(definition()), withCode('SPOOR_KUDU_UNAVAILABLE', /./));
+        await assert.rejects(plane.createStream(asked()), withCode('SPOOR_KUDU_UNAVAILABLE', /./));
       }
     });
 
     it('not where something is wrong inside, which is not called trouble with Kudu', async () => {
       endsOf = () => Promise.reject(new TypeError('a bug'));
-      await assert.rejects(plane.createStream(definition()), TypeError);
+      await assert.rejects(plane.createStream(asked()), TypeError);
     });
   });
 
   it('refuses rows that are not of the tablet, and names each of them', async () => {
-    await plane.createStream(definition());
+    await plane.createStream(asked());
     const keys = ['t1', 't2', 't1', ''].map((owner) => Buffer.from(owner));
-    const asked = { from: 'snapshot' as const, tablets: ['t1'] };
-    await assert.rejects(plane.resyncStream('orders', { ...asked, keys }), (error: unknown) => {
+    const request = { from: 'snapshot' as const, tablets: ['t1'] };
+    await assert.rejects(plane.resyncStream('orders', { ...request, keys }), (error: unknown) => {
       assert.ok(error instanceof AggregateError);
       assert.deepEqual(toProblem(error).problem.errors, [
         { path: 'keys[1]', message: 'belongs to tablet t2' },
@@ -368,7 +366,7 @@ describe('the control plane', () => {
       assert.equal(toProblem(error).problem.status, 400);
       return true;
     });
-    assert.ok((await plane.resyncStream('orders', { ...asked, keys: keys.slice(0, 1) }))?.correction);
+    assert.ok((await plane.resyncStream('orders', { ...request, keys: keys.slice(0, 1) }))?.correction);
   });
 
   describe('changes a stream', () => {
@@ -379,7 +377,7 @@ describe('the control plane', () => {
     };
 
     it('of which a table that is taken out and put in again is copied, and what was shipped of it before is not its state', async () => {
-      await plane.createStream(definition());
+      await plane.createStream(asked());
       shipped = [tabletView({ tabletId: 't1', generation: (await store.get('orders', signal))!.generation })];
       assert.deepEqual((await patch({ tables: ['other'] })).tablets, [], 'none of a table that has left');
       const again = await patch({ tables: { add: ['shop.*'] } });
@@ -395,7 +393,7 @@ describe('the control plane', () => {
     });
 
     it('so that two changes at once are both in', async (t) => {
-      await plane.createStream(definition());
+      await plane.createStream(asked());
       const get = store.get.bind(store);
       t.mock.method(store, 'get', async (...args: Parameters<typeof get>) => {
         const read = await get(...args);
@@ -409,7 +407,7 @@ describe('the control plane', () => {
     });
 
     it('but not one that is deleted meanwhile, which stays so', async (t) => {
-      await plane.createStream(definition());
+      await plane.createStream(asked());
       const get = store.get.bind(store);
       t.mock.method(store, 'get', async (...args: Parameters<typeof get>) => {
         const read = await get(...args);
@@ -419,6 +417,122 @@ describe('the control plane', () => {
       });
       assert.deepEqual(await plane.updateStream('orders', { tombstones: false }), { kind: 'missing' });
       assert.equal(await plane.getStream('orders'), null);
+    });
+  });
+
+  describe('puts a stream', () => {
+    const put = (changed: object = {}, precondition: Precondition = {}) =>
+      plane.putStream(asked(changed), precondition);
+    const between = (t: TestContext, work: () => Promise<unknown>): void => {
+      const get = store.get.bind(store);
+      t.mock.method(store, 'get', async (...args: Parameters<typeof get>) => {
+        const read = await get(...args);
+        t.mock.restoreAll(); // what follows comes between reading and writing
+        await work();
+        return read;
+      });
+    };
+
+    it('that is made paused, and goes on when it is put so', async () => {
+      const made = await put({ paused: true });
+      assert.deepEqual([made.outcome, made.paused, made.revision], ['created', true, 1]);
+      assert.equal((await store.get('orders', signal))?.paused, true);
+      assert.deepEqual(heldForNow, TABLETS, 'its log is held before it is there');
+      const same = await put({ paused: true });
+      assert.deepEqual([same.outcome, same.revision, pokes], ['unchanged', 1, 1]);
+      const resumed = await put();
+      assert.deepEqual([resumed.outcome, resumed.paused, resumed.revision], ['changed', false, 2]);
+    });
+
+    it('whatever somebody else does meanwhile: makes it, changes it, deletes it', async (t) => {
+      between(t, () => plane.createStream(asked({ tombstones: false })));
+      const changed = await put({ copyRowsPerSecond: 7 });
+      assert.deepEqual([changed.outcome, changed.tombstones, changed.copyRowsPerSecond], ['changed', true, 7]);
+      between(t, () => plane.updateStream('orders', { tables: { add: ['b'] } }));
+      const whole = await put({ copyRowsPerSecond: 8 });
+      assert.deepEqual([whole.tables, whole.copyRowsPerSecond], [['shop.*'], 8], 'it is the whole definition');
+      between(t, () => plane.deleteStream('orders'));
+      assert.equal((await put({ copyRowsPerSecond: 9 })).outcome, 'created');
+    });
+
+    it('not by a tag that is old by the time of writing', async (t) => {
+      const { revision } = await put();
+      between(t, () => plane.updateStream('orders', { copyRowsPerSecond: 1 }));
+      const ifMatch = [`"${revision}"`];
+      await assert.rejects(put({ tombstones: false }, { ifMatch }), PreconditionError);
+      between(t, () => plane.updateStream('orders', { copyRowsPerSecond: 2 }));
+      await assert.rejects(
+        plane.updateStream('orders', { tombstones: false }, { ifMatch: ['"2"'] }),
+        PreconditionError,
+      );
+      await assert.rejects(plane.deleteStream('orders', { ifMatch }), PreconditionError);
+      await assert.rejects(put({}, { ifNoneMatch: '*' }), PreconditionError);
+      const { tombstones, copyRowsPerSecond } = (await plane.getStream('orders'))!;
+      assert.deepEqual([tombstones, copyRowsPerSecond], [true, 2]);
+    });
+
+    it('not where it would have to change what cannot', async () => {
+      await put();
+      await assert.rejects(put({ start: 'snapshot' }), (error: unknown) => {
+        assert.ok(error instanceof UnchangeableError);
+        assert.deepEqual(error.changes, [{ path: 'start', now: 'now', asked: 'snapshot' }]);
+        return true;
+      });
+    });
+
+    it('nor with settings that the sink will never take', async () => {
+      wrongSettings = { path: 'topicConfig', message: 'Unknown topic config name: retention.msec' };
+      const refused = (error: unknown): boolean =>
+        error instanceof RefusedDefinitionError &&
+        error.path === 'sink.topicConfig' &&
+        /retention\.msec/.test(error.faults[0]!);
+      for (const make of [put, () => plane.createStream(asked()), () => plane.planStream(asked())])
+        await assert.rejects(make(), refused);
+      assert.deepEqual([await plane.listStreams(), heldForNow], [[], []]);
+    });
+  });
+
+  describe('plans a stream', () => {
+    it('and says what would be made, and what is missing', async () => {
+      const place = { name: 'cdc.shop.orders', partitions: -1, replicationFactor: -1, settings: {}, differences: [] };
+      const places = [{ ...place, of: 'rows' as const, state: 'made' as const }];
+      report = { places, missing: ['a topic'], warnings: ['beware'] };
+      const plan = await plane.planStream(asked({ start: 'snapshot' }));
+      assert.deepEqual(plan.tables, [
+        { name: 'shop.orders', tablets: 3, topic: 'cdc.shop.orders', begins: 'copy', rows: 42 },
+      ]);
+      assert.deepEqual([plan.topics, plan.warnings, plan.outcome], [places, ['beware'], 'created']);
+      assert.equal(plan.missing[0], 'a topic');
+      assert.match(plan.missing[1]!, /^1 of 3 tablets of "shop\.orders" have no sidecar beside any replica/);
+      assert.deepEqual([await plane.listStreams(), heldForNow, pokes], [[], [], 0]);
+    });
+
+    it('and says what Kudu refuses', async () => {
+      endsOf = () => Promise.reject(new KuduError('rpc', 'unauthorized access to method: GetLastOpId', { code: 1 }));
+      const { missing } = await plane.planStream(asked());
+      assert.match(missing[0]!, /^Kudu refuses: unauthorized access.*SPOOR_KUDU_USER/);
+    });
+
+    it('that is there: what of it would be another, and which tables come and go', async () => {
+      const items = { ...TABLE, tableId: 'bb', name: 'shop.items', tablets: [] };
+      const other = { ...TABLE, tableId: 'cc', name: 'other', tablets: [] };
+      catalogTables = () => Promise.resolve([TABLE, items, other]);
+      await plane.createStream(asked());
+      const plan = await plane.planPut(asked({ tables: ['shop.orders', 'other'], paused: true }), {});
+      assert.equal(plan.outcome, 'changed');
+      assert.deepEqual(
+        plan.tables.map(({ name, begins }) => `${name} ${begins}`),
+        ['shop.orders goes-on', 'other copy'],
+      );
+      assert.deepEqual(plan.leaves, ['shop.items']);
+      assert.deepEqual(plan.changes, [
+        { path: 'tables', now: ['shop.*'], asked: ['shop.orders', 'other'] },
+        { path: 'paused', now: false, asked: true },
+      ]);
+      const same = await plane.planPut(asked(), {});
+      assert.deepEqual([same.outcome, same.changes], ['unchanged', []]);
+      await assert.rejects(plane.planPut(asked({ start: 'snapshot' }), {}), UnchangeableError);
+      await assert.rejects(plane.planPut(asked(), { ifMatch: ['"9"'] }), PreconditionError);
     });
   });
 

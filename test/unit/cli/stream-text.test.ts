@@ -22,6 +22,8 @@ const STREAM: StreamView = {
   partitionBy: 'key',
   oversize: 'block',
   tombstones: true,
+  paused: false,
+  revision: 7,
   createdAt: '2026-01-02T03:04:05.678Z',
   tablets: [tabletView(), tabletView({ tabletId: 'ffff', state: 'blocked', lagOps: 40 })],
 };

@@ -56,8 +56,8 @@ describe('a JSON record', () => {
     );
     assert.deepEqual([cells.names, cells.has('a'), cells.has('b')], [['id', 'a', 'f'], true, false]);
     assert.deepEqual([cells.fits('a', DataType.STRING), cells.fits('a', DataType.INT32)], [true, false]);
-    assert.equal(decoder.canonical(DataType.STRING, Buffer.from(cells.textOf('a'))).toString(), '"x\\\\y"');
-    assert.equal(decoder.canonical(DataType.DOUBLE, Buffer.from('1.50')).toString(), '1.5');
+    assert.equal(decoder.canonical({ type: DataType.STRING }, Buffer.from(cells.textOf('a'))).toString(), '"x\\\\y"');
+    assert.equal(decoder.canonical({ type: DataType.DOUBLE }, Buffer.from('1.50')).toString(), '1.5');
     assert.deepEqual(cells.keyCell(KEY), int64(5n));
   });
 

@@ -163,7 +163,7 @@ describe('json records', () => {
       );
       assert.deepEqual(
         value.map(({ op, source }) => [op, source['snapshot'], source['row'], source['kudu_op'], source['sequence']]),
-        ['r', 'd'].map((op) => [op, snapshot, null, null, `["${TIME}","7","12345","0"]`]),
+        ['r', 'd'].map((op) => [op, snapshot, null, null, `["${TIME}","7","12345",null]`]),
       );
       assert.equal(records[0]!.position, `tablet1/base.${TIME}`);
     });

@@ -40,6 +40,40 @@ describe('a tablet that is dropped', () => {
     assert.equal((await start().whyGone(TABLET, signal))?.lastIndex, 90n);
   });
 
+  it('is described once, and again when anything of it is another, or what was written down is gone', async () => {
+    const kept: { note: string | null; written: number } = { note: null, written: 0 };
+    const hold = { describe: (note: string) => void Object.assign(kept, { note, written: kept.written + 1 }) };
+    const keepers = {
+      get: () => ({ worthIndex: 0n, hold }),
+      noteOf: () => kept.note,
+      tabletIds: () => new Set(['tablet']),
+    };
+    const fates = {
+      dropKind: () => Promise.resolve(null),
+      partitionsOf: () => Promise.resolve(new Map([['tablet', '{}']])),
+    };
+    const dropped = new DroppedTablets(keepers as never, fates, keepingLogger());
+    const replicasOf = (voter: string) => new Map([['tablet', { tabletId: 'tablet', voterUuids: [voter] } as never]]);
+    const [a, b] = [replicasOf('a'), replicasOf('b')];
+    const one = { tabletId: 'tablet', table: TABLE, generations: ['one'] };
+    const counts: number[] = [];
+    const look = async (tablet: typeof one, replicas: typeof a): Promise<void> => {
+      for (let i = 0; i < 3; i++) await dropped.write([tablet], replicas, signal);
+      counts.push(kept.written);
+    };
+    await look(one, a); // without its partition, and with it
+    await look(one, b);
+    await look({ ...one, generations: ['one', 'two'] }, b);
+    await look({ ...one, table: { ...TABLE, name: 'shop.renamed' } }, b);
+    kept.note = null; // let go of, and held once more
+    await look(one, b);
+    assert.deepEqual(counts, [2, 3, 4, 5, 6]);
+    dropped.noteLost('tablet', 7n);
+    await look(one, b);
+    assert.equal(await dropped.whyGone(TABLET, signal), null, 'it is there');
+    assert.match(String(kept.note), /"lostTo":"7"/, 'what was lost stays known');
+  });
+
   it('is an error once for each stream that lacks something of it, however often its end is told', () => {
     const { lines, start } = setUp();
     const dropped = start();

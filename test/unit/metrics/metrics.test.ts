@@ -55,6 +55,7 @@ describe('the metrics page', () => {
       spoor_resyncs_total: 'counter',
       spoor_ship_latency_seconds: 'histogram',
       spoor_batch_records: 'histogram',
+      spoor_non_finite_values_total: 'counter',
       spoor_transactions_total: 'counter',
       spoor_transaction_seconds: 'histogram',
       spoor_transaction_tablets: 'histogram',
@@ -154,6 +155,7 @@ describe('the metrics page', () => {
     transactions.transaction('committed', 0.02, 60);
     transactions.transaction('committed', 0.3, 4);
     transactions.transaction('fenced', 1, 1);
+    metrics.nonFiniteOf('orders')();
     const page = samples(await metrics.text());
     assert.equal(page.get(`spoor_records_shipped_total{${labelText(A)}}`), 11);
     assert.equal(page.get(`spoor_bytes_shipped_total{${labelText(A)}}`), 1050);
@@ -169,6 +171,7 @@ describe('the metrics page', () => {
     assert.equal(page.get(`spoor_ship_latency_seconds_bucket{le="+Inf",${table}}`), 3);
     assert.equal(page.get('spoor_transactions_total{stream="orders",outcome="committed"}'), 2);
     assert.equal(page.get('spoor_transactions_total{stream="orders",outcome="fenced"}'), 1);
+    assert.equal(page.get('spoor_non_finite_values_total{stream="orders"}'), 1);
     assert.equal(page.get('spoor_transaction_seconds_bucket{le="0.025",stream="orders"}'), 1);
     assert.equal(page.get('spoor_transaction_seconds_count{stream="orders"}'), 3);
     assert.equal(page.get('spoor_transaction_tablets_sum{stream="orders"}'), 65);

@@ -183,7 +183,9 @@ describe('the members of streams', () => {
       const before = known;
       const fail = (error: unknown): never => assert.fail(String(error));
       known = await members.streamedTablets([stream], ids, before, () => undefined, t.signal, fail);
-      return known.map((tablet, i) => tablet === before[i]);
+      const same = known.map((tablet, i) => tablet === before[i]);
+      assert.equal(known === before, same.every(Boolean), 'nor is the list another');
+      return same;
     };
     const stream = streamOf('shop', ['shop.*']);
     assert.deepEqual(await look(stream), [false, false]);

@@ -74,6 +74,22 @@ describe('parseStreamDefinition', () => {
     assert.equal(byDefault.kind === 'ok' && byDefault.definition.start, start);
   });
 
+  it('keeps the options of json as they are given', () => {
+    const format = {
+      type: 'json',
+      schema: 'block',
+      decimals: 'string',
+      time: 'isostring',
+      binary: 'hex',
+      nonFinite: 'block',
+    };
+    for (const images of ['after', 'full', 'changed']) {
+      const parsed = parseStreamDefinition({ ...MINIMAL, images, format });
+      assert.ok(parsed.kind === 'ok');
+      assert.deepEqual([parsed.definition.format, parsed.definition.images], [format, images]);
+    }
+  });
+
   it('gives back what it gave out: a stored definition is read again', () => {
     const once = parseStreamDefinition(MINIMAL);
     assert.ok(once.kind === 'ok');
@@ -237,6 +253,31 @@ describe('parseStreamDefinition', () => {
       body: { ...MINIMAL, images: 'none' },
       faults: [['images', /"after", "full", "changed"/]],
     },
+    {
+      what: 'an unknown word of json',
+      body: { ...MINIMAL, format: { type: 'json', decimals: 'numeric' } },
+      faults: [['format.decimals', /"string", "precise", "double"/]],
+    },
+    {
+      what: 'flat records of what was changed alone',
+      body: { ...MINIMAL, images: 'changed', format: { type: 'json', envelope: 'flat' } },
+      faults: [['images', /does not go with envelope "flat"/]],
+    },
+    {
+      what: 'flat records without tombstones',
+      body: { ...MINIMAL, tombstones: false, format: { type: 'json', envelope: 'flat' } },
+      faults: [['tombstones', /a delete has no other record/]],
+    },
+    {
+      what: 'texts in the place of numbers beside a schema',
+      body: { ...MINIMAL, format: { type: 'json', schema: 'block', nonFinite: 'string' } },
+      faults: [['format.nonFinite', /take a text in the place of a number for 0/]],
+    },
+    {
+      what: 'marks between records that have schemas',
+      body: { ...MINIMAL, resolved: { intervalMs: 1000 }, format: { type: 'json', schema: 'block' } },
+      faults: [['resolved', /Kafka Connect stops at them/]],
+    },
     { what: 'tombstones as a number', body: { ...MINIMAL, tombstones: 1 }, faults: [['tombstones', /boolean/]] },
     {
       what: 'a mistyped field',
@@ -325,10 +366,10 @@ describe('tables and topics of a definition', () => {
   it('may change while the stream goes on', () => {
     const made = parseStreamDefinition(body(['a']));
     assert.ok(made.kind === 'ok');
-    const changed = changeDefinition(made.definition, { sink: { topics: { b: 'other' } } });
+    const changed = changeDefinition({ ...made, paused: false }, { sink: { topics: { b: 'other' } } });
     assert.deepEqual(changed.kind === 'ok' && changed.definition.sink.topics, { b: 'other' });
     assert.ok(changed.kind === 'ok');
-    const back = changeDefinition(changed.definition, { sink: { topics: { b: null } } });
+    const back = changeDefinition(changed, { sink: { topics: { b: null } } });
     assert.deepEqual(back.kind === 'ok' && back.definition.sink.topics, {});
   });
 });

@@ -34,7 +34,7 @@ describe('the stream store', () => {
     sweeper = new StreamSweeper(table, keepingLogger());
   });
   const create = (name = 'orders'): Promise<StoredStream> =>
-    store.create(definition(name), new Map([['t1', START]]), [TABLE], signal);
+    store.create({ definition: definition(name), paused: false }, new Map([['t1', START]]), [TABLE], signal);
   const items = (): string[] => table.rows().map(({ stream, item }) => `${stream} ${item.split('/')[0]!}`);
 
   it('keeps a stream, where its tablets begin, and which tables are in', async () => {
@@ -84,6 +84,25 @@ describe('the stream store', () => {
     table.scans = 0;
     const listed = await store.list(signal);
     assert.deepEqual([table.scans, listed.map(({ paused }) => paused)], [1, [false, true, false]]);
+  });
+
+  it('lists the very same streams while no row of them is another, and others once one is', async () => {
+    for (const name of ['a', 'b']) await create(name);
+    const [a, b] = await store.list(signal);
+    assert.deepEqual(
+      (await store.list(signal)).map((stream, i) => stream === [a, b][i]),
+      [true, true],
+    );
+    await store.setPaused('b', true, signal);
+    const paused = (await store.list(signal))[1];
+    assert.deepEqual([paused?.paused, paused === b], [true, false]);
+    await store.resync(paused!, [{ tableId: 't', tabletId: 't1', membership: FIRST_MEMBERSHIP }], 'snapshot', signal);
+    assert.notEqual((await store.list(signal))[1]?.revision, paused?.revision, 'what is kept of it is another');
+    await store.delete('a', signal);
+    assert.deepEqual(
+      (await store.list(signal)).map(({ definition: { name } }) => name),
+      ['b'],
+    );
   });
 
   it('deletes a paused stream with all its rows, and no other', async () => {
@@ -379,7 +398,12 @@ describe('the stream store', () => {
     t.mock.method(table, 'delete', async (keys: Parameters<typeof table.delete>[0]) => {
       t.mock.restoreAll();
       const existed = await table.delete(keys);
-      made = await other.create(definition('orders'), new Map([['t1', START]]), [TABLE], signal);
+      made = await other.create(
+        { definition: definition('orders'), paused: false },
+        new Map([['t1', START]]),
+        [TABLE],
+        signal,
+      );
       await other.setPaused('orders', true, signal);
       return existed;
     });

@@ -41,7 +41,7 @@ async function work(store: StreamStore, id: number, calls: number, random: Rando
       switch (random.next(12)) {
         case 0:
         case 1:
-          await store.create(definition(), new Map([['tablet', START]]), [], signal);
+          await store.create({ definition: definition(), paused: false }, new Map([['tablet', START]]), [], signal);
           break;
         case 2: {
           const before = await store.get('orders', signal);

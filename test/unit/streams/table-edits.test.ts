@@ -17,7 +17,7 @@ describe('tables that come and go', () => {
     [['x'], 'x'],
   ] as const)
     it(`${JSON.stringify(tables)} of a, b makes ${expected}`, () => {
-      const changed = changeDefinition(definition, { tables });
+      const changed = changeDefinition({ definition, paused: false }, { tables });
       assert.ok(changed.kind === 'ok');
       assert.equal(changed.definition.tables.join(), expected);
     });
@@ -30,7 +30,7 @@ describe('tables that come and go', () => {
     [{ remove: ['a', 'b'] }, 'tables', /at least one/],
   ] as const)
     it(`${JSON.stringify(tables)} is refused, and says where`, () => {
-      const changed = changeDefinition(definition, { tables });
+      const changed = changeDefinition({ definition, paused: false }, { tables });
       assert.ok(changed.kind === 'invalid');
       assert.equal(changed.faults[0]?.path, path);
       assert.match(changed.faults[0].message, message);

@@ -21,12 +21,17 @@ export interface PositionsTopicOptions {
  * many.
  */
 export const POSITIONS_PARTITIONS = 16;
+export const POSITIONS_TOPIC = 'spoor.positions';
 
 /**
  * A sidecar reads its streams' partitions whole when it starts. Only what is not in the segment being written is compacted,
  * and a segment is a GiB by default: hours of transactions.
  */
-const CONFIG = { 'cleanup.policy': COMPACT, 'segment.bytes': String(16 << 20), 'min.cleanable.dirty.ratio': '0.1' };
+export const POSITIONS_CONFIG = {
+  'cleanup.policy': COMPACT,
+  'segment.bytes': String(16 << 20),
+  'min.cleanable.dirty.ratio': '0.1',
+};
 
 /**
  * The topic of positions and claims, which Spoor makes where it is missing, as Kafka Connect does with its own: it is part of
@@ -81,7 +86,7 @@ export class PositionsTopic {
     this.#lookedAtMs = performance.now();
     const signal = this.#lifetime;
     if (!(await this.#cluster.findTopics([name], signal, 'allow')).has(name)) {
-      const topic = { topic: name, partitions: POSITIONS_PARTITIONS, replicationFactor, config: CONFIG };
+      const topic = { topic: name, partitions: POSITIONS_PARTITIONS, replicationFactor, config: POSITIONS_CONFIG };
       await this.#cluster.createTopics([topic], signal);
       logger.info({ topic: name, partitions: POSITIONS_PARTITIONS }, 'topic of positions created');
     }

@@ -6,12 +6,18 @@ export interface TopicMetadata {
   readonly name: string;
   /** Which making of the topic it is, as Kafka's own tools print it; null where there is none, or the broker cannot tell. */
   readonly id: string | null;
+  /** What we may do with it, a bit for each {@link TOPIC_OPERATION}; null where that was not asked for, or cannot be told. */
+  readonly operations: number | null;
   readonly partitions: readonly {
     readonly errorCode: ErrorCodeNumber;
     readonly partition: number;
     readonly leader: number;
   }[];
 }
+
+/** Source: org.apache.kafka.common.acl.AclOperation. */
+export const TOPIC_OPERATION = { WRITE: 4 } as const;
+const NO_OPERATIONS = -(2 ** 31);
 
 export interface NodeAddress {
   readonly nodeId: number;
@@ -60,13 +66,14 @@ const METADATA_WITHOUT_IDS: Metadata = {
         for (let list = 0; list < 3; list++) r.array(() => r.int32()); // replicas, in sync, offline
         return partition;
       });
-      return { errorCode, name, id: null, partitions };
+      return { errorCode, name, id: null, operations: null, partitions };
     });
     return { throttleMs, value: { nodes, clusterId, controller, topics } };
   },
 };
 
-export const METADATA: Metadata = {
+/** @param withRights whether it is asked as well what we may do with each topic */
+const metadata = (withRights: boolean): Metadata => ({
   key: 3,
   version: 10,
   name: 'Metadata',
@@ -74,7 +81,7 @@ export const METADATA: Metadata = {
   encode: (topics) => {
     const w = new ByteWriter().noTags();
     w.compactArray(topics, (topic) => w.uuid(null).compactString(topic).noTags()); // asked for by name
-    for (let option = 0; option < 3; option++) w.boolean(false); // to create topics; operations on the cluster, on topics
+    w.boolean(false).boolean(false).boolean(withRights); // to create topics; operations on the cluster, on topics
     return w.noTags().finish();
   },
   decode: (bytes) => {
@@ -101,13 +108,16 @@ export const METADATA: Metadata = {
         r.tags();
         return partition;
       });
-      r.int32(); // operations
+      const told = r.int32();
       r.tags();
-      return { errorCode, name, id, partitions };
+      return { errorCode, name, id, operations: told === NO_OPERATIONS ? null : told, partitions };
     });
     return { throttleMs, value: { nodes, clusterId, controller, topics } };
   },
-};
+});
+
+export const METADATA = metadata(false);
+export const METADATA_WITH_RIGHTS = metadata(true);
 
 export interface NewTopic {
   readonly topic: string;
@@ -116,21 +126,33 @@ export interface NewTopic {
   readonly config: Readonly<Record<string, string>>;
 }
 
+/** What became of the making of a topic, or would. */
+export interface TopicCreation {
+  readonly topic: string;
+  readonly errorCode: ErrorCodeNumber;
+  readonly message: string | null;
+}
+
 export const CREATE_TOPICS: Api<
-  { readonly topics: readonly NewTopic[]; readonly timeoutMs: number },
-  readonly { readonly topic: string; readonly errorCode: ErrorCodeNumber; readonly message: string | null }[]
+  {
+    readonly topics: readonly NewTopic[];
+    readonly timeoutMs: number;
+    /** Only says what would become of it. */
+    readonly validateOnly?: boolean;
+  },
+  readonly TopicCreation[]
 > = {
   key: 19,
   version: 4,
   name: 'CreateTopics',
-  encode: ({ topics, timeoutMs }) => {
+  encode: ({ topics, timeoutMs, validateOnly = false }) => {
     const w = new ByteWriter();
     w.array(topics, (topic) => {
       w.string(topic.topic).int32(topic.partitions).int16(topic.replicationFactor);
       w.int32(0); // no manual assignment
       w.array(Object.entries(topic.config), ([name, value]) => w.string(name).string(value));
     });
-    return w.int32(timeoutMs).boolean(false).finish();
+    return w.int32(timeoutMs).boolean(validateOnly).finish();
   },
   decode: (bytes) => {
     const r = new ByteReader(bytes);

@@ -86,6 +86,7 @@ export const LEADER_NOT_AVAILABLE: ErrorCodeNumber = 5;
 export const REQUEST_TIMED_OUT: ErrorCodeNumber = 7;
 export const MESSAGE_TOO_LARGE: ErrorCodeNumber = 10;
 export const TOPIC_ALREADY_EXISTS: ErrorCodeNumber = 36;
+export const INVALID_CONFIG: ErrorCodeNumber = 40;
 export const INVALID_TRANSACTION_TIMEOUT: ErrorCodeNumber = 50;
 export const UNSTABLE_OFFSET_COMMIT: ErrorCodeNumber = 88;
 export const TRANSACTIONAL_ID_NOT_FOUND: ErrorCodeNumber = 105;
