@@ -63,6 +63,12 @@ export const ERRORS = {
     remedy:
       "Spoor could not read the log. It must run as the tablet server's own user and see its --fs_wal_dir, and be allowed enough open files (LimitNOFILE, ulimit -n); it tries again by itself.",
   },
+  SPOOR_SELECTION: {
+    retry: 'operator',
+    httpStatus: 409,
+    remedy:
+      'What the stream asks of a table (columns, where, partitionBy) cannot be had of it as it is there: the message says what. Change columns with a PATCH of the stream, or the table; where a row image is missing, a resync mends it.',
+  },
   SPOOR_SINK_UNAVAILABLE: {
     retry: 'auto',
     httpStatus: 503,

@@ -62,6 +62,12 @@ export const tabletView = z.object({
     .describe('Of which stream of that name, and which stay of the table in it, a sidecar speaks: in /v1/local alone.'),
   tabletId: z.string(),
   table: z.string(),
+  joinedAs: z
+    .string()
+    .exactOptional()
+    .describe(
+      'The name under which the table joined the stream, where it has another by now: columns and where go by it.',
+    ),
   sidecar: hostPort.nullable().describe('The sidecar that ships it, by its host:port; null where none does.'),
   role: z.enum(['leader', 'follower', 'learner', 'unknown']),
   state: z.enum(TABLET_STATES),

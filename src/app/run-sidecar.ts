@@ -15,6 +15,7 @@ import {
   lookUpName,
   lookUpSchema,
   tabletFates,
+  schemaOfTable,
   tabletsOfKeys,
 } from '../kudu-side/kudu-access.ts';
 import { KuduCopier } from '../kudu-side/kudu-copier.ts';
@@ -175,7 +176,8 @@ async function work(config: Config, parts: Parts): Promise<void> {
         metrics: metrics.transactionsOf(definition.name),
         logger,
       }),
-    formatFor: (stored) => formatFor(stored, planSink, metrics.nonFiniteOf(stored.definition.name)),
+    formatFor: (stored, nameOf) =>
+      formatFor(stored, { planSink, onNonFinite: metrics.nonFiniteOf(stored.definition.name), nameOf }),
     gapRepair: config.gapRepair,
     fates: tabletFates(client),
     openSource: ({ largeReads, images, allowsPartial, ...request }, s) => {
@@ -230,6 +232,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
     localTablets,
     endsOf: (tables, s) => fetchEnds(client, tables, s),
     tabletsOfKeys: (tableId, keys, s) => tabletsOfKeys(client, tableId, keys, s),
+    schemaOf: (tableId, s) => schemaOfTable(client, tableId, s),
     planSink,
     heldLog: (tabletId) => holds.get(tabletId)?.incarnations() ?? null,
     checkWal: async () => {

@@ -60,7 +60,7 @@ export class StreamChanges {
     if (await store.has(definition.name, signal)) throw alreadyThere(definition.name);
     await catalog.fetchNow(signal);
     const matching = this.#rules.matching(definition);
-    await this.refuseNew(definition, matching);
+    await this.refuseNew(definition, matching, signal);
     await cluster.holdEverywhere(tabletIdsOf(matching), signal);
     const isNow = definition.start === 'now';
     const starts = isNow ? await endsOf(matching, signal) : copiesOf(matching);
@@ -124,14 +124,16 @@ export class StreamChanges {
     const members = changeMembers(before.tables, definition.tables, joined, rules.streamable());
     const matching = rules.matching(definition);
     refuseNewFaults([before, rules.matching(before)], [definition, matching], planSink);
+    await rules.refuseMisfits(definition, matching, signal, before);
     await rules.refuseMarks(definition, before.resolved ? members.joins : matching);
     await rules.refuseSettings(definition, matching);
     return members;
   }
 
   /** @throws {RefusedDefinitionError} */
-  async refuseNew(definition: StreamDefinition, tables: readonly CatalogTable[]): Promise<void> {
+  async refuseNew(definition: StreamDefinition, tables: readonly CatalogTable[], signal: AbortSignal): Promise<void> {
     refuseFaults(definition, tables, this.#options.planSink);
+    await this.#rules.refuseMisfits(definition, tables, signal);
     await this.#rules.refuseMarks(definition, tables);
     await this.#rules.refuseSettings(definition, tables);
   }

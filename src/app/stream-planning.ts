@@ -82,7 +82,7 @@ export class StreamPlanning {
   async #beginning(definition: StreamDefinition, signal: AbortSignal): Promise<Course> {
     await this.#options.catalog.fetchNow(signal);
     const tables = this.#rules.matching(definition);
-    await this.#changes.refuseNew(definition, tables);
+    await this.#changes.refuseNew(definition, tables, signal);
     const begins = definition.start === 'now' ? 'now' : 'copy';
     return { outcome: 'created', changes: [], tables, joins: tables, begins, leaves: [] };
   }

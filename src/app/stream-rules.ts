@@ -1,4 +1,6 @@
 import { placesOf, type SinkPlanner } from '../api/stream-plan.ts';
+import type { TableSchema } from '../kudu/schema.ts';
+import { findMisfit } from '../selection/misfit.ts';
 import type { SettingsFault } from '../sinks/sink-type.ts';
 import type { StreamDefinition } from '../streams/definition.ts';
 import { RefusedDefinitionError } from '../streams/stream-errors.ts';
@@ -12,6 +14,8 @@ const ASK_SINK_TIMEOUT_MS = 2000;
 export interface StreamRulesOptions {
   readonly catalog: Catalog;
   readonly planSink: SinkPlanner;
+  /** As the master has it; null for a table that is no more, or that has columns which this version does not know. */
+  readonly schemaOf: (tableId: string, signal: AbortSignal) => Promise<TableSchema | null>;
   /** Which of these places of the sink take no marks of `resolved`, as far as it can be asked. */
   readonly markless: (
     definition: StreamDefinition,
@@ -56,6 +60,22 @@ export class StreamRules {
         `topic ${topic} is compacted and takes no marks, since they have no key: set its cleanup.policy to delete, or leave resolved out`,
     );
     if (faults.length > 0) throw new RefusedDefinitionError('resolved', faults);
+  }
+
+  /**
+   * What the stream asks of a table cannot be had of it.
+   * @param before whose faults are none of the change's
+   * @throws {RefusedDefinitionError}
+   */
+  async refuseMisfits(
+    definition: StreamDefinition,
+    tables: readonly CatalogTable[],
+    signal: AbortSignal,
+    before?: StreamDefinition,
+  ): Promise<void> {
+    const schemaOf = (tableId: string): Promise<TableSchema | null> => this.#options.schemaOf(tableId, signal);
+    const misfit = await findMisfit(definition, tables, schemaOf, before);
+    if (misfit) throw new RefusedDefinitionError(misfit.path, misfit.faults);
   }
 
   /** No topic could ever be made with them. @throws {RefusedDefinitionError} */

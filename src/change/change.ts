@@ -77,9 +77,15 @@ export interface ChangeBatch {
   readonly autoIncrement: BigInt64Array | null;
   /** What each row was before it, where the stream wants that; else null. */
   readonly before: RowsBefore | null;
-  /** 1 for a row whose image was asked for and cannot be had: its `cells` are what the log has; null: there is none. */
+  /**
+   * 1 for a row whose image was asked for and cannot be had: its `cells` are what the log has; {@link KeyOnly} for one that is
+   * too large for the sink: its `cells` are the key's. Null: there is neither.
+   */
   readonly partial: Uint8Array | null;
 }
+
+/** In {@link ChangeBatch.partial}: of the row the key alone is told. */
+export const KeyOnly = 2;
 
 /** Images of the rows of a {@link ChangeBatch} before its operation. */
 export interface RowsBefore {

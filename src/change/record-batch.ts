@@ -3,7 +3,7 @@ import { ByteArena } from '../util/byte-arena.ts';
 import type { SinkRecord } from './record.ts';
 
 /** {@link SinkRecord.kind} as a number; the schema that a tablet begins with apart. */
-export const RecordKind = { ROW: 0, TOMBSTONE: 1, SCHEMA: 2, FIRST_SCHEMA: 3, RESOLVED: 4 } as const;
+export const RecordKind = { ROW: 0, TOMBSTONE: 1, SCHEMA: 2, FIRST_SCHEMA: 3, RESOLVED: 4, DEAD_LETTER: 5 } as const;
 export type RecordKind = (typeof RecordKind)[keyof typeof RecordKind];
 
 /** What records of one operation share, and the memory in which they lie. */
@@ -58,6 +58,9 @@ export class RecordBatch implements Iterable<SinkRecord> {
   /** From where the last record was written to where it lies. */
   #moved = 0;
   #position = '';
+  /** What records are placed by that are not placed by bytes of their own. */
+  #routes = NO_ROUTES;
+  #routesEnd = 0;
 
   /** @param expected how many records there will be, about */
   constructor(arena: ByteArena, expected = FEW) {
@@ -69,6 +72,7 @@ export class RecordBatch implements Iterable<SinkRecord> {
   pick(records: readonly number[]): RecordBatch {
     const picked = new RecordBatch(this.#arena, records.length);
     picked.#runs.push(...this.#runs);
+    [picked.#routes, picked.#routesEnd] = [this.#routes, this.#routesEnd];
     for (const record of records) {
       const at = picked.#grow();
       picked.#numbers.set(this.#numbers.subarray(NUMBERS * record, NUMBERS * (record + 1)), at);
@@ -184,6 +188,34 @@ export class RecordBatch implements Iterable<SinkRecord> {
     this.#numbers[at + ROUTE_END] = end + this.#moved;
   }
 
+  /** Bytes for {@link placeBy}, copied. @returns where they begin */
+  addRoute(bytes: Uint8Array): number {
+    const start = this.#routesEnd;
+    const end = start + bytes.length;
+    if (end > this.#routes.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(1024, 2 * end));
+      this.#routes.copy(larger, 0, 0, start);
+      this.#routes = larger;
+    }
+    this.#routes.set(bytes, start);
+    this.#routesEnd = end;
+    return start;
+  }
+
+  /** By what a record is placed in a sink that has partitions: bytes of {@link addRoute}, from `start` to `end`. */
+  placeBy(i: number, start: number, end: number): void {
+    this.#numbers[NUMBERS * i + ROUTE] = ~start;
+    this.#numbers[NUMBERS * i + ROUTE_END] = end;
+  }
+
+  /** The last records are not in it any more. */
+  drop(count: number): void {
+    for (; count > 0; count--) {
+      this.length--;
+      this.byteLength -= this.end(this.length) - this.keyStart(this.length);
+    }
+  }
+
   /** A record that is there already, copied. */
   append({ kind, table, key, value, position, timestampMs, isFirst }: SinkRecord): void {
     if ((value === null) !== (kind === 'tombstone'))
@@ -220,9 +252,15 @@ export class RecordBatch implements Iterable<SinkRecord> {
     return this.#numbers[NUMBERS * i + END]!;
   }
 
-  /** Where the bytes begin by which it is placed in a sink that has partitions. */
+  /** In what the bytes lie by which it is placed in a sink that has partitions. */
+  routeBytes(i: number): Buffer {
+    return this.#numbers[NUMBERS * i + ROUTE]! < 0 ? this.#routes : this.runOf(i).bytes;
+  }
+
+  /** Where in {@link routeBytes} they begin. */
   routeStart(i: number): number {
-    return this.#numbers[NUMBERS * i + ROUTE]!;
+    const start = this.#numbers[NUMBERS * i + ROUTE]!;
+    return start < 0 ? ~start : start;
   }
 
   routeEnd(i: number): number {
@@ -281,11 +319,13 @@ export class RecordBatch implements Iterable<SinkRecord> {
   }
 }
 
-const NAMES = ['row', 'tombstone', 'schema', 'schema', 'resolved'] as const;
+const NO_ROUTES = Buffer.alloc(0);
+const NAMES = ['row', 'tombstone', 'schema', 'schema', 'resolved', 'dead-letter'] as const;
 const KINDS: Readonly<Record<string, RecordKind>> = {
   row: RecordKind.ROW,
   tombstone: RecordKind.TOMBSTONE,
   schema: RecordKind.SCHEMA,
   'schema!': RecordKind.FIRST_SCHEMA,
   resolved: RecordKind.RESOLVED,
+  'dead-letter': RecordKind.DEAD_LETTER,
 };

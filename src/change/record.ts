@@ -7,9 +7,10 @@
 export interface SinkRecord {
   /**
    * `row`: a row change; `tombstone`: follows a delete, value null; `schema`: a schema version of the table, or what befell
-   * a tablet of it; `resolved`: a mark, for every partition that records of the table may go to.
+   * a tablet of it; `resolved`: a mark, for every partition that records of the table may go to; `dead-letter`: a note of a
+   * row's record that the sink does not take.
    */
-  readonly kind: 'row' | 'tombstone' | 'schema' | 'resolved';
+  readonly kind: 'row' | 'tombstone' | 'schema' | 'resolved' | 'dead-letter';
   /** The table's name in force at the operation; topic and key templates are filled from it. */
   readonly table: string;
   /** Empty in a mark, which has none. */

@@ -1,6 +1,7 @@
 import { streamView, type StreamView } from '../api/shapes.ts';
-import { decoderFor } from '../app/formats.ts';
+import { decoderFor, selectionFor } from '../app/formats.ts';
 import { readerFor } from '../app/sinks.ts';
+import { SinkError } from '../sinks/sink.ts';
 import type { ServersConfig } from '../config/client-config.ts';
 import { KuduClient } from '../kudu/client.ts';
 import { repair, WrongRows, type RepairOutcome } from '../verify/repair.ts';
@@ -65,6 +66,10 @@ async function run(request: VerifyRequest, { client, servers, context, signal }:
   const stream = async (): Promise<StreamView> => viewOf(client, request.name);
   const definition = await stream();
   const logger = createLogger({ level: 'warn', secrets: servers.secrets, destination: { write: context.err } });
+  const selection = await selectionFor(definition).catch((error: unknown) => {
+    if (error instanceof SinkError) throw new CliError(2, error.message, error);
+    throw error;
+  });
   await using sink = readerFor(definition, servers, logger);
   using kudu = await KuduClient.connect({ ...servers.kudu, timeoutMs: KUDU_TIMEOUT_MS, signal });
   using progress = new Progress(context);
@@ -86,6 +91,8 @@ async function run(request: VerifyRequest, { client, servers, context, signal }:
       reader: new KuduTableReader(kudu),
       sink,
       decoder: decoderFor(definition),
+      selection,
+      namesRows: request.repairs,
       at,
       tableNames: request.tableNames,
       systemTablePrefix: servers.systemTablePrefix,

@@ -20,4 +20,10 @@ export interface RecordFormat {
    * @throws what cannot be encoded, in words that name it: the tablet is `blocked`
    */
   encode(change: Change, fromRow: number, out: RecordBatch): number | null;
+  /**
+   * The sink finds a record too large.
+   * @param reason in its words
+   * @returns whether it is another one the next time
+   */
+  tooLarge?(record: { readonly position: string; readonly key: Buffer }, reason: string): boolean;
 }

@@ -55,7 +55,8 @@ const UPDATES: ReadonlyMap<string, RecordOp> = new Map([
 ]);
 /** What `snapshot` says of a record of a copy; `true` without quotes was written by version 0.1. */
 const COPIES: readonly unknown[] = ['"true"', '"incremental"', 'true'];
-const PARTIAL = '"partial"';
+/** What `source.image` says of an image that is not whole. */
+const NOT_WHOLE: ReadonlySet<unknown> = new Set(['"partial"', '"key-only"']);
 const MARK: DecodedRecord = { kind: 'mark' };
 
 function decode({ key, value }: EncodedRecord, stream: StreamForm): DecodedRecord {
@@ -135,7 +136,7 @@ class JsonRow implements RowRecord {
   get isWhole(): boolean {
     const { op } = this;
     if (op === RecordOp.INSERT || op === RecordOp.COPY) return true;
-    return this.#stream.hasWholeImages && this.#source.get('image') !== PARTIAL;
+    return this.#stream.hasWholeImages && !NOT_WHOLE.has(this.#source.get('image'));
   }
 
   checkKey(columns: readonly ColumnSchema[]): void {

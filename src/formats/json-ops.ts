@@ -25,9 +25,13 @@ const OPS: readonly KnownOp[] = [
   { op: CopyOp.DELETED, name: null, letter: 'd' },
 ];
 const LETTERS: readonly (Letter | undefined)[] = byOp((known) => known.letter);
-/** What stands behind the row's number in `sequence`: the end of the record, and that of one whose image is partial. */
+/** What stands behind the row's number in `sequence`: the end of the record; and by what {@link ChangeBatch.partial} says. */
 const ENDINGS: readonly (Buffer | undefined)[] = byOp((known) => ending(known, ''));
-const PARTIAL_ENDINGS: readonly (Buffer | undefined)[] = byOp((known) => ending(known, ',"image":"partial"'));
+const ENDINGS_OF_PART: readonly (readonly (Buffer | undefined)[])[] = [
+  ENDINGS,
+  byOp((known) => ending(known, ',"image":"partial"')),
+  byOp((known) => ending(known, ',"image":"key-only"')),
+];
 
 /** An UPSERT that is known to have found no row made one. */
 export function letterOf({ ops, before, partial }: ChangeBatch, row: number): Letter {
@@ -38,7 +42,7 @@ export function letterOf({ ops, before, partial }: ChangeBatch, row: number): Le
 }
 
 export function endingOf({ ops, partial }: ChangeBatch, row: number): Buffer {
-  return (partial?.[row] === 1 ? PARTIAL_ENDINGS : ENDINGS)[ops[row]!]!;
+  return (partial === null ? ENDINGS : ENDINGS_OF_PART[partial[row]!]!)[ops[row]!]!;
 }
 
 function ending({ name }: KnownOp, more: string): Buffer {

@@ -1,5 +1,6 @@
 import type { KuduClient } from '../kudu/client.ts';
 import { KuduError } from '../kudu/errors.ts';
+import { UnknownTypeError } from '../kudu/schema-codec.ts';
 import { MasterErrorCode } from '../kudu/status.ts';
 import type { CatalogTable } from '../streams/table-catalog.ts';
 import { SIDECAR_COLUMNS } from '../sidecars/sidecar-registry.ts';
@@ -45,6 +46,7 @@ export class ForeignInstallations {
       return columns.every((name) => names.has(name));
     } catch (error) {
       if (KuduError.is(error, 'master', MasterErrorCode.TABLE_NOT_FOUND)) return false; // dropped meanwhile
+      if (error instanceof UnknownTypeError) return false; // ours have no such columns
       throw error;
     }
   }

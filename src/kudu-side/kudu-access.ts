@@ -5,6 +5,8 @@ import type { TableListing, TabletLocation } from '../kudu/catalog.ts';
 import type { KuduClient } from '../kudu/client.ts';
 import { KuduError } from '../kudu/errors.ts';
 import { decodeKey, encodeKey } from '../kudu/key-encoder.ts';
+import { UnknownTypeError } from '../kudu/schema-codec.ts';
+import { SpoorError } from '../errors.ts';
 import { MIN_OPID, type OpId } from '../kudu/opid.ts';
 import { partitionBounds, type PartitionBounds } from '../kudu/partition-bounds.ts';
 import type { ConsensusState } from '../kudu/raft.ts';
@@ -174,7 +176,7 @@ export function tabletFates(client: KuduClient): TabletFates {
     async dropKind({ tableId, tabletId }, signal) {
       const { missing } = await client.getTabletLocations([tabletId], { signal });
       if (!missing.some(({ isGone }) => isGone)) return null;
-      return (await client.findTable({ tableId }, { signal })) ? 'range-dropped' : 'table-dropped';
+      return (await isThere(client, tableId, signal)) ? 'range-dropped' : 'table-dropped';
     },
     async partitionsOf(tableId, signal) {
       try {
@@ -188,10 +190,30 @@ export function tabletFates(client: KuduClient): TabletFates {
         );
       } catch (error) {
         if (error instanceof KuduError && !error.retriable) return new Map(); // dropped just now
+        if (error instanceof UnknownTypeError) return unknownPartitions(client, tableId, signal);
         throw error;
       }
     },
   };
+}
+
+async function isThere(client: KuduClient, tableId: string, signal: AbortSignal): Promise<boolean> {
+  try {
+    return (await client.findTable({ tableId }, { signal })) !== null;
+  } catch (error) {
+    if (error instanceof UnknownTypeError) return true;
+    throw error;
+  }
+}
+
+/** Of a table that cannot be read; asked once, so that it takes nobody's turn. */
+async function unknownPartitions(
+  client: KuduClient,
+  tableId: string,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, string>> {
+  const tablets = await locationsOf(client, tableId, signal);
+  return new Map(tablets.map(({ tabletId }) => [tabletId, 'null']));
 }
 
 /** Values as in records: INT64 as the integer that it is, BINARY as base64. */
@@ -230,6 +252,26 @@ export async function tabletsOfKeys(
   );
 }
 
+/** A table's schema; null where there is no such table, or it has a column of a type that this version does not know. */
+export async function schemaOfTable(
+  client: KuduClient,
+  tableId: string,
+  signal: AbortSignal,
+): Promise<TableSchema | null> {
+  try {
+    return (await client.findTable({ tableId }, { signal }))?.schema ?? null;
+  } catch (error) {
+    if (error instanceof UnknownTypeError) return null; // its tablets say it, when they come to such a column
+    throw error;
+  }
+}
+
+/** The schema of a replica that was asked for it. @throws {SpoorError} it has a column of a type that this version does not know */
+export function readableSchema({ tabletId, tableName, schema, unreadable }: LocalTablet): TableSchema | null {
+  if (unreadable === undefined) return schema;
+  throw new SpoorError('SPOOR_WAL_UNSUPPORTED', `table ${tableName}: ${unreadable}`, { tabletId });
+}
+
 /** The schema that a replica of a tablet has now. @throws {Error} when that server has no such replica */
 export async function lookUpSchema(
   client: KuduClient,
@@ -239,8 +281,9 @@ export async function lookUpSchema(
 ): Promise<{ readonly version: number; readonly schema: TableSchema }> {
   const tablets = await client.tabletServer(address).listTablets({ withSchema: true, signal });
   const tablet = tablets.find((known) => known.tabletId === tabletId);
-  if (!tablet?.schema || tablet.schemaVersion === null) throw new Error(`${address} has no running tablet ${tabletId}`);
-  return { version: tablet.schemaVersion, schema: tablet.schema };
+  const schema = tablet && readableSchema(tablet);
+  if (!schema || tablet.schemaVersion === null) throw new Error(`${address} has no running tablet ${tabletId}`);
+  return { version: tablet.schemaVersion, schema };
 }
 
 /** An ALTER reaches the tablets a moment after the master has it; one without a leader waits for it. */

@@ -1,4 +1,5 @@
 import { encodedKey } from '../change/copied-rows.ts';
+import { readableSchema } from './kudu-access.ts';
 import { SpoorError } from '../errors.ts';
 import type { KuduClient } from '../kudu/client.ts';
 import { KuduError } from '../kudu/errors.ts';
@@ -268,8 +269,10 @@ export class KuduCopier implements TableCopier {
 
   async #schemaAt(address: string, tabletId: string, signal: AbortSignal) {
     const tablet = await this.#looks.lookAt(address, tabletId, signal);
-    if (!tablet?.schema || tablet.schemaVersion === null) return null;
-    const { tableName, schema, schemaVersion: version, role } = tablet;
+    if (!tablet) return null;
+    const { tableName, schemaVersion: version, role } = tablet;
+    const schema = readableSchema(tablet);
+    if (!schema || version === null) return null;
     return { tableName, schema, version, isLeader: role === 'leader' };
   }
 }

@@ -11,10 +11,15 @@ import { DataType, type ColumnSchema, type TableSchema } from './schema.ts';
 const KNOWN_TYPES: ReadonlyMap<number, DataType> = new Map(Object.values(DataType).map((type) => [type, type]));
 const FIELD = ColumnSchemaPBSchema.field;
 
+/** A column has a type that this client does not know: of a newer Kudu. */
+export class UnknownTypeError extends RangeError {
+  override readonly name = 'UnknownTypeError';
+}
+
 /**
  * Reads a schema as Kudu sends it or keeps it in its log.
  *
- * @throws {RangeError} a column has a type that this client does not know: its cells could not be read, and a row
+ * @throws {UnknownTypeError} a column has a type that this client does not know: its cells could not be read, and a row
  *   must never come out without them
  */
 export function schemaFromPb(pb: SchemaPB): TableSchema {
@@ -31,11 +36,13 @@ export function schemaToPb(schema: TableSchema, options: { readonly withIds: boo
   return create(SchemaPBSchema, { columns: schema.columns.map((column) => columnToPb(column, options)) });
 }
 
-/** One column of {@link schemaFromPb}. @throws {RangeError} its type is not known */
+/** One column of {@link schemaFromPb}. @throws {UnknownTypeError} */
 function columnFromPb(pb: ColumnSchemaPB): ColumnSchema {
   const type = KNOWN_TYPES.get(pb.type);
   if (type === undefined)
-    throw new RangeError(`column ${JSON.stringify(pb.name)} has data type ${pb.type}, which this client does not know`);
+    throw new UnknownTypeError(
+      `column ${JSON.stringify(pb.name)} has data type ${pb.type}, which this client does not know`,
+    );
   const attributes = pb.typeAttributes;
   const decimal = type === DataType.DECIMAL32 || type === DataType.DECIMAL64 || type === DataType.DECIMAL128;
   return {

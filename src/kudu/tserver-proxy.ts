@@ -19,7 +19,7 @@ import { consensusStateFromPb, raftRoleFromPb, type ConsensusState, type RaftRol
 import { formatHostPort } from './rpc/address.ts';
 import { Deadline, type CallOptions } from './rpc/deadline.ts';
 import type { Messenger, RpcReply } from './rpc/messenger.ts';
-import { schemaFromPb } from './schema-codec.ts';
+import { schemaFromPb, UnknownTypeError } from './schema-codec.ts';
 import type { TableSchema } from './schema.ts';
 import { ConsensusService, GenericService, TabletServerService } from './services.ts';
 import { oncePer } from '../util/once-per.ts';
@@ -71,6 +71,8 @@ export interface LocalTablet {
   readonly role: RaftRole;
   /** Null unless schemas were asked for, and for a table with a column type that this client does not know. */
   readonly schema: TableSchema | null;
+  /** Why the latter is null: which column it is. */
+  readonly unreadable?: string;
   readonly schemaVersion: number | null;
 }
 
@@ -298,11 +300,11 @@ export class TabletServerProxy {
 }
 
 /** One table that this client cannot read must not hide the others of the server. */
-function readableSchema(pb: SchemaPB): TableSchema | null {
+function readableSchema(pb: SchemaPB): Pick<LocalTablet, 'schema' | 'unreadable'> {
   try {
-    return schemaFromPb(pb);
+    return { schema: schemaFromPb(pb) };
   } catch (error) {
-    if (error instanceof RangeError) return null;
+    if (error instanceof UnknownTypeError) return { schema: null, unreadable: error.message };
     throw error;
   }
 }
@@ -324,7 +326,7 @@ const readTablets = oncePer(({ statusAndSchema }: ListTabletsResponsePB): readon
         state: TABLET_STATES[status.state] ?? 'unknown',
         dataState: DATA_STATES[status.tabletDataState] ?? 'unknown',
         role: isFieldSet(entry, fields.role) ? raftRoleFromPb(entry.role) : 'unknown',
-        schema: entry.schema ? readableSchema(entry.schema) : null,
+        ...(entry.schema ? readableSchema(entry.schema) : { schema: null }),
         schemaVersion: isFieldSet(entry, fields.schemaVersion) ? entry.schemaVersion : null,
       },
     ];

@@ -59,7 +59,8 @@ export interface StreamMembersOptions {
   readonly streams: StreamSource;
   readonly catalog: Catalog;
   readonly sinkFor: (stream: StoredStream) => Sink;
-  readonly formatFor: (stream: StoredStream) => RecordFormat;
+  /** @param nameOf the name that a table of the stream joined under */
+  readonly formatFor: (stream: StoredStream, nameOf: (tableId: string) => string | undefined) => RecordFormat;
   /** What begins with it is Spoor's own and is never streamed. */
   readonly systemTablePrefix: string;
 }
@@ -229,7 +230,7 @@ export class StreamMembers {
     const open: OpenStream = {
       stored,
       sink: sinkFor(stored),
-      format: formatFor(stored),
+      format: formatFor(stored, (tableId) => open.joined.get(tableId)?.name),
       arena: new ByteArena(ARENA_BYTES),
       pace: new Pace(() => open.stored.definition.copyRowsPerSecond ?? 0),
       largeReads: new ByteBudget(LARGE_READS_BYTES),

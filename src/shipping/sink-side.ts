@@ -3,7 +3,7 @@ import { isResync, type TabletPosition } from '../change/position.ts';
 import type { RecordFormat } from '../formats/format.ts';
 import { formatOpId } from '../kudu/opid.ts';
 import { parseSinkId } from '../sinks/sink-id.ts';
-import { SinkError, type Sink, type TabletWriter } from '../sinks/sink.ts';
+import { RecordTooLargeError, SinkError, type Sink, type TabletWriter } from '../sinks/sink.ts';
 import type { ChangeRead } from '../source/change-source.ts';
 import type { ByteArena } from '../util/byte-arena.ts';
 import type { Logger } from '../util/logger.ts';
@@ -113,7 +113,7 @@ export class SinkSide {
       await writer.write(records, position, signal);
     } catch (error) {
       if (records.failure) post({ kind: 'log-lost', fault: notEncodable(records.failure) });
-      this.#failed(call, error);
+      this.#failed(call, this.#afterTooLarge(error));
       return;
     }
     records.release();
@@ -135,6 +135,16 @@ export class SinkSide {
 
   failure(call: number, fault: Fault): ReplicatorEvent {
     return { kind: 'sink-failed', call, fault, takesTurn: this.#options.takesTurn() };
+  }
+
+  /** A record that the stream wants otherwise then: the next try is another one. */
+  #afterTooLarge(error: unknown): unknown {
+    if (!(error instanceof RecordTooLargeError)) return error;
+    const { format, logger } = this.#options;
+    const { message: reason, record } = error;
+    if (!format.tooLarge?.(record, reason)) return error;
+    logger.warn({ reason, position: record.position }, 'a record is too large and is replaced in the next try');
+    return new SinkError('unavailable', `${reason}; it is replaced in the next try`, error);
   }
 
   #failed(call: number, error: unknown): void {

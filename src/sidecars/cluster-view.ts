@@ -3,7 +3,7 @@ import type { OtherSidecars } from './other-sidecars.ts';
 import type { Catalog, CatalogTable } from '../streams/table-catalog.ts';
 import type { StoredStream } from '../streams/stored-stream.ts';
 import { waitingFor, type ReasonedView, type KnownSidecar, type Standing, type StreamView } from '../api/shapes.ts';
-import { generationIn, isOfStream } from '../streams/membership.ts';
+import { generationIn, isOfStream, type NamedMember } from '../streams/membership.ts';
 import { isStreamable, matchTables } from '../streams/table-patterns.ts';
 import { AskedWaits } from '../util/waits.ts';
 
@@ -15,7 +15,7 @@ export interface ClusterViewOptions {
   readonly listSidecars: (signal: AbortSignal) => Promise<readonly KnownSidecar[]>;
   /** Uuids of the tablet servers of each tablet of a table, its leader's first. */
   readonly replicasOf: (tableId: string, signal: AbortSignal) => Promise<ReadonlyMap<string, readonly string[]>>;
-  readonly joinedTables: (stream: StoredStream, signal: AbortSignal) => Promise<ReadonlyMap<string, unknown>>;
+  readonly joinedTables: (stream: StoredStream, signal: AbortSignal) => Promise<ReadonlyMap<string, NamedMember>>;
   readonly catalog: Catalog;
   readonly systemTablePrefix: string;
 }
@@ -128,6 +128,7 @@ export class ClusterView {
       const member = joined.has(table.tableId) || matchTables(stream.definition.tables, table.name);
       if (!member || !isStreamable(table.name, systemTablePrefix)) continue;
       const generation = generationIn(stream, table.tableId);
+      const joinedAs = joined.get(table.tableId)?.name ?? table.name;
       const viewOf = (tabletId: string): ReasonedView | undefined => {
         const view = shipped.get(`${name}/${tabletId}`);
         // What a sidecar still does for an earlier membership, or an earlier stream of that name, is not this one's state.
@@ -138,7 +139,8 @@ export class ClusterView {
       for (const { tabletId } of table.tablets) {
         const view = viewOf(tabletId);
         if (view) this.#waits.end(`${name}/${tabletId}`);
-        views.push(view ?? this.#unshipped(stream, table.name, tabletId, replicas.get(tabletId) ?? [], known));
+        const shown = view ?? this.#unshipped(stream, table.name, tabletId, replicas.get(tabletId) ?? [], known);
+        views.push(joinedAs === table.name ? shown : { ...shown, joinedAs });
       }
     }
     // What is left of tablets that were dropped. One that is there is of a table that has left the stream.

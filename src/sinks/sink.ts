@@ -88,3 +88,19 @@ export class SinkError extends Error {
     this.kind = kind;
   }
 }
+
+/** A record by itself that the sink finds too large: it will be refused again as it is. */
+export class RecordTooLargeError extends SinkError {
+  readonly record: RefusedRecord;
+
+  constructor(message: string, record: RefusedRecord) {
+    super('refused', message);
+    this.record = record;
+  }
+}
+
+/** Which record it is: those of a copy all have one position. */
+export interface RefusedRecord {
+  readonly position: string;
+  readonly key: Buffer;
+}

@@ -10,7 +10,16 @@ import { editTables } from './table-edits.ts';
 export type StreamChange = Readonly<Record<string, unknown>>;
 
 /** What a change may name; of the sink, these options. */
-const CHANGEABLE = ['tables', 'copyRowsPerSecond', 'tombstones', 'resolved', 'paused', 'sink'] as const;
+const CHANGEABLE = [
+  'tables',
+  'copyRowsPerSecond',
+  'tombstones',
+  'resolved',
+  'paused',
+  'sink',
+  'columns',
+  'oversize',
+] as const;
 const CHANGEABLE_OF_SINK = [
   'topics',
   'delivery',

@@ -3,8 +3,9 @@ import { MAX_TABLE_NAME_LENGTH } from '../kudu/schema.ts';
 import { describeIssue, faultsOf, type BodyFault } from '../util/zod-faults.ts';
 import { isUnserved } from '../util/zod-unserved.ts';
 import { formatDefinition, formatFaults, FORMAT_KEYS } from '../formats/definitions.ts';
+import { selectionShape } from '../selection/definition.ts';
 import { sinkDefinition, SINK_KEYS } from '../sinks/definitions.ts';
-import { EXCEPT } from './table-patterns.ts';
+import { EXCEPT, matchTables } from './table-patterns.ts';
 
 const streamName = z
   .string()
@@ -74,6 +75,7 @@ export const streamDefinition = z
       .describe(
         'Marks in every partition of the topics: all changes of a tablet up to a hybrid time are there. None without it.',
       ),
+    ...selectionShape,
     copyRowsPerSecond: z
       .int('must be a whole number of rows, 0 for no limit')
       .min(0, 'must be a whole number of rows, 0 for no limit')
@@ -85,6 +87,12 @@ export const streamDefinition = z
   .superRefine(({ format, ...company }, ctx) => {
     for (const { path, message } of formatFaults(format, company))
       ctx.addIssue({ code: 'custom', path: [...path], message });
+    // A misspelt table would be shipped as if nothing had been said of it.
+    const { tables: patterns, columns = {}, where = {} } = company;
+    for (const [field, byTable] of Object.entries({ columns, where }))
+      for (const table of Object.keys(byTable))
+        if (!table.includes('*') && !matchTables(patterns, table))
+          ctx.addIssue({ code: 'custom', path: [field, table], message: 'names a table that tables does not take in' });
   });
 export type StreamDefinition = Readonly<z.output<typeof streamDefinition>>;
 

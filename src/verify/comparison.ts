@@ -50,6 +50,8 @@ export interface ComparisonOptions {
   readonly tabletIds: readonly string[];
   /** Tablets that are still there; rows and records of others are left out. */
   readonly alive: ReadonlySet<string>;
+  /** Kinds that are counted apart. */
+  readonly notCompared: ReadonlySet<Difference['kind']>;
   readonly cuts: ReadonlyMap<string, readonly FoldCut[]>;
   readonly rows: SortedRuns;
   readonly records: SortedRuns;
@@ -72,6 +74,8 @@ export interface Counts {
   repeats: number;
   /** Rows that no record tells of, of a stream that began at `now`: whether they are older is not known. */
   unseen: number;
+  /** Rows that differ in a way that operations which are left out account for. */
+  unchecked: number;
   /** Records of tablets that were dropped meanwhile. */
   leftOut: number;
   /** Records that set nobody knows what in their rows, for no schema of their columns is known. */
@@ -150,6 +154,7 @@ class Pass {
     different: 0,
     repeats: 0,
     unseen: 0,
+    unchecked: 0,
     leftOut: 0,
     unreadable: 0,
     replaced: 0,
@@ -268,6 +273,10 @@ class Pass {
   }
 
   #report(kind: Difference['kind'], state: FoldState, columns: Difference['columns']): void {
+    if (this.#options.notCompared.has(kind)) {
+      this.counts.unchecked++;
+      return;
+    }
     this.counts[kind]++;
     const encodedKey = Buffer.from(this.key.subarray(2));
     this.#options.report({ kind, ...this.#place(state), encodedKey, columns });

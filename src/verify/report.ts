@@ -40,7 +40,7 @@ export interface SummaryNotes {
 
 export function summaryToText(result: VerifyResult, { shown, repair }: SummaryNotes): string {
   const { at, tables, rows, records, repeats, missing, extra, different } = result;
-  const { unreadable, replaced, later, leftOut, unseen } = result;
+  const { unreadable, replaced, later, leftOut, unseen, unchecked, notCompared } = result;
   const wrong = missing + extra + different;
   const notes = [
     ...(later > 0 ? [`${later} later ones not counted`] : []),
@@ -52,6 +52,9 @@ export function summaryToText(result: VerifyResult, { shown, repair }: SummaryNo
     `tables      ${tables.join(', ')}`,
     `rows        ${unseen > 0 ? `${rows} read, ${rows - unseen} of them compared` : `${rows} compared`}`,
     ...(unseen > 0 ? [`unseen      ${unseen} rows have no record: ${WHY_UNSEEN}`] : []),
+    ...(notCompared.length > 0
+      ? [`unchecked   ${unchecked} rows are ${notCompared.join(' or ')}: ${WHY_UNCHECKED}`]
+      : []),
     `records     ${records} folded, ${repeats} of them repeats${notes.map((note) => `; ${note}`).join('')}`,
     ...(repair ? [`repaired    ${repair.repaired}`] : []),
     ...(repair && repair.skipped > 0 ? [`skipped     ${repair.skipped} could not be repaired`] : []),
@@ -69,6 +72,7 @@ export function summaryToText(result: VerifyResult, { shown, repair }: SummaryNo
   return lines.join('\n');
 }
 
+const WHY_UNCHECKED = 'the stream leaves operations out (skipOperations), so this tells nothing; no faults';
 const WHY_UNSEEN = 'the stream began at now, and they may be from before it; not compared, and no faults';
 
 export function differenceToJson({ kind, table, key, tabletId, columns, records }: Difference): string {
@@ -97,7 +101,7 @@ export function skippedToJson({ table, key, tabletId, reason }: SkippedRow): str
 }
 
 export function summaryToJson(result: VerifyResult, { shown, repair }: SummaryNotes): string {
-  const { at, tables, later, leftOut, allowsRepeats, ...counts } = result;
+  const { at, tables, later, leftOut, allowsRepeats, notCompared, ...counts } = result;
   return JSON.stringify({
     kind: 'summary',
     hybrid_time: at.toString(),
@@ -107,6 +111,7 @@ export function summaryToJson(result: VerifyResult, { shown, repair }: SummaryNo
     later,
     left_out: leftOut,
     repeats_allowed: allowsRepeats,
+    not_compared: notCompared,
     shown,
     ...repair,
   });

@@ -1,9 +1,11 @@
+import { Cell, type ChangeBatch, type TabletRef } from '../change/change.ts';
+import { copiedRows } from '../change/copied-rows.ts';
+import { rowKey } from '../change/row-key.ts';
 import { canonicalCodec, canonicalDefault, NULL_TEXT } from '../formats/canonical.ts';
 import type { KuduClient } from '../kudu/client.ts';
-import { encodeKeyCells } from '../kudu/key-encoder.ts';
 import { KuduError } from '../kudu/errors.ts';
 import type { HybridTime } from '../kudu/hybrid-time.ts';
-import type { OpId } from '../kudu/opid.ts';
+import { MIN_OPID, type OpId } from '../kudu/opid.ts';
 import type { RowBlock } from '../kudu/row-block.ts';
 import type { TableSchema } from '../kudu/schema.ts';
 import { TserverErrorCode } from '../kudu/status.ts';
@@ -189,30 +191,27 @@ export function readRowHead(payload: Buffer): RowHead {
 /** Where the cells of a row's payload begin. */
 export const ROW_CELLS_AT = HEAD_BYTES;
 
+/** The rows of a block as a copy of the tablet has them. */
+export function batchOf(tablet: TabletRef, hybridTime: HybridTime, schema: TableSchema, block: RowBlock): ChangeBatch {
+  const places = Int32Array.from(schema.columns.keys());
+  return copiedRows({ copy: 'base', tablet, opId: MIN_OPID, hybridTime, schema, block, places, skip: 0 });
+}
+
 /** Turns the rows of a table into entries of a sort by table and primary key. */
 export class RowEntries {
   readonly #writer = new CellsWriter();
   readonly #codecs = new WeakMap<TableSchema, readonly RowColumn[]>();
 
-  /** Adds the rows of a block. @param table place of the table in the caller's list */
-  async add(
-    sorted: SortedRuns,
-    row: RowHead & { readonly table: number },
-    schema: TableSchema,
-    block: RowBlock,
-  ): Promise<void> {
-    const columns = this.#columnsOf(schema);
-    const keys = schema.columns.filter(({ isKey }) => isKey);
-    for (let at = 0; at < block.rowCount; at++) {
+  /** Adds the rows of a batch. @param table place of the table in the caller's list */
+  async add(sorted: SortedRuns, row: RowHead & { readonly table: number }, batch: ChangeBatch): Promise<void> {
+    const columns = this.#columnsOf(batch.schema);
+    for (let at = 0; at < batch.rowCount; at++) {
       const head = this.#writer.begin(HEAD_BYTES);
       head.writeUInt32LE(row.tablet, 0);
       head.writeUInt16LE(row.attempt, 4);
-      for (const [place, column] of columns.entries()) column.write(this.#writer, block, at, place);
-      const key = encodeKeyCells(
-        keys,
-        keys.map((_, place) => block.bytes(at, place)!),
-      );
-      const full = sorted.add(sortKey(row.table, key), NO_ORDER, this.#writer.bytes);
+      for (const [place, column] of columns.entries())
+        column(this.#writer, batch, batch.cells[at * columns.length + place]!);
+      const full = sorted.add(sortKey(row.table, rowKey(batch, at)), NO_ORDER, this.#writer.bytes);
       if (full) await full;
     }
   }
@@ -227,22 +226,18 @@ export class RowEntries {
   }
 }
 
-interface RowColumn {
-  readonly write: (out: CellsWriter, block: RowBlock, row: number, place: number) => void;
-}
+/** Writes a cell of a column. */
+type RowColumn = (out: CellsWriter, batch: ChangeBatch, cell: number) => void;
 
 function rowColumn(column: TableSchema['columns'][number]): RowColumn {
   const { id = -1 } = column;
   const codec = canonicalCodec(column);
-  return {
-    write: (out, block, row, place) => {
-      if (block.isNull(row, place)) {
-        out.add(id, NULL_TEXT);
-        return;
-      }
-      const cell = row * block.rowBytes + block.offsets[place]!;
-      const most = codec.maxBytes ?? codec.maxBytesOf(block.bytes(row, place)!.length);
-      out.addWritten(id, most, (bytes, at) => codec.write(bytes, at, block.rows, cell, block.indirect));
-    },
+  return (out, { rows, indirect }, cell) => {
+    if (cell === Cell.NULL) {
+      out.add(id, NULL_TEXT);
+      return;
+    }
+    const most = codec.maxBytes ?? codec.maxBytesOf(rows.readUInt32LE(cell + 8));
+    out.addWritten(id, most, (bytes, at) => codec.write(bytes, at, rows, cell, indirect));
   };
 }

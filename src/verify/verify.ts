@@ -1,22 +1,30 @@
 import type { RecordDecoder } from '../formats/decoder.ts';
 import type { HybridTime } from '../kudu/hybrid-time.ts';
 import type { OpId } from '../kudu/opid.ts';
+import type { TableSchema } from '../kudu/schema.ts';
+import type { Selection } from '../selection/selection.ts';
+import type { StreamView } from '../api/shapes.ts';
 import type { SinkReader, StoredRecord } from '../sinks/reader.ts';
 import { pause } from '../util/pause.ts';
 import type { ComparedColumn } from './cells.ts';
 import { compare, type Counts, type Difference, type RepeatedRow } from './comparison.ts';
 import type { FoldCut } from './record-fold.ts';
+import { unknowable } from './unknowable.ts';
 import { SchemaVersions, type PresentSchema } from './schema-versions.ts';
 import { SortedRuns, SortFolder } from './sorted-runs.ts';
 import { destinationsOf, StoredRecords, type UnreadableRecord } from './stored-records.ts';
 import { StreamProgress, type StreamProgressOptions, type SelectedTables } from './stream-progress.ts';
-import { comparedColumns, RowEntries, ScanDisturbedError, type ListedTable } from './table-rows.ts';
+import { batchOf, comparedColumns, RowEntries, ScanDisturbedError, type ListedTable } from './table-rows.ts';
 import { VerifyError } from './verify-error.ts';
 
 export interface VerifyOptions extends StreamProgressOptions {
   readonly sink: SinkReader;
   /** Of the format in which the stream's records are. */
   readonly decoder: RecordDecoder;
+  /** What the stream wants of its tables; default: all of them. */
+  readonly selection?: Pick<Selection, 'select' | 'project'>;
+  /** Whether rows are to be named by their own keys, to be put right. */
+  readonly namesRows?: boolean;
   /** Null: a time of now. */
   readonly at: HybridTime | null;
   /** Names of the tables that are looked at; null for all of the stream. */
@@ -44,6 +52,8 @@ export interface VerifyResult extends Readonly<Counts> {
   readonly later: number;
   /** Whether repeats are none of its faults. */
   readonly allowsRepeats: boolean;
+  /** Kinds of differences that may be there and are no faults, since the stream leaves operations out. */
+  readonly notCompared: readonly Difference['kind'][];
 }
 
 /** How often another time is chosen, where the rows are copied again just then. */
@@ -108,7 +118,8 @@ class VerifyRun implements AsyncDisposable {
     const found = await this.#progress.settled((tables) => this.#select(tables), this.#signal);
     const at = wanted ?? (await reader.now(this.#signal));
     const scans: (Scan | null)[] = [];
-    for (const [place, table] of found.tables.entries()) scans.push(await this.#scan(place, table, at));
+    for (const [place, table] of found.tables.entries())
+      scans.push(await this.#scan(place, table, at, joinedName(found.view, table)));
     await this.#progress.shipped(new Map(scans.flatMap((scan) => [...(scan?.ends ?? [])])), this.#signal);
     // What is seen first may be a transaction that the broker has not ended yet: only what stays is told.
     const first = await this.#compare(found, scans, at, false);
@@ -132,8 +143,8 @@ class VerifyRun implements AsyncDisposable {
   }
 
   /** Null: the table was dropped meanwhile. */
-  async #scan(place: number, listed: ListedTable, at: HybridTime): Promise<Scan | null> {
-    const { reader, progress, timeoutMs } = this.#options;
+  async #scan(place: number, listed: ListedTable, at: HybridTime, name: string): Promise<Scan | null> {
+    const { reader, progress, timeoutMs, selection = EVERYTHING } = this.#options;
     const start = performance.now();
     let table: ListedTable | undefined = listed;
     for (let attempt = 0; table; attempt++) {
@@ -147,13 +158,17 @@ class VerifyRun implements AsyncDisposable {
           async (tabletId, schema, block) => {
             const tablet = numbers.get(tabletId) ?? this.#tabletIds.push(tabletId) - 1;
             numbers.set(tabletId, tablet);
-            await entries.add(this.#rows, { table: place, tablet, attempt }, schema, block);
+            const ref = { tableId: listed.tableId, tabletId, tableName: name };
+            const wanted = selection.select(batchOf(ref, at, schema, block), name);
+            if (wanted) await entries.add(this.#rows, { table: place, tablet, attempt }, wanted);
             rows += block.rowCount;
             progress(`scanning ${listed.name}: ${rows} rows`);
           },
           this.#signal,
         );
-        return { present, columns: comparedColumns(present.schema), ends, attempt };
+        const schema = selection.project(present.schema, name);
+        this.#refuseHashedKeys(listed.name, present.schema, schema);
+        return { present: { ...present, schema }, columns: comparedColumns(schema), ends, attempt };
       } catch (error) {
         if (!(error instanceof ScanDisturbedError)) throw error;
         if (performance.now() - start > timeoutMs) throw new VerifyError('failed', error.message);
@@ -166,6 +181,17 @@ class VerifyRun implements AsyncDisposable {
     return null;
   }
 
+  /** Whose key is shown as a hash cannot be found again. @throws {VerifyError} */
+  #refuseHashedKeys(name: string, { columns }: TableSchema, shown: TableSchema): void {
+    if (this.#options.namesRows !== true) return;
+    const hashed = columns.find((column) => column.isKey && !shown.columns.includes(column));
+    if (hashed)
+      throw new VerifyError(
+        'usage',
+        `rows of table ${JSON.stringify(name)} cannot be repaired one by one: the stream hashes ${JSON.stringify(hashed.name)} of their key; spoor streams resync copies the table again`,
+      );
+  }
+
   async #compare(
     { view, tables, others }: SelectedTables,
     scans: readonly (Scan | null)[],
@@ -175,6 +201,7 @@ class VerifyRun implements AsyncDisposable {
     const { sink, decoder, reader, report, reportUnreadable, reportRepeated, bufferBytes, progress } = this.#options;
     const allowsRepeats = this.#options.allowsRepeats ?? view.sink.delivery === 'at-least-once';
     const signal = this.#signal;
+    const notCompared = unknowable(view.skipOperations ?? []);
     const schemas = new SchemaVersions(tables.map(({ tableId }) => tableId));
     for await (const records of sink.read(sink.schemaDestination, signal))
       for (const record of records) addSchema(schemas, record, decoder);
@@ -210,6 +237,7 @@ class VerifyRun implements AsyncDisposable {
       })),
       tabletIds: this.#tabletIds,
       alive,
+      notCompared: new Set(notCompared),
       cuts: cutsOf(schemas, stored, at),
       rows: this.#rows,
       records: sorted,
@@ -224,9 +252,16 @@ class VerifyRun implements AsyncDisposable {
     const leftOut = counts.leftOut + stored.leftOut;
     const unreadable = counts.unreadable + stored.unreadable;
     const names = tables.map(({ name }) => name);
-    const result = { ...counts, at, tables: names, records, later, leftOut, unreadable, allowsRepeats };
+    const result = { ...counts, at, tables: names, records, later, leftOut, unreadable, allowsRepeats, notCompared };
     return { kind: 'done', result };
   }
+}
+
+const EVERYTHING: Pick<Selection, 'select' | 'project'> = { select: (change) => change, project: (schema) => schema };
+
+/** The name under which the stream has a table. */
+function joinedName(view: StreamView, { name, tabletIds }: ListedTable): string {
+  return view.tablets.find(({ tabletId }) => tabletIds.includes(tabletId))?.joinedAs ?? name;
 }
 
 /** Whether the records are the tables, and each came once where that was promised. */

@@ -124,6 +124,8 @@ export class MemoryTables implements TableReader {
       },
       format: { type: 'json' },
       images: 'after',
+      partitionBy: 'key',
+      oversize: 'block',
       tombstones: true,
       paused: false,
       revision: 1,

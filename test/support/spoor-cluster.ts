@@ -181,6 +181,11 @@ export class SpoorCluster implements AsyncDisposable {
       readonly resolved?: { readonly intervalMs: number };
       readonly images?: string;
       readonly format?: object;
+      readonly where?: Readonly<Record<string, string>>;
+      readonly columns?: object;
+      readonly skipOperations?: readonly string[];
+      readonly partitionBy?: string | readonly string[];
+      readonly oversize?: string;
     } = {},
   ): Promise<StreamView> {
     const sink = {

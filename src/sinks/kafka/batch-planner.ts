@@ -79,6 +79,5 @@ export function planRequests(
 
 function partitionOf(records: RecordBatch, record: number, partitions: number): number {
   if (partitions === 1) return 0;
-  const { bytes } = records.runOf(record);
-  return partitionForKey(bytes, partitions, records.routeStart(record), records.routeEnd(record));
+  return partitionForKey(records.routeBytes(record), partitions, records.routeStart(record), records.routeEnd(record));
 }

@@ -1,6 +1,6 @@
 import { RecordKind } from '../../change/record-batch.ts';
 import { nameRow } from '../record-name.ts';
-import { SinkError } from '../sink.ts';
+import { RecordTooLargeError, SinkError } from '../sink.ts';
 import type { PlannedBatch } from './batch-planner.ts';
 import type { KafkaCluster } from './cluster.ts';
 import type { RequestSender } from './on-the-wire.ts';
@@ -138,7 +138,8 @@ export class Producer {
       const [part] = parts;
       const record = part!.batch.record(part!.records[0]!);
       const message = `topic ${topic.name} does not take the record ${record.position} of ${record.value?.length ?? 0} bytes (${nameRow(record)}): raise its max.message.bytes`;
-      return new BatchError([batch], new SinkError('refused', message));
+      const { position, key } = record;
+      return new BatchError([batch], new RecordTooLargeError(message, { position, key: Buffer.from(key) }));
     }
     this.#batchLimits.shrink(topic.name, bytes);
     const message = `topic ${topic.name} does not take a batch of ${bytes} bytes; smaller ones are tried next`;

@@ -34,6 +34,7 @@ export class RecordPlanner {
    */
   async plan(records: RecordBatch, signal: AbortSignal): Promise<PlannedBatch[][]> {
     const ofTable = new Map<string, Topic>();
+    const deadLetters = new Map<string, Topic>();
     const withoutMarks = new Set<Topic>();
     let schemaTopic: Topic | null = null;
     for (let record = 0; record < records.length; record++) {
@@ -43,6 +44,10 @@ export class RecordPlanner {
         continue;
       }
       const { table } = records.runOf(record);
+      if (kind === RecordKind.DEAD_LETTER) {
+        if (!deadLetters.has(table)) deadLetters.set(table, await this.#deadLetterTopic(table, signal));
+        continue;
+      }
       if (!ofTable.has(table)) ofTable.set(table, await this.requireTopic(table, signal));
       if (kind !== RecordKind.RESOLVED) continue;
       const topic = ofTable.get(table)!;
@@ -53,6 +58,7 @@ export class RecordPlanner {
       const kind = records.kindOf(record);
       if (isSchema(kind)) return schemaTopic;
       const { table } = records.runOf(record);
+      if (kind === RecordKind.DEAD_LETTER) return deadLetters.get(table)!;
       if (last?.table !== table) last = { table, topic: ofTable.get(table)! };
       return kind === RecordKind.RESOLVED && withoutMarks.has(last.topic) ? null : last.topic;
     };
@@ -84,6 +90,11 @@ export class RecordPlanner {
     }
   }
 
+  /** Where notes go of records that the table's topic does not take. */
+  #deadLetterTopic(tableName: string, signal: AbortSignal): Promise<Topic> {
+    return this.#options.topics.require(deadLetterTopic(this.#nameTopic(tableName)), signal);
+  }
+
   async #findSchemaTopic(kind: RecordKind, signal: AbortSignal): Promise<Topic | null> {
     const { topics, logger } = this.#options;
     if (kind !== RecordKind.FIRST_SCHEMA) return topics.require(topics.schemaTopic, signal);
@@ -94,6 +105,10 @@ export class RecordPlanner {
     }
     return topic;
   }
+}
+
+function deadLetterTopic(topic: string): string {
+  return `${topic}.dead-letter`;
 }
 
 function isSchema(kind: RecordKind): boolean {

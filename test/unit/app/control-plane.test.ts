@@ -10,6 +10,8 @@ import type { TabletPosition } from '../../../src/change/position.ts';
 import { SpoorError, type ErrorCode } from '../../../src/errors.ts';
 import { KuduError } from '../../../src/kudu/errors.ts';
 import { toProblem } from '../../../src/control/problem.ts';
+import { DataType, type TableSchema } from '../../../src/kudu/schema.ts';
+import { column } from '../../support/row-bytes.ts';
 import { Catalog, type CatalogTable } from '../../../src/streams/table-catalog.ts';
 import { keptOf } from '../../../src/placement/kept-tablet.ts';
 import { planTopics } from '../../../src/sinks/kafka/topic-plan.ts';
@@ -67,6 +69,7 @@ describe('the control plane', () => {
   let store: StreamStore;
   let catalogTables: () => Promise<readonly CatalogTable[]>;
   let endsOf: () => Promise<ReadonlyMap<string, TabletPosition>>;
+  let schema: TableSchema | null;
   let brokers: FakeCheck;
   let streamSink: FakeCheck;
   let checkWal: () => Promise<void>;
@@ -85,6 +88,7 @@ describe('the control plane', () => {
     report = { places: [], missing: [], warnings: [] };
     catalogTables = () => Promise.resolve([TABLE]);
     markless = () => Promise.resolve([]);
+    schema = null;
     endsOf = () => Promise.resolve(new Map(TABLETS.map((tabletId) => [tabletId, END])));
     [brokers, streamSink] = [new FakeCheck(), new FakeCheck()];
     checkWal = () => Promise.resolve();
@@ -142,6 +146,7 @@ describe('the control plane', () => {
       rowCounts: () => Promise.resolve(new Map([['aa', 42]])),
       tabletsOfKeys: (_, keys) => Promise.resolve(keys.map((key) => (key.length > 0 ? key.toString() : null))),
       endsOf: () => endsOf(),
+      schemaOf: () => Promise.resolve(schema),
       configuredSinks: [brokers],
       checkWal: () => checkWal(),
       heldLog: (tabletId) => held.get(tabletId) ?? null,
@@ -182,6 +187,48 @@ describe('the control plane', () => {
       assert.equal(out.kind, 'ok');
       await assert.rejects(plane.updateStream('orders', { tables: ['shop*'] }), clashing);
     });
+  });
+
+  describe('of what does not fit a table', () => {
+    const columns = [
+      column('id', DataType.INT64, { isKey: true, id: 1 }),
+      column('email', DataType.STRING, { nullable: true, id: 2 }),
+    ];
+    const misfits = [
+      {
+        columns: { [TABLE.name]: { exclude: ['id'] } },
+        path: 'columns',
+        says: /exclude leaves out "id", which is a key column/,
+      },
+      {
+        columns: { [TABLE.name]: { mask: { mail: 'x' } } },
+        path: 'columns',
+        says: /mask names "mail", which the table has not/,
+      },
+      {
+        where: { [TABLE.name]: 'id = 1 AND nam = 2' },
+        path: 'where',
+        says: /character 12: the table has no column "nam"/,
+      },
+      { where: { [TABLE.name]: "id > 'x'" }, path: 'where', says: /character 6: column "id" takes a whole number/ },
+      { where: { [TABLE.name]: "email = 'x'" }, path: 'where', says: /"email", no key column.*"images": "full"/ },
+      { partitionBy: ['email'], path: 'partitionBy', says: /"email", no key column.*"unordered": true/ },
+      { partitionBy: ['nam'], path: 'partitionBy', says: /names "nam", which the records have not/ },
+    ];
+
+    for (const { path, says, ...more } of misfits)
+      it(`says so when it is made, planned or changed: ${String(says)}`, async () => {
+        schema = { columns };
+        const refused = (error: unknown): boolean =>
+          error instanceof RefusedDefinitionError && error.path === path && says.test(error.faults.join());
+        await assert.rejects(plane.planStream(asked(more)), refused);
+        await assert.rejects(plane.createStream(asked(more)), refused);
+        assert.deepEqual([await plane.listStreams(), heldForNow], [[], []]);
+        schema = null; // not known: the tablets say it
+        await plane.createStream(asked(more));
+        schema = { columns };
+        assert.equal((await plane.updateStream('orders', { copyRowsPerSecond: 10 })).kind, 'ok', 'no new fault');
+      });
   });
 
   describe('of topics that take no marks of resolved', () => {

@@ -19,6 +19,8 @@ const STREAM: StreamView = {
   },
   format: { type: 'json' },
   images: 'changed',
+  partitionBy: 'key',
+  oversize: 'block',
   tombstones: true,
   paused: false,
   revision: 7,

@@ -40,6 +40,8 @@ describe('parseStreamDefinition', () => {
         format: { type: 'json' },
         images: 'after',
         tombstones: true,
+        partitionBy: 'key',
+        oversize: 'block',
       },
     });
   });
@@ -63,7 +65,10 @@ describe('parseStreamDefinition', () => {
     };
     const parsed = parseStreamDefinition(example);
     assert.ok(parsed.kind === 'ok');
-    assert.deepEqual({ ...parsed.definition, sink: { ...example.sink } }, example);
+    assert.deepEqual(
+      { ...parsed.definition, sink: { ...example.sink } },
+      { ...example, partitionBy: 'key', oversize: 'block' },
+    );
     const { start, ...withoutStart } = example;
     const byDefault = parseStreamDefinition(withoutStart);
     assert.equal(byDefault.kind === 'ok' && byDefault.definition.start, start);
