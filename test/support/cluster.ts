@@ -4,12 +4,12 @@ import {
   defaultCacheDir,
   fetchKafka,
   fetchKudu,
-  type ArtifactOptions,
   type KafkaInstall,
 } from '../../src/demo/artifacts.ts';
 import { withFileLock } from '../../src/demo/file-lock.ts';
 import { KafkaServer, type KafkaServerOptions } from '../../src/demo/kafka-server.ts';
 import { KuduCluster } from '../../src/demo/kudu-servers.ts';
+import type { ArtifactOptions } from '../../src/demo/maven.ts';
 import { ensureSystemTools } from '../../src/demo/system-packages.ts';
 import { WorkDir } from '../../src/demo/work-dir.ts';
 
