@@ -41,7 +41,7 @@ export async function ensureSystemTools(options: {
 }): Promise<SystemTools> {
   const before = await look(options.compiler);
   if (before.missing.length > 0) {
-    await install(before.missing, options.progress);
+    await installPackages(before.missing, options.progress);
     const after = await look(options.compiler);
     if (after.missing.length > 0) throw new DemoError(`still missing after installation: ${after.missing.join(', ')}`);
     return { javaHome: after.javaHome!, saslDir: after.saslDir! };
@@ -49,30 +49,8 @@ export async function ensureSystemTools(options: {
   return { javaHome: before.javaHome!, saslDir: before.saslDir! };
 }
 
-interface Found {
-  readonly javaHome: string | null;
-  readonly saslDir: string | null;
-  /** Debian packages; `java` stands for whichever version the release has. */
-  readonly missing: readonly string[];
-}
-
-async function look(compiler: boolean): Promise<Found> {
-  const [javaHome, saslDir, maven, setpriv, libraries] = await Promise.all([
-    findJava(compiler),
-    findSaslDir(),
-    findProgram('mvn'),
-    findProgram('setpriv'),
-    missingLibraries(),
-  ]);
-  const missing = [...libraries];
-  if (javaHome === null) missing.push(compiler ? 'java-compiler' : 'java');
-  if (saslDir === null) missing.push('libsasl2-modules');
-  if (maven === null) missing.push('maven');
-  if (setpriv === null) missing.push('util-linux');
-  return { javaHome, saslDir, missing };
-}
-
-async function install(missing: readonly string[], progress: (line: string) => void): Promise<void> {
+/** Installs Debian packages when it may. @throws {DemoError} with the command to run when it may not */
+export async function installPackages(missing: readonly string[], progress: (line: string) => void): Promise<void> {
   const aptGet = await findProgram('apt-get');
   if (aptGet === null) {
     throw new DemoError(
@@ -100,6 +78,29 @@ async function install(missing: readonly string[], progress: (line: string) => v
     );
   }
   await run(['install', '-y', '-q', '--no-install-recommends', ...packages]);
+}
+
+interface Found {
+  readonly javaHome: string | null;
+  readonly saslDir: string | null;
+  /** Debian packages; `java` stands for whichever version the release has. */
+  readonly missing: readonly string[];
+}
+
+async function look(compiler: boolean): Promise<Found> {
+  const [javaHome, saslDir, maven, setpriv, libraries] = await Promise.all([
+    findJava(compiler),
+    findSaslDir(),
+    findProgram('mvn'),
+    findProgram('setpriv'),
+    missingLibraries(),
+  ]);
+  const missing = [...libraries];
+  if (javaHome === null) missing.push(compiler ? 'java-compiler' : 'java');
+  if (saslDir === null) missing.push('libsasl2-modules');
+  if (maven === null) missing.push('maven');
+  if (setpriv === null) missing.push('util-linux');
+  return { javaHome, saslDir, missing };
 }
 
 /** The lowest Java that the release carries and that is new enough. */
