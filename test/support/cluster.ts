@@ -1,11 +1,6 @@
 import { rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import {
-  defaultCacheDir,
-  fetchKafka,
-  fetchKudu,
-  type KafkaInstall,
-} from '../../src/demo/artifacts.ts';
+import { defaultCacheDir, fetchKafka, fetchKudu, type KafkaInstall } from '../../src/demo/artifacts.ts';
 import { withFileLock } from '../../src/demo/file-lock.ts';
 import { KafkaServer, type KafkaServerOptions } from '../../src/demo/kafka-server.ts';
 import { KuduCluster } from '../../src/demo/kudu-servers.ts';

@@ -30,11 +30,17 @@ export class Load implements Disposable {
       threads?: number;
       flush?: number;
       commitWaitEvery?: number;
+      /** Rows that are inserted first. */
+      fill?: number;
+      withoutNul?: boolean;
     } = {},
   ): Load {
     const stopFile = join(cluster.dir, `stop-load-${++started}`);
-    const { commitWaitEvery = 0, ...rest } = options;
-    const all = { ops: 1_000_000_000, seed: started, 'commit-wait-every': commitWaitEvery, ...rest };
+    const { commitWaitEvery = 0, withoutNul = false, ...rest } = options;
+    const all = {
+      ...{ ops: 1_000_000_000, seed: started, ...rest },
+      ...{ 'commit-wait-every': commitWaitEvery, 'without-nul': Number(withoutNul) },
+    };
     const abort = new AbortController();
     const arguments_ = { masters: cluster.masters, table, 'stop-file': stopFile, ...all };
     return new Load(stopFile, abort, writeMixed(arguments_, abort.signal));

@@ -11,6 +11,7 @@ import { artifactOptions } from '../cluster.ts';
 const DEBEZIUM_VERSION = '3.5.0.Final';
 const CONVERTER_VERSION = '2.6.13.Final';
 const START_TIMEOUT_MS = 180_000;
+const STATE_TIMEOUT_MS = 60_000;
 
 interface ConnectorStatus {
   readonly connector: { readonly state: string };
@@ -32,11 +33,8 @@ export class KafkaConnect implements AsyncDisposable {
     this.#url = url;
   }
 
-  /** @param options.worker lines of `worker.properties`; they win over ours */
-  static async start(options: {
-    readonly brokers: readonly string[];
-    readonly worker: Readonly<Record<string, string>>;
-  }): Promise<KafkaConnect> {
+  /** @param worker its settings, but for its own address and where its files are */
+  static async start(worker: Readonly<Record<string, string>>): Promise<KafkaConnect> {
     const artifacts = await artifactOptions();
     const install = await fetchKafkaConnect(artifacts);
     const dir = await WorkDir.create('spoor-test-connect');
@@ -46,13 +44,12 @@ export class KafkaConnect implements AsyncDisposable {
     await writeFile(
       workerFile,
       toProperties({
-        'bootstrap.servers': options.brokers.join(','),
+        ...worker,
         listeners: url,
         'rest.advertised.host.name': '127.0.0.1',
         'offset.storage.file.filename': join(dir.path, 'offsets'),
         'offset.flush.interval.ms': '1000',
         'plugin.path': install.pluginPath,
-        ...options.worker,
       }),
     );
     await writeFile(logging, toProperties(LOGGING));
@@ -76,24 +73,34 @@ export class KafkaConnect implements AsyncDisposable {
     return this.#process;
   }
 
-  /** Makes a connector, or gives it other settings. Resolves when its task runs. @throws {Error} with its trace when that fails */
+  /**
+   * Makes a connector, or gives it other settings, and lets it run. Resolves when its task does.
+   * @throws {Error} with its trace when that fails
+   */
   async configure(connector: string, settings: Readonly<Record<string, string>>): Promise<void> {
-    const response = await fetch(`${this.#url}/connectors/${connector}/config`, {
-      method: 'PUT',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(settings),
-    });
-    if (!response.ok) throw new Error(`connector ${connector}: ${response.status} ${await response.text()}`);
-    for (const deadline = performance.now() + 60_000; ; await sleep(100)) {
-      const status = await this.#status(connector);
-      if (status !== null && status.tasks.length > 0 && status.tasks.every(({ state }) => state === 'RUNNING')) return;
-      if (performance.now() > deadline) throw new Error(`connector ${connector} does not run`);
-    }
+    await this.#ask('PUT', `${connector}/config`, settings);
+    await this.#ask('PUT', `${connector}/resume`);
+    await this.#waitFor(connector, 'RUNNING');
+  }
+
+  /** Resolves when its task takes no more records. */
+  async pause(connector: string): Promise<void> {
+    await this.#ask('PUT', `${connector}/pause`);
+    await this.#waitFor(connector, 'PAUSED');
   }
 
   /** @throws {Error} with the trace of a task of it that has failed */
   async assertRuns(connector: string): Promise<void> {
     await this.#status(connector);
+  }
+
+  async #waitFor(connector: string, state: string): Promise<void> {
+    for (const deadline = performance.now() + STATE_TIMEOUT_MS; ;) {
+      const tasks = (await this.#status(connector))?.tasks ?? [];
+      if (tasks.length > 0 && tasks.every((task) => task.state === state)) return;
+      if (performance.now() > deadline) throw new Error(`connector ${connector} does not become ${state}`);
+      await sleep(100);
+    }
   }
 
   async #status(connector: string): Promise<ConnectorStatus | null> {
@@ -106,8 +113,12 @@ export class KafkaConnect implements AsyncDisposable {
     return status;
   }
 
-  async remove(connector: string): Promise<void> {
-    await fetch(`${this.#url}/connectors/${connector}`, { method: 'DELETE' });
+  async #ask(method: string, path: string, body?: object): Promise<void> {
+    const response = await fetch(`${this.#url}/connectors/${path}`, {
+      method,
+      ...(body && { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
+    });
+    if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

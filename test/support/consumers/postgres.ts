@@ -62,9 +62,14 @@ export class Postgres implements AsyncDisposable {
 
   /** Each row that a query answers, as JSON text. @throws {Error} with what PostgreSQL says */
   async rows(query: string): Promise<readonly string[]> {
-    const { exitCode, stdout, output } = await this.#psql(`SELECT row_to_json(q) FROM (${query}) q`);
-    if (exitCode !== 0) throw new Error(`${query}\n${output}`);
-    return stdout.split('\n').filter((line) => line !== '');
+    return (await this.execute(`SELECT row_to_json(q) FROM (${query}) q`)).split('\n').filter((line) => line !== '');
+  }
+
+  /** Runs statements, separated by semicolons. Answers what psql prints. @throws {Error} with what PostgreSQL says */
+  async execute(sql: string): Promise<string> {
+    const { exitCode, stdout, output } = await this.#psql(sql);
+    if (exitCode !== 0) throw new Error(`${sql}\n${output}`);
+    return stdout;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

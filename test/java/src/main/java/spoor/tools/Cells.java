@@ -31,7 +31,8 @@ final class Cells {
     }
   }
 
-  static void setRandom(PartialRow row, int index, ColumnSchema column, Random random) {
+  /** @param characters what its text is made of, if it is text */
+  static void setRandom(PartialRow row, int index, ColumnSchema column, Random random, String[] characters) {
     if (column.isNullable() && random.nextInt(8) == 0) {
       row.setNull(index);
       return;
@@ -45,8 +46,8 @@ final class Cells {
       case UNIXTIME_MICROS -> row.addLong(index, random.nextLong() / 1000);
       case FLOAT -> row.addFloat(index, Float.intBitsToFloat(random.nextInt()));
       case DOUBLE -> row.addDouble(index, Double.longBitsToDouble(random.nextLong()));
-      case STRING -> row.addString(index, text(random, 40));
-      case VARCHAR -> row.addVarchar(index, text(random, column.getTypeAttributes().getLength()));
+      case STRING -> row.addString(index, text(random, 40, characters));
+      case VARCHAR -> row.addVarchar(index, text(random, column.getTypeAttributes().getLength(), characters));
       case BINARY -> {
         byte[] bytes = new byte[random.nextInt(40)];
         random.nextBytes(bytes);
@@ -89,12 +90,12 @@ final class Cells {
     return Date.valueOf(LocalDate.ofEpochDay(daysSince1970));
   }
 
-  private static final String[] CHARACTERS = {"a", "Z", "0", " ", "\"", "\\", "\n", "\t", "\0", "/", "é", "ß", "→", "中", "𝄞", "🦌"};
+  static final String[] CHARACTERS = {"a", "Z", "0", " ", "\"", "\\", "\n", "\t", "\0", "/", "é", "ß", "→", "中", "𝄞", "🦌"};
 
-  private static String text(Random random, int maxCharacters) {
+  private static String text(Random random, int maxCharacters, String[] characters) {
     StringBuilder out = new StringBuilder();
     for (int left = random.nextInt(maxCharacters + 1); left > 0; left--) {
-      out.append(CHARACTERS[random.nextInt(CHARACTERS.length)]);
+      out.append(characters[random.nextInt(characters.length)]);
     }
     return out.toString();
   }

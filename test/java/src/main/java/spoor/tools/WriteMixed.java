@@ -11,6 +11,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import org.apache.kudu.ColumnSchema;
 import org.apache.kudu.client.ExternalConsistencyMode;
@@ -26,13 +27,14 @@ import org.apache.kudu.client.SessionConfiguration.FlushMode;
  * Random operations of all eight kinds on a small key space, so that many are rejected or ignored.
  *
  * <p>{@code --table --ops N [--fill 0] [--keys 1000] [--threads 4] [--flush 100] [--seed 1] [--rate 0] [--stop-file path]
- * [--commit-wait-every 0]}. Works on any table. Before the random operations, and besides them, so many of the first keys
- * as {@code fill} says are inserted, one row each. Rate is operations a second over all threads, 0 for as fast as it
- * goes. Ends early, in order, when the stop file appears. Before every so manieth flush of a thread comes one operation with
- * COMMIT_WAIT, which the server stamps ahead of its clock and answers when that time has passed; 0 for none. (A flush of
- * several is never sent so: the client leaves the mode of a session out of its batches.) Prints how many operations took
- * effect, were ignored and were rejected: applied is the number of records that Spoor owes. (An upsert of nothing but
- * the key is left out: Kudu counts it as applied although it changes nothing.)
+ * [--commit-wait-every 0] [--without-nul 0]}. Works on any table. Before the random operations, and besides them, so many
+ * of the first keys as {@code fill} says are inserted, one row each. Rate is operations a second over all threads, 0 for as
+ * fast as it goes. Ends early, in order, when the stop file appears. Before every so manieth flush of a thread comes one
+ * operation with COMMIT_WAIT, which the server stamps ahead of its clock and answers when that time has passed; 0 for none.
+ * (A flush of several is never sent so: the client leaves the mode of a session out of its batches.) Without NUL: text has
+ * no U+0000, which PostgreSQL cannot hold. Prints how many operations took effect, were ignored and were rejected: applied
+ * is the number of records that Spoor owes. (An upsert of nothing but the key is left out: Kudu counts it as applied
+ * although it changes nothing.)
  */
 final class WriteMixed {
   private final KuduClient client;
@@ -42,6 +44,7 @@ final class WriteMixed {
   private final double nanosPerFlush;
   private final Path stopFile;
   private final int commitWaitEvery;
+  private final String[] characters;
 
   private WriteMixed(
       KuduClient client,
@@ -50,7 +53,8 @@ final class WriteMixed {
       int flush,
       double nanosPerFlush,
       Path stopFile,
-      int commitWaitEvery) {
+      int commitWaitEvery,
+      boolean withoutNul) {
     this.client = client;
     this.table = table;
     this.keys = keys;
@@ -58,6 +62,9 @@ final class WriteMixed {
     this.nanosPerFlush = nanosPerFlush;
     this.stopFile = stopFile;
     this.commitWaitEvery = commitWaitEvery;
+    this.characters = withoutNul
+        ? Arrays.stream(Cells.CHARACTERS).filter(character -> !character.equals("\0")).toArray(String[]::new)
+        : Cells.CHARACTERS;
   }
 
   static void run(KuduClient client, Arguments arguments, PrintStream out) throws Exception {
@@ -73,7 +80,8 @@ final class WriteMixed {
         flush,
         rate == 0 ? 0 : 1e9 * flush * threads / rate,
         Path.of(arguments.text("stop-file", "/nonexistent/stop")),
-        arguments.number("commit-wait-every", 0));
+        arguments.number("commit-wait-every", 0),
+        arguments.number("without-nul", 0) != 0);
 
     ExecutorService pool = Executors.newFixedThreadPool(threads);
     try {
@@ -205,13 +213,13 @@ final class WriteMixed {
         // Seldom an immutable one: it makes an update or upsert of a row that is there fail.
         boolean chosen = column.isImmutable() && !insert ? random.nextInt(5) == 0 : random.nextInt(3) > 0;
         if (required || chosen) {
-          Cells.setRandom(operation.getRow(), i, column, random);
+          Cells.setRandom(operation.getRow(), i, column, random, characters);
           changes |= !column.isImmutable();
         }
       }
     }
     if (!delete && !insert && !changes) {
-      Cells.setRandom(operation.getRow(), lastMutable, columns.get(lastMutable), random);
+      Cells.setRandom(operation.getRow(), lastMutable, columns.get(lastMutable), random, characters);
     }
     return operation;
   }

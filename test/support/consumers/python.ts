@@ -1,0 +1,51 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { cached } from '../../../src/demo/maven.ts';
+import { runCommand } from '../../../src/demo/run-command.ts';
+import { WorkDir } from '../../../src/demo/work-dir.ts';
+import { artifactOptions } from '../cluster.ts';
+
+/** Of the programs that the tests run. chDB is ClickHouse as a library. */
+const PACKAGES = ['confluent-kafka[avro]==2.16.1', 'fastavro==1.13.1', 'chdb==4.4.0', 'chdb-core==26.9.0'];
+const TIME_LIMIT_MS = 180_000;
+
+/**
+ * Runs a Python program that has confluent-kafka, fastavro and chDB; answers the lines that it prints.
+ * @throws {Error} with what it says when it fails
+ */
+export async function runPython(
+  program: string,
+  env: Readonly<Record<string, string>> = {},
+): Promise<readonly string[]> {
+  const python = join(await fetchPython(), 'bin', 'python3');
+  await using dir = await WorkDir.create('spoor-test-python');
+  const file = join(dir.path, 'program.py');
+  await writeFile(file, program);
+  const { exitCode, stdout, output } = await runCommand('setpriv', ['--pdeathsig', 'KILL', '--', python, file], {
+    cwd: dir.path,
+    env: { ...process.env, PYTHONUNBUFFERED: '1', ...env },
+    signal: AbortSignal.timeout(TIME_LIMIT_MS),
+  });
+  if (exitCode !== 0) throw new Error(`Python failed:\n${output}`);
+  return stdout.split('\n').filter((line) => line !== '');
+}
+
+async function fetchPython(): Promise<string> {
+  const options = await artifactOptions();
+  const title = 'Python packages';
+  const version = PACKAGES.map((name) => name.replace(/^.*==/, '')).join('-');
+  return cached(
+    options,
+    `python-${version}`,
+    title,
+    async (into) => {
+      const run = async (command: string, args: readonly string[]): Promise<void> => {
+        const { exitCode, output } = await runCommand(command, args);
+        if (exitCode !== 0) throw new Error(`${[command, ...args].join(' ')} failed:\n${output}`);
+      };
+      await run('python3', ['-m', 'venv', into]);
+      await run(join(into, 'bin', 'python3'), ['-m', 'pip', 'install', '--quiet', '--no-input', ...PACKAGES]);
+    },
+    '.lock-python',
+  );
+}
