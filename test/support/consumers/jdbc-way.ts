@@ -5,7 +5,8 @@ import type { SpoorCluster } from '../spoor-cluster.ts';
 import { settings, snippet } from './doc-snippets.ts';
 import type { KafkaConnect } from './kafka-connect.ts';
 import type { Postgres } from './postgres.ts';
-import { differencesFromPostgres } from './postgres-table.ts';
+import { differencesFromKudu } from './kudu-rows.ts';
+import { rowsOf } from './postgres-table.ts';
 import type { TableSchema } from '../../../src/kudu/schema.ts';
 
 const TABLE = 'shop.orders';
@@ -95,7 +96,7 @@ export class JdbcWay {
           failure = error;
           return true;
         }
-        differences = await differencesFromPostgres(postgres, this.table, schema, dump, { nonFinite });
+        differences = differencesFromKudu(schema, await rowsOf(postgres, this.table, schema), dump, nonFinite);
         return differences.length === 0;
       },
       ARRIVES_MS,
