@@ -92,6 +92,6 @@ describe('readers of bare JSON', { skip: await serversMissing(), timeout: 600_00
     });
     await reader.settle(() => reader.count >= lines.length, { timeoutMs: 60_000 });
     assert.equal(lines.length, reader.count);
-    assert.match(lines[0]!, /^\{"id":\d+\} \{"before":.*spoor\.pos=/);
+    assert.match(lines[0]!, /^\{"id":\d+\} \{.*"after":\{.*\} spoor\.pos=/);
   });
 });
