@@ -1,5 +1,5 @@
 import { encodedKey } from '../change/copied-rows.ts';
-import { keyCells } from '../kudu/key-encoder.ts';
+import { keyAfter, keyCells } from '../kudu/key-encoder.ts';
 import type { Predicate } from '../kudu/predicate.ts';
 import type { ScanOptions } from '../kudu/scanner.ts';
 import type { RowBlock } from '../kudu/row-block.ts';
@@ -76,7 +76,8 @@ async function readAsList(
     is: 'in',
     cells: rows.map((cells) => cells[i]!),
   }));
-  const bounds = { startKey: sorted[0]!, stopKey: Buffer.concat([sorted.at(-1)!, Buffer.of(0)]) };
+  const stopKey = keyAfter(keyColumns, sorted.at(-1)!);
+  const bounds = { startKey: sorted[0]!, ...(stopKey && { stopKey }) };
   for await (const block of scan({ predicates, ...bounds })) {
     for (let row = 0; row < block.rowCount; row++) {
       const key = encodedKey(schema, block, places, row).toString('latin1');

@@ -13,6 +13,24 @@ import { TopicReader } from '../support/topic-reader.ts';
 
 const WRITES = 400;
 const KEYS = 60;
+const MANY = 40;
+const KEY_SHAPES: Readonly<Record<string, KeyShape>> = {
+  'an INT32': { columns: [{ name: 'k', type: 'INT32' }], keyOf: (i) => ({ k: i }) },
+  'an INT8 up to its highest': { columns: [{ name: 'k', type: 'INT8' }], keyOf: (i) => ({ k: 127 - i }) },
+  'a STRING': { columns: [{ name: 'n', type: 'STRING' }], keyOf: (i) => ({ n: `key ${i}` }) },
+  'a STRING and an INT32': {
+    columns: [
+      { name: 'n', type: 'STRING' },
+      { name: 'k', type: 'INT32' },
+    ],
+    keyOf: (i) => ({ n: `key ${i % 3}`, k: i }),
+  },
+};
+
+interface KeyShape {
+  readonly columns: readonly { readonly name: string; readonly type: 'INT8' | 'INT32' | 'STRING' }[];
+  readonly keyOf: (i: number) => Readonly<Record<string, number | string>>;
+}
 
 interface RowRecord {
   readonly op: 'c' | 'u' | 'd' | 'r';
@@ -71,6 +89,28 @@ describe('whole rows', { skip: await serversMissing(), timeout: 240_000 }, () =>
       t.diagnostic(`${images}: ${checked} records are as Kudu says, of ${sure} rows at least`);
     }
   });
+
+  // One read gets many rows at once, between a lowest and a highest key: each shape of key has its own bytes above the highest.
+  for (const [shape, { columns, keyOf }] of Object.entries(KEY_SHAPES))
+    it(`are whole where many are read at once by ${shape}`, async () => {
+      const stream = `images-by-${shape.replaceAll(' ', '-').toLowerCase()}`;
+      const table = await client.createTable({
+        name: stream,
+        columns: [
+          ...columns.map((column) => ({ ...column, key: true })),
+          { name: 'a', type: 'INT32', nullable: true },
+          { name: 's', type: 'STRING', nullable: true },
+        ],
+        hash: [{ columns: [columns[0]!.name], buckets: 2 }],
+        numReplicas: 3,
+      });
+      const rows = Array.from({ length: MANY }, (_, i) => ({ ...keyOf(i), a: i }));
+      await table.write(rows.map((row): RowOperation => ({ type: 'insert', row: { ...row, s: 'left alone' } })));
+      await cluster.createStream(stream, [stream], { images: 'full' });
+      await cluster.waitForTablets(stream, isCaughtUp, 60_000);
+      await table.write(rows.map((row): RowOperation => ({ type: row.a % 2 === 0 ? 'update' : 'upsert', row })));
+      assert.equal(await check(cluster, stream, table, 'full', MANY), MANY);
+    });
 });
 
 /** Of distinct keys, so that a scan tells each apart; some are refused, and make no record. */
@@ -107,6 +147,7 @@ async function check(
   sure: number,
 ): Promise<number> {
   const records: RowRecord[] = [];
+  const keys = table.description.schema.columns.filter(({ isKey }) => isKey).map(({ name }) => name);
   await using reader = await TopicReader.start({
     brokers: cluster.kafka.brokers,
     topics: [topic],
@@ -118,12 +159,9 @@ async function check(
     assert.equal(source.image, undefined, 'no row is less than whole');
     if (op === 'r') continue;
     const time = BigInt(source.hybrid_time);
-    const { k, name } = (now ?? was)!;
+    const image = (now ?? was)!;
     const at = async (read: bigint): Promise<Row | null> => {
-      const predicates = [
-        { column: 'k', is: '=' as const, value: k! },
-        { column: 'name', is: '=' as const, value: name! },
-      ];
+      const predicates = keys.map((column) => ({ column, is: '=' as const, value: image[column]! }));
       const [row] = await table.scan({ read: { mode: 'snapshot', at: read }, predicates }).toArray();
       return row ?? null;
     };
