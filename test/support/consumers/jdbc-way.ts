@@ -84,7 +84,7 @@ export class JdbcWay {
   /** Resolves when the table in PostgreSQL is that of Kudu. @throws {Error} with what differs, or why the connector failed */
   async arrives(schema: TableSchema, dump: readonly string[]): Promise<void> {
     const { connect, postgres } = this.#world;
-    const nonFinite = this.name === 'avro' ? 'kept' : 'null';
+    const way = this.name === 'avro' ? 'exact' : 'json';
     let differences: readonly string[] = [];
     let failure: unknown = null;
     await eventually(
@@ -96,7 +96,7 @@ export class JdbcWay {
           failure = error;
           return true;
         }
-        differences = differencesFromKudu(schema, await rowsOf(postgres, this.table, schema), dump, nonFinite);
+        differences = differencesFromKudu(schema, await rowsOf(postgres, this.table, schema), dump, way);
         return differences.length === 0;
       },
       ARRIVES_MS,
