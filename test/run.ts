@@ -3,7 +3,7 @@
  *
  * `node --import tsx test/run.ts check integration`: `check` needs nothing but this machine's Node (types, lint,
  * layout, dependency direction, dead code, and the tests that open no server); `integration` runs on real servers; `long`
- * runs the long forms (support/forms.ts) of the tests that have one, and then a soak. No test is run a second time.
+ * runs the long forms (support/forms.ts) of the tests that have one, and then a soak; `consumers` runs all of test/consumers. No test is run a second time.
  */
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -29,6 +29,8 @@ const LONG_FILE_TIMEOUT_MS = 60 * 60_000;
 const CLUSTERS_AT_A_TIME = 2;
 /** These hold seconds against what is promised, so they have the machine for themselves. */
 const TIMED = ['failover'];
+/** Of the real consumers (test/consumers); the others take longer, and are in the long forms. */
+const CONSUMERS = ['postgres'];
 /** In the order in which they begin, behind the groups: what is long and comes last would run alone. */
 const LONGEST = ['whole-system', 'several-brokers', 'restarts-of-everything', 'kafka-slow', 'server-retention'];
 const SOAK_MINUTES = Number(process.env['SPOOR_SOAK_MINUTES'] ?? 20);
@@ -172,7 +174,8 @@ async function runIntegration(): Promise<void> {
   for (const group of groups)
     for (const [, name] of (await readFile(group, 'utf8')).matchAll(/'\.\.\/(integration\/.+)'/g))
       grouped.add(join(ROOT, 'test', name!));
-  const single = (await filesOf('integration')).filter((file) => !grouped.has(file));
+  const consumers = (await filesOf('consumers')).filter((file) => CONSUMERS.includes(basename(file, '.test.ts')));
+  const single = [...(await filesOf('integration')), ...consumers].filter((file) => !grouped.has(file));
   const isTimed = (file: string): boolean => TIMED.includes(basename(file, '.test.ts'));
   await runTests(single.filter(isTimed), 1, { timeout: GROUP_TIMEOUT_MS });
   const rank = (file: string): number => {
@@ -183,6 +186,13 @@ async function runIntegration(): Promise<void> {
   await runTests([...groups, ...others], CLUSTERS_AT_A_TIME, { timeout: GROUP_TIMEOUT_MS });
 }
 
+/** Every real consumer, each as it is in the long forms. */
+async function runConsumers(): Promise<void> {
+  process.env['SPOOR_TEST_FORM'] = 'long';
+  await prepareIntegration();
+  await runTests(await filesOf('consumers'), 1, { timeout: LONG_FILE_TIMEOUT_MS });
+}
+
 /** The long forms, one at a time: they are as large as two cores carry. */
 async function runLong(): Promise<void> {
   print(`the long forms take about 70 minutes on two cores, of that ${SOAK_MINUTES} minutes of soak`);
@@ -191,6 +201,7 @@ async function runLong(): Promise<void> {
   const files: string[] = [];
   for (const file of await filesOf('unit', 'integration'))
     if ((await readFile(file, 'utf8')).includes('support/forms.ts')) files.push(file);
+  files.push(...(await filesOf('consumers')));
   await runTests(files, 1, { timeout: LONG_FILE_TIMEOUT_MS });
   const soak = ['--import', 'tsx', join(ROOT, 'test/soak/main.ts'), '--minutes', String(SOAK_MINUTES)];
   const { exitCode, output } = await runCommand(process.execPath, soak, { cwd: ROOT });
@@ -220,6 +231,7 @@ for (const stage of wanted) {
     patient = runPatient();
     await runTogether(await filesOf(...FAST_SUITES));
   } else if (stage === 'integration') await runIntegration();
+  else if (stage === 'consumers') await runConsumers();
   else if (stage === 'long') await runLong();
   else throw new Error(`no such stage: ${stage}`);
 }
