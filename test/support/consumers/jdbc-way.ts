@@ -64,13 +64,13 @@ export class JdbcWay {
       this.name === 'avro' ? { 'http://registry:8080/apis/registry/v2': apicurio!.registryV2Url } : {},
     );
     if (this.name === 'bare') {
-      const { body } = await cluster.api<{ connect: { key: string; value: string } }>(
+      const { body } = await cluster.api<readonly { connect: { key: string; value: string } }[]>(
         'GET',
         `/v1/streams/${this.name}/schemas?table=${TABLE}`,
       );
       for (const which of ['key', 'value'] as const) {
         assert.equal(converters[`${which}.converter.schema.content`], `<connect.${which}>`);
-        converters[`${which}.converter.schema.content`] = body.connect[which];
+        converters[`${which}.converter.schema.content`] = body[0]!.connect[which];
       }
     }
     await connect.configure(this.name, { ...sink, ...converters });

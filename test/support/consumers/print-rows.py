@@ -21,4 +21,4 @@ def plain(value):
 
 
 for row in rows.values():
-    print(json.dumps({name: plain(value) for name, value in row.items()}))
+    print(json.dumps({name: plain(value) for name, value in row.items()}, separators=(",", ":")))
