@@ -3,7 +3,7 @@ import * as z from 'zod';
 import type { ServedSidecar } from '../api/control-plane.ts';
 import { putStream, streamPlan, streamView } from '../api/shapes.ts';
 import { type StreamChange } from '../streams/change-definition.ts';
-import { parseStreamBody, streamBody, type AskedStream } from '../streams/definition.ts';
+import { namedStreamBody, parseStreamBody, streamBody, type AskedStream } from '../streams/definition.ts';
 import { preconditionHeaders, preconditionOf } from './precondition-headers.ts';
 import { ProblemError } from './problem.ts';
 import { OF_BODY, OF_KUDU, routeSchema } from './route-schema.ts';
@@ -35,7 +35,7 @@ export function addDefinitionRoutes(app: FastifyInstance, sidecar: ServedSidecar
   const put = routeSchema({
     tag: 'streams',
     summary: 'Have a stream be as it is defined: it is made, changed where that is possible, or left as it is',
-    body: streamBody.partial({ name: true }),
+    body: namedStreamBody,
     query: dryRunQuery,
     headers: preconditionHeaders,
     answer: [201, 'The stream, which was made.', putStream],

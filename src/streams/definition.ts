@@ -35,74 +35,82 @@ const tables = z
 
 const RESOLVED_INTERVAL = 'must be a whole number of milliseconds from 1000 to 86400000';
 
+/** What may be said of a stream, each by itself. */
+const streamFields = z.strictObject({
+  name: streamName.describe('Name of the stream: up to 64 of a-z, 0-9, ".", "_", "-".'),
+  tables: tables.describe(
+    'Exact table names, or patterns in which * stands for any characters; with ! in front they take tables out again.',
+  ),
+  // The default is the one that loses no row; a table's rows from before the stream are never left out silently.
+  start: z
+    .enum(['snapshot', 'now'])
+    .default('snapshot')
+    .describe('Where the stream begins: `snapshot`, a base copy and then the log; `now`, the log from here on.'),
+  sink: sinkDefinition.describe('Where the records go.'),
+  format: formatDefinition.default({ type: 'json' }).describe('How a record is written.'),
+  // The default is what every reader takes it for: a column that is not in `after` is null to them.
+  images: z
+    .enum(['after', 'full', 'changed'])
+    .default('after')
+    .describe(
+      '`after`: the whole row after each change; `full`: the whole row before it as well; `changed`: the key and the columns that it set, which most readers take for nulls elsewhere.',
+    ),
+  tombstones: z
+    .boolean()
+    .default(true)
+    .describe('Whether a delete is followed by a record with the same key and a null value.'),
+  resolved: z
+    .strictObject({
+      intervalMs: z
+        .int(RESOLVED_INTERVAL)
+        .min(1_000, RESOLVED_INTERVAL)
+        .max(86_400_000, RESOLVED_INTERVAL)
+        .describe('How often, about. A tablet that is idle gets a write without rows as often.'),
+    })
+    .exactOptional()
+    .describe(
+      'Marks in every partition of the topics: all changes of a tablet up to a hybrid time are there. None without it.',
+    ),
+  ...selectionShape,
+  copyRowsPerSecond: z
+    .int('must be a whole number of rows, 0 for no limit')
+    .min(0, 'must be a whole number of rows, 0 for no limit')
+    .exactOptional()
+    .describe('How many rows a second each sidecar copies at most, in base copies and repairs; 0 or none is no limit.'),
+});
+
+/** What does not go together. */
+function checkTogether(
+  { format, ...company }: Readonly<z.output<typeof streamFields>>,
+  ctx: z.core.$RefinementCtx,
+): void {
+  for (const { path, message } of formatFaults(format, company))
+    ctx.addIssue({ code: 'custom', path: [...path], message });
+  // A misspelt table would be shipped as if nothing had been said of it.
+  const { tables: patterns, columns = {}, where = {} } = company;
+  for (const [field, byTable] of Object.entries({ columns, where }))
+    for (const table of Object.keys(byTable))
+      if (!table.includes('*') && !matchTables(patterns, table))
+        ctx.addIssue({ code: 'custom', path: [field, table], message: 'names a table that tables does not take in' });
+}
+
 /**
  * A stream as its maker defines it (contract 4), defaults filled in. The type is what this version can run;
  * the schema knows every name of the contract.
  */
-export const streamDefinition = z
-  .strictObject({
-    name: streamName.describe('Name of the stream: up to 64 of a-z, 0-9, ".", "_", "-".'),
-    tables: tables.describe(
-      'Exact table names, or patterns in which * stands for any characters; with ! in front they take tables out again.',
-    ),
-    // The default is the one that loses no row; a table's rows from before the stream are never left out silently.
-    start: z
-      .enum(['snapshot', 'now'])
-      .default('snapshot')
-      .describe('Where the stream begins: `snapshot`, a base copy and then the log; `now`, the log from here on.'),
-    sink: sinkDefinition.describe('Where the records go.'),
-    format: formatDefinition.default({ type: 'json' }).describe('How a record is written.'),
-    // The default is what every reader takes it for: a column that is not in `after` is null to them.
-    images: z
-      .enum(['after', 'full', 'changed'])
-      .default('after')
-      .describe(
-        '`after`: the whole row after each change; `full`: the whole row before it as well; `changed`: the key and the columns that it set, which most readers take for nulls elsewhere.',
-      ),
-    tombstones: z
-      .boolean()
-      .default(true)
-      .describe('Whether a delete is followed by a record with the same key and a null value.'),
-    resolved: z
-      .strictObject({
-        intervalMs: z
-          .int(RESOLVED_INTERVAL)
-          .min(1_000, RESOLVED_INTERVAL)
-          .max(86_400_000, RESOLVED_INTERVAL)
-          .describe('How often, about. A tablet that is idle gets a write without rows as often.'),
-      })
-      .exactOptional()
-      .describe(
-        'Marks in every partition of the topics: all changes of a tablet up to a hybrid time are there. None without it.',
-      ),
-    ...selectionShape,
-    copyRowsPerSecond: z
-      .int('must be a whole number of rows, 0 for no limit')
-      .min(0, 'must be a whole number of rows, 0 for no limit')
-      .exactOptional()
-      .describe(
-        'How many rows a second each sidecar copies at most, in base copies and repairs; 0 or none is no limit.',
-      ),
-  })
-  .superRefine(({ format, ...company }, ctx) => {
-    for (const { path, message } of formatFaults(format, company))
-      ctx.addIssue({ code: 'custom', path: [...path], message });
-    // A misspelt table would be shipped as if nothing had been said of it.
-    const { tables: patterns, columns = {}, where = {} } = company;
-    for (const [field, byTable] of Object.entries({ columns, where }))
-      for (const table of Object.keys(byTable))
-        if (!table.includes('*') && !matchTables(patterns, table))
-          ctx.addIssue({ code: 'custom', path: [field, table], message: 'names a table that tables does not take in' });
-  });
+export const streamDefinition = streamFields.superRefine(checkTogether);
 export type StreamDefinition = Readonly<z.output<typeof streamDefinition>>;
 
 /** A stream as it is asked for as a whole: its definition, and whether it is to ship. */
-export const streamBody = streamDefinition.extend({
+const bodyFields = streamFields.extend({
   paused: z
     .boolean()
     .default(false)
     .describe('Whether nothing of it ships for now; its log is held meanwhile, from its start on.'),
 });
+export const streamBody = bodyFields.superRefine(checkTogether);
+/** The same where the path says the name. */
+export const namedStreamBody = bodyFields.partial({ name: true });
 
 /** What {@link streamBody} asks for. Pausing is no part of the definition: it is said and taken back by itself as well. */
 export interface AskedStream {
