@@ -219,7 +219,9 @@ export class RecordBatch implements Iterable<SinkRecord> {
   /** A record that is there already, copied. */
   append({ kind, table, key, value, position, timestampMs, isFirst }: SinkRecord): void {
     if (kind === 'tombstone' ? value !== null : value === null && kind !== 'resolved')
-      throw new TypeError(`a ${kind} ${value ? 'with' : 'without'} a value: a tombstone has none, a mark may have none`);
+      throw new TypeError(
+        `a ${kind} ${value ? 'with' : 'without'} a value: a tombstone has none, a mark may have none`,
+      );
     const valueBytes = value?.length ?? 0;
     this.begin(table, position, timestampMs);
     this.reserve(key.length + valueBytes);

@@ -3,6 +3,7 @@ import { decodeWrite } from '../../src/change/decode-write.ts';
 import { compileRowLayout } from '../../src/change/row-layout.ts';
 import { RegisteredFormat, type RegisteredOptions } from '../../src/formats/typed/registered.ts';
 import type { TypedFormat } from '../../src/formats/typed/row-writer.ts';
+import type { SchemaText } from '../../src/formats/registry/registry-client.ts';
 import { SchemaIds } from '../../src/formats/registry/schema-ids.ts';
 import type { TableSchema } from '../../src/kudu/schema.ts';
 import { encodeRows, type TestRow } from './row-bytes.ts';
@@ -36,11 +37,21 @@ export function inserts(rows: readonly (readonly (Buffer | null)[])[]): TestRow[
 export class MemoryRegistry {
   readonly texts: string[] = [];
   readonly subjects: string[] = [];
+  readonly schemaType: SchemaText['schemaType'];
+
+  constructor(schemaType: SchemaText['schemaType'] = 'AVRO') {
+    this.schemaType = schemaType;
+  }
 
   register(subject: string, { text }: { text: string }): Promise<number> {
     if (!this.texts.includes(text)) this.texts.push(text);
     this.subjects.push(subject);
     return Promise.resolve(this.texts.indexOf(text) + 1);
+  }
+
+  schemaOf(id: number): Promise<SchemaText | null> {
+    const text = this.texts[id - 1];
+    return Promise.resolve(text === undefined ? null : { schemaType: this.schemaType, text });
   }
 
   lookUp(subject: string, schema: { text: string }): Promise<number> {

@@ -1,6 +1,4 @@
-import { isUtf8 } from 'node:buffer';
 import { DataType, type ColumnSchema } from '../../kudu/schema.ts';
-import { copyBytes } from '../../util/byte-arena.ts';
 import {
   MAX_VARINT32_BYTES,
   MAX_VARINT64_BYTES,
@@ -8,7 +6,8 @@ import {
   writeZigzag64,
   writeZigzagBigInt,
 } from '../../util/varints.ts';
-import { cellCodec, type CellCodec, type CellWriter } from '../json-cells.ts';
+import type { CellCodec, CellWriter } from '../json-cells.ts';
+import { bytesCodec, decimalDoubleCodec, decimalTextCodec, fixed, readInt32, textCodec } from '../typed/text-cells.ts';
 import { MAX_BIG_ENDIAN_BYTES, writeBigEndian } from '../big-endian.ts';
 import { MAX_ISO_CHARS, microsToMillis, writeIsoDate, writeIsoMicros } from '../iso-time.ts';
 import type { TypeOptions } from './avro-types.ts';
@@ -38,9 +37,9 @@ export function avroCell(column: ColumnSchema, { decimals, time }: TypeOptions):
       return fixed(8, (out, at, rows, cell) => copyFew(out, at, rows, cell, 8));
     case DataType.STRING:
     case DataType.VARCHAR:
-      return { write: textWriter(column.name), maxBytes: null, maxBytesOf: lengthPrefixed };
+      return textCodec(column, writeZigzag32);
     case DataType.BINARY:
-      return { write: writeBytes, maxBytes: null, maxBytesOf: lengthPrefixed };
+      return bytesCodec(writeZigzag32);
     case DataType.UNIXTIME_MICROS:
       if (time === 'adaptive') return fixed(MAX_VARINT64_BYTES, writeLong);
       return time === 'connect' ? fixed(MAX_VARINT64_BYTES, writeMillis) : shortText(MAX_ISO_CHARS, writeIsoMicros);
@@ -62,30 +61,6 @@ export function avroCell(column: ColumnSchema, { decimals, time }: TypeOptions):
   }
 }
 
-/** A default as it would be written, where it is kept in the form of a cell, a var-length one as the bytes themselves. */
-export function defaultBytes({ write, maxBytes, maxBytesOf }: CellCodec, value: Buffer): Buffer {
-  const out = Buffer.alloc(maxBytesOf(value.length));
-  if (maxBytes !== null) return out.subarray(0, write(out, 0, value, 0, value));
-  const pointer = Buffer.alloc(16);
-  pointer.writeUInt32LE(value.length, 8);
-  return out.subarray(0, write(out, 0, pointer, 0, value));
-}
-
-/** What a format says of bytes that no text of it may hold. */
-export function notUtf8(column: string): RangeError {
-  return new RangeError(
-    `column ${JSON.stringify(column)} holds bytes that are no UTF-8, which this format has no text for`,
-  );
-}
-
-function fixed(maxBytes: number, write: CellWriter): CellCodec {
-  return { write, maxBytes, maxBytesOf: () => maxBytes };
-}
-
-function lengthPrefixed(valueBytes: number): number {
-  return MAX_VARINT32_BYTES + valueBytes;
-}
-
 function writeInt(out: Buffer, at: number, rows: Buffer, cell: number): number {
   return writeZigzag32(out, at, readInt32(rows, cell));
 }
@@ -98,37 +73,6 @@ function writeMillis(out: Buffer, at: number, rows: Buffer, cell: number): numbe
   return writeZigzagBigInt(out, at, microsToMillis(rows.readBigInt64LE(cell)));
 }
 
-function writeBytes(out: Buffer, at: number, rows: Buffer, cell: number, indirect: Buffer): number {
-  const from = readInt32(rows, cell);
-  const length = readInt32(rows, cell + 8);
-  return copyBytes(out, writeZigzag32(out, at, length), indirect, from, from + length);
-}
-
-/** Below so many bytes a loop that looks at each is faster than a call into the engine. */
-const FEW_BYTES = 64;
-
-function textWriter(column: string): CellWriter {
-  return (out, at, rows, cell, indirect) => {
-    const from = readInt32(rows, cell);
-    const end = from + readInt32(rows, cell + 8);
-    at = writeZigzag32(out, at, end - from);
-    if (end - from >= FEW_BYTES) {
-      const text = indirect.subarray(from, end);
-      if (!isUtf8(text)) throw notUtf8(column);
-      out.set(text, at);
-      return at + text.length;
-    }
-    let bits = 0;
-    for (let i = from; i < end; i++) {
-      const byte = indirect[i]!;
-      bits |= byte;
-      out[at++] = byte;
-    }
-    if (bits >= 0x80 && !isUtf8(indirect.subarray(from, end))) throw notUtf8(column);
-    return at;
-  };
-}
-
 /** A text whose length takes one byte. */
 function shortText(maxChars: number, write: CellWriter): CellCodec {
   return fixed(1 + maxChars, (out, at, rows, cell, indirect) => {
@@ -139,31 +83,21 @@ function shortText(maxChars: number, write: CellWriter): CellCodec {
 }
 
 function decimalCodec(column: ColumnSchema, decimals: TypeOptions['decimals'], size: number): CellCodec {
-  if (decimals === 'precise')
-    return fixed(MAX_BIG_ENDIAN_BYTES, (out, at, rows, cell) => {
-      const end = writeBigEndian(out, at + 1, rows, cell, size);
-      out[at] = 2 * (end - at - 1);
-      return end;
-    });
-  const json = cellCodec(column); // a quoted text of less than 62 characters
-  if (decimals === 'string')
-    return fixed(json.maxBytes!, (out, at, rows, cell, indirect) => {
-      const end = json.write(out, at, rows, cell, indirect);
-      out[at] = 2 * (end - at - 2);
-      return end - 1;
-    });
-  const text = Buffer.alloc(json.maxBytes!);
-  return fixed(8, (out, at, rows, cell, indirect) => {
-    const end = json.write(text, 0, rows, cell, indirect);
-    return out.writeDoubleLE(Number(text.toString('latin1', 1, end - 1)), at);
-  });
+  switch (decimals) {
+    case 'precise':
+      return fixed(MAX_BIG_ENDIAN_BYTES, (out, at, rows, cell) => {
+        const end = writeBigEndian(out, at + 1, rows, cell, size);
+        out[at] = 2 * (end - at - 1);
+        return end;
+      });
+    case 'string':
+      return decimalTextCodec(column, writeZigzag32);
+    case 'double':
+      return decimalDoubleCodec(column);
+  }
 }
 
 function copyFew(out: Buffer, at: number, from: Buffer, start: number, count: number): number {
   for (let i = 0; i < count; i++) out[at + i] = from[start + i]!;
   return at + count;
-}
-
-function readInt32(bytes: Uint8Array, at: number): number {
-  return bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
 }

@@ -3,9 +3,10 @@ import type { TableSchema } from '../../kudu/schema.ts';
 import { writeZigzagBigInt } from '../../util/varints.ts';
 import type { CellWriter } from '../json-cells.ts';
 import { OP_NAMES, opWords } from '../typed/op-words.ts';
-import { RowRoom, refuseCell } from '../typed/row-images.ts';
+import { RowRoom } from '../typed/row-images.ts';
 import type { RowWriter } from '../typed/row-writer.ts';
-import { avroCell, defaultBytes } from './avro-cells.ts';
+import { defaultBytes } from '../typed/text-cells.ts';
+import { avroCell } from './avro-cells.ts';
 import type { AvroSource } from './avro-source.ts';
 import type { TypeOptions } from './avro-types.ts';
 
@@ -28,7 +29,6 @@ interface AvroColumn {
 
 /** Writes the rows of one version of a table as {@link avroSchemas} says, without their frames. */
 export class AvroRows implements RowWriter {
-  readonly #schema: TableSchema;
   readonly #columns: readonly AvroColumn[];
   readonly #keyColumns: number;
   readonly #room: RowRoom;
@@ -37,7 +37,6 @@ export class AvroRows implements RowWriter {
   /** @throws {RangeError} a column is of a type that has no rule */
   constructor(schema: TableSchema, source: AvroSource, options: TypeOptions) {
     const codecs = schema.columns.map((column) => avroCell(column, options));
-    this.#schema = schema;
     this.#source = source;
     this.#columns = schema.columns.map(({ isKey, writeDefault }, place): AvroColumn => {
       const codec = codecs[place]!;
@@ -114,10 +113,10 @@ export class AvroRows implements RowWriter {
       if (cell >= 0) {
         if (!column.isKey) out[at++] = SOME;
         at = column.write(out, at, rows, cell, indirect);
-      } else if (cell === Cell.NULL) out[at++] = NULL;
+      } else if (cell === Cell.NULL || cell === Cell.UNSET)
+        out[at++] = NULL; // of a whole row only what was dropped since is not set
       else if (cell === Cell.DEFAULT) at = copyFew(out, at, column.writeDefault);
-      else if (cell === Cell.AUTO) at = writeZigzagBigInt(out, at, batch.autoIncrement![row]!);
-      else refuseCell(this.#schema, place, cell);
+      else at = writeZigzagBigInt(out, at, batch.autoIncrement![row]!);
     }
     return at;
   }

@@ -8,8 +8,6 @@ import { sourceWords } from '../typed/source-words.ts';
 const MAX_NUMBERS_BYTES = 256;
 const SOME = 2;
 const NONE = 0;
-/** Of a row of a copy, which has no place in an operation: a null. */
-const NO_ROW = Buffer.from('null]', 'latin1');
 const ENDING = Buffer.from('"]', 'latin1');
 
 /**
@@ -35,7 +33,7 @@ export class AvroSource {
   }
 
   begin(batch: ChangeBatch): void {
-    const { opId, hybridTime, isCopy } = batch;
+    const { opId, hybridTime, copy } = batch;
     const { db, table, tablet, millis, micros, nanos, snapshot, sequence } = sourceWords(batch);
     const { tableName, tableId, tabletId } = tablet;
     const texts = [this.#version, this.#streamName, db, table, tableName, tableId, tabletId, sequence];
@@ -49,7 +47,7 @@ export class AvroSource {
     at = writeText(out, writeBranch(out, at, NONE), snapshot); // the first branch is the text
     at = writeText(out, at, db);
     this.#sequenceAt = at;
-    at += out.write(isCopy ? sequence : `${sequence}"`, at, 'latin1');
+    at += out.write(sequence, at, 'latin1');
     this.#restAt = at;
     at = writeZigzagBigInt(out, writeBranch(out, at, SOME), micros);
     at = writeZigzagBigInt(out, writeBranch(out, at, SOME), nanos);
@@ -64,7 +62,7 @@ export class AvroSource {
     at = writeZigzagBigInt(out, writeBranch(out, at, SOME), nanos);
     at = writeBranch(out, at, NONE); // no transaction
     this.#end = at;
-    this.#isCopy = isCopy;
+    this.#isCopy = copy !== null;
     this.maxBytes = at + 80;
   }
 
@@ -74,21 +72,13 @@ export class AvroSource {
     at = copyBytes(out, at, bytes, 0, this.#sequenceAt);
     out[at++] = SOME;
     const prefix = this.#restAt - this.#sequenceAt;
-    if (this.#isCopy) {
-      at = writeZigzag32(out, at, prefix + NO_ROW.length);
-      at = copyBytes(out, at, bytes, this.#sequenceAt, this.#restAt);
-      at = copyBytes(out, at, NO_ROW, 0, NO_ROW.length);
-      at = copyBytes(out, at, bytes, this.#restAt, this.#timesAt);
-      out[at] = NONE;
-      return at + 1;
-    }
     at = writeZigzag32(out, at, prefix + decimalDigits(row) + ENDING.length);
     at = copyBytes(out, at, bytes, this.#sequenceAt, this.#restAt);
     at = writeUint(out, at, row);
     at = copyBytes(out, at, ENDING, 0, ENDING.length);
     at = copyBytes(out, at, bytes, this.#restAt, this.#timesAt);
-    out[at] = SOME;
-    return writeZigzag32(out, at + 1, row);
+    if (this.#isCopy) return writeBranch(out, at, NONE); // no operation, so no place in it
+    return writeZigzag32(out, writeBranch(out, at, SOME), row);
   }
 
   /** What stands behind `op`. */

@@ -33,6 +33,18 @@ const MAX_ID = 0x7fff_ffff;
 const registered = z.object({ id: z.int().min(0).max(MAX_ID) });
 const stored = z.object({ schema: z.string(), schemaType: z.enum(['AVRO', 'PROTOBUF', 'JSON']).default('AVRO') });
 
+/** The registry answered no. */
+export class RegistryRefusal extends SinkError {
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super('refused', message);
+    this.status = status;
+  }
+}
+
+const NOT_FOUND = 404;
+
 /**
  * Speaks Confluent's REST API of schema registries.
  *
@@ -63,10 +75,15 @@ export class RegistryClient implements Disposable {
     return (await this.#ask(registered, 'POST', path, bodyOf(schemaType, text), `subject ${subject}`, signal)).id;
   }
 
-  /** The schema of a number. */
-  async schemaOf(id: number, signal: AbortSignal): Promise<SchemaText> {
-    const { schema, schemaType } = await this.#ask(stored, 'GET', `schemas/ids/${id}`, null, `schema ${id}`, signal);
-    return { schemaType, text: schema };
+  /** The schema of a number; null where there is none. */
+  async schemaOf(id: number, signal: AbortSignal): Promise<SchemaText | null> {
+    try {
+      const { schema, schemaType } = await this.#ask(stored, 'GET', `schemas/ids/${id}`, null, `schema ${id}`, signal);
+      return { schemaType, text: schema };
+    } catch (error) {
+      if (error instanceof RegistryRefusal && error.status === NOT_FOUND) return null;
+      throw error;
+    }
   }
 
   [Symbol.dispose](): void {
@@ -97,8 +114,8 @@ export class RegistryClient implements Disposable {
         }
         failures.push(`${url} answered for ${what} what is no answer of a schema registry`);
       } else if (answer.kind === 'refused')
-        throw new SinkError(
-          'refused',
+        throw new RegistryRefusal(
+          answer.status,
           `schema registry ${url} answered ${answer.status} for ${what}: ${answer.reason}`,
         );
       else failures.push(`${url} ${answer.reason} for ${what}`);

@@ -42,6 +42,7 @@ const NO_KEY = Buffer.alloc(0);
  * their own; a mark has neither key nor value, which every reader of such records passes over, and says what it is in its headers.
  */
 export class RegisteredFormat implements RecordFormat {
+  readonly needsWholeRows = true;
   readonly #options: RegisteredOptions;
   readonly #tables = new WeakMap<TableSchema, Map<string, ReadyTable>>();
 
@@ -79,7 +80,8 @@ export class RegisteredFormat implements RecordFormat {
   }
 
   #encodeRows(batch: ChangeBatch, fromRow: number, records: RecordBatch): number | null {
-    const { tablet, opId, isCopy, hybridTime, rowCount, partial, rowIndexes } = batch;
+    const { tablet, opId, hybridTime, rowCount, partial, rowIndexes } = batch;
+    const isCopy = batch.copy !== null;
     const table = this.#tables.get(batch.schema)?.get(tablet.tableName);
     if (!table) throw new TypeError('rows of a table that was not prepared');
     const { writer, keyFrame, valueFrame } = table;

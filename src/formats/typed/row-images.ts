@@ -1,5 +1,4 @@
-import { Cell, type ChangeBatch } from '../../change/change.ts';
-import type { TableSchema } from '../../kudu/schema.ts';
+import type { ChangeBatch } from '../../change/change.ts';
 import type { CellCodec } from '../json-cells.ts';
 
 /** How many bytes the columns of a row take at most. */
@@ -30,17 +29,4 @@ export class RowRoom {
     }
     return bytes;
   }
-}
-
-/**
- * Why an image cannot be written whole, where a cell of it is not there.
- * @throws {RangeError} always
- */
-export function refuseCell({ columns }: TableSchema, place: number, cell: number): never {
-  const column = JSON.stringify(columns[place]!.name);
-  if (cell === Cell.UNSET)
-    throw new RangeError(
-      `the row's column ${column} was not set and cannot be read any more, since the table's history does not reach back so far: a resync ships the row as it is now`,
-    );
-  throw new RangeError(`column ${column} has a cell ${cell}, which this format does not know`);
 }
