@@ -77,7 +77,7 @@ export function decoderFor(
 }
 
 /** Null for a format whose records name no schema. */
-export function typedFormatOf({ name, format }: Pick<StreamDefinition, 'name' | 'format'>): TypedFormat | null {
+function typedFormatOf({ name, format }: Pick<StreamDefinition, 'name' | 'format'>): TypedFormat | null {
   switch (format.type) {
     case 'json':
       return null;

@@ -34,7 +34,7 @@ const registered = z.object({ id: z.int().min(0).max(MAX_ID) });
 const stored = z.object({ schema: z.string(), schemaType: z.enum(['AVRO', 'PROTOBUF', 'JSON']).default('AVRO') });
 
 /** The registry answered no. */
-export class RegistryRefusal extends SinkError {
+class RegistryRefusal extends SinkError {
   readonly status: number;
 
   constructor(status: number, message: string) {

@@ -139,7 +139,7 @@ export class RegisteredFormat implements RecordFormat {
 }
 
 /** Subjects of the two schemas of a table. */
-export function subjectsOf(
+function subjectsOf(
   { keyName, valueName }: SchemaTexts,
   topic: string,
   names: SubjectNames,

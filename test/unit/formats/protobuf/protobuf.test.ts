@@ -32,7 +32,7 @@ function readBy(registry: MemoryRegistry, bytes: Buffer, message: 'Key' | 'Envel
   assert.deepEqual([bytes[0], bytes[5]], [0, 0]);
   const { root, package: name } = protobuf.parse(registry.texts[bytes.readInt32BE(1) - 1]!, { keepCase: true });
   const type = root.lookupType(`${name}.${message}`);
-  return type.toObject(type.decode(bytes.subarray(6)), { longs: String }) as Record<string, unknown>;
+  return type.toObject(type.decode(bytes.subarray(6)), { longs: String });
 }
 
 async function decode(registry: MemoryRegistry, { key, value }: SinkRecord): Promise<RowRecord> {
