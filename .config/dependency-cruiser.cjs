@@ -5,7 +5,7 @@ const ALLOWED = {
   kudu: ['util'],
   wal: ['util', 'kudu', 'errors'],
   change: ['util', 'kudu'],
-  formats: ['util', 'kudu', 'change'],
+  formats: ['util', 'kudu', 'change', 'sinks/sink'],
   'selection/definition': ['selection/where-syntax'],
   'selection/where-syntax': [],
   selection: ['util', 'kudu', 'change', 'errors', 'formats/format', 'formats/canonical', 'formats/json-ops', 'sinks/sink', 'streams/table-patterns'],

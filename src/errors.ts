@@ -81,6 +81,12 @@ export const ERRORS = {
     remedy:
       'The sink answered no: the message says what a person must do (create the topic, grant the right). Spoor then goes on by itself.',
   },
+  SPOOR_NOT_ENCODABLE: {
+    retry: 'operator',
+    httpStatus: 409,
+    remedy:
+      "The stream's format has no way to write what the table has there; the message names the operation and the column. A resync ships the rows as they are now; else change the rows, or take another format.",
+  },
   SPOOR_KUDU_UNAVAILABLE: {
     retry: 'auto',
     httpStatus: 503,

@@ -12,6 +12,7 @@ import type {
   SidecarView,
   StreamPlan,
   StreamView,
+  TableSchemas,
   UpdatedStream,
 } from './shapes.ts';
 
@@ -42,6 +43,11 @@ export interface ControlPlane extends SidecarStatus {
   planPut(asked: AskedStream, precondition: Precondition): Promise<StreamPlan>;
   listStreams(): Promise<readonly StreamView[]>;
   getStream(name: string): Promise<StreamView | null>;
+  /**
+   * What a consumer needs to know of the records of its tables, or of one. Null when there is no such stream.
+   * @throws {UnknownMemberError} it has no such table
+   */
+  schemasOf(name: string, table: string | null): Promise<readonly TableSchemas[] | null>;
   /** Changes what can change while the stream goes on. @throws {PreconditionError} */
   updateStream(name: string, change: StreamChange, precondition?: Precondition): Promise<UpdatedStream>;
   /**

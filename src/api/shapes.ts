@@ -228,6 +228,20 @@ export const streamPlan = z.object({
 });
 export type StreamPlan = Readonly<z.output<typeof streamPlan>>;
 
+const keyAndValue = z.object({ key: z.string(), value: z.string() });
+
+/** What a consumer needs to know of the records of a table, as the table is now. */
+export const tableSchemas = z.object({
+  table: z.string(),
+  topic: z.string().nullable().describe('Where its records go; null where it has no place, or no schema.'),
+  reason: z.string().exactOptional().describe('Why it has none.'),
+  avro: keyAndValue.exactOptional().describe('As they are registered, where the stream is in Avro.'),
+  protobuf: keyAndValue
+    .exactOptional()
+    .describe('The .proto files, as they are registered, where the stream is in protobuf.'),
+});
+export type TableSchemas = Readonly<z.output<typeof tableSchemas>>;
+
 export const sidecarView = z.object({
   id: z.string(),
   http: hostPort.or(z.literal('')).describe('Where the other sidecars call it; empty once it has stopped.'),

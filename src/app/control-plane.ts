@@ -1,4 +1,5 @@
 import type { OpId } from '../kudu/opid.ts';
+import type { TableSchema } from '../kudu/schema.ts';
 import type { CatalogTable } from '../streams/table-catalog.ts';
 import { askKudu } from '../kudu-side/ask-kudu.ts';
 import type { ClusterView } from '../sidecars/cluster-view.ts';
@@ -7,7 +8,7 @@ import type { Sink } from '../sinks/sink.ts';
 import { membershipIn } from '../streams/membership.ts';
 import type { MemberTablet, StoredStream } from '../streams/stored-stream.ts';
 import type { SidecarRegistry } from '../sidecars/sidecar-registry.ts';
-import type { AskedStream } from '../streams/definition.ts';
+import type { AskedStream, StreamDefinition } from '../streams/definition.ts';
 import type { StreamChange } from '../streams/change-definition.ts';
 import type { Precondition } from '../streams/precondition.ts';
 import { withWarnings } from '../api/stream-plan.ts';
@@ -19,6 +20,7 @@ import type {
   SidecarView,
   StreamPlan,
   StreamView,
+  TableSchemas,
   ReasonedView,
   UpdatedStream,
 } from '../api/shapes.ts';
@@ -49,6 +51,7 @@ export interface RunningControlPlaneOptions extends StreamRulesOptions, StreamPl
     keys: readonly Buffer[],
     signal: AbortSignal,
   ) => Promise<readonly (string | null)[]>;
+  readonly schemaTexts: (definition: StreamDefinition, table: string, schema: TableSchema) => TableSchemas;
   /** Rejects with the reason when the log of the tablet server beside us cannot be read or held. */
   readonly checkWal: (signal: AbortSignal) => Promise<void>;
   /** What is held of the log of a replica beside us, oldest incarnation first; null where nothing is. */
@@ -162,6 +165,27 @@ export class RunningControlPlane implements ControlPlane {
     return askKudu(async (signal) => {
       const stored = await this.#options.store.get(name, signal);
       return stored && this.#describe(stored, signal);
+    });
+  }
+
+  async schemasOf(name: string, table: string | null): Promise<readonly TableSchemas[] | null> {
+    const { store, catalog, schemaOf, schemaTexts } = this.#options;
+    return askKudu(async (signal) => {
+      const stored = await store.get(name, signal);
+      if (stored === null) return null;
+      await catalog.fetchNow(signal);
+      const joined = await store.joinedTables(stored, signal);
+      const members = [...catalog.tables()].filter(({ tableId }) => joined.has(tableId));
+      const asked = table === null ? members : members.filter((member) => member.name === table);
+      if (table !== null && asked.length === 0)
+        throw new UnknownMemberError('table', `stream ${name} has no table ${table}`);
+      const texts = await Promise.all(
+        asked.map(async ({ tableId, name: asNamed }) => {
+          const schema = await schemaOf(tableId, signal);
+          return schema && schemaTexts(stored.definition, asNamed, schema);
+        }),
+      );
+      return texts.filter((text) => text !== null); // one that was dropped meanwhile has none
     });
   }
 

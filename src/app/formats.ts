@@ -1,18 +1,27 @@
 import type { SinkPlanner } from '../api/stream-plan.ts';
+import { avroFormat } from '../formats/avro/avro.ts';
+import { avroRecordReader } from '../formats/avro/avro-reader.ts';
 import type { RecordDecoder } from '../formats/decoder.ts';
 import type { RecordFormat } from '../formats/format.ts';
 import { jsonDecoder } from '../formats/json-decode.ts';
 import { jsonLayout } from '../formats/json-definition.ts';
 import { compileJson } from '../formats/json.ts';
+import { protobufFormat } from '../formats/protobuf/protobuf.ts';
+import { protoRecordReader } from '../formats/protobuf/proto-reader.ts';
+import { RegisteredFormat } from '../formats/typed/registered.ts';
+import { RegisteredDecoder } from '../formats/typed/registered-decoder.ts';
+import type { TypedFormat } from '../formats/typed/row-writer.ts';
 import { Salts } from '../selection/salts.ts';
 import { selecting } from '../selection/selecting.ts';
 import { saltFilesOf, Selection } from '../selection/selection.ts';
-import { SinkError } from '../sinks/sink.ts';
+import { SinkError, type SinkPlan } from '../sinks/sink.ts';
 import type { StreamDefinition } from '../streams/definition.ts';
 import type { StoredStream } from '../streams/stored-stream.ts';
 import { SPOOR_VERSION } from '../util/version.ts';
+import type { Registries } from './registries.ts';
 
 export interface FormatSurroundings {
+  readonly registries: Registries;
   readonly planSink: SinkPlanner;
   readonly onNonFinite: () => void;
   /** Under which name a table is in the stream; undefined where that is not known. */
@@ -22,11 +31,18 @@ export interface FormatSurroundings {
 /** How the changes of a stream are written. */
 export function formatFor(
   { definition }: Pick<StoredStream, 'definition'>,
-  { planSink, onNonFinite, nameOf }: FormatSurroundings,
+  { registries, planSink, onNonFinite, nameOf }: FormatSurroundings,
 ): RecordFormat {
   const { name, tombstones, format } = definition;
   const topicOf = (table: string): string => placeOf(definition, table, planSink);
-  const layout = jsonLayout(format);
+  const typed = typedFormatOf(definition);
+  if (typed && format.type !== 'json') {
+    const { ids } = registries.at(format.registry);
+    const { subject, autoRegister } = format;
+    const registered = new RegisteredFormat({ format: typed, ids, subject, autoRegister, topicOf, tombstones });
+    return selecting(registered, { definition, nameOf });
+  }
+  const layout = jsonLayout(format.type === 'json' ? format : { type: 'json' });
   const json = compileJson({ streamName: name, version: SPOOR_VERSION, tombstones, layout, topicOf, onNonFinite });
   return selecting(json, { definition, nameOf });
 }
@@ -39,22 +55,56 @@ export async function selectionFor({ skipOperations: _, ...definition }: StreamD
 }
 
 /** How the records of a stream are read again. @throws {SinkError} they do not say what they are of */
-export function decoderFor({
-  name,
-  format,
-  images,
-}: Pick<StreamDefinition, 'name' | 'format' | 'images'>): RecordDecoder {
-  const layout = jsonLayout(format);
-  if (layout.envelope === 'flat')
-    throw new SinkError(
-      'refused',
-      `stream ${name} has envelope "flat": its records do not say of which table and operation they are, so they cannot be verified`,
-    );
-  return jsonDecoder(name, images, layout);
+export function decoderFor(
+  { name, format, images }: Pick<StreamDefinition, 'name' | 'format' | 'images'>,
+  registries: Registries,
+): RecordDecoder {
+  switch (format.type) {
+    case 'json': {
+      const layout = jsonLayout(format);
+      if (layout.envelope === 'flat')
+        throw new SinkError(
+          'refused',
+          `stream ${name} has envelope "flat": its records do not say of which table and operation they are, so they cannot be verified`,
+        );
+      return jsonDecoder(name, images, layout);
+    }
+    case 'avro':
+      return new RegisteredDecoder(name, registries.at(format.registry).client, avroRecordReader);
+    case 'protobuf':
+      return new RegisteredDecoder(name, registries.at(format.registry).client, protoRecordReader);
+  }
+}
+
+/** Null for a format whose records name no schema. */
+function typedFormatOf({ name, format }: Pick<StreamDefinition, 'name' | 'format'>): TypedFormat | null {
+  switch (format.type) {
+    case 'json':
+      return null;
+    case 'avro':
+      return avroFormat({ ...format, streamName: name, version: SPOOR_VERSION });
+    case 'protobuf':
+      return protobufFormat({ ...format, streamName: name, version: SPOOR_VERSION });
+  }
+}
+
+/** What a sink would do with the tables of a stream, and what its format has against that. */
+export function planWithFormat(plan: SinkPlan, { format }: Pick<StreamDefinition, 'format'>): SinkPlan {
+  if (format.type === 'json') return plan;
+  const tablesOf = new Map<string, string[]>();
+  for (const [table, place] of plan.places) tablesOf.set(place, [...(tablesOf.get(place) ?? []), table]);
+  const shared = [...tablesOf].flatMap(([place, tables]) => {
+    if (tables.length === 1) return [];
+    const [one, other] = tables.map((table) => JSON.stringify(table)) as [string, string];
+    return [
+      `${one} and ${other} share the topic ${place}, and a topic has one schema in ${format.type}: take {table} into sink.topic, or give each a topic of its own in sink.topics`,
+    ];
+  });
+  return { ...plan, faults: [...plan.faults, ...shared] };
 }
 
 /** Where the records of a table go. @throws {RangeError} nowhere */
-function placeOf(definition: StreamDefinition, table: string, planSink: SinkPlanner): string {
+export function placeOf(definition: StreamDefinition, table: string, planSink: SinkPlanner): string {
   const { places, faults } = planSink(definition, [table]);
   const place = places.get(table);
   if (place === undefined) throw new RangeError(faults[0] ?? 'the sink has no place for it');

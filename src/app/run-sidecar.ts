@@ -45,10 +45,12 @@ import { StandBack } from '../util/stand-back.ts';
 import { SPOOR_VERSION } from '../util/version.ts';
 import { connectToKudu, type KuduParts } from './connect.ts';
 import { RunningControlPlane } from './control-plane.ts';
-import { formatFor } from './formats.ts';
+import { formatFor, planWithFormat } from './formats.ts';
 import { limitsFor } from './limits.ts';
 import { LocalLogs } from './local-logs.ts';
 import { longestLag } from './longest-lag.ts';
+import { Registries } from './registries.ts';
+import { schemaTexts } from './schema-texts.ts';
 import { Sinks } from './sinks.ts';
 import { StartingSidecar } from './starting-sidecar.ts';
 
@@ -128,7 +130,8 @@ async function work(config: Config, parts: Parts): Promise<void> {
   const { holds, watcher, keepers } = logs.parts;
   const { prefix: systemTablePrefix } = config.systemTables;
   await using sinks = new Sinks(config, logger);
-  const planSink: SinkPlanner = (definition, tables) => sinks.plan(definition, tables);
+  using registries = new Registries(config.registry);
+  const planSink: SinkPlanner = (definition, tables) => planWithFormat(sinks.plan(definition, tables), definition);
 
   const store = new StreamStore(kudu.streams, logger, kuduNow);
   const self = { id: selfId, http: advertise, tserver: config.tserver, tserverUuid: selfId, version: SPOOR_VERSION };
@@ -177,7 +180,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
         logger,
       }),
     formatFor: (stored, nameOf) =>
-      formatFor(stored, { planSink, onNonFinite: metrics.nonFiniteOf(stored.definition.name), nameOf }),
+      formatFor(stored, { registries, planSink, onNonFinite: metrics.nonFiniteOf(stored.definition.name), nameOf }),
     gapRepair: config.gapRepair,
     fates: tabletFates(client),
     openSource: ({ largeReads, images, allowsPartial, ...request }, s) => {
@@ -234,6 +237,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
     tabletsOfKeys: (tableId, keys, s) => tabletsOfKeys(client, tableId, keys, s),
     schemaOf: (tableId, s) => schemaOfTable(client, tableId, s),
     planSink,
+    schemaTexts: (definition, table, schema) => schemaTexts(definition, table, schema, planSink),
     heldLog: (tabletId) => holds.get(tabletId)?.incarnations() ?? null,
     checkWal: async () => {
       await checkWalDir(config.walDir, config.tserver, selfId);

@@ -218,8 +218,10 @@ export class RecordBatch implements Iterable<SinkRecord> {
 
   /** A record that is there already, copied. */
   append({ kind, table, key, value, position, timestampMs, isFirst }: SinkRecord): void {
-    if ((value === null) !== (kind === 'tombstone'))
-      throw new TypeError(`a ${kind} ${value ? 'with' : 'without'} a value: only a tombstone has none, and has none`);
+    if (kind === 'tombstone' ? value !== null : value === null && kind !== 'resolved')
+      throw new TypeError(
+        `a ${kind} ${value ? 'with' : 'without'} a value: a tombstone has none, a mark may have none`,
+      );
     const valueBytes = value?.length ?? 0;
     this.begin(table, position, timestampMs);
     this.reserve(key.length + valueBytes);
@@ -231,6 +233,12 @@ export class RecordBatch implements Iterable<SinkRecord> {
 
   kindOf(i: number): RecordKind {
     return this.#numbers[NUMBERS * i + KIND] as RecordKind;
+  }
+
+  /** A tombstone has none, nor has a mark of a format that has no word for it. */
+  hasValue(i: number): boolean {
+    const kind = this.kindOf(i);
+    return kind === RecordKind.RESOLVED ? this.end(i) > this.valueStart(i) : kind !== RecordKind.TOMBSTONE;
   }
 
   runOf(i: number): RecordRun {
@@ -297,7 +305,7 @@ export class RecordBatch implements Iterable<SinkRecord> {
       kind: NAMES[kind],
       table,
       key: bytes.subarray(this.keyStart(i), this.valueStart(i)),
-      value: kind === RecordKind.TOMBSTONE ? null : bytes.subarray(this.valueStart(i), this.end(i)),
+      value: this.hasValue(i) ? bytes.subarray(this.valueStart(i), this.end(i)) : null,
       position: this.position(i),
       timestampMs,
       ...(kind === RecordKind.FIRST_SCHEMA && { isFirst: true }),

@@ -15,6 +15,7 @@ export interface SinkRecord {
   readonly table: string;
   /** Empty in a mark, which has none. */
   readonly key: Buffer;
+  /** Null in a tombstone, and in a mark of a format that has no word for it. */
   readonly value: Buffer | null;
   /**
    * `<tablet_id>/<term>.<index>.<row>`: unique, and rising in the tablet's order; `<tablet_id>/base.<hybrid_time>` for all

@@ -1,13 +1,14 @@
 import type { Command } from 'commander';
 import * as z from 'zod';
 import { loadClientConfig } from '../config/client-config.ts';
-import { sidecarView, streamView } from '../api/shapes.ts';
+import { sidecarView, streamView, tableSchemas } from '../api/shapes.ts';
 import { ApiClient, expectShape } from './api-client.ts';
 import { addApplyCommands } from './apply-commands.ts';
 import type { CliContext } from './cli-context.ts';
 import { CliError } from './cli-error.ts';
 import type { StreamView } from '../api/shapes.ts';
 import { changeInput, streamInput, type ChangeFlags, type CreateFlags } from './stream-input.ts';
+import { renderSchemas } from './schema-text.ts';
 import { renderSidecars, renderStream, renderStreams, renderTablets } from './stream-text.ts';
 
 export interface ApiOptions {
@@ -34,6 +35,15 @@ export function addApiCommands(program: Command, context: CliContext): void {
     .action(async (name: string, options: ApiOptions) => {
       const answer = await clientFor(options).call('GET', streamPath(name));
       print(options.json ? toJson(answer) : renderStream(expectShape(streamView, answer)));
+    });
+
+  apiCommand(streams, 'schemas', 'print what consumers need to know of the records of a stream')
+    .argument('<stream>', 'name of the stream')
+    .option('--table <name>', 'only this table')
+    .action(async (name: string, options: ApiOptions & { table?: string }) => {
+      const query = options.table === undefined ? '' : `?table=${encodeURIComponent(options.table)}`;
+      const answer = await clientFor(options).call('GET', `${streamPath(name)}/schemas${query}`);
+      print(options.json ? toJson(answer) : renderSchemas(expectShape(z.array(tableSchemas), answer)));
     });
 
   const create = apiCommand(streams, 'create', 'create a stream from a JSON file or from flags')

@@ -1,5 +1,6 @@
 import { streamView, type StreamView } from '../api/shapes.ts';
 import { decoderFor, selectionFor } from '../app/formats.ts';
+import { Registries } from '../app/registries.ts';
 import { readerFor } from '../app/sinks.ts';
 import { SinkError } from '../sinks/sink.ts';
 import type { ServersConfig } from '../config/client-config.ts';
@@ -71,6 +72,8 @@ async function run(request: VerifyRequest, { client, servers, context, signal }:
     throw error;
   });
   await using sink = readerFor(definition, servers, logger);
+  using registries = new Registries(servers.registry);
+  const decoder = decoderFor(definition, registries);
   using kudu = await KuduClient.connect({ ...servers.kudu, timeoutMs: KUDU_TIMEOUT_MS, signal });
   using progress = new Progress(context);
   const print = (line: string): void => {
@@ -90,7 +93,7 @@ async function run(request: VerifyRequest, { client, servers, context, signal }:
       stream,
       reader: new KuduTableReader(kudu),
       sink,
-      decoder: decoderFor(definition),
+      decoder,
       selection,
       namesRows: request.repairs,
       at,

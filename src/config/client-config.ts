@@ -1,5 +1,14 @@
 import { isWildcardHost, formatHostPort } from '../util/host-port.ts';
-import { kafkaFaults, kafkaOptions, missingOf, parseVariables, type KafkaOptions } from './config.ts';
+import {
+  kafkaFaults,
+  kafkaOptions,
+  missingOf,
+  parseVariables,
+  registryFaults,
+  registryOptions,
+  type KafkaOptions,
+  type RegistryOptions,
+} from './config.ts';
 import { readEnvironment, valueFault, type Environment } from './environment.ts';
 import { VARIABLES, variableInfo, type VariableName } from './variables.ts';
 
@@ -29,6 +38,7 @@ export function loadClientConfig(env: Environment, cwd: string): ClientConfig | 
 export interface ServersConfig {
   readonly kudu: { readonly masters: readonly string[]; /** Absent: the OS user. */ readonly user?: string };
   readonly kafka: KafkaOptions & { readonly brokers: readonly string[] };
+  readonly registry: RegistryOptions;
   readonly systemTablePrefix: string;
   /** The values that must not be shown. */
   readonly secrets: readonly string[];
@@ -46,6 +56,7 @@ export function loadServersConfig(
     ...faulty.filter(isOfServers).map((name) => valueFault(name, given)),
     ...missingOf(['SPOOR_KUDU_MASTERS', 'SPOOR_KAFKA_BROKERS'], given, 'required'),
     ...kafkaFaults(values, given),
+    ...registryFaults(given),
   ];
   const kafka = kafkaOptions(values);
   const { SPOOR_KUDU_MASTERS: masters, SPOOR_KUDU_USER: user, SPOOR_SYSTEM_TABLE_PREFIX: systemTablePrefix } = values;
@@ -53,6 +64,7 @@ export function loadServersConfig(
   return {
     kudu: { masters, ...(user !== undefined && { user }) },
     kafka: { ...kafka, brokers: kafka.brokers },
+    registry: registryOptions(values),
     systemTablePrefix,
     secrets: Object.entries(given.values).flatMap(([name, value]) =>
       variableInfo(name as VariableName).secret === true ? [value] : [],
@@ -61,5 +73,7 @@ export function loadServersConfig(
 }
 
 function isOfServers(name: VariableName): boolean {
-  return name.startsWith('SPOOR_KUDU_') || name.startsWith('SPOOR_KAFKA_') || name === 'SPOOR_SYSTEM_TABLE_PREFIX';
+  return ['SPOOR_KUDU_', 'SPOOR_KAFKA_', 'SPOOR_REGISTRY_', 'SPOOR_SYSTEM_TABLE_PREFIX'].some((prefix) =>
+    name.startsWith(prefix),
+  );
 }

@@ -14,6 +14,7 @@ export interface Config {
   readonly walDir: string;
   readonly hold: HoldOptions;
   readonly kafka: KafkaOptions;
+  readonly registry: RegistryOptions;
   readonly redis: { readonly url: string | null };
   readonly http: HttpOptions;
   readonly systemTables: { readonly prefix: string; readonly replicas: number };
@@ -56,6 +57,14 @@ interface Sasl<Mechanism extends string> {
   readonly mechanism: Mechanism;
   readonly username: string;
   readonly password: string;
+}
+
+/** Who we are to schema registries, and whom to trust; where each one is a stream says. */
+export interface RegistryOptions {
+  readonly basic?: { readonly username: string; readonly password: string };
+  readonly token?: string;
+  /** PEM. */
+  readonly ca?: string;
 }
 
 export interface HttpOptions {
@@ -102,6 +111,7 @@ export function loadConfig(env: Environment, cwd: string, host: HostFacts = { us
         minFreePercent: values.SPOOR_HOLD_MIN_FREE_PERCENT,
       },
       kafka: kafkaOptions(values),
+      registry: registryOptions(values),
       redis: { url: values.SPOOR_REDIS_URL ?? null },
       http: {
         listen: values.SPOOR_HTTP_LISTEN,
@@ -129,10 +139,18 @@ export function advertisedAddress(http: HttpOptions, boundPort: number, hostName
 }
 
 /** The values that must not appear in a log. */
-export function secretsOf({ http, kafka, redis }: Config): string[] {
+export function secretsOf({ http, kafka, registry, redis }: Config): string[] {
   const key = typeof kafka.ssl === 'object' ? kafka.ssl.key : undefined;
   const redisPassword = redis.url === null ? '' : new URL(redis.url).password;
-  const secrets = [http.token, kafka.sasl?.password, key, redisPassword, decoded(redisPassword)];
+  const secrets = [
+    http.token,
+    kafka.sasl?.password,
+    key,
+    registry.basic?.password,
+    registry.token,
+    redisPassword,
+    decoded(redisPassword),
+  ];
   return [...new Set(secrets.flatMap((secret) => secret || []))];
 }
 
@@ -171,6 +189,17 @@ export function kafkaFaults(values: Variables, given: GivenVariables): string[] 
   return faults;
 }
 
+/** What no single variable can tell, of who we are to schema registries. */
+export function registryFaults(given: GivenVariables): string[] {
+  const pair = ['SPOOR_REGISTRY_USERNAME', 'SPOOR_REGISTRY_PASSWORD'] as const;
+  const pairGiven = pair.find((name) => given.names.has(name));
+  if (pairGiven === undefined) return [];
+  const faults = missingOf(pair, given, `goes with ${pairGiven}`);
+  if (given.names.has('SPOOR_REGISTRY_TOKEN'))
+    faults.push(valueFault('SPOOR_REGISTRY_TOKEN', given, `nothing, as ${pairGiven} is given`));
+  return faults;
+}
+
 /** A variable that was given, however wrong, is not called missing. */
 export function missingOf(names: readonly VariableName[], given: GivenVariables, why: string): string[] {
   return names.filter((name) => !given.names.has(name)).map((name) => missing(name, why));
@@ -183,7 +212,7 @@ function relationFaults(values: Variables, given: GivenVariables): string[] {
   faults.push(...missingOf(['SPOOR_KUDU_MASTERS'], given, 'required'));
   faults.push(...missingOf(['SPOOR_TSERVER', 'SPOOR_WAL_DIR'], given, 'required in leader mode'));
 
-  faults.push(...kafkaFaults(values, given));
+  faults.push(...kafkaFaults(values, given), ...registryFaults(given));
   const { SPOOR_HTTP_LISTEN: listen, SPOOR_HTTP_ADVERTISE: advertise } = values;
   if (advertise !== undefined && isWildcardHost(parseHostPort(advertise)!.host))
     faults.push(
@@ -217,6 +246,16 @@ export function kafkaOptions(values: Variables): KafkaOptions {
     brokers: values.SPOOR_KAFKA_BROKERS ?? null,
     ...(ssl !== false && { ssl }),
     ...(mechanism && username && password && { sasl: { mechanism, username, password } }),
+  };
+}
+
+export function registryOptions(values: Variables): RegistryOptions {
+  const { SPOOR_REGISTRY_USERNAME: username, SPOOR_REGISTRY_PASSWORD: password } = values;
+  const { SPOOR_REGISTRY_TOKEN: token, SPOOR_REGISTRY_CA: ca } = values;
+  return {
+    ...(username !== undefined && password !== undefined && { basic: { username, password } }),
+    ...(token !== undefined && { token }),
+    ...(ca !== undefined && { ca }),
   };
 }
 

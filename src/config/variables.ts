@@ -156,6 +156,33 @@ export const VARIABLES = z.strictObject({
     { allowed: 'a password', describe: 'Password for SASL.', secret: true },
     text.min(1),
   ),
+  SPOOR_REGISTRY_USERNAME: optional(
+    {
+      allowed: 'a user name',
+      describe: 'User name for the schema registries that streams in Avro and Protobuf name; goes with the password.',
+    },
+    printable,
+  ),
+  SPOOR_REGISTRY_PASSWORD: optional(
+    { allowed: 'a password', describe: 'Password for the schema registries.', secret: true },
+    text.min(1),
+  ),
+  SPOOR_REGISTRY_TOKEN: optional(
+    {
+      allowed: 'visible ASCII characters without spaces',
+      describe: 'Bearer token for the schema registries, in the place of user name and password.',
+      secret: true,
+    },
+    text.regex(/^[\x21-\x7e]+$/),
+  ),
+  SPOOR_REGISTRY_CA: optional(
+    {
+      allowed: 'certificates in PEM',
+      describe: "Certificates to trust of a schema registry instead of Node's own, PEM.",
+      fileToo: true,
+    },
+    pem,
+  ),
   SPOOR_REDIS_URL: optional(
     {
       allowed: 'redis://[user:password@]host[:port][/db] or rediss://...',

@@ -6,9 +6,9 @@ import { addLogRoute } from './log-route.ts';
 import { addDefinitionRoutes } from './definition-routes.ts';
 import { ProblemError, PROBLEM_TYPE } from './problem.ts';
 import { OF_BODY, OF_KUDU, routeSchema } from './route-schema.ts';
-import { holdsRequest, localQuery, notReady, resyncRequest } from './schemas.ts';
+import { holdsRequest, localQuery, notReady, resyncRequest, schemasQuery } from './schemas.ts';
 import { noSuchStream, sendStream, type NameParam } from './stream-answers.ts';
-import { readiness, resyncedStream, sidecarView, streamView, tabletView } from '../api/shapes.ts';
+import { readiness, resyncedStream, sidecarView, streamView, tableSchemas, tabletView } from '../api/shapes.ts';
 
 /** What /metrics answers. */
 export interface MetricsPage {
@@ -51,6 +51,20 @@ function addStreamRoutes(app: FastifyInstance, sidecar: ServedSidecar): void {
     const stream = await sidecar.plane.getStream(params.name);
     if (stream === null) throw noSuchStream(params.name);
     return sendStream(reply, stream);
+  });
+
+  const schemas = routeSchema({
+    tag: 'streams',
+    summary: 'What consumers need to know of the records of its tables, in the words of each',
+    query: schemasQuery,
+    answer: [200, 'By table.', z.array(tableSchemas)],
+    problems: [400, 404, 501, ...OF_KUDU],
+  });
+  app.get<NameParam>('/v1/streams/:name/schemas', { schema: schemas }, async ({ params, query }) => {
+    const { table = null } = parseInput('query', schemasQuery, query);
+    const answer = await sidecar.plane.schemasOf(params.name, table);
+    if (answer === null) throw noSuchStream(params.name);
+    return answer;
   });
 
   const changes = [

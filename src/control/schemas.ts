@@ -52,6 +52,9 @@ export const localQuery = z.strictObject({
       '`exceptions`: those that it ships, or is about to, in the place of another sidecar, and those that it cannot ship.',
     ),
 });
+export const schemasQuery = z.strictObject({
+  table: z.string().exactOptional().describe('Only this table, by the name that it has now.'),
+});
 export const holdsRequest = z.strictObject({ tablets: z.array(z.string()) });
 /** What may change; the rules of each field are those of the stream's definition. */
 export const streamChange = z

@@ -18,6 +18,11 @@ export interface EncodedRecord {
  * of a row.
  */
 export interface RecordDecoder {
+  /**
+   * Makes ready for records of rows before they are decoded, where that takes a service: a registry of schemas, say.
+   * @throws {SinkError} the service does not answer
+   */
+  prepare?(records: readonly EncodedRecord[], signal: AbortSignal): Promise<void>;
   /** Of a record among those of rows. */
   decode(record: EncodedRecord): DecodedRecord;
   /** Of a record among those of schema changes, of any stream; null for one that says nothing. */

@@ -78,7 +78,8 @@ function rowsOf(change: Change): number {
   return change.kind === 'rows' ? change.rowCount : 1;
 }
 
-function notEncodable({ opId, tablet }: Change, error: unknown): Error {
+function notEncodable({ opId, tablet }: Change, error: unknown): SpoorError {
   const reason = error instanceof Error ? error.message : String(error);
-  return new Error(`operation ${formatOpId(opId)} of ${tablet.tableName} makes no record: ${reason}`, { cause: error });
+  const message = `operation ${formatOpId(opId)} of ${tablet.tableName} makes no record: ${reason}`;
+  return new SpoorError('SPOOR_NOT_ENCODABLE', message, {}, error);
 }

@@ -217,6 +217,7 @@ class VerifyRun implements AsyncDisposable {
     let read = 0;
     for (const destination of new Set(destinations.flatMap((each) => [...each])))
       for await (const records of sink.read(destination, signal)) {
+        await decoder.prepare?.(records, signal);
         for (const record of records) {
           const full = stored.add(record, destination);
           if (full) await full;

@@ -121,9 +121,19 @@ describe('help and version: exit code 0', () => {
   it('every command has --help', async () => {
     const commands = ['', 'run', 'status', 'streams', 'wal', 'wal dump', 'verify', 'demo'];
     commands.push(
-      ...['list', 'show', 'create', 'apply', 'validate', 'change', 'pause', 'resume', 'resync', 'delete'].map(
-        (verb) => `streams ${verb}`,
-      ),
+      ...[
+        'list',
+        'show',
+        'schemas',
+        'create',
+        'apply',
+        'validate',
+        'change',
+        'pause',
+        'resume',
+        'resync',
+        'delete',
+      ].map((verb) => `streams ${verb}`),
     );
     for (const command of commands) {
       const { code, out, err } = await spoor([...command.split(' ').filter(Boolean), '--help']);

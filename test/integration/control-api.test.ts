@@ -522,6 +522,16 @@ describe('changes and resyncs', () => {
     assertProblem(await patch('/v1/streams/nope', {}), 404, /nope/);
   });
 
+  it('schemas are of all tables or of one', async () => {
+    const { body } = await call('GET', '/v1/streams/orders/schemas?table=shop.items');
+    assert.deepEqual(body, [
+      { table: 'shop.items', topic: 'cdc.shop.orders', avro: { key: '"key"', value: '"value"' } },
+    ]);
+    assertProblem(await call('GET', '/v1/streams/orders/schemas?table=nowhere'), 400, /no table nowhere/);
+    assertProblem(await call('GET', '/v1/streams/orders/schemas?tables=x'), 400, /query/);
+    assertProblem(await call('GET', '/v1/streams/nope/schemas'), 404, /nope/);
+  });
+
   it('a resync is of all, of tables, of tablets; of all rows unless only of gaps', async () => {
     for (const body of [undefined, { from: 'gap' }, { tables: ['shop.orders'] }, { tablets: ['f00d'] }]) {
       const path = '/v1/streams/orders/resync';
@@ -797,6 +807,7 @@ describe('openapi.json', () => {
       'get /v1/sidecars',
       'get /v1/streams',
       'get /v1/streams/{name}',
+      'get /v1/streams/{name}/schemas',
       'patch /v1/streams/{name}',
       'post /v1/local/holds',
       'post /v1/streams',

@@ -13,6 +13,7 @@ import {
   type Standing,
   type StreamPlan,
   type StreamView,
+  type TableSchemas,
   type TabletView,
   type UpdatedStream,
   type WaitingView,
@@ -72,6 +73,14 @@ export class MemoryControlPlane implements ControlPlane, ServedSidecar {
       if (changed.kind !== 'ok') return changed;
       const isSame = fieldChanges(askedOf(known), changed).length === 0;
       return { kind: 'ok', stream: isSame ? known : this.#keep(changed) };
+    });
+  }
+
+  schemasOf(name: string, table: string | null): Promise<readonly TableSchemas[] | null> {
+    return this.#answer(() => {
+      if (!this.#streams.has(name)) return null;
+      if (table === 'nowhere') throw new UnknownMemberError('table', `stream ${name} has no table ${table}`);
+      return [{ table: table ?? 'shop.orders', topic: 'cdc.shop.orders', avro: { key: '"key"', value: '"value"' } }];
     });
   }
 

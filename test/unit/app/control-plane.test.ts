@@ -18,7 +18,12 @@ import { planTopics } from '../../../src/sinks/kafka/topic-plan.ts';
 import { parseStreamBody, type AskedStream } from '../../../src/streams/definition.ts';
 import { type ReasonedView, type StreamView } from '../../../src/api/shapes.ts';
 import { PreconditionError, type Precondition } from '../../../src/streams/precondition.ts';
-import { RefusedDefinitionError, StreamExistsError, UnchangeableError } from '../../../src/streams/stream-errors.ts';
+import {
+  RefusedDefinitionError,
+  StreamExistsError,
+  UnchangeableError,
+  UnknownMemberError,
+} from '../../../src/streams/stream-errors.ts';
 import type { Sink } from '../../../src/sinks/sink.ts';
 import type { SettingsFault, SinkReport } from '../../../src/sinks/sink-type.ts';
 import type { HeldIncarnation } from '../../../src/wal/log-transfer.ts';
@@ -140,6 +145,7 @@ describe('the control plane', () => {
       },
       localTablets,
       planSink: ({ name, sink }, tables) => planTopics({ ...sink, streamName: name }, tables),
+      schemaTexts: (_, table, { columns }) => ({ table, topic: `of ${columns.length} columns` }),
       markless: (_, topics) => markless(topics),
       wrongSettings: () => Promise.resolve(wrongSettings),
       inquire: () => Promise.resolve(report),
@@ -153,6 +159,18 @@ describe('the control plane', () => {
       systemTablePrefix: 'spoor.',
       logger: keepingLogger(lines),
     });
+  });
+
+  it('hands out the schemas of its tables, or of one that it has', async () => {
+    await plane.createStream(asked());
+    schema = { columns: [column('id', DataType.INT32, { isKey: true })] };
+    const all = await plane.schemasOf('orders', null);
+    assert.deepEqual(await plane.schemasOf('orders', TABLE.name), [
+      { table: TABLE.name, topic: `of ${TABLE.tableId}` },
+    ]);
+    assert.ok(all!.some(({ table }) => table === TABLE.name));
+    await assert.rejects(plane.schemasOf('orders', 'nope'), UnknownMemberError);
+    assert.equal(await plane.schemasOf('nope', null), null);
   });
 
   describe('of tables that cannot all have a topic', () => {

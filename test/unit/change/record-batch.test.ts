@@ -127,9 +127,13 @@ describe('RecordBatch', () => {
     assert.equal(RecordBatch.of([{ ...row, value: Buffer.alloc(2 << 20) }]).isFull, true);
   });
 
-  it('keeps which schema is the first, and takes no value from a tombstone nor a row without one', () => {
+  it('keeps which schema is the first, and that a mark has no value; takes none from a tombstone nor a row without one', () => {
     const schema: SinkRecord = { kind: 'schema', table: 't', key: NONE, value: NONE, position: 'p', timestampMs: 1 };
-    const records = [schema, { ...schema, isFirst: true as const }, { ...schema, kind: 'resolved' as const }];
+    const records = [
+      schema,
+      { ...schema, isFirst: true as const },
+      { ...schema, kind: 'resolved' as const, value: null },
+    ];
     assert.deepEqual([...RecordBatch.of(records)], records);
     assert.throws(() => RecordBatch.of([{ ...schema, kind: 'tombstone' }]), /a tombstone with a value/);
     assert.throws(() => RecordBatch.of([{ ...schema, kind: 'row', value: null }]), /a row without a value/);

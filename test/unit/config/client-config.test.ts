@@ -46,6 +46,7 @@ describe('loadServersConfig', () => {
       kudu: { masters: ['a:1', 'b:2'] },
       kafka: { brokers: ['k:9092'] },
       systemTablePrefix: 'spoor.',
+      registry: {},
       secrets: [],
     });
   });
@@ -60,6 +61,7 @@ describe('loadServersConfig', () => {
       kudu: { masters: ['a:1', 'b:2'], user: 'kudu' },
       kafka: { brokers: ['k:9092'], ssl: true, sasl: { mechanism: 'plain', username: 'u', password: 'p' } },
       systemTablePrefix: 'spoor.',
+      registry: {},
       secrets: ['p'],
     });
   });

@@ -64,6 +64,7 @@ describe('loadConfig', () => {
       walDir: '/wal',
       hold: { dir: '/wal/spoor-hold', server: false, maxBytes: 0, maxAgeS: 0, minFreePercent: 10 },
       kafka: { brokers: null },
+      registry: {},
       redis: { url: null },
       http: { listen: { host: '127.0.0.1', port: 8100 }, advertise: null, token: null },
       systemTables: { prefix: 'spoor.', replicas: 3 },
@@ -90,6 +91,9 @@ describe('loadConfig', () => {
       SPOOR_KAFKA_SASL_MECHANISM: 'SCRAM-SHA-512',
       SPOOR_KAFKA_SASL_USERNAME: 'spoor',
       SPOOR_KAFKA_SASL_PASSWORD: 'p w',
+      SPOOR_REGISTRY_USERNAME: 'reg',
+      SPOOR_REGISTRY_PASSWORD: 'r w',
+      SPOOR_REGISTRY_CA: CERT,
       SPOOR_REDIS_URL: 'rediss://u:p@cache:6380/2',
       SPOOR_HTTP_LISTEN: '0.0.0.0:0',
       SPOOR_HTTP_ADVERTISE: 'node-1:8100',
@@ -115,6 +119,7 @@ describe('loadConfig', () => {
         ssl: { ca: [CERT], cert: CERT, key: KEY },
         sasl: { mechanism: 'scram-sha-512', username: 'spoor', password: 'p w' },
       },
+      registry: { basic: { username: 'reg', password: 'r w' }, ca: CERT },
       redis: { url: 'rediss://u:p@cache:6380/2' },
       http: { listen: { host: '0.0.0.0', port: 0 }, advertise: 'node-1:8100', token: 't0ken' },
       systemTables: { prefix: 'cdc.', replicas: 1 },
@@ -124,7 +129,16 @@ describe('loadConfig', () => {
       niceMaxLagS: 5,
       logLevel: 'debug',
     });
-    assert.deepEqual(secretsOf(config), ['t0ken', 'p w', KEY, 'p']);
+    assert.deepEqual(secretsOf(config), ['t0ken', 'p w', KEY, 'r w', 'p']);
+  });
+
+  it('says who it is to a registry in one way, and wholly', () => {
+    assert.deepEqual(configOf({ SPOOR_REGISTRY_TOKEN: 't0k' }).registry, { token: 't0k' });
+    assert.deepEqual(secretsOf(configOf({ SPOOR_REGISTRY_TOKEN: 't0k' })), ['t0k']);
+    assert.deepEqual(faultsOf({ SPOOR_REGISTRY_USERNAME: 'u', SPOOR_REGISTRY_TOKEN: 't0k' }), [
+      'SPOOR_REGISTRY_PASSWORD: not given; allowed: a password (goes with SPOOR_REGISTRY_USERNAME)',
+      'SPOOR_REGISTRY_TOKEN: got ***; allowed: nothing, as SPOOR_REGISTRY_USERNAME is given',
+    ]);
   });
 
   it('has secrets in every form in which a library may quote them', () => {
@@ -385,6 +399,8 @@ describe('loadConfig', () => {
       assert.deepEqual(secrets, [
         'SPOOR_KAFKA_SSL_KEY',
         'SPOOR_KAFKA_SASL_PASSWORD',
+        'SPOOR_REGISTRY_PASSWORD',
+        'SPOOR_REGISTRY_TOKEN',
         'SPOOR_REDIS_URL',
         'SPOOR_HTTP_TOKEN',
       ]);

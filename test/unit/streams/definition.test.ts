@@ -102,7 +102,6 @@ describe('parseStreamDefinition', () => {
       body: { ...MINIMAL, sink: { type: 'redis', key: '{table}', url: 5 } },
       path: 'sink.type',
     },
-    { what: 'avro', body: { ...MINIMAL, format: { type: 'avro', registry: 'http://localhost' } }, path: 'format.type' },
     { what: 'kudu-record', body: { ...MINIMAL, format: { type: 'kudu-record' } }, path: 'format.type' },
   ];
   for (const { what, body, path } of NOT_YET)
@@ -117,7 +116,7 @@ describe('parseStreamDefinition', () => {
     });
 
   it('lists all that it does not serve, and calls the body wrong when anything is', () => {
-    const body = { ...MINIMAL, sink: { type: 'redis' }, format: { type: 'avro' } };
+    const body = { ...MINIMAL, sink: { type: 'redis' }, format: { type: 'kudu-record' } };
     const all = faultsOf(body);
     assert.equal(all.kind, 'unsupported');
     assert.deepEqual(
@@ -125,6 +124,20 @@ describe('parseStreamDefinition', () => {
       ['sink.type', 'format.type'],
     );
     assert.equal(faultsOf({ ...body, name: '' }).kind, 'invalid');
+  });
+
+  it('fills in what a stream in Avro leaves out', () => {
+    const parsed = parseStreamDefinition({ ...MINIMAL, format: { type: 'avro', registry: 'http://localhost:8081' } });
+    assert.ok(parsed.kind === 'ok');
+    assert.deepEqual(parsed.definition.format, {
+      type: 'avro',
+      registry: 'http://localhost:8081',
+      autoRegister: true,
+      subject: 'topic',
+      names: 'avro',
+      decimals: 'precise',
+      time: 'adaptive',
+    });
   });
 
   const WRONG: { what: string; body: unknown; faults: [string, RegExp][] }[] = [
@@ -240,7 +253,7 @@ describe('parseStreamDefinition', () => {
     {
       what: 'an unknown format',
       body: { ...MINIMAL, format: { type: 'xml' } },
-      faults: [['format.type', /"json", "avro", "kudu-record"/]],
+      faults: [['format.type', /"json", "avro", "protobuf", "kudu-record"/]],
     },
     { what: 'a format as text', body: { ...MINIMAL, format: 'json' }, faults: [['format', /must be an object/]] },
     {
@@ -277,6 +290,26 @@ describe('parseStreamDefinition', () => {
       what: 'marks between records that have schemas',
       body: { ...MINIMAL, resolved: { intervalMs: 1000 }, format: { type: 'json', schema: 'block' } },
       faults: [['resolved', /Kafka Connect stops at them/]],
+    },
+    {
+      what: 'avro without a registry',
+      body: { ...MINIMAL, format: { type: 'avro' } },
+      faults: [['format.registry', /must be http:.*or a list/]],
+    },
+    {
+      what: 'avro with rows that are not whole',
+      body: { ...MINIMAL, images: 'changed', format: { type: 'avro', registry: 'http://r' } },
+      faults: [['images', /"changed" does not go with avro/]],
+    },
+    {
+      what: 'registries that are none',
+      body: { ...MINIMAL, format: { type: 'avro', registry: ['ftp://a', 'http://u:p@b', 'http://c/?x', 'd'] } },
+      faults: [
+        ['format.registry[0]', /must be http:/],
+        ['format.registry[1]', /SPOOR_REGISTRY_PASSWORD/],
+        ['format.registry[2]', /must be http:/],
+        ['format.registry[3]', /must be http:/],
+      ],
     },
     { what: 'tombstones as a number', body: { ...MINIMAL, tombstones: 1 }, faults: [['tombstones', /boolean/]] },
     {

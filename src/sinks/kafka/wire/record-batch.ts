@@ -140,7 +140,7 @@ function writeRecord(
   const keyStart = batch.keyStart(i);
   const valueStart = batch.valueStart(i);
   const keyBytes = kind === RecordKind.RESOLVED ? -1 : valueStart - keyStart;
-  const valueBytes = kind === RecordKind.TOMBSTONE ? -1 : batch.end(i) - valueStart;
+  const valueBytes = batch.hasValue(i) ? batch.end(i) - valueStart : -1;
   const header = kind === RecordKind.RESOLVED ? RESOLVED_HEADER : POSITION_HEADER;
   const positionBytes = batch.positionBytes(i);
   const body =

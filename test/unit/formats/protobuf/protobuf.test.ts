@@ -1,0 +1,176 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import protobuf from 'protobufjs';
+import { CopyOp, RowOp, type ChangeBatch } from '../../../../src/change/change.ts';
+import type { SinkRecord } from '../../../../src/change/record.ts';
+import { RecordOp, type RowRecord } from '../../../../src/formats/decoder.ts';
+import { fieldNumber } from '../../../../src/formats/protobuf/proto-numbers.ts';
+import { protoRecordReader } from '../../../../src/formats/protobuf/proto-reader.ts';
+import { protoSchemas } from '../../../../src/formats/protobuf/proto-schema.ts';
+import { protobufFormat } from '../../../../src/formats/protobuf/protobuf.ts';
+import { RegisteredDecoder } from '../../../../src/formats/typed/registered-decoder.ts';
+import { DataType, type TableSchema } from '../../../../src/kudu/schema.ts';
+import { EDGE_READERS as READ, EDGE_SCHEMA, edgeRows } from '../../../support/edge-values.ts';
+import { recordsOf } from '../../../support/record-batches.ts';
+import { column, int32 } from '../../../support/row-bytes.ts';
+import { inserts, MemoryRegistry, registeredFormat, TIME, writeBatch } from '../../../support/typed-batches.ts';
+
+const T = DataType;
+const OPTIONS = { decimals: 'string', streamName: 'orders', version: '0.1.0' } as const;
+
+async function encode(
+  batch: ChangeBatch,
+): Promise<{ readonly records: SinkRecord[]; readonly registry: MemoryRegistry }> {
+  const registry = new MemoryRegistry('PROTOBUF');
+  const format = registeredFormat(protobufFormat(OPTIONS), registry);
+  await format.prepare([batch], AbortSignal.timeout(1000));
+  return { records: recordsOf(format, batch), registry };
+}
+
+/** As another library reads it, by the text that is registered: its longs as text. */
+function readBy(registry: MemoryRegistry, bytes: Buffer, message: 'Key' | 'Envelope'): Record<string, unknown> {
+  assert.deepEqual([bytes[0], bytes[5]], [0, 0]);
+  const { root, package: name } = protobuf.parse(registry.texts[bytes.readInt32BE(1) - 1]!, { keepCase: true });
+  const type = root.lookupType(`${name}.${message}`);
+  return type.toObject(type.decode(bytes.subarray(6)), { longs: String });
+}
+
+async function decode(registry: MemoryRegistry, { key, value }: SinkRecord): Promise<RowRecord> {
+  const decoder = new RegisteredDecoder('orders', registry, protoRecordReader);
+  const stored = { key, value, position: null };
+  await decoder.prepare([stored], AbortSignal.timeout(1000));
+  const decoded = decoder.decode(stored);
+  assert.ok(decoded.kind === 'row');
+  return decoded;
+}
+
+describe('protobuf records', () => {
+  it('writes every edge of every type so that another decoder reads the value, and ours reads it again', async () => {
+    const rows = edgeRows();
+    const { records, registry } = await encode(writeBatch(EDGE_SCHEMA, inserts(rows)));
+    for (const [row, cells] of rows.entries()) {
+      const value = readBy(registry, records[row]!.value!, 'Envelope');
+      const after = value['after'] as Record<string, unknown>;
+      const ours = await decode(registry, records[row]!);
+      ours.checkKey([EDGE_SCHEMA.columns[0]!]);
+      for (const [place, { name, type, scale = 0 }] of EDGE_SCHEMA.columns.entries()) {
+        const cell = cells[place] ?? null;
+        const expected = cell === null ? null : READ[type]!(cell, scale);
+        const read = after[name];
+        if (expected === null) {
+          assert.ok(!(name in after), name);
+          assert.equal(ours.cells.textOf(name), 'null');
+        } else if (typeof expected === 'bigint') {
+          assert.deepEqual([String(read), ours.cells.textOf(name)], [String(expected), String(expected)], name);
+        } else if (Buffer.isBuffer(expected)) {
+          assert.deepEqual(Buffer.from(read as Uint8Array), expected, name);
+          assert.equal(ours.cells.textOf(name), JSON.stringify(expected.toString('base64')));
+        } else {
+          assert.deepEqual(read, expected, name);
+          assert.ok(ours.cells.fits(name, type), name);
+        }
+      }
+    }
+  });
+
+  it('writes envelope and source as Debezium has them', async () => {
+    const { records, registry } = await encode(writeBatch(EDGE_SCHEMA, inserts(edgeRows().slice(0, 1))));
+    const { after, source, ...rest } = readBy(registry, records[0]!.value!, 'Envelope');
+    assert.ok(after);
+    assert.deepEqual(source, {
+      version: '0.1.0',
+      connector: 'kudu',
+      name: 'orders',
+      ts_ms: '1795340944066',
+      snapshot: 'false',
+      db: 'shop',
+      sequence: `["${TIME}","7","12345","0"]`,
+      ts_us: '1795340944066750',
+      ts_ns: '1795340944066750000',
+      table: 'orders',
+      kudu_table: 'shop.orders',
+      table_id: 'table1',
+      tablet_id: 'tablet1',
+      term: '7',
+      index: '12345',
+      hybrid_time: String(TIME),
+      lsn: String(TIME),
+      row: 0,
+      kudu_op: 'INSERT',
+    });
+    assert.deepEqual(rest, {
+      op: 'c',
+      ts_ms: '1795340944066',
+      ts_us: '1795340944066750',
+      ts_ns: '1795340944066750000',
+    });
+    assert.deepEqual(readBy(registry, records[0]!.key, 'Key'), { id: '0' });
+  });
+
+  it('writes deletes, images of before and copies', async () => {
+    const batch = writeBatch(
+      EDGE_SCHEMA,
+      [1, 2].map(() => ({ op: RowOp.UPSERT, cells: edgeRows()[8]! })),
+    );
+    const before = { present: Uint8Array.of(1, 1), cells: batch.cells.slice() };
+    const { records, registry } = await encode({ ...batch, before, ops: Uint8Array.of(RowOp.UPDATE, RowOp.DELETE) });
+    const updated = readBy(registry, records[0]!.value!, 'Envelope');
+    assert.deepEqual(updated['before'], updated['after']);
+    const deleted = readBy(registry, records[1]!.value!, 'Envelope');
+    assert.deepEqual([deleted['op'], deleted['before'], deleted['after']], ['d', updated['after'], undefined]);
+    assert.equal(records[2]!.kind, 'tombstone');
+    const copy = await encode({ ...batch, copy: 'base', ops: Uint8Array.of(CopyOp.ROW, CopyOp.DELETED) });
+    const copied = await decode(copy.registry, copy.records[0]!);
+    assert.deepEqual([copied.op, copied.row, copied.time], [RecordOp.COPY, 0, TIME]);
+    assert.equal((await decode(copy.registry, copy.records[1]!)).op, RecordOp.COPY_DELETE);
+  });
+
+  it('numbers a field by its column, so that what was written before an ALTER means the same behind it', async () => {
+    const schemaOf = (...columns: readonly [string, number][]): TableSchema => ({
+      columns: columns.map(([name, id]) => column(name, T.INT32, { isKey: id === 0, id })),
+    });
+    const older = schemaOf(['id', 0], ['a', 1], ['b', 2]);
+    const newer = schemaOf(['id', 0], ['renamed', 2], ['added', 3]);
+    const { records } = await encode(writeBatch(older, inserts([[int32(1), int32(2), int32(3)]])));
+    const { root } = protobuf.parse(protoSchemas(newer, 'cdc.shop.orders', OPTIONS).value, { keepCase: true });
+    const type = root.lookupType('cdc.shop.orders.Envelope');
+    const read = type.toObject(type.decode(records[0]!.value!.subarray(6)));
+    assert.deepEqual(read['after'], { id: 1, renamed: 3 });
+    assert.deepEqual([0, 18_998, 18_999].map(fieldNumber), [1, 18_999, 20_000]);
+  });
+
+  it('calls columns as the table does where a field cannot', async () => {
+    const columns = [column('id', T.INT32, { isKey: true, id: 0 }), column('a-"b', T.STRING, { id: 1 })];
+    const { records, registry } = await encode(writeBatch({ columns }, inserts([[int32(1), Buffer.from('x')]])));
+    assert.deepEqual((await decode(registry, records[0]!)).cells.names, ['id', 'a-"b']);
+    const { after } = readBy(registry, records[0]!.value!, 'Envelope');
+    assert.deepEqual(after, { id: 1, a__b: 'x' });
+    const clash = { columns: [...columns, column('a_.b', T.INT32, { id: 2 })] };
+    assert.throws(() => protoSchemas(clash, 't', OPTIONS), /"a-\\"b" and "a_\.b" would both be the field a__b/);
+  });
+
+  it('refuses a text that is no UTF-8', async () => {
+    const columns = [column('id', T.INT32, { isKey: true, id: 0 }), column('note', T.STRING, { id: 1 })];
+    const batch = writeBatch({ columns }, inserts([[int32(1), Buffer.from([0xff])]]));
+    await assert.rejects(encode(batch), /"note" holds bytes that are no UTF-8/);
+  });
+
+  it('throws only SyntaxErrors on any cut or changed byte', async () => {
+    const { records, registry } = await encode(writeBatch(EDGE_SCHEMA, inserts([edgeRows()[5]!])));
+    const value = records[0]!.value!;
+    const read = async (bytes: Buffer): Promise<void> => {
+      try {
+        const { op, term, row, cells } = await decode(registry, { ...records[0]!, value: bytes });
+        assert.ok(op + term + row + cells.names.length >= 0);
+      } catch (error) {
+        assert.ok(error instanceof SyntaxError || error instanceof assert.AssertionError, String(error));
+      }
+    };
+    for (let end = 5; end < value.length; end++) await read(Buffer.from(value.subarray(0, end)));
+    for (let at = 5; at < value.length; at++) {
+      const changed = Buffer.from(value);
+      changed[at]! ^= 0xff;
+      await read(changed);
+    }
+  });
+});
