@@ -239,6 +239,14 @@ export const tableSchemas = z.object({
   protobuf: keyAndValue
     .exactOptional()
     .describe('The .proto files, as they are registered, where the stream is in protobuf.'),
+  connect: keyAndValue
+    .exactOptional()
+    .describe(
+      "key.converter.schema.content and value.converter.schema.content of Kafka Connect's JSON converter; with this and the rest: where the stream is in JSON.",
+    ),
+  jsonSchema: z.string().exactOptional().describe('JSON Schema of the value of a record.'),
+  flink: z.string().exactOptional().describe('CREATE TABLE of Flink SQL; the brokers are yours to fill in.'),
+  clickHouse: z.string().exactOptional().describe('CREATE TABLE of ClickHouse, for one row a key, the newest.'),
 });
 export type TableSchemas = Readonly<z.output<typeof tableSchemas>>;
 

@@ -51,7 +51,11 @@ export interface RunningControlPlaneOptions extends StreamRulesOptions, StreamPl
     keys: readonly Buffer[],
     signal: AbortSignal,
   ) => Promise<readonly (string | null)[]>;
-  readonly schemaTexts: (definition: StreamDefinition, table: string, schema: TableSchema) => TableSchemas;
+  readonly schemaTexts: (
+    definition: StreamDefinition,
+    names: { readonly table: string; readonly joinedAs: string },
+    schema: TableSchema,
+  ) => TableSchemas;
   /** Rejects with the reason when the log of the tablet server beside us cannot be read or held. */
   readonly checkWal: (signal: AbortSignal) => Promise<void>;
   /** What is held of the log of a replica beside us, oldest incarnation first; null where nothing is. */
@@ -182,7 +186,8 @@ export class RunningControlPlane implements ControlPlane {
       const texts = await Promise.all(
         asked.map(async ({ tableId, name: asNamed }) => {
           const schema = await schemaOf(tableId, signal);
-          return schema && schemaTexts(stored.definition, asNamed, schema);
+          const names = { table: asNamed, joinedAs: joined.get(tableId)!.name };
+          return schema && schemaTexts(stored.definition, names, schema);
         }),
       );
       return texts.filter((text) => text !== null); // one that was dropped meanwhile has none

@@ -237,7 +237,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
     tabletsOfKeys: (tableId, keys, s) => tabletsOfKeys(client, tableId, keys, s),
     schemaOf: (tableId, s) => schemaOfTable(client, tableId, s),
     planSink,
-    schemaTexts: (definition, table, schema) => schemaTexts(definition, table, schema, planSink),
+    schemaTexts: (definition, names, schema) => schemaTexts(definition, names, schema, planSink),
     heldLog: (tabletId) => holds.get(tabletId)?.incarnations() ?? null,
     checkWal: async () => {
       await checkWalDir(config.walDir, config.tserver, selfId);

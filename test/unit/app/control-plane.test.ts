@@ -145,7 +145,7 @@ describe('the control plane', () => {
       },
       localTablets,
       planSink: ({ name, sink }, tables) => planTopics({ ...sink, streamName: name }, tables),
-      schemaTexts: (_, table, { columns }) => ({ table, topic: `of ${columns.length} columns` }),
+      schemaTexts: (_, { table }, { columns }) => ({ table, topic: `of ${columns.length} columns` }),
       markless: (_, topics) => markless(topics),
       wrongSettings: () => Promise.resolve(wrongSettings),
       inquire: () => Promise.resolve(report),
