@@ -4,7 +4,7 @@ const POINT_MS = 0.3;
 const FEW = 8;
 /** A scan is given so much of what the rows would cost one by one, and this at least: it may not be known yet what it takes. */
 const PATIENCE = 1.5;
-const MIN_PATIENCE_MS = 100;
+const MIN_PATIENCE_MS = 1_000;
 /** What was too slow is looked at again: by so much it is thought less so with each read that went the other way. */
 const FORGETTING = 0.97;
 const SMOOTHING = 0.3;
