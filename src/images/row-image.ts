@@ -15,6 +15,9 @@ const NULL = 1;
 /** It cannot be known: the column was dropped since, or the row could not be read. */
 const UNKNOWN = 2;
 
+/** Cells are offsets of 31 bits. */
+const MAX_PACKED_BYTES = 0x7fff_ffff;
+
 /** What becomes of the columns that an operation left alone, where there is no row that has them. */
 export type Rest = 'defaults' | 'unknown';
 
@@ -117,11 +120,16 @@ export class ImageLayout {
     return image;
   }
 
-  /** Images behind one another, as the cells of a batch: `rows` and `indirect` of it are the bytes that come out. */
+  /**
+   * Images behind one another, as the cells of a batch: `rows` and `indirect` of it are the bytes that come out.
+   * @throws {RangeError} they are more than cells can say where they are
+   */
   pack(after: readonly RowImage[], before: readonly (RowImage | null)[] | null): PackedImages {
     let bytes = 0;
     for (const image of after) bytes += image.length;
     for (const image of before ?? []) bytes += image?.length ?? 0;
+    if (bytes > MAX_PACKED_BYTES)
+      throw new RangeError(`the rows of one operation are ${bytes} bytes with their images: more than can be shipped`);
     const out = Buffer.allocUnsafeSlow(bytes);
     const cells = new Int32Array(after.length * this.width);
     let at = 0;

@@ -147,6 +147,12 @@ describe('images of rows', () => {
       );
     });
 
+  it('are refused where they are too large together for cells to say where they are', () => {
+    const image = Buffer.alloc(1 << 20);
+    const images = (count: number): Buffer[] => new Array<Buffer>(count).fill(image);
+    assert.throws(() => ImageLayout.of(SCHEMA).pack(images(1024), images(1025)), /one operation are 2148532224 bytes/);
+  });
+
   it('cost nothing where each operation has the whole row: it goes on as it is', () => {
     const model = new Model();
     const row = [int32(1), int32(2), Buffer.from('x'), int32(3)];
