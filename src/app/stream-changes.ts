@@ -2,7 +2,13 @@ import type { TabletPosition } from '../change/position.ts';
 import type { SinkPlanner } from '../api/stream-plan.ts';
 import { refuseFaults, refuseNewFaults } from '../api/stream-plan.ts';
 import type { ClusterView } from '../sidecars/cluster-view.ts';
-import { canChange, changeDefinition, fieldChanges, type StreamChange } from '../streams/change-definition.ts';
+import {
+  canChange,
+  changeDefinition,
+  fieldChanges,
+  type FieldChange,
+  type StreamChange,
+} from '../streams/change-definition.ts';
 import type { AskedStream, StreamDefinition, WrongDefinition } from '../streams/definition.ts';
 import { changeMembers, type MembershipChange } from '../streams/membership.ts';
 import { checkPrecondition, type Precondition } from '../streams/precondition.ts';
@@ -143,11 +149,16 @@ export class StreamChanges {
     const changes = fieldChanges(stored, asked);
     if (changes.length === 0) return null;
     const { definition, paused } = asked;
-    if (changes.every(({ path }) => path === 'paused')) return { paused };
+    if (!isWeighed(changes)) return { paused };
     const { joins, leaves } = await this.weigh(stored, definition, signal);
     await this.#options.cluster.holdEverywhere(tabletIdsOf(joins), signal);
     return { definition, paused, joins, leaves, starts: copiesOf(joins) };
   }
+}
+
+/** Whether tables and sink are asked what they have against it: pausing a stream, or leaving it as it is, always goes. */
+export function isWeighed(changes: readonly FieldChange[]): boolean {
+  return changes.some(({ path }) => path !== 'paused');
 }
 
 export function alreadyThere(name: string): StreamExistsError {

@@ -7,17 +7,20 @@ import type { ClusterView } from '../sidecars/cluster-view.ts';
 import type { SinkReport } from '../sinks/sink-type.ts';
 import { fieldChanges, type FieldChange } from '../streams/change-definition.ts';
 import type { AskedStream, StreamDefinition } from '../streams/definition.ts';
+import type { MembershipChange } from '../streams/membership.ts';
 import { checkPrecondition, type Precondition } from '../streams/precondition.ts';
 import type { StoredStream } from '../streams/stored-stream.ts';
 import type { StreamStore } from '../streams/stream-store.ts';
 import type { Catalog, CatalogTable } from '../streams/table-catalog.ts';
 import { matchTables } from '../streams/table-patterns.ts';
 import { TimeLimit } from '../util/time-limit.ts';
-import { alreadyThere, refuseUnchangeable, type StreamChanges } from './stream-changes.ts';
+import { alreadyThere, isWeighed, refuseUnchangeable, type StreamChanges } from './stream-changes.ts';
 import type { StreamRules } from './stream-rules.ts';
 
 /** What does not answer by then is told as not known. */
 const ASK_TIMEOUT_MS = 5_000;
+
+const NO_CHANGE: MembershipChange = { joins: [], leaves: [] };
 
 export interface StreamPlanningOptions {
   readonly store: StreamStore;
@@ -90,7 +93,9 @@ export class StreamPlanning {
   async #going(stored: StoredStream, asked: AskedStream, signal: AbortSignal): Promise<Course> {
     const { definition } = asked;
     const changes = fieldChanges(stored, asked);
-    const { joins, leaves } = await this.#changes.weigh(stored, definition, signal);
+    const { joins, leaves } = isWeighed(changes)
+      ? await this.#changes.weigh(stored, definition, signal)
+      : await this.#options.catalog.fetchNow(signal).then(() => NO_CHANGE);
     const joined = await this.#options.store.joinedTables(stored, signal);
     const going = new Set(leaves);
     const all = this.#rules.streamable();

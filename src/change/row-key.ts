@@ -22,8 +22,9 @@ export function rowsWithKeys(batch: ChangeBatch, keys: ReadonlySet<string>): Cha
     .map((row) => sliceRows(batch, row, row + 1));
 }
 
-/** As a scan would give it. A key column is always set, by the writer or by Kudu's counter. */
-function keyCell(batch: ChangeBatch, row: number, { type }: ColumnSchema, cell: number): Buffer {
+/** As a scan would give it. A key column is always set: by the writer, by its default or by Kudu's counter. */
+function keyCell(batch: ChangeBatch, row: number, { type, writeDefault }: ColumnSchema, cell: number): Buffer {
+  if (cell === Cell.DEFAULT) return writeDefault!;
   if (cell === Cell.AUTO) {
     const counter = Buffer.alloc(8);
     counter.writeBigInt64LE(batch.autoIncrement![row]!);

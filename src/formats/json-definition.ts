@@ -68,6 +68,8 @@ export function jsonLayout(format: JsonFormatDefinition): JsonLayout {
 export interface FormatCompany {
   readonly images: 'after' | 'full' | 'changed';
   readonly tombstones: boolean;
+  /** What becomes of a record that is too large. */
+  readonly oversize?: 'block' | 'dead-letter' | 'key-only';
   /** Marks between the records, where the stream has any. */
   readonly resolved?: unknown;
 }
@@ -75,7 +77,7 @@ export interface FormatCompany {
 /** Pure: what does not go together, by its path in the definition. */
 export function jsonFaults(
   format: JsonFormatDefinition,
-  { images, tombstones, resolved }: FormatCompany,
+  { images, tombstones, oversize, resolved }: FormatCompany,
 ): { readonly path: readonly string[]; readonly message: string }[] {
   const { schema, envelope, nonFinite } = jsonLayout(format);
   const faults: { path: readonly string[]; message: string }[] = [];
@@ -88,6 +90,12 @@ export function jsonFaults(
     faults.push({
       path: ['tombstones'],
       message: 'must be true with envelope "flat": a delete has no other record',
+    });
+  if (envelope === 'flat' && oversize === 'key-only')
+    faults.push({
+      path: ['oversize'],
+      message:
+        '"key-only" does not go with envelope "flat": nothing in the record would say that its other columns are not null',
     });
   if (schema === 'block' && nonFinite === 'string')
     faults.push({

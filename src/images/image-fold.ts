@@ -33,6 +33,16 @@ export interface Segment {
    * there was no operation in order yet, so no time is known to be before the segment.
    */
   readonly at: HybridTime | null;
+  /** Rows of a copy of all: it says what there is, and what was stamped ahead of it comes again behind it. */
+  readonly isWhole: boolean;
+}
+
+/** A row of an operation that is stamped ahead of later ones, as the last operation left it. */
+interface AheadRow {
+  readonly image: ReadImage;
+  /** As it was there: it may lie otherwise by now. */
+  readonly schema: TableSchema;
+  readonly time: HybridTime;
 }
 
 /** So many segments after the last one that wanted an image, rows are not remembered any more: it costs those who insert. */
@@ -47,7 +57,7 @@ export class ImageFold {
   readonly #mode: ImageMode;
   readonly #memory: ImageMemory;
   /** Rows of operations that are stamped ahead of later ones: until the log is past that time a read would miss them. */
-  readonly #ahead = new Map<string, { readonly image: ReadImage; readonly time: HybridTime }>();
+  readonly #ahead = new Map<string, AheadRow>();
   #schema: TableSchema | null = null;
   #segmentsSinceWanted = REMEMBERED_SEGMENTS;
   /** Of the highest operation that is stamped in order, as far as it was folded. */
@@ -61,14 +71,15 @@ export class ImageFold {
 
   /** Nothing of it is remembered any more. */
   close(): void {
-    this.#memory.clear();
+    this.#memory.close();
   }
 
   /**
    * The operations of a read, parted where the schema changes.
    * @param time no operation behind the read has it or a lower one, see {@link TabletPosition.time}
+   * @param isCopying rows of a copy among them are some of all, not only of those that are put right
    */
-  segmentsOf(changes: readonly Change[], time: HybridTime | undefined): Segment[] {
+  segmentsOf(changes: readonly Change[], time: HybridTime | undefined, isCopying = false): Segment[] {
     const ahead = aheadOf(changes, time);
     const segments: { schema: TableSchema; batches: ChangeBatch[] }[] = [];
     for (const change of changes) {
@@ -77,12 +88,13 @@ export class ImageFold {
       if (last?.schema === change.schema && last.batches[0]!.copy === change.copy) last.batches.push(change);
       else segments.push({ schema: change.schema, batches: [change] });
     }
-    const behind = this.#time;
+    let behind = this.#time;
     if (time !== undefined) this.#time = time;
     return segments.map(({ schema, batches }) => {
-      const inOrder = batches.find((batch) => !ahead.has(batch));
-      const at = inOrder?.hybridTime ?? (behind === undefined ? null : behind + 1n);
-      return { schema, batches, ahead, at };
+      const inOrder = batches.filter((batch) => !ahead.has(batch));
+      const at = inOrder[0]?.hybridTime ?? (behind === undefined ? null : behind + 1n);
+      behind = inOrder.at(-1)?.hybridTime ?? behind;
+      return { schema, batches, ahead, at, isWhole: isCopying && batches[0]!.copy !== null };
     });
   }
 
@@ -105,7 +117,7 @@ export class ImageFold {
         const name = key.toString('latin1');
         if (seen.has(name)) continue;
         seen.add(name);
-        const image = this.#known(name);
+        const image = this.#known(name, schema);
         if (image !== undefined) known.set(name, image);
         else if (this.#wants(batch, row)) keys.push(key);
       }
@@ -120,6 +132,8 @@ export class ImageFold {
     const { batches, ahead } = segment;
     if (batches[0]!.copy !== null) {
       this.#forget(null); // its rows are of another time than the operations before it
+      if (segment.isWhole) this.#ahead.clear();
+      else this.#forgetAhead(batches);
       return [...batches];
     }
     const images = new Map<string, ReadImage>([...known, ...read]);
@@ -157,7 +171,7 @@ export class ImageFold {
       const now = isDelete(op)
         ? null
         : layout.ofBatch(batch, row, known, rest, op === RowOp.UPSERT_IGNORE && was !== null);
-      this.#remember(key, isMissing && !isDelete(op) ? 'lost' : now, images, isAhead ? batch.hybridTime : null);
+      this.#remember(key, isMissing && !isDelete(op) ? 'lost' : now, images, batch, isAhead);
       if (!changes) continue;
       if (isMissing) (partial ??= new Uint8Array(batch.rowCount))[row] = 1;
       after.push(now ?? layout.ofBatch(batch, row, null, 'unknown'));
@@ -176,24 +190,39 @@ export class ImageFold {
     return { ...batch, before: { present: new Uint8Array(batch.rowCount), cells } };
   }
 
-  #known(key: string): ReadImage | undefined {
+  #known(key: string, schema: TableSchema): ReadImage | undefined {
     const ahead = this.#ahead.get(key);
-    return ahead ? ahead.image : this.#memory.get(key);
+    if (!ahead) return this.#memory.get(key);
+    const { image } = ahead;
+    if (image === null || image === 'lost' || ahead.schema === schema) return image;
+    return ImageLayout.of(schema).ofImage(image, ahead.schema);
   }
 
-  #remember(key: string, image: ReadImage, images: Map<string, ReadImage>, ahead: HybridTime | null): void {
+  #remember(
+    key: string,
+    image: ReadImage,
+    images: Map<string, ReadImage>,
+    { schema, hybridTime }: ChangeBatch,
+    isAhead: boolean,
+  ): void {
     images.set(key, image);
     if (image === 'lost') this.#memory.delete(key);
     else if (this.#remembers) this.#memory.set(key, image);
-    const time = ahead ?? this.#ahead.get(key)?.time;
-    if (time !== undefined) this.#ahead.set(key, { image, time });
+    const time = isAhead ? hybridTime : this.#ahead.get(key)?.time;
+    if (time !== undefined) this.#ahead.set(key, { image, schema, time });
   }
 
-  /** Images lie as a schema has them. */
+  /** Images lie as a schema has them. What was stamped ahead stays: no scan shows it yet. */
   #forget(schema: TableSchema | null): void {
     this.#memory.clear();
-    this.#ahead.clear();
     this.#schema = schema;
+  }
+
+  /** Rows that are put right: what was stamped ahead of them comes again behind them. */
+  #forgetAhead(batches: readonly ChangeBatch[]): void {
+    if (this.#ahead.size === 0) return;
+    for (const batch of batches)
+      for (let row = 0; row < batch.rowCount; row++) this.#ahead.delete(rowKey(batch, row).toString('latin1'));
   }
 
   #wantsAny(batch: ChangeBatch): boolean {

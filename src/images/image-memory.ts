@@ -25,6 +25,7 @@ export class ImageMemories {
 export class ImageMemory {
   readonly #of: ImageMemories;
   readonly #images = new Map<string, RowImage | null>();
+  #isClosed = false;
 
   constructor(of: ImageMemories) {
     this.#of = of;
@@ -40,6 +41,7 @@ export class ImageMemory {
   }
 
   set(key: string, image: RowImage | null): void {
+    if (this.#isClosed) return;
     this.delete(key);
     this.#images.set(key, image);
     this.#of.bytes += bytesOf(key, image);
@@ -52,6 +54,12 @@ export class ImageMemory {
   delete(key: string): void {
     const image = this.#images.get(key);
     if (image !== undefined && this.#images.delete(key)) this.#of.bytes -= bytesOf(key, image);
+  }
+
+  /** Nothing is remembered any more: nobody would ever clear what is folded after this. */
+  close(): void {
+    this.#isClosed = true;
+    this.clear();
   }
 
   clear(): void {

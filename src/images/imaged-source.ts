@@ -1,4 +1,4 @@
-import type { Change, ChangeBatch } from '../change/change.ts';
+import { RowOp, type Change, type ChangeBatch } from '../change/change.ts';
 import type { TabletPosition } from '../change/position.ts';
 import { SpoorError } from '../errors.ts';
 import { pickRows } from '../change/slice-rows.ts';
@@ -84,9 +84,10 @@ export class ImagedSource implements ChangeSource {
     const { resync } = this.#options;
     const isCopied = resync !== null && this.#position.resync !== resync;
     this.#position = read.position;
+    const { time, copy } = read.position;
     const folded = new Map<Change, ChangeBatch>();
     let more = 0;
-    for (const segment of this.#fold.segmentsOf(read.changes, read.position.time)) {
+    for (const segment of this.#fold.segmentsOf(read.changes, time, copy !== undefined)) {
       const wanted = this.#fold.wanted(segment);
       const { images, lost } = wanted.keys.length > 0 ? await this.#read(wanted, read.position) : NOTHING;
       for (const [i, batch] of this.#fold.fold(wanted, images).entries()) {
@@ -116,7 +117,9 @@ export class ImagedSource implements ChangeSource {
     if (!this.#hasTold)
       logger.warn({ reason, opId: formatOpId(opId) }, `${what}: what they were cannot be read any more`);
     this.#hasTold = true;
-    return allowsPartial ? batch : pickRows(batch, (row) => partial![row] === 0);
+    return allowsPartial
+      ? batch
+      : { ...pickRows(batch, (row) => partial![row] === 0 || isDelete(batch, row)), partial: null };
   }
 
   async #read(
@@ -149,6 +152,11 @@ export class ImagedSource implements ChangeSource {
     if (error instanceof SpoorError && error.code === 'SPOOR_SNAPSHOT_TOO_OLD') return true;
     return this.#options.isDropped(signal).catch(() => false);
   }
+}
+
+/** The copy says nothing of rows that are not there: their deletes go before it, with the key alone where no more is known. */
+function isDelete({ ops }: ChangeBatch, row: number): boolean {
+  return ops[row] === RowOp.DELETE || ops[row] === RowOp.DELETE_IGNORE;
 }
 
 const NOTHING = { images: new Map<string, ReadImage>(), lost: null };

@@ -15,6 +15,9 @@ const NULL = 1;
 /** It cannot be known: the column was dropped since, or the row could not be read. */
 const UNKNOWN = 2;
 
+/** Cells are offsets of 31 bits. */
+const MAX_PACKED_BYTES = 0x7fff_ffff;
+
 /** What becomes of the columns that an operation left alone, where there is no row that has them. */
 export type Rest = 'defaults' | 'unknown';
 
@@ -30,8 +33,10 @@ export class ImageLayout {
   readonly #defaults: readonly (Buffer | null)[];
   readonly #nullable: readonly boolean[];
   readonly #fixedBytes: number;
+  readonly #columns: TableSchema['columns'];
 
   private constructor({ columns }: TableSchema) {
+    this.#columns = columns;
     this.width = columns.length;
     this.#sizes = Uint8Array.from(columns, ({ type }) => cellBytes(type));
     let at = columns.length;
@@ -85,26 +90,46 @@ export class ImageLayout {
 
   /** A row as a scan answered it. @param places for each column its place in the block; -1: it cannot be read any more */
   ofBlock(block: RowBlock, row: number, places: Int32Array): RowImage {
-    const values = Array.from(places, (place) => (place < 0 ? null : block.bytes(row, place)));
+    return this.#ofValues(Array.from(places, (place) => (place < 0 ? undefined : block.bytes(row, place))));
+  }
+
+  /** A row that lies as an earlier schema has it, under which no operation touched it since: columns are known by their ids. */
+  ofImage(image: RowImage, earlier: TableSchema): RowImage {
+    const layout = ImageLayout.of(earlier);
+    return this.#ofValues(
+      this.#columns.map(({ id, readDefault, nullable }) => {
+        const place = earlier.columns.findIndex((column) => column.id === id);
+        return place < 0 ? (readDefault ?? (nullable ? null : undefined)) : layout.#bytesOf(image, place);
+      }),
+    );
+  }
+
+  /** @param values by column; undefined: it cannot be known */
+  #ofValues(values: readonly (Buffer | null | undefined)[]): RowImage {
     let bytes = this.#fixedBytes;
     for (let place = 0; place < this.width; place++)
       if (this.#isVar[place] === true) bytes += values[place]?.length ?? 0;
     const image = Buffer.allocUnsafe(bytes);
     let at = this.#fixedBytes;
     for (let place = 0; place < this.width; place++) {
-      const value = values[place] ?? null;
-      if (value === null) image[place] = places[place]! < 0 ? UNKNOWN : NULL;
+      const value = values[place];
+      if (value === undefined || value === null) image[place] = value === null ? NULL : UNKNOWN;
       else if (this.#isVar[place] === true) at = this.#putVar(image, place, at, value, 0, value.length);
       else this.#putFixed(image, place, value, 0);
     }
     return image;
   }
 
-  /** Images behind one another, as the cells of a batch: `rows` and `indirect` of it are the bytes that come out. */
+  /**
+   * Images behind one another, as the cells of a batch: `rows` and `indirect` of it are the bytes that come out.
+   * @throws {RangeError} they are more than cells can say where they are
+   */
   pack(after: readonly RowImage[], before: readonly (RowImage | null)[] | null): PackedImages {
     let bytes = 0;
     for (const image of after) bytes += image.length;
     for (const image of before ?? []) bytes += image?.length ?? 0;
+    if (bytes > MAX_PACKED_BYTES)
+      throw new RangeError(`the rows of one operation are ${bytes} bytes with their images: more than can be shipped`);
     const out = Buffer.allocUnsafeSlow(bytes);
     const cells = new Int32Array(after.length * this.width);
     let at = 0;
@@ -172,6 +197,12 @@ export class ImageLayout {
     if (this.#isVar[place] === true) return this.#putVar(image, place, at, value, 0, value.length);
     this.#putFixed(image, place, value, 0);
     return at;
+  }
+
+  #bytesOf(image: RowImage, place: number): Buffer | null | undefined {
+    if (image[place] !== VALUE) return image[place] === NULL ? null : undefined;
+    const at = this.#offsets[place]!;
+    return this.#isVar[place] === true ? this.#valueOf(image, place) : image.subarray(at, at + this.#sizes[place]!);
   }
 
   #valueOf(image: RowImage, place: number): Buffer | null {

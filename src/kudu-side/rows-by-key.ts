@@ -1,5 +1,5 @@
 import { encodedKey } from '../change/copied-rows.ts';
-import { keyAfter, keyCells } from '../kudu/key-encoder.ts';
+import { keyCells } from '../kudu/key-encoder.ts';
 import type { Predicate } from '../kudu/predicate.ts';
 import type { ScanOptions } from '../kudu/scanner.ts';
 import type { RowBlock } from '../kudu/row-block.ts';
@@ -16,7 +16,7 @@ export interface KeyedRead {
   readonly columns: TableSchema['columns'];
   readonly places: Int32Array;
   readonly scan: (
-    options: Pick<ScanOptions, 'predicates' | 'startKey' | 'stopKey' | 'limit' | 'ordered'>,
+    options: Pick<ScanOptions, 'predicates' | 'startKey' | 'limit' | 'ordered'>,
   ) => AsyncIterable<RowBlock>;
 }
 
@@ -68,17 +68,15 @@ async function readAsList(
   found: Map<string, RowAt>,
   untilMs: number,
 ): Promise<boolean> {
-  const sorted = keys.toSorted((a, b) => a.compare(b));
   const keyColumns = schema.columns.filter(({ isKey }) => isKey);
-  const rows = sorted.map((key) => keyCells(keyColumns, key));
+  const rows = keys.map((key) => keyCells(keyColumns, key));
   const predicates = keyColumns.map((_, i): Predicate => ({
     column: columns[places[i]!]!.name,
     is: 'in',
     cells: rows.map((cells) => cells[i]!),
   }));
-  const stopKey = keyAfter(keyColumns, sorted.at(-1)!);
-  const bounds = { startKey: sorted[0]!, ...(stopKey && { stopKey }) };
-  for await (const block of scan({ predicates, ...bounds })) {
+  // Where to begin and to stop Kudu sees in the values. With a start key alone it goes on to the end of the tablet.
+  for await (const block of scan({ predicates })) {
     for (let row = 0; row < block.rowCount; row++) {
       const key = encodedKey(schema, block, places, row).toString('latin1');
       if (wanted.has(key)) found.set(key, { block, places, row }); // it may have one row's value in one key column, another's in the next

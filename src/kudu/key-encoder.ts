@@ -50,21 +50,6 @@ export function encodeKeyCells(columns: readonly ColumnSchema[], cells: readonly
   return Buffer.concat(parts);
 }
 
-/**
- * The lowest encoded key above one, as a bound: Kudu decodes bounds, so they must be keys themselves. Null where only another column
- * before the last could tell.
- */
-export function keyAfter(columns: readonly ColumnSchema[], key: Buffer): Buffer | null {
-  const last = columns.at(-1)!;
-  if (isVarLength(last.type)) return Buffer.concat([key, Buffer.of(0)]);
-  const after = Buffer.from(key);
-  for (let at = after.length - 1; at >= after.length - cellBytes(last.type); at--) {
-    after[at] = (after[at]! + 1) & 0xff;
-    if (after[at] !== 0) return after;
-  }
-  return null;
-}
-
 function isSet(column: ColumnSchema, row: RowInput): boolean {
   const value = cellOf(row, column.name);
   return value !== undefined && value !== null;

@@ -57,7 +57,8 @@ function operationUnder(test: RowTest, isOfKey: boolean, batch: ChangeBatch, row
   const { before } = batch;
   if (before === null) throw noImage(batch, row);
   const was = before.present[row] === 1 && test(batch, row, before.cells) === Truth.TRUE;
-  if (op === RowOp.DELETE || op === RowOp.DELETE_IGNORE) return was ? op : LEFT_OUT;
+  // There was a row: where it is not known what it was, nobody minds a delete of none.
+  if (op === RowOp.DELETE || op === RowOp.DELETE_IGNORE) return was || before.present[row] === 0 ? op : LEFT_OUT;
   if (after()) return was || before.present[row] === 0 ? op : RowOp.INSERT;
   return was ? RowOp.DELETE : LEFT_OUT;
 }

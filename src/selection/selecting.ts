@@ -43,6 +43,8 @@ class SelectingFormat {
   readonly #tooLarge = new TooLargeRecords();
   #selection: Selection;
   #saltVersion = 0;
+  /** Under which name a table was in the stream when that was known last. */
+  readonly #names = new Map<string, string>();
   /** A change is encoded in pieces, and prepared before; null: nothing of it is wanted. */
   readonly #selected = new WeakMap<Change, { readonly wanted: Change | null; readonly by: Selection }>();
 
@@ -102,8 +104,12 @@ class SelectingFormat {
     return selected;
   }
 
-  #nameOf({ tablet }: Change): string {
-    return this.#options.nameOf(tablet.tableId) ?? tablet.tableName;
+  /** Of a table that leaves the stream, and has another name by now, some changes may still be on their way. */
+  #nameOf({ tablet: { tableId, tableName } }: Change): string {
+    const name = this.#options.nameOf(tableId);
+    if (name === undefined) return this.#names.get(tableId) ?? tableName;
+    if (this.#names.get(tableId) !== name) this.#names.set(tableId, name);
+    return name;
   }
 
   /** Where a record may be one that was refused. */

@@ -5,6 +5,10 @@ import { KuduClient } from '../../src/kudu/client.ts';
 import { KuduError } from '../../src/kudu/errors.ts';
 import { hybridTimeToMicros } from '../../src/kudu/hybrid-time.ts';
 import { encodeKey } from '../../src/kudu/key-encoder.ts';
+import { KeyReadCosts } from '../../src/kudu-side/key-read-costs.ts';
+import { readByKeys } from '../../src/kudu-side/rows-by-key.ts';
+import type { Row } from '../../src/kudu/row-operations.ts';
+import type { ScanOptions, TableScan } from '../../src/kudu/scanner.ts';
 import { compareOpIds } from '../../src/kudu/opid.ts';
 import { AppStatus, MasterErrorCode, RpcErrorCode, SetFlagCode, TserverErrorCode } from '../../src/kudu/status.ts';
 import type { KuduTable } from '../../src/kudu/table.ts';
@@ -339,6 +343,46 @@ describe('Kudu client on a real cluster', () => {
         stopKey: encodeKey(table.description.schema.columns.slice(0, 1), { n: 20 }),
       };
       assert.equal((await table.scan(bounds).toArray()).length, 10);
+    });
+
+    it('finds rows by their keys, the last of them too, whatever a key ends in', async () => {
+      const shapes: [
+        name: string,
+        types: ('INT8' | 'INT32' | 'INT64' | 'STRING')[],
+        keyOf: (n: number) => unknown[],
+      ][] = [
+        ['int8', ['INT8'], (n) => [127 - n]],
+        ['int64', ['INT64'], (n) => [BigInt(n * 3 - 10)]],
+        ['string', ['STRING'], (n) => ['a'.repeat(n % 3) + '\0'.repeat(n)]],
+        ['int-int', ['INT32', 'INT32'], (n) => [n % 3, n]],
+        ['string-int', ['STRING', 'INT64'], (n) => [`x\0${n % 2}`, BigInt(n)]],
+      ];
+      for (const [name, types, keyOf] of shapes) {
+        const names = types.map((_, i) => `k${i}`);
+        const table = await client.createTable({
+          name: `tserver.by-key-${name}`,
+          columns: names.map((column, i) => ({ name: column, type: types[i]!, key: true })),
+          hash: [{ columns: ['k0'], buckets: 2 }],
+        });
+        const rows = Array.from({ length: 24 }, (_, n) =>
+          Object.fromEntries(keyOf(n).map((k, i) => [names[i]!, k])),
+        ) as Row[];
+        await table.write(rows.map((row) => ({ type: 'insert' as const, row })));
+        const { schema } = table.description;
+        const keys = rows.map((row) => encodeKey(schema.columns, row));
+        const found = new Set<string>();
+        let scans = 0;
+        for (const { tabletId } of await table.tablets()) {
+          const read = { keys, schema, columns: schema.columns, places: Int32Array.from(schema.columns.keys()) };
+          const scan = (by: ScanOptions): TableScan => {
+            scans++;
+            return table.scanTablet(tabletId, schema, by);
+          };
+          for (const key of (await readByKeys({ ...read, scan }, new KeyReadCosts())).keys()) found.add(key);
+        }
+        assert.equal(scans, 2, 'by one scan for all');
+        assert.deepEqual([...found].sort(), keys.map((key) => key.toString('latin1')).sort(), name);
+      }
     });
 
     it('has a clock in hybrid time', async () => {

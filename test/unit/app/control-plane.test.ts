@@ -549,6 +549,12 @@ describe('the control plane', () => {
       ]);
       const same = await plane.planPut(asked(), {});
       assert.deepEqual([same.outcome, same.changes], ['unchanged', []]);
+      wrongSettings = { path: 'topicConfig', message: 'no longer known' };
+      for (const paused of [false, true]) {
+        const { changes } = await plane.planPut(asked({ paused }), {});
+        assert.equal(changes.length, Number(paused), 'what it has already stands in the way of nothing');
+        assert.equal((await plane.putStream(asked({ paused }), {})).outcome, paused ? 'changed' : 'unchanged');
+      }
       await assert.rejects(plane.planPut(asked({ start: 'snapshot' }), {}), UnchangeableError);
       await assert.rejects(plane.planPut(asked(), { ifMatch: ['"9"'] }), PreconditionError);
     });

@@ -78,6 +78,15 @@ describe('the key of a row of a batch', () => {
     assert.deepEqual(rowKey(batch, 0), encodeKey(schema.columns, { id: 41n }));
   });
 
+  it('has the default of a column that the writer left out', () => {
+    const [a, , c] = SCHEMA.columns;
+    const b = column('b', DataType.INT32, { isKey: true, id: 2, writeDefault: int32(7) });
+    const batch = batchOf([ROWS[0]!]);
+    const cells = batch.cells.map((cell, place) => (place === 1 ? Cell.DEFAULT : cell));
+    const schema = { columns: [a!, b, c!, SCHEMA.columns[3]!] };
+    assert.deepEqual(rowKey({ ...batch, schema, cells }, 0), keyOf({ ...ROWS[0]!, b: 7 }));
+  });
+
   it('tells which rows are among some', () => {
     const wanted = new Set([keyOf(ROWS[1]!).toString('hex')]);
     const found = rowsWithKeys(batchOf([...ROWS, ROWS[1]!]), wanted);

@@ -22,7 +22,8 @@ const SCHEMA: TableSchema = {
     column('m', DataType.INT32, { nullable: true, immutable: true, id: 13 }),
   ],
 };
-const LAYOUT = compileRowLayout(SCHEMA, SCHEMA);
+/** As it is behind an ALTER, or when the log was opened anew: other objects that say the same. */
+const SCHEMAS = [SCHEMA, { columns: [...SCHEMA.columns] }, { columns: [...SCHEMA.columns] }];
 const TABLET = { tableId: 'T', tabletId: 't', tableName: 'shop.t' };
 const KEYS = [SCHEMA.columns[0]!];
 
@@ -40,7 +41,7 @@ class Model {
   readonly #log: { readonly time: bigint; readonly key: number; readonly after: Row | null }[] = [];
   readonly #rows = new Map<number, Row>();
 
-  write(time: bigint, wanted: readonly Op[]): ChangeBatch | null {
+  write(time: bigint, wanted: readonly Op[], schema = SCHEMA): ChangeBatch | null {
     const [after, before, applied]: [(Row | null)[], (Row | null)[], Op[]] = [[], [], []];
     const results = wanted.map((op) => {
       const key = op.cells[0]!.readInt32LE();
@@ -62,7 +63,7 @@ class Model {
       tablet: TABLET,
       opId,
       hybridTime: time,
-      layout: LAYOUT,
+      layout: compileRowLayout(schema, schema),
       rows,
       indirect,
       autoIncrementCounter: null,
@@ -128,6 +129,7 @@ const step = fc.record({
   /** Stamped ahead of later ones (COMMIT_WAIT), by so much. */
   ahead: fc.option(fc.integer({ min: 1, max: 60 }), { nil: 0, freq: 6 }),
   endsRead: fc.boolean(),
+  altered: fc.option(fc.constant(true), { nil: false, freq: 5 }),
   historyGone: fc.option(fc.constant(true), { nil: false, freq: 8 }),
 });
 
@@ -146,6 +148,12 @@ describe('images of rows', () => {
         { numRuns: 1000 },
       );
     });
+
+  it('are refused where they are too large together for cells to say where they are', () => {
+    const image = Buffer.alloc(1 << 20);
+    const images = (count: number): Buffer[] => new Array<Buffer>(count).fill(image);
+    assert.throws(() => ImageLayout.of(SCHEMA).pack(images(1024), images(1025)), /one operation are 2148532224 bytes/);
+  });
 
   it('cost nothing where each operation has the whole row: it goes on as it is', () => {
     const model = new Model();
@@ -171,11 +179,16 @@ function check(
 ): void {
   const model = new Model();
   const batches: { readonly batch: ChangeBatch; readonly endsRead: boolean; readonly gone: boolean }[] = [];
-  let [clock, ordered] = [1000n, 0n];
+  let [clock, ordered, alters] = [1000n, 0n, 0];
   const times = new Map<ChangeBatch, bigint>();
-  for (const { ops, ahead, endsRead, historyGone } of steps) {
+  for (const { ops, ahead, endsRead, altered, historyGone } of steps) {
     clock += 1000n;
-    const batch = model.write(clock + BigInt(ahead * 100 + (ahead && batches.length + 1)), ops); // no time comes twice
+    if (altered) alters++;
+    const batch = model.write(
+      clock + BigInt(ahead * 100 + (ahead && batches.length + 1)),
+      ops,
+      SCHEMAS[alters % SCHEMAS.length],
+    ); // no time comes twice
     if (!batch) continue;
     if (ahead === 0) ordered = clock;
     times.set(batch, ordered);
@@ -199,7 +212,7 @@ function check(
         const row = model.at(wanted.at ?? 0n, keyCells(KEYS, key)[0]!.readInt32LE());
         const image =
           row &&
-          ImageLayout.of(SCHEMA).ofBlock(
+          ImageLayout.of(segment.schema).ofBlock(
             blockOfRows(SCHEMA, [row as readonly (Buffer | null)[]]),
             0,
             Int32Array.of(0, 1, 2, 3),

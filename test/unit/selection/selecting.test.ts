@@ -74,6 +74,16 @@ describe('a selecting format', () => {
     assert.match(String(schema?.value), /"note"[^}]*"\*\*\*"/);
   });
 
+  it('goes by that name also when the table has left the stream, as long as changes of it come', () => {
+    let name: string | undefined = 'shop.orders';
+    const columns = { 'shop.*': { mask: { note: '***' } } };
+    const format = selecting(JSON_FORMAT, { definition: { ...BASE, columns }, nameOf: () => name });
+    for (name of ['shop.orders', undefined]) {
+      const batch = imagedBatch(SCHEMA, [rowOf(1, 'secret')], { tablet: { ...IMAGED_TABLET, tableName: 'renamed' } });
+      assert.doesNotMatch(String(recordsOf(format, batch)[0]?.value), /secret/);
+    }
+  });
+
   it('refuses what does not fit a table, and ships nothing of it unmasked', () => {
     const format = formatOf({ columns: { 'shop.orders': { mask: { mail: 'x' } } } });
     assert.throws(() => recordsOf(format, imagedBatch(SCHEMA, [rowOf(1, 'a')])), {

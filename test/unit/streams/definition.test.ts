@@ -277,6 +277,11 @@ describe('parseStreamDefinition', () => {
       faults: [['images', /does not go with envelope "flat"/]],
     },
     {
+      what: 'flat records of a key alone, which nothing in them would tell',
+      body: { ...MINIMAL, oversize: 'key-only', format: { type: 'json', envelope: 'flat' } },
+      faults: [['oversize', /does not go with envelope "flat"/]],
+    },
+    {
       what: 'flat records without tombstones',
       body: { ...MINIMAL, tombstones: false, format: { type: 'json', envelope: 'flat' } },
       faults: [['tombstones', /a delete has no other record/]],
