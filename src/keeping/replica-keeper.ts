@@ -139,7 +139,7 @@ export class ReplicaKeeper implements AsyncDisposable {
    */
   setStreams(tableId: string, streams: readonly StreamMarks[], { isSure }: { readonly isSure: boolean }): void {
     this.#tableId = tableId;
-    if (isSure && this.#releases.waiting.length > 0) this.#stepRelease({ kind: 'sure' }); // mostly nothing waits
+    if (isSure) this.#stepRelease({ kind: 'sure' });
     const same =
       streams.length === this.#state.streams.length &&
       streams.every((stream, i) => stream.generation === this.#state.streams[i]!.generation);

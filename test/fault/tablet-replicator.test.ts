@@ -380,7 +380,7 @@ describe('tablet replicator under faults', () => {
     const replicator = start({ store, ops: 3, format });
     const { error } = await eventually('it is blocked', () => {
       const view = replicator.view(Date.now());
-      return view.error?.code === 'SPOOR_WAL_UNREADABLE' && view;
+      return view.error?.code === 'SPOOR_NOT_ENCODABLE' && view;
     });
     assert.match(error!.message, /operation 1\.2 of t makes no record: Invalid string length/);
     await replicator.stop();

@@ -10,7 +10,7 @@ export function blockOfRows(schema: TableSchema, rows: readonly (readonly (Buffe
   const fixed = rows.flatMap((cells) => {
     const nulls = Buffer.alloc(Math.ceil(schema.columns.length / 8));
     const out = schema.columns.map(({ type }, place) => {
-      const cell = cells[place]!;
+      const cell = cells[place] ?? null;
       if (cell === null) nulls[place >> 3]! |= 1 << (place & 7);
       if (!isVarLength(type)) return cell ?? Buffer.alloc(cellBytes(type));
       const pointer = Buffer.alloc(16);
