@@ -38,8 +38,8 @@ describe('Metadata', () => {
         clusterId: 'c3Bvb3ItdGVzdC1rYWZrYQ',
         controller: 1,
         topics: [
-          { errorCode: 0, name: 'cdc.shop.orders', id: 'xV4sa38HQPyyNAHVbVq3iw', partitions },
-          { errorCode: 3, name: 'absent', id: null, partitions: [] },
+          { errorCode: 0, name: 'cdc.shop.orders', id: 'xV4sa38HQPyyNAHVbVq3iw', operations: null, partitions },
+          { errorCode: 3, name: 'absent', id: null, operations: null, partitions: [] },
         ],
       },
     });
@@ -67,7 +67,7 @@ describe('Metadata', () => {
           for (let list = 0; list < 3; list++) w.array([leader], (id) => w.int32(id));
         }),
     );
-    const topics = [{ errorCode: 0, name: 'cdc.shop.orders', id: null, partitions }];
+    const topics = [{ errorCode: 0, name: 'cdc.shop.orders', id: null, operations: null, partitions }];
     assert.deepEqual(older.decode(w.finish()), {
       throttleMs: 7,
       value: { nodes, clusterId: 'id', controller: 1, topics },
