@@ -231,32 +231,34 @@ export class ReplicaKeeper implements AsyncDisposable {
   }
 
   async #readLog(log: LogFeed): Promise<void> {
-    let hasBegun = false;
-    for (;;) {
-      const chunk = await log.next();
-      switch (chunk.kind) {
-        case 'segment':
-          hasBegun = true;
-          break;
-        case 'entries':
-          for (const entry of chunk.entries) {
-            if (entry.kind === 'replicate') this.#readProposal(entry);
-            else if (entry.opId.index > this.#committed.index) this.#committed = entry.opId;
-          }
-          if (chunk.lentBytes !== undefined) log.giveBack?.(chunk.lentBytes);
-          break;
-        case 'missing':
-          this.#cuts.restart();
-          break;
-        case 'idle':
-        case 'gone':
-          if (chunk.kind === 'idle' && !hasBegun) break; // a replica that is being copied: its markers are still to come
-          this.#unreadable = null;
-          // What is committed is never another one later, and all before it was read.
-          this.#post({ kind: 'log-read', index: this.#committed.index });
-          this.#post({ kind: 'caught-up' });
-      }
+    for (let hasBegun = false; ;) hasBegun = await this.#readChunk(log, hasBegun);
+  }
+
+  /** Nothing of it is left in memory when it is done: what comes next may be long in coming. @returns whether the log has begun */
+  async #readChunk(log: LogFeed, hasBegun: boolean): Promise<boolean> {
+    const chunk = await log.next();
+    switch (chunk.kind) {
+      case 'segment':
+        return true;
+      case 'entries':
+        for (const entry of chunk.entries) {
+          if (entry.kind === 'replicate') this.#readProposal(entry);
+          else if (entry.opId.index > this.#committed.index) this.#committed = entry.opId;
+        }
+        if (chunk.lentBytes !== undefined) log.giveBack?.(chunk.lentBytes);
+        break;
+      case 'missing':
+        this.#cuts.restart();
+        break;
+      case 'idle':
+      case 'gone':
+        if (chunk.kind === 'idle' && !hasBegun) break; // a replica that is being copied: its markers are still to come
+        this.#unreadable = null;
+        // What is committed is never another one later, and all before it was read.
+        this.#post({ kind: 'log-read', index: this.#committed.index });
+        this.#post({ kind: 'caught-up' });
     }
+    return hasBegun;
   }
 
   #readProposal(entry: ReplicateEntry): void {

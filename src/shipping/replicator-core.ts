@@ -31,8 +31,17 @@ import { backoffMs } from '../util/backoff.ts';
 export type ReplicatorEvent =
   | { readonly kind: 'start' }
   | { readonly kind: 'sink-opened'; readonly call: number; readonly position: TabletPosition | null }
-  /** `takesTurn`: the source has a turn among the copies, or waits for one. */
-  | { readonly kind: 'sink-failed'; readonly call: number; readonly fault: Fault; readonly takesTurn: boolean }
+  /**
+   * `takesTurn`: the source has a turn among the copies, or waits for one. `holdsRoom`: what was read of it takes room in memory
+   * that others may wait for.
+   */
+  | {
+      readonly kind: 'sink-failed';
+      readonly call: number;
+      readonly fault: Fault;
+      readonly takesTurn: boolean;
+      readonly holdsRoom: boolean;
+    }
   | { readonly kind: 'sink-fenced'; readonly call: number }
   /** The writer that `open-sink` number `writer` opened has found between two writes that it is fenced. */
   | { readonly kind: 'writer-fenced'; readonly writer: number }
@@ -44,6 +53,8 @@ export type ReplicatorEvent =
       readonly upTo: TabletPosition;
       readonly bytes: number;
       readonly hasRecords: boolean;
+      /** See `sink-failed`. */
+      readonly holdsRoom: boolean;
     }
   | { readonly kind: 'log-failed'; readonly call: number; readonly fault: Fault }
   | { readonly kind: 'log-gone'; readonly call: number }
@@ -177,10 +188,11 @@ function onSinkOpened(
   // of what is old stand behind what we wrote (at-least-once), so going on from ours would make them the last word.
   if (position && state.confirmed && isAhead(state.confirmed, position)) return fenced(state, nowMs, limits);
   const acked = position && isAhead(position, state.acked) ? position : state.acked;
-  const healed = healedIf(state.queue.length === 0 || acked !== state.acked, state);
+  const owesNothing = state.queue.length === 0 && state.log.kind !== 'let-go';
+  const healed = healedIf(owesNothing || acked !== state.acked, state);
   const confirmed = position ?? state.confirmed;
   const opened: ReplicatorState = { ...healed, sink: { kind: 'idle', writer }, acked, confirmed };
-  if (state.log.kind === 'unopened')
+  if (state.log.kind === 'unopened' || state.log.kind === 'let-go')
     return state.ending ? advance(opened, nowMs, limits) : openLog({ ...opened, read: acked }, state.log);
   if (acked === state.acked) return advance(opened, nowMs, limits);
   const done = state.queue.findIndex((read) => comparePositions(read.upTo, acked) === 0) + 1;
@@ -233,7 +245,11 @@ function onLogOpened(state: ReplicatorState, nowMs: number, limits: ReplicatorLi
 
 function onSinkFailed(
   state: ReplicatorState,
-  { fault, takesTurn }: { readonly fault: Fault; readonly takesTurn: boolean },
+  {
+    fault,
+    takesTurn,
+    holdsRoom,
+  }: Pick<Extract<ReplicatorEvent, { kind: 'sink-failed' }>, 'fault' | 'takesTurn' | 'holdsRoom'>,
   nowMs: number,
   limits: ReplicatorLimits,
 ): StepResult {
@@ -242,9 +258,20 @@ function onSinkFailed(
   const next: ReplicatorState = { ...state, sinkFailures: failures, sinkFault, sink: { kind: 'waiting' } };
   if (state.ending) return advance(next, nowMs, limits);
   const retry = { kind: 'retry-sink-in' as const, ms: backoffMs(failures, limits.retry) };
+  if (holdsRoom && state.log.kind === 'open') return letGo(next, retry);
   const isLong = fault.kind === 'operator' || nowMs - sinkFault.sinceMs >= YIELD_AFTER_MS;
   if (!takesTurn || !isLong || state.log.kind !== 'open') return { state: next, effects: [retry] };
   return { state: { ...next, log: { kind: 'yielded', opening: null } }, effects: [{ kind: 'close-log' }, retry] };
+}
+
+/** Room that others may wait for is not kept for a sink that is away: all that was read is read again. */
+function letGo(state: ReplicatorState, ...then: readonly ReplicatorEffect[]): StepResult {
+  const count = state.queue.length;
+  const log: LogPhase = { kind: 'let-go', opening: null };
+  return {
+    state: { ...dropQueue(state, count), read: state.acked, log },
+    effects: [{ kind: 'drop-queue', count }, { kind: 'close-log' }, ...then],
+  };
 }
 
 /**
@@ -257,22 +284,19 @@ function healedIf(healed: boolean, state: ReplicatorState): ReplicatorState {
 
 function onLogRead(
   state: ReplicatorState,
-  read: { upTo: TabletPosition; bytes: number; hasRecords: boolean },
+  read: Extract<ReplicatorEvent, { kind: 'log-read' }>,
   nowMs: number,
   limits: ReplicatorLimits,
 ): StepResult {
-  const { upTo, bytes, hasRecords } = read;
-  return advance(
-    {
-      ...state,
-      log: { kind: 'open', reading: null },
-      logFailures: 0,
-      read: upTo,
-      queue: state.queue.push({ upTo, bytes, hasRecords, readAtMs: nowMs }),
-    },
-    nowMs,
-    limits,
-  );
+  const { upTo, bytes, hasRecords, holdsRoom } = read;
+  const next: ReplicatorState = {
+    ...state,
+    log: { kind: 'open', reading: null },
+    logFailures: 0,
+    read: upTo,
+    queue: state.queue.push({ upTo, bytes, hasRecords, readAtMs: nowMs }),
+  };
+  return holdsRoom && state.sink.kind === 'waiting' ? letGo(next) : advance(next, nowMs, limits);
 }
 
 /** Of what was to be opened and is not wanted any more a failure says nothing. */

@@ -35,6 +35,8 @@ export type LogPhase =
   | { readonly kind: 'unopened'; readonly opening: Opening | null }
   /** `reading`: the `read-log` that has no answer yet. */
   | { readonly kind: 'open'; readonly reading: number | null }
+  /** What was read of it took room that others may wait for, and the sink did not take it: once that is open it is read again. */
+  | { readonly kind: 'let-go'; readonly opening: Opening | null }
   /** Let go of until the sink takes what was read: others have its turn meanwhile. */
   | { readonly kind: 'yielded'; readonly opening: Opening | null }
   | { readonly kind: 'waiting'; readonly opening: Opening | null; readonly fault: Fault; readonly sinceMs: number }

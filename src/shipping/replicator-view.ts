@@ -158,7 +158,7 @@ type Phase = 'sink' | 'log' | 'base-copy' | 'resync' | 'following';
 
 function phaseOf({ sink, log, read, acked, confirmed }: ReplicatorState): Phase {
   if (sink.kind === 'opening' || (sink.kind === 'waiting' && confirmed === null)) return 'sink';
-  if (log.kind === 'unopened') return 'log';
+  if (log.kind === 'unopened' || log.kind === 'let-go') return 'log';
   const { copy, resync } = read.copy === undefined ? acked : read;
   if (copy === undefined) return 'following';
   return copy !== 'wanted' && isResync(copy, resync) ? 'resync' : 'base-copy';

@@ -35,6 +35,8 @@ export interface SinkSideOptions {
   readonly notEncodable: (error: Error) => Fault;
   /** Whether what waits for the sink holds a place that others wait for. */
   readonly takesTurn: () => boolean;
+  /** Whether it takes room in memory that others may wait for. */
+  readonly holdsRoom: () => boolean;
   readonly metrics: ReplicationMetrics;
   readonly kuduNow: () => number;
   readonly logger: Logger;
@@ -134,7 +136,8 @@ export class SinkSide {
   }
 
   failure(call: number, fault: Fault): ReplicatorEvent {
-    return { kind: 'sink-failed', call, fault, takesTurn: this.#options.takesTurn() };
+    const { takesTurn, holdsRoom } = this.#options;
+    return { kind: 'sink-failed', call, fault, takesTurn: takesTurn(), holdsRoom: holdsRoom() };
   }
 
   /** A record that the stream wants otherwise then: the next try is another one. */

@@ -108,6 +108,7 @@ export class TabletReplicator {
       },
       notEncodable: (error) => this.#logFault(error),
       takesTurn: () => this.#log?.takesTurn ?? false,
+      holdsRoom: () => this.#holdsRoom,
       logger: this.#logger,
       signal: this.#abort.signal,
     });
@@ -372,7 +373,12 @@ export class TabletReplicator {
     if (read.rejectedRows > 0) this.#options.metrics.rowsRejected(this.labels, read.rejectedRows);
     this.#queue.push(read);
     const { position: upTo, bytes, changes } = read;
-    this.#post({ kind: 'log-read', call, upTo, bytes, hasRecords: changes.length > 0 });
+    const [hasRecords, holdsRoom] = [changes.length > 0, this.#holdsRoom];
+    this.#post({ kind: 'log-read', call, upTo, bytes, hasRecords, holdsRoom });
+  }
+
+  get #holdsRoom(): boolean {
+    return this.#log?.holdsRoom ?? false;
   }
 
   #logFault(error: unknown): Fault {

@@ -35,6 +35,8 @@ export interface ChangeSource extends AsyncDisposable {
   readonly copyRows?: number | null;
   /** Whether it has a turn among the copies, or waits for one. */
   readonly takesTurn?: boolean;
+  /** Whether what it has read takes room in memory that others may wait for: large operations do. */
+  readonly holdsRoom?: boolean;
   /** What it waits for that is neither the log's next operation nor whoever reads it; null where there is no such thing. */
   readonly waits?: Wait | null;
   /** Resolves as soon as there is something; rejects with {@link SpoorError} when it cannot go on. */

@@ -1,5 +1,6 @@
 import type { TabletPosition } from '../change/position.ts';
 import type { OpId } from '../kudu/opid.ts';
+import type { Wait } from '../util/waits.ts';
 import type { TabletChanges, TabletChangesOptions } from './tablet-changes.ts';
 
 export type LogOptions = Pick<TabletChangesOptions, 'announceSchema' | 'endsAtCutsOf' | 'resolvedEveryMs'>;
@@ -19,6 +20,16 @@ export class SourceLog {
   /** The highest operation known to be committed; null where none is open. */
   get committed(): OpId | null {
     return this.#log?.committed ?? null;
+  }
+
+  /** Whether what was read last takes room that others may wait for. */
+  get holdsRoom(): boolean {
+    return this.#log?.holdsRoom ?? false;
+  }
+
+  /** What its reader waits for that is not the log's next operation. */
+  get waits(): Wait | null {
+    return this.#log?.waits ?? null;
   }
 
   async open(after: TabletPosition, options: LogOptions): Promise<TabletChanges> {

@@ -5,6 +5,7 @@ import { SpoorError } from '../errors.ts';
 import { microsToHybridTime, type HybridTime } from '../kudu/hybrid-time.ts';
 import { formatOpId, type OpId } from '../kudu/opid.ts';
 import type { TabletPosition } from '../change/position.ts';
+import type { Wait } from '../util/waits.ts';
 import { CommitOrder, type CommittedOp } from '../wal/commit-order.ts';
 import { OpType, type LogEntry } from '../wal/entry.ts';
 import type { LogChunk, LogFeed } from '../wal/log-reader.ts';
@@ -85,6 +86,14 @@ export class TabletChanges implements ChangeSource {
 
   get committed(): OpId {
     return this.#order.committed;
+  }
+
+  get holdsRoom(): boolean {
+    return this.#lent.length > 0;
+  }
+
+  get waits(): Wait | null {
+    return this.#options.log.waits ?? null;
   }
 
   async next(): Promise<ChangeRead | { readonly kind: 'gone' }> {

@@ -61,7 +61,22 @@ const MAX_VAIN_FILLS = 3;
 const SILENT_MS = 600_000;
 const ASK_AGAIN_MS = 15_000;
 
-type Reads = AsyncGenerator<ChangeRead, void, void>;
+/**
+ * A read on its way out of a generator, which keeps what it gave last until it gives the next: an operation of tens of megabytes is
+ * taken out of it.
+ */
+interface Passed {
+  read: ChangeRead | null;
+}
+type Reads = AsyncGenerator<Passed, void, void>;
+
+const GONE = { kind: 'gone' } as const;
+
+/** A cut, and the read that ends there. */
+interface AtCut {
+  readonly read: ChangeRead;
+  readonly cut: Cut;
+}
 
 /**
  * The changes of one tablet from a position on. Mostly that is its log. Where the position owes a copy of the tablet's
@@ -77,7 +92,7 @@ type Reads = AsyncGenerator<ChangeRead, void, void>;
 export class TabletSource implements ChangeSource {
   readonly #options: TabletSourceOptions;
   readonly #abort = new AbortController();
-  readonly #reads: AsyncGenerator<ChangeRead | { readonly kind: 'gone' }, never, void>;
+  readonly #reads: AsyncGenerator<Passed | typeof GONE, never, void>;
   readonly #wait = new CurrentWait();
   readonly #log: SourceLog;
   readonly #copy: CopyReads;
@@ -113,16 +128,23 @@ export class TabletSource implements ChangeSource {
     return this.#turns > 0;
   }
 
-  /** What it waits for that is not the log. */
+  get holdsRoom(): boolean {
+    return this.#log.holdsRoom;
+  }
+
+  /** What it waits for that is not the log's next operation. */
   get waits(): Wait | null {
-    return this.#wait.now;
+    return this.#wait.now ?? this.#log.waits;
   }
 
   async next(): Promise<ChangeRead | { readonly kind: 'gone' }> {
     const working = this.#reads.next();
     this.#working = working;
-    const { value } = await working;
-    return value;
+    const { value: passed } = await working;
+    if ('kind' in passed) return passed;
+    const read = passed.read!;
+    passed.read = null;
+    return read;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -134,18 +156,18 @@ export class TabletSource implements ChangeSource {
     await this.#log.close(); // one that was opened meanwhile
   }
 
-  async *#read(): AsyncGenerator<ChangeRead | { readonly kind: 'gone' }, never, void> {
+  async *#read(): AsyncGenerator<Passed | typeof GONE, never, void> {
     if (!this.#position.ended) {
       const goesOn = yield* this.#owed();
       if (goesOn) yield* this.#restOfLog();
       const why = await this.#options.whyGone(this.#abort.signal);
       if (why !== null) yield this.#end(why);
     }
-    for (;;) yield { kind: 'gone' };
+    for (;;) yield GONE;
   }
 
   /** Copies and corrections. @returns whether the log behind them is still to come */
-  async *#owed(): AsyncGenerator<ChangeRead, boolean, void> {
+  async *#owed(): AsyncGenerator<Passed, boolean, void> {
     try {
       // There is no table that could make up for what the log lacks.
       if (this.#options.repairs && (await this.#isDropped())) return this.#giveUpCopy();
@@ -173,7 +195,7 @@ export class TabletSource implements ChangeSource {
     for (let vain = 0, sinceMs = performance.now(); vain < MAX_VAIN_FILLS;) {
       const before = this.#position;
       const log = await this.#log.open(this.#position, { announceSchema: this.#announces(), ...this.#marks() });
-      for (let read = await log.next(); read.kind !== 'gone'; read = await log.next()) yield this.#passed(read);
+      for (let next = await this.#nextOf(log); next; next = await this.#nextOf(log)) yield next;
       if (!(await this.#isDropped())) return;
       await this.#log.close();
       this.#wait.begin('what the other sidecars have of its log, since it was dropped');
@@ -282,21 +304,27 @@ export class TabletSource implements ChangeSource {
     log: TabletChanges,
     turn: Turn<Cut>,
     owed: Pick<TabletPosition, 'copy'>,
-  ): AsyncGenerator<ChangeRead, { readonly read: ChangeRead; readonly cut: Cut }, void> {
+  ): AsyncGenerator<Passed, AtCut, void> {
     for (;;) {
-      const read = await turn.meanwhile(log.next());
-      if (read.kind === 'gone') throw new Error('the tablet has gone before its rows could be read');
-      const cut = read.cut && turn.hasCome ? await turn.done : null;
-      if (cut !== null && cut.time === read.cut?.time) {
+      const next = await this.#nextOrCut(log, turn, owed);
+      if ('cut' in next) {
         await this.#log.close();
-        return { read, cut };
+        return next;
       }
-      yield this.#passed({ ...read, position: { ...read.position, ...owed } });
+      yield next;
     }
   }
 
+  async #nextOrCut(log: TabletChanges, turn: Turn<Cut>, owed: Pick<TabletPosition, 'copy'>): Promise<Passed | AtCut> {
+    const read = await turn.meanwhile(log.next());
+    if (read.kind === 'gone') throw new Error('the tablet has gone before its rows could be read');
+    const cut = read.cut && turn.hasCome ? await turn.done : null;
+    if (cut !== null && cut.time === read.cut?.time) return { read, cut };
+    return this.#passed({ ...read, position: { ...read.position, ...owed } });
+  }
+
   /** A tablet that was dropped says so behind all that it had. */
-  #end({ event, partition, lastIndex }: TabletEnd): ChangeRead {
+  #end({ event, partition, lastIndex }: TabletEnd): Passed {
     const { opId, tableName, time } = this.#position;
     const tablet = { ...this.#options.tablet, tableName };
     const hybridTime = this.#time ?? time ?? 0n;
@@ -308,11 +336,17 @@ export class TabletSource implements ChangeSource {
     return this.#passed(readOf([change], { ...withoutCopy(this.#position), ended: true }, hybridTime));
   }
 
+  /** Null where the log has ended. */
+  async #nextOf(log: TabletChanges): Promise<Passed | null> {
+    const read = await log.next();
+    return read.kind === 'gone' ? null : this.#passed(read);
+  }
+
   /** What is about to be given out. */
-  #passed(read: ChangeRead): ChangeRead {
+  #passed(read: ChangeRead): Passed {
     this.#position = read.position;
     this.#time = read.hybridTime;
-    return read;
+    return { read };
   }
 
   async #isDropped(): Promise<boolean> {

@@ -33,8 +33,10 @@ export interface BatchRun {
   /** Bytes of whole batches, from `from` on. */
   readonly consumed: number;
   readonly stop: RunStop;
-  /** For `more`: how many bytes from there on make the next batch whole, as far as can be told; for `large`, what it takes in memory. */
+  /** For `more`: how many bytes from there on make the next batch whole, as far as can be told; for `large`, all that it takes, packed. */
   readonly needBytes: number;
+  /** For `large`: what it takes unpacked. */
+  readonly rawBytes: number;
 }
 
 export interface RunFormat {
@@ -68,6 +70,7 @@ export function readBatchRun(
   let at = from;
   let stop: RunStop | null = null;
   let needBytes = 0;
+  let largeRawBytes = 0;
   while (stop === null) {
     if (rawBytes >= MAX_RAW_BYTES) {
       stop = 'full';
@@ -82,7 +85,8 @@ export function readBatchRun(
         stop = kind === 'zeros' ? 'zeros' : 'bad-header';
       } else if (!takesLarge && Math.max(header.storedBytes, header.rawBytes) > LARGE_BYTES) {
         stop = batches.length === 0 ? 'large' : 'full';
-        needBytes = header.storedBytes + header.rawBytes;
+        needBytes = header.storedBytes;
+        largeRawBytes = header.rawBytes;
       } else if (end > to) {
         stop = 'more';
         needBytes = end - at;
@@ -95,7 +99,11 @@ export function readBatchRun(
       }
     }
   }
-  return decodeBatches(window, fileOffset, format, headerBytes, batches, from, { stop, needBytes });
+  return decodeBatches(window, fileOffset, format, headerBytes, batches, from, {
+    stop,
+    needBytes,
+    rawBytes: largeRawBytes,
+  });
 }
 
 function decodeBatches(
@@ -105,7 +113,7 @@ function decodeBatches(
   headerBytes: number,
   batches: readonly { at: number; end: number; rawBytes: number }[],
   from: number,
-  after: { stop: RunStop; needBytes: number },
+  after: Pick<BatchRun, 'stop' | 'needBytes' | 'rawBytes'>,
 ): BatchRun {
   const entries: LogEntry[] = [];
   let consumed = 0;
@@ -134,7 +142,7 @@ function decodeBatches(
   } catch (error) {
     // What was good is delivered; the next run begins with the bad batch and says so.
     if (consumed === 0) throw error;
-    return { entries, consumed, stop: 'full', needBytes: 0 };
+    return { entries, consumed, stop: 'full', needBytes: 0, rawBytes: 0 };
   }
   return { entries, consumed, ...after };
 }

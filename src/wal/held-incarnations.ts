@@ -93,8 +93,8 @@ export class HeldIncarnations {
   get firstIndex(): bigint | null {
     let lowest: bigint | null = null;
     for (const { segments } of this.all)
-      for (const segment of segments) {
-        const first = tryFirstIndex(segment);
+      for (const [i, segment] of segments.entries()) {
+        const first = tryFirstIndex(segment, i + 1 < segments.length);
         if (first === null) continue;
         if (lowest === null || first < lowest) lowest = first;
         break;
@@ -103,9 +103,10 @@ export class HeldIncarnations {
   }
 }
 
-function tryFirstIndex(segment: HeldSegment): bigint | null {
+/** @param isFollowed by another one: then its footer says it, and no operation has to be read, which may be large */
+function tryFirstIndex(segment: HeldSegment, isFollowed: boolean): bigint | null {
   try {
-    return segment.firstIndex();
+    return isFollowed && segment.isClosed() ? segment.range!.min : segment.firstIndex();
   } catch {
     return null; // a figure; who reads the log says what is wrong
   }

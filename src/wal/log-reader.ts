@@ -1,7 +1,9 @@
 import { SpoorError } from '../errors.ts';
-import { freeGivenBack, type BudgetShare, type ByteBudget } from '../util/byte-budget.ts';
+import { freeGivenBack, noteGivenBack, type BudgetShare, type ByteBudget } from '../util/byte-budget.ts';
 import { LinkedAbort } from '../util/linked-abort.ts';
 import type { Logger } from '../util/logger.ts';
+import { Slots } from '../util/slots.ts';
+import type { Wait } from '../util/waits.ts';
 import type { LogEntry } from './entry.ts';
 
 import { SegmentCursor, segmentFaultError, type CursorPlace, type SegmentStep } from './segment-cursor.ts';
@@ -12,6 +14,8 @@ import type { RestingPlace, SegmentFile, SegmentSource } from './segment-source.
 const HEADER_TRIES = 3;
 /** Wake-ups without progress at an unfinished place, about a poll apart, until it is worth a word. */
 const STANDSTILLS_TO_WARN = 30;
+/** Of this process: while a large batch is read it is there twice, packed and unpacked. It is no longer than the disk takes. */
+const largeReading = new Slots(1);
 
 export type LogChunk =
   /**
@@ -49,6 +53,8 @@ export interface LogFeed extends AsyncDisposable {
   next(): Promise<LogChunk>;
   /** So much of what was lent is done with, as far as the caller decides: until then other logs may wait with theirs. A feed may lend nothing. */
   giveBack?(lentBytes: number): void;
+  /** What {@link next} waits for that is not the log's next entry; null where there is no such thing. */
+  readonly waits?: Wait | null;
 }
 
 /** How far a log was read. */
@@ -84,6 +90,8 @@ export class TabletLogReader implements LogFeed {
   readonly #tellsLarge: boolean;
   /** What the step in hand has asked for. */
   #askedBytes = 0;
+  #packedBytes = 0;
+  #endLargeReading: (() => void) | null = null;
   #current: OpenSegment | null = null;
   /** Inode of the segment before. */
   #left: bigint | null = null;
@@ -143,7 +151,7 @@ export class TabletLogReader implements LogFeed {
           this.#saidIdle = true;
           return { kind: 'idle' };
         }
-        await this.#source.changed(version, this.#stop.signal, this.#restsAt);
+        await this.#changed(version);
         continue;
       }
       if (this.#failure !== null) throw this.#failure;
@@ -165,8 +173,21 @@ export class TabletLogReader implements LogFeed {
     }
   }
 
+  async #changed(version: number): Promise<void> {
+    this.#large?.rest(true); // what was lent may be of no use without what comes, and that may never come
+    try {
+      await this.#source.changed(version, this.#stop.signal, this.#restsAt);
+    } finally {
+      this.#large?.rest(false);
+    }
+  }
+
   /** What was asked for and is not lent (a half-written batch, a damaged one) is given back. */
   #lend(chunk: LogChunk | null): LogChunk | null {
+    this.#endLargeReading?.();
+    this.#endLargeReading = null;
+    noteGivenBack(this.#packedBytes);
+    this.#packedBytes = 0;
     const asked = this.#askedBytes;
     if (asked === 0) return chunk;
     this.#askedBytes = 0;
@@ -183,6 +204,10 @@ export class TabletLogReader implements LogFeed {
 
   giveBack(lentBytes?: number): void {
     this.#large?.giveBack(lentBytes);
+  }
+
+  get waits(): Wait | null {
+    return this.#large?.wait.now ?? null;
   }
 
   /** Ends a waiting {@link next} with an AbortError, and lets go of the segments. */
@@ -248,11 +273,13 @@ export class TabletLogReader implements LogFeed {
     this.#lastSequenceNumber = file.sequenceNumber;
   }
 
-  readonly #askForLarge = async (bytes: number): Promise<void> => {
+  readonly #askForLarge = async (rawBytes: number, packedBytes: number): Promise<void> => {
     if (!this.#large) throw new LargeAheadError();
-    await this.#large.take(bytes, this.#stop.signal);
-    this.#askedBytes += bytes;
-    freeGivenBack();
+    await this.#large.take(rawBytes, this.#stop.signal);
+    this.#askedBytes += rawBytes;
+    this.#packedBytes += packedBytes;
+    this.#endLargeReading ??= await largeReading.acquire(this.#stop.signal);
+    await freeGivenBack();
   };
 
   #leave(): void {

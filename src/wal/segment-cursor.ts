@@ -25,7 +25,7 @@ export interface CursorPlace {
 }
 
 /** See {@link SegmentCursor}. */
-export type AskForLarge = (bytes: number) => Promise<void>;
+export type AskForLarge = (rawBytes: number, packedBytes: number) => Promise<void>;
 
 /** Why a segment gave nothing more. */
 export type TailReason = 'unborn' | 'short' | Exclude<RunStop, 'full' | 'large' | 'more'>;
@@ -63,7 +63,7 @@ export class SegmentCursor {
 
   /**
    * @param from where another cursor stood in the same file; its header is then not given again
-   * @param askForLarge before a large batch is read, with what it takes in memory; where it rejects, the batch is still to come.
+   * @param askForLarge before a large batch is read, with what it takes; where it rejects, the batch is still to come.
    *   Without it they are read as all others
    */
   constructor(file: SegmentFile, from: CursorPlace | null = null, askForLarge: AskForLarge | null = null) {
@@ -112,7 +112,7 @@ export class SegmentCursor {
         continue;
       }
       if (run.stop === 'large') {
-        await this.#askForLarge!(run.needBytes);
+        await this.#askForLarge!(run.rawBytes, run.needBytes);
         isLarge = true;
         continue;
       }

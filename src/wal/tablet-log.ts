@@ -1,6 +1,7 @@
 import type { ByteBudget } from '../util/byte-budget.ts';
 import { LinkedAbort } from '../util/linked-abort.ts';
 import type { Logger } from '../util/logger.ts';
+import type { Wait } from '../util/waits.ts';
 import { LargeAheadError, TabletLogReader, type LogChunk, type LogFeed, type LogPlace } from './log-reader.ts';
 import type { SegmentSource } from './segment-source.ts';
 
@@ -206,6 +207,10 @@ class Follower implements LogFeed {
   giveBack(lentBytes: number): void {
     this.#lentBytes -= lentBytes;
     this.#reader?.giveBack(lentBytes);
+  }
+
+  get waits(): Wait | null {
+    return this.#reader?.waits ?? null;
   }
 
   /** By the head. */

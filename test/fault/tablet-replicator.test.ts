@@ -33,6 +33,25 @@ describe('tablet replicator under faults', () => {
     assert.equal(await replicator.stop(), 'stopped');
   });
 
+  it('keeps no room that others may wait for while its sink is away, and reads again what it let go of', async () => {
+    const store = new MemoryStore();
+    const logs: ScriptedLog[] = [];
+    const openSource = (after: TabletPosition): ChangeSource => {
+      const log = new ScriptedLog(range(Number(after.opId.index) + 1, 20), null, true);
+      logs.push(log);
+      return log;
+    };
+    const replicator = start({ store, sink: new FaultySink(store, ['before', 'after', 'before']), openSource });
+    await eventually('all is shipped', () => store.records.length >= 20 && replicator.view(Date.now()).lagOps === 0);
+    assert.deepEqual(positionsIn(store), range(1, 20));
+    assert.equal(logs.length, 4, 'each failure let go of one');
+    assert.deepEqual(
+      logs.slice(0, 3).map(({ isClosed }) => isClosed),
+      [true, true, true],
+    );
+    assert.equal(await replicator.stop(), 'stopped');
+  });
+
   it('goes on after a clean stop, and after one that was cut short, without a repeat', async () => {
     const store = new MemoryStore();
     const first = start({ store, ops: 7 });
@@ -438,12 +457,14 @@ describe('tablet replicator under faults', () => {
 class ScriptedLog implements ChangeSource {
   readonly #indexes: number[];
   readonly #end: Error | 'gone' | null;
+  readonly holdsRoom: boolean;
   #wake: () => void = () => undefined;
-  #isClosed = false;
+  isClosed = false;
 
-  constructor(indexes: readonly number[], end: Error | 'gone' | null = null) {
+  constructor(indexes: readonly number[], end: Error | 'gone' | null = null, holdsRoom = false) {
     this.#indexes = [...indexes];
     this.#end = end;
+    this.holdsRoom = holdsRoom;
   }
 
   get committed(): typeof MIN_OPID {
@@ -457,7 +478,7 @@ class ScriptedLog implements ChangeSource {
 
   async next(): Promise<ChangeRead | { readonly kind: 'gone' }> {
     for (;;) {
-      if (this.#isClosed) throw new Error('closed');
+      if (this.isClosed) throw new Error('closed');
       const index = this.#indexes.shift();
       if (index !== undefined) return readOf(index);
       if (this.#end === 'gone') return { kind: 'gone' };
@@ -467,7 +488,7 @@ class ScriptedLog implements ChangeSource {
   }
 
   [Symbol.asyncDispose](): Promise<void> {
-    this.#isClosed = true;
+    this.isClosed = true;
     this.#wake();
     return Promise.resolve();
   }

@@ -28,6 +28,8 @@ const LIMITS: ReplicatorLimits = {
   retry: { baseMs: 100, capMs: 1000 },
 };
 const BYTES_PER_OP = 60;
+/** Of so many operations one is large: its log holds room that others may wait for. */
+const LARGE_EACH = 5;
 const MAX_OPS_PER_READ = 3;
 const POSITION_EVERY_MS = 1000;
 const AWAY: Fault = { code: 'SPOOR_SINK_UNAVAILABLE', message: 'away', kind: 'retry' };
@@ -78,7 +80,7 @@ export class Shipper {
   state: ReplicatorState;
   readonly #options: ShipperOptions;
   #queue: Read[] = [];
-  #log: { at: number } | null = null;
+  #log: { at: number; holdsRoom: boolean } | null = null;
   #writer: Writer | null = null;
   #flushAtMs = Number.POSITIVE_INFINITY;
   #saved: SavedPositions;
@@ -208,12 +210,12 @@ export class Shipper {
       process.call(`${this.#label} open-sink`, () => stream.sink.open(), {
         opens: true,
         lost: () => {
-          this.#post({ kind: 'sink-failed', call, fault: AWAY, takesTurn: false });
+          this.#sinkFailed(call);
         },
         answered: (opened) => {
           if (this.state.ended) return;
           if (opened === 'unavailable') {
-            this.#post({ kind: 'sink-failed', call, fault: AWAY, takesTurn: false });
+            this.#sinkFailed(call);
             return;
           }
           const { epoch } = opened;
@@ -266,7 +268,7 @@ export class Shipper {
       this.#post({ kind: 'log-failed', call, fault: UNREADABLE });
       return;
     }
-    this.#log = { at: after };
+    this.#log = { at: after, holdsRoom: false };
     this.#post({ kind: 'log-opened', call });
   }
 
@@ -304,7 +306,9 @@ export class Shipper {
           this.#queue.push({ ops, upTo: last.opId });
           const hasRecords = ops.some(({ rows }) => rows > 0);
           const upTo = { ...this.#options.start, opId: last.opId };
-          this.#post({ kind: 'log-read', call, upTo, bytes: ops.length * BYTES_PER_OP, hasRecords });
+          log.holdsRoom = ops.some(({ index }) => index % LARGE_EACH === 0);
+          const { holdsRoom } = log;
+          this.#post({ kind: 'log-read', call, upTo, bytes: ops.length * BYTES_PER_OP, hasRecords, holdsRoom });
         } else if (!replica.running) this.#post({ kind: 'log-gone', call });
         else this.#post({ kind: 'log-failed', call, fault: GAP });
       },
@@ -491,10 +495,15 @@ export class Shipper {
       if (effect.kind === 'report') this.#options.onAcked(effect.position, effect.worthIndex);
   }
 
+  #sinkFailed(call: number): void {
+    const holdsRoom = this.#log?.holdsRoom ?? false;
+    this.#post({ kind: 'sink-failed', call, fault: AWAY, takesTurn: false, holdsRoom });
+  }
+
   #failed(writer: Writer, answer: Exclude<SinkAnswer, 'done'>): void {
     const { call } = writer;
     writer.failed = true;
     if (answer === 'fenced') this.#post({ kind: 'sink-fenced', call });
-    else this.#post({ kind: 'sink-failed', call, fault: AWAY, takesTurn: false });
+    else this.#sinkFailed(call);
   }
 }

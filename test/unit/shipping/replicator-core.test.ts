@@ -28,7 +28,7 @@ const GAP: Fault = { code: 'SPOOR_WAL_GAP', message: 'gone', kind: 'gap' };
 
 /** An event as it is written in a test: answers without a number are to the last call of their kind. */
 type Said<E = ReplicatorEvent> = E extends { call: number }
-  ? Omit<E, 'call' | 'takesTurn'> & { takesTurn?: boolean }
+  ? Omit<E, 'call' | 'takesTurn' | 'holdsRoom'> & { takesTurn?: boolean; holdsRoom?: boolean }
   : E;
 
 /** Plays events into one state and keeps the effects. */
@@ -62,7 +62,7 @@ class Player {
       'log-failed': last('open-log', 'read-log'),
     };
     const call = calls[event.kind];
-    return (call === undefined ? event : { takesTurn: false, ...event, call }) as ReplicatorEvent;
+    return (call === undefined ? event : { takesTurn: false, holdsRoom: false, ...event, call }) as ReplicatorEvent;
   }
   /** A replicator that follows the log, with a read outstanding. */
   following(): this {
@@ -301,6 +301,33 @@ describe('replicator core', () => {
     assert.deepEqual(kinds(plain.play({ ...failed, takesTurn: false })), ['retry-sink-in'], 'a log is no copy');
   });
 
+  it('lets go of what takes room that others may wait for while its sink is away, and reads it again', () => {
+    const refused: Fault = { code: 'SPOOR_SINK_REFUSED', message: 'too large', kind: 'operator' };
+    const p = new Player().following();
+    p.play(read(1), { kind: 'written' });
+    p.nowMs += 1000;
+    p.play(read(2));
+    const failed = { kind: 'sink-failed', fault: refused, holdsRoom: true } as const;
+    assert.deepEqual(kinds(p.play(failed)), ['drop-queue', 'close-log', 'retry-sink-in']);
+    assert.deepEqual([p.state.read, p.state.queue.length], [op(1), 0]);
+    const again = { kind: 'open-log', after: op(1), repairs: false } as const;
+    assert.deepEqual(p.play({ kind: 'sink-retry-due' }, { kind: 'sink-opened', position: op(1) }).slice(1), [again]);
+    assert.equal(p.state.sinkFault?.fault, refused, 'it opens, and has not taken it yet');
+    assert.equal(p.state.sinkFailures, 1);
+    p.nowMs += 1000;
+    assert.deepEqual(kinds(p.play({ kind: 'log-opened' }, read(2))), ['read-log', 'write', 'read-log']);
+    p.play({ kind: 'written' });
+    assert.deepEqual([p.state.acked, p.state.sinkFault], [op(2), null]);
+
+    const away = new Player().following();
+    away.play(read(1), { kind: 'sink-failed', fault: RETRY });
+    assert.deepEqual(kinds(away.play({ ...read(2), holdsRoom: true } as Said)), ['drop-queue', 'close-log']);
+    assert.deepEqual([away.state.read, away.state.queue.length], [START, 0], 'what was read before it too');
+    assert.deepEqual(away.play({ kind: 'sink-retry-due' }, { kind: 'sink-opened', position: null }).slice(1), [
+      { kind: 'open-log', after: START, repairs: false },
+    ]);
+  });
+
   it('ships what it read before a gap, then stands still', () => {
     const p = new Player().following();
     p.play(read(1), { kind: 'log-failed', fault: GAP });
@@ -382,7 +409,7 @@ function playOut(lastIndex: number, choose: () => number, options: { crashes: bo
     let queue: number[][] = [];
     let outstanding: (() => ReplicatorEvent)[] = [];
     /** Where the source that is open reads; null while none is. */
-    let source: { at: number } | null = null;
+    let source: { at: number; holdsRoom: boolean } | null = null;
     let opensUnderWay = 0;
     const answered: ReplicatorEvent[] = [];
     const run = { ended: false };
@@ -402,11 +429,14 @@ function playOut(lastIndex: number, choose: () => number, options: { crashes: bo
       assert.equal(queue.length, p.state.queue.length, 'the queue of the runner is that of the core');
       if (!['open', 'gone'].includes(p.state.log.kind) && opensUnderWay === 0)
         assert.equal(source, null, 'what is not read is closed');
+      if (p.state.sink.kind === 'waiting' && p.state.log.kind === 'open')
+        assert.ok(!source?.holdsRoom, 'no room is held for a sink that is away');
       showsItsReason(p, viewer, before);
     };
     const failure = (call: number): ReplicatorEvent => {
       const fault: Fault = choose() % 2 === 0 ? RETRY : { ...RETRY, kind: 'operator' };
-      return { kind: 'sink-failed', call, fault, takesTurn: choose() % 2 === 0 };
+      const holdsRoom = source?.holdsRoom ?? false;
+      return { kind: 'sink-failed', call, fault, takesTurn: choose() % 2 === 0, holdsRoom };
     };
     const perform = (effect: ReplicatorEffect): void => {
       switch (effect.kind) {
@@ -429,7 +459,7 @@ function playOut(lastIndex: number, choose: () => number, options: { crashes: bo
             assert.ok(isAwaited(p.state, effect.call), 'the answer to an opening is waited for, wanted or not');
             if (fails()) return { kind: 'log-failed', call: effect.call, fault: RETRY };
             assert.equal(source, null, 'nothing is open that another one would leave behind');
-            source = { at: Number(effect.after.opId.index) };
+            source = { at: Number(effect.after.opId.index), holdsRoom: false };
             return { kind: 'log-opened', call: effect.call };
           });
           if (fails()) outstanding.push(() => ({ kind: 'log-lost', fault: choose() % 3 === 0 ? RETRY : GAP }));
@@ -445,7 +475,10 @@ function playOut(lastIndex: number, choose: () => number, options: { crashes: bo
             const ops = Array.from({ length: upTo - log.at }, (_, i) => log.at + 1 + i);
             if (isAwaited(p.state, call)) queue.push(ops);
             log.at = upTo;
-            return { kind: 'log-read', call, upTo: op(upTo), bytes: 50 * ops.length, hasRecords: choose() % 3 > 0 };
+            log.holdsRoom = ops.some((index) => index % 5 === 0);
+            const { holdsRoom } = log;
+            const [bytes, hasRecords] = [50 * ops.length, choose() % 3 > 0];
+            return { kind: 'log-read', call, upTo: op(upTo), bytes, hasRecords, holdsRoom };
           });
           return;
         }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { CopyOp, RowOp, type Change, type MissingChanges } from '../../../src/change/change.ts';
 import { isAhead, positionJson, positionToJson, type TabletPosition } from '../../../src/change/position.ts';
 import { SpoorError } from '../../../src/errors.ts';
@@ -7,6 +8,7 @@ import { compileJson } from '../../../src/formats/json.ts';
 import { recordsOf } from '../../support/record-batches.ts';
 import type { ChangeRead } from '../../../src/source/change-source.ts';
 import type { TabletSource, TabletSourceOptions } from '../../../src/source/tablet-source.ts';
+import { collectGarbage } from '../../../src/util/collect-garbage.ts';
 import { Slots } from '../../../src/util/slots.ts';
 import { START, MemoryCopier, insert, keyOf, marker, openCopied } from '../../support/copied-table.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -76,6 +78,23 @@ describe('the source of a tablet', () => {
     assert.deepEqual([source.takesTurn, source.waits], [true, null], 'and then for nothing');
     await readAll(source);
     assert.equal(source.takesTurn, false);
+  });
+
+  it('keeps nothing of what it gave while it waits for what follows: an operation may be large', async () => {
+    // Before a copy's cut as well, where the log is read beside the wait for a turn.
+    for (const from of [START, { ...START, resync: 'r0' }]) {
+      const copySlots = new Slots(1);
+      await copySlots.acquire(new AbortController().signal);
+      const resync = from === START ? null : 'r1';
+      const source = openCopied([insert(1)], { copySlots, resync, from, copier: new MemoryCopier([1], 9) }, 'waits');
+      const given = await (async () => new WeakRef(await source.next()))();
+      const next = source.next();
+      next.catch(() => undefined);
+      await sleep(10);
+      collectGarbage();
+      assert.equal(given.deref(), undefined);
+      await source[Symbol.asyncDispose]();
+    }
   });
 
   it('puts rows right at a cut, in their own place among the operations', async () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { setImmediate as turn } from 'node:timers/promises';
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { ByteBudget, type BudgetShare } from '../../../src/util/byte-budget.ts';
 
@@ -48,14 +48,31 @@ describe('ByteBudget', () => {
     await third.take(50, never);
   });
 
-  it('lets nobody wait for long', async () => {
+  it('lets nobody wait for long for those who rest, and for one who does not as long as he likes', async () => {
     const budget = new ByteBudget(100);
-    const [one, other] = [budget.share(), budget.share()];
-    await one.take(100, never);
+    const [one, two, other] = [budget.share(), budget.share(), budget.share()];
+    await one.take(50, never);
+    await two.take(50, never);
+    one.rest(true);
+    let isGiven = false;
+    const given = other.take(100, never).then(() => (isGiven = true));
+    assert.match(other.wait.now?.for ?? '', /room in memory for a large operation, of 100 bytes/);
+    await sleep(1_500);
+    assert.equal(isGiven, false, 'somebody is at it');
     const startMs = performance.now();
-    await other.take(100, never);
+    two.rest(true);
+    await given;
     const tookMs = performance.now() - startMs;
     assert.ok(tookMs > 900 && tookMs < 3_000, `${tookMs} ms`);
+    assert.equal(other.wait.now, null);
+    const fourth = budget.share();
+    const stop = new AbortController();
+    const waits = fourth.take(10, stop.signal);
+    await sleep(1_500);
+    assert.ok(fourth.wait.now, 'who was let in does not rest');
+    stop.abort(new Error('enough'));
+    await assert.rejects(waits, /enough/);
+    two.giveBack();
     one.giveBack(30);
     other.giveBack();
     one.giveBack();

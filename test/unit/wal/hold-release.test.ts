@@ -4,6 +4,7 @@ import { syncBuiltinESMExports } from 'node:module';
 import { basename, join } from 'node:path';
 import { afterEach, describe, it, mock } from 'node:test';
 import { identify } from '../../../src/wal/log-folder.ts';
+import { batchHeaderBytes, readSegmentStart } from '../../../src/wal/segment-format.ts';
 import { eventually } from '../../support/eventually.ts';
 import { filesBelow, segmentOf } from '../../support/fake-tablet.ts';
 import { HeldTablet } from '../../support/held-tablet.ts';
@@ -30,6 +31,19 @@ describe('TabletHold.release', () => {
     bench.link();
     assert.deepEqual([bench.held, bench.hold.firstIndex, bench.hold.oldestAtMs], [['own-1: 5'], null, null]);
     assert.equal(filesBelow(bench.dir).length, 1);
+  });
+
+  it('knows without reading any operation, which may be large, where it begins: its footer says it', () => {
+    using bench = new HeldTablet();
+    bench.fill(2);
+    bench.link();
+    const path = bench.tablet.path(1);
+    const bytes = fs.readFileSync(path);
+    const start = readSegmentStart(bytes);
+    assert.ok(start.kind === 'header');
+    bytes[start.endOffset + batchHeaderBytes(2) + 1]! ^= 0x55;
+    fs.writeFileSync(path, bytes);
+    assert.equal(bench.hold.firstIndex, 1n);
   });
 
   it('lets go of whole incarnations, their folders included, once it was read what their unclosed ends have', async () => {

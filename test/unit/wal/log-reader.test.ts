@@ -6,6 +6,7 @@ import { ByteBudget } from '../../../src/util/byte-budget.ts';
 import { TabletLogReader, type LogChunk } from '../../../src/wal/log-reader.ts';
 import type { SegmentNews } from '../../../src/wal/segment-source.ts';
 import { encryptedSegment } from '../../support/golden-wal.ts';
+import { eventually } from '../../support/eventually.ts';
 import { MemorySegment } from '../../support/memory-segment.ts';
 import { ScriptedSource } from '../../support/scripted-source.ts';
 import { batchBytes, batchPayload, headerBytes, segmentBytes } from '../../support/segment-bytes.ts';
@@ -347,6 +348,15 @@ describe('a reader that asks for room', () => {
     assert.match(await drain(sound.reader), /R1\.80000$/);
     assert.ok(performance.now() - startMs < 900, 'it need not wait');
     torn.stop.abort();
+    const later = reading(Buffer.concat([headerBytes(), large]));
+    assert.equal((await later.reader.next()).kind, 'segment');
+    const next = later.reader.next(); // the other one has its room
+    const waits = await eventually('it waits', () => later.reader.waits);
+    assert.match(waits.for, /room in memory for a large operation, of \d+ bytes/);
+    sound.reader.giveBack();
+    assert.equal((await next).kind, 'entries');
+    assert.equal(later.reader.waits, null);
     sound.stop.abort();
+    later.stop.abort();
   });
 });
