@@ -65,6 +65,10 @@ export class ImagedSource implements ChangeSource {
     return this.#source.takesTurn ?? false;
   }
 
+  get holdsRoom(): boolean {
+    return this.#source.holdsRoom ?? false;
+  }
+
   get waits(): Wait | null {
     return this.#wait.now ?? this.#source.waits ?? null;
   }
