@@ -173,6 +173,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
       sinks.open(definition, {
         name: definition.name,
         generation,
+        partialRows: definition.images === 'changed',
         tables: () => tablesOf(definition),
         installation: kudu.streams.tableId,
         sidecar: selfId,

@@ -6,6 +6,8 @@ import type { TransactionMetrics } from './transaction-metrics.ts';
 export interface SinkStream {
   readonly name: string;
   readonly generation: string;
+  /** Whether a record may lack columns of its row (`images: "changed"`), so that those before it are needed as well. */
+  readonly partialRows: boolean;
   /** The id of the table of streams: two installations may share a sink, and never a table. */
   readonly installation: string;
   /** Who ships: unique among the sidecars, and the same for the next life of this one. */

@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { WorkDir } from '../../src/demo/work-dir.ts';
+import { Apicurio } from '../support/apicurio.ts';
 import { startKafka, startKudu } from '../support/cluster.ts';
 import { buildOldVersion } from '../support/old-version.ts';
 import { measureBacklog, type Backlog } from './backlog.ts';
@@ -8,7 +9,7 @@ import { measureLatency } from './latency.ts';
 import { measureManyTablets } from './many-tablets.ts';
 import { measureIdleTablets, measureRollingRestart, measureTabletCounts } from './tablet-counts.ts';
 import { percentile } from './percentiles.ts';
-import { measureRecords, WORKLOADS, type Variant } from './records.ts';
+import { measureRecords, WORKLOADS, type Variant, type Workload } from './records.ts';
 import { measureWriteThroughput, type WriteRate } from './write-throughput.ts';
 
 /*
@@ -24,7 +25,7 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '30' },
     rates: { type: 'string', default: '1000,5000' },
     delivery: { type: 'string', default: 'exactly-once,at-least-once' },
-    only: { type: 'string', default: 'latency,writes,drain,images,tablets,tablets-eos,idle,restart' },
+    only: { type: 'string', default: 'latency,writes,drain,images,formats,tablets,tablets-eos,idle,restart' },
     counts: { type: 'string', default: '4,60,600' },
     rounds: { type: 'string', default: '1' },
     beside: { type: 'string' },
@@ -34,7 +35,7 @@ const { values } = parseArgs({
 if (values.help) {
   process.stdout.write(
     'npm run bench -- [--rows 1000000] [--seconds 30] [--rates 1000,5000] [--delivery exactly-once,at-least-once]\n' +
-      '                 [--only latency,writes,drain,images,tablets,tablets-eos,idle,restart] [--counts 4,60,600]\n' +
+      '                 [--only latency,writes,drain,images,formats,tablets,tablets-eos,idle,restart] [--counts 4,60,600]\n' +
       '                 [--beside <another version: a commit, or its main.js> [--rounds 1]]\n' +
       '--beside and --rounds: for latency, drain, tablets-eos (one round) and restart\n',
   );
@@ -150,35 +151,57 @@ const IMAGES: readonly Variant[] = ['changed', 'after', 'full'].map((images) => 
   definition: { images },
 }));
 
-/** What whole rows cost, by what was written: one tablet server, one table. */
+/** What whole rows cost, by what was written. */
 async function measureImages(): Promise<void> {
+  await compareRecords('images', WORKLOADS, IMAGES);
+}
+
+/** What each format costs, of rows that were inserted. */
+async function measureFormats(): Promise<void> {
+  await using registry = await Apicurio.start();
+  const json = (name: string, more: object): Variant => ({ name, definition: { format: { type: 'json', ...more } } });
+  const typed = (type: string): Variant => ({ name: type, definition: { format: { type, registry: registry.url } } });
+  await compareRecords(
+    'formats',
+    ['inserts'],
+    [
+      json('json', {}),
+      json('json, schema block', { schema: 'block' }),
+      json('json, flat', { envelope: 'flat' }),
+      json('json, isostring', { time: 'isostring' }),
+      typed('avro'),
+      typed('protobuf'),
+    ],
+  );
+}
+
+/** One tablet server, one table, one run; each variant beside the first. */
+async function compareRecords(
+  what: string,
+  workloads: readonly Workload[],
+  variants: readonly Variant[],
+): Promise<void> {
   await using kudu = await startKudu({ tservers: 1, flags: ['--log_min_segments_to_retain=64'] });
   await using kafka = await startKafka({ lasting: true });
   await using dir = await WorkDir.create('spoor-bench');
   const sidecars = await startSidecars(kudu, kafka, dir.path, { SPOOR_SYSTEM_TABLE_REPLICAS: '1' });
   try {
     const rows = Math.round(ROWS / 5);
-    say(`# backlogs of ${rows} rows with each kind of image`);
-    const measured = await measureRecords({ kudu, kafka, sidecars }, rows, WORKLOADS, IMAGES);
+    const first = variants[0]!.name;
+    say(`# backlogs of ${rows} rows: ${what}`);
+    const measured = await measureRecords({ kudu, kafka, sidecars }, rows, workloads, variants);
     say('');
-    say(row(['images', 'rows/s', 'of changed', 'CPU s/M rows', "Kudu's", 'peak MiB']));
-    for (const {
-      workload,
-      variant,
-      rowsPerSecond,
-      cpuSecondsPerMillion,
-      serverCpuSecondsPerMillion,
-      peakMib,
-    } of measured) {
-      const changed = measured.find((other) => other.workload === workload && other.variant === 'changed')!;
+    say(row([what, 'rows/s', `of ${first}`, 'CPU s/M rows', "Kudu's", 'peak MiB']));
+    for (const { workload, variant, ...drain } of measured) {
+      const beside = measured.find((other) => other.workload === workload && other.variant === first)!;
       say(
         row([
           `  ${workload}, ${variant}`,
-          rowsPerSecond.toFixed(0),
-          (rowsPerSecond / changed.rowsPerSecond).toFixed(2),
-          cpuSecondsPerMillion.toFixed(1),
-          serverCpuSecondsPerMillion.toFixed(1),
-          peakMib.toFixed(0),
+          drain.rowsPerSecond.toFixed(0),
+          (drain.rowsPerSecond / beside.rowsPerSecond).toFixed(2),
+          drain.cpuSecondsPerMillion.toFixed(1),
+          drain.serverCpuSecondsPerMillion.toFixed(1),
+          drain.peakMib.toFixed(0),
         ]),
       );
     }
@@ -271,6 +294,7 @@ if (ONLY.includes('latency')) await measureLatencies();
 if (ONLY.includes('writes')) await measureWrites();
 if (ONLY.includes('drain')) await measureBacklogs();
 if (ONLY.includes('images')) await measureImages();
+if (ONLY.includes('formats')) await measureFormats();
 if (ONLY.includes('tablets')) await measureOne();
 if (ONLY.includes('tablets-eos')) await measureCounts();
 if (ONLY.includes('idle')) await measureIdle();

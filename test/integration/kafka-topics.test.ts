@@ -363,6 +363,21 @@ describe('the topics of a stream', () => {
       assert.deepEqual(rows.sort(), [1, 2, 3, 4].map((i) => recordAt(i, i).position).sort());
     });
 
+  it('are refused where they are compacted, and a record may lack columns that one before it has', async () => {
+    const topic = 'partial.shop.orders';
+    await kafka.createTopic(topic, 1, { 'cleanup.policy': 'compact' });
+    await using whole = sinkOf('partial', {});
+    await (await whole.openTablet(tabletOf('partial'), never))[Symbol.asyncDispose]();
+    await using partial = sinkOf('partial', { partialRows: true });
+    await assert.rejects(
+      partial.openTablet(tabletOf('partial'), never),
+      (error: unknown) =>
+        error instanceof SinkError &&
+        error.kind === 'refused' &&
+        /partial\.shop\.orders is compacted/.test(error.message),
+    );
+  });
+
   it('follow a table that is renamed, the position too', async () => {
     await using sink = sinkOf('renamed');
     const renamed = { ...positionAt(2), tableName: 'shop.sales' };

@@ -3,7 +3,7 @@ import type { TabletPosition } from '../../change/position.ts';
 import type { Logger } from '../../util/logger.ts';
 import { Slots } from '../../util/slots.ts';
 import { formatSinkId } from '../sink-id.ts';
-import type { Sink, SinkError, SinkTablet, TabletWriter } from '../sink.ts';
+import { SinkError, type Sink, type SinkTablet, type TabletWriter } from '../sink.ts';
 import type { TransactionMetrics } from '../transaction-metrics.ts';
 import { AckedTrail } from './acked-trail.ts';
 import { AtLeastOnceWriter } from './at-least-once-writer.ts';
@@ -13,6 +13,7 @@ import { Lane } from './lanes/lane.ts';
 import type { TabletClaim } from './lanes/tablet-claim.ts';
 import type { LaneLimits } from './lanes/lane-core.ts';
 import { LaneWriter, releaseSoon } from './lanes/lane-writer.ts';
+import { describeCleanupPolicy, isCompacted } from './cleanup-policy.ts';
 import { PositionsPartition } from './lanes/positions-partition.ts';
 import { POSITIONS_TOPIC } from './lanes/positions-topic.ts';
 import { takeLegacyPosition } from './legacy-positions.ts';
@@ -30,6 +31,8 @@ export interface KafkaSinkOptions extends TopicNaming {
   readonly streamName: string;
   /** Which making of the stream: see {@link SinkTablet.streamGeneration}. */
   readonly streamGeneration: string;
+  /** Whether a record may lack columns of its row, so that the one before it is needed as well. */
+  readonly partialRows?: boolean;
   /** Whose stream it is: another installation may have one of the same name on the same brokers. */
   readonly installation: string;
   /** Who writes: unique among the processes that ship the stream, and the same for the next life of this one. */
@@ -176,6 +179,7 @@ class KafkaSink implements Sink {
     try {
       this.#warnOfSharedTopics();
       await this.#learnTopicId(tablet.tableName, signal);
+      if (this.#options.partialRows === true) await this.#refuseCompacted(tablet.tableName, signal);
       return await (this.#options.delivery === 'exactly-once'
         ? this.#openExactlyOnce(tablet, signal)
         : this.#openAtLeastOnce(tablet, signal));
@@ -337,6 +341,17 @@ class KafkaSink implements Sink {
   async #learnTopicId(tableName: string, signal: AbortSignal): Promise<void> {
     const name = this.#topicOf(tableName);
     if (name !== null && this.#cluster.topicId(name) === null) await this.#cluster.findTopics([name], signal);
+  }
+
+  /** A topic that keeps the last record of a key alone would lose what only those before it have. */
+  async #refuseCompacted(tableName: string, signal: AbortSignal): Promise<void> {
+    const topic = this.#topicOf(tableName);
+    const { policy } = topic === null ? {} : await describeCleanupPolicy(this.#cluster, topic, signal);
+    if (policy === undefined || policy === null || !isCompacted(policy)) return;
+    throw new SinkError(
+      'refused',
+      `topic ${topic} is compacted (cleanup.policy=${policy}), and keeps of each key the last record alone, which with images "changed" has only the columns that were set: set cleanup.policy to delete, or make the stream anew with images "after"`,
+    );
   }
 
   #sinkIdOf(tableName: string): string {
