@@ -79,13 +79,15 @@ export interface ChangeBatch {
   readonly before: RowsBefore | null;
   /**
    * 1 for a row whose image was asked for and cannot be had: its `cells` are what the log has; {@link KeyOnly} for one that is
-   * too large for the sink: its `cells` are the key's. Null: there is neither.
+   * too large for the sink: its `cells` are the key's; {@link LacksDropped} for one without columns that are no more. Null: there is none of these.
    */
   readonly partial: Uint8Array | null;
 }
 
 /** In {@link ChangeBatch.partial}: of the row the key alone is told. */
 export const KeyOnly = 2;
+/** In {@link ChangeBatch.partial}: columns are missing that were dropped since, so that nobody can read them any more. */
+export const LacksDropped = 3;
 
 /** Images of the rows of a {@link ChangeBatch} before its operation. */
 export interface RowsBefore {

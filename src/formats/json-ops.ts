@@ -31,6 +31,7 @@ const ENDINGS_OF_PART: readonly (readonly (Buffer | undefined)[])[] = [
   ENDINGS,
   byOp((known) => ending(known, ',"image":"partial"')),
   byOp((known) => ending(known, ',"image":"key-only"')),
+  byOp((known) => ending(known, ',"image":"partial"')),
 ];
 
 /** An UPSERT that is known to have found no row made one. */

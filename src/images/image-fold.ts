@@ -1,4 +1,4 @@
-import { RowOp, type Change, type ChangeBatch } from '../change/change.ts';
+import { LacksDropped, RowOp, type Change, type ChangeBatch } from '../change/change.ts';
 import { rowKey } from '../change/row-key.ts';
 import type { HybridTime } from '../kudu/hybrid-time.ts';
 import type { TableSchema } from '../kudu/schema.ts';
@@ -173,7 +173,8 @@ export class ImageFold {
         : layout.ofBatch(batch, row, known, rest, op === RowOp.UPSERT_IGNORE && was !== null);
       this.#remember(key, isMissing && !isDelete(op) ? 'lost' : now, images, batch, isAhead);
       if (!changes) continue;
-      if (isMissing) (partial ??= new Uint8Array(batch.rowCount))[row] = 1;
+      const lack = isMissing ? 1 : now !== null && layout.lacksColumns(now) ? LacksDropped : 0;
+      if (lack !== 0) (partial ??= new Uint8Array(batch.rowCount))[row] = lack;
       after.push(now ?? layout.ofBatch(batch, row, null, 'unknown'));
       before.push(known);
     }

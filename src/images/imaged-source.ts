@@ -109,6 +109,8 @@ export class ImagedSource implements ChangeSource {
   #partial(batch: ChangeBatch, isCopied: boolean, lost: unknown): ChangeBatch {
     const { allowsPartial, tablet, logger } = this.#options;
     const { opId, partial } = batch;
+    // What was dropped since is null where a format has a schema, as it is in the table soon after.
+    if (!partial!.includes(1)) return allowsPartial ? batch : { ...batch, partial: null };
     const reason = lost === null ? 'the table has no such row at that time' : asError(lost).message;
     if (!allowsPartial && !isCopied)
       throw new SpoorError(
@@ -123,7 +125,7 @@ export class ImagedSource implements ChangeSource {
     this.#hasTold = true;
     return allowsPartial
       ? batch
-      : { ...pickRows(batch, (row) => partial![row] === 0 || isDelete(batch, row)), partial: null };
+      : { ...pickRows(batch, (row) => partial![row] !== 1 || isDelete(batch, row)), partial: null };
   }
 
   async #read(

@@ -88,6 +88,12 @@ export class ImageLayout {
     return image;
   }
 
+  /** Whether a column of it cannot be known. */
+  lacksColumns(image: RowImage): boolean {
+    for (let place = 0; place < this.width; place++) if (image[place] === UNKNOWN) return true;
+    return false;
+  }
+
   /** A row as a scan answered it. @param places for each column its place in the block; -1: it cannot be read any more */
   ofBlock(block: RowBlock, row: number, places: Int32Array): RowImage {
     return this.#ofValues(Array.from(places, (place) => (place < 0 ? undefined : block.bytes(row, place))));

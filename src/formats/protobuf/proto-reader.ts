@@ -1,8 +1,9 @@
+import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
+import { asError } from '../../util/as-error.ts';
 import type { RawJson, RawObject } from '../raw-json.ts';
 import type { SchemaText } from '../registry/registry-client.ts';
 import type { RecordReader } from '../typed/registered-decoder.ts';
 import { numberText } from '../typed/number-text.ts';
-import { Wire } from './proto-cells.ts';
 
 interface Field {
   readonly name: string;
@@ -41,12 +42,15 @@ export function protoRecordReader({ schemaType, text }: SchemaText): RecordReade
 
 function readMessage(bytes: Buffer, message: Message, messages: ReadonlyMap<string, Message>): RawObject {
   const found = new Map<number, RawJson>();
-  const cursor = { bytes, at: 0 };
-  while (cursor.at < bytes.length) {
-    const tag = Number(readVarint(cursor));
-    const field = message.get(tag >>> 3);
+  const reader = new BinaryReader(bytes);
+  while (reader.pos < reader.len) {
+    const [number, wire] = whole(() => reader.tag());
+    const field = message.get(number);
     if (!field) throw new SyntaxError('a field that its schema has not');
-    found.set(tag >>> 3, readValue(cursor, tag & 7, field, messages));
+    found.set(
+      number,
+      whole(() => readValue(reader, wire, field, messages)),
+    );
   }
   const object = new Map<string, RawJson>();
   for (const [number, { name, isOptional }] of message) {
@@ -57,50 +61,38 @@ function readMessage(bytes: Buffer, message: Message, messages: ReadonlyMap<stri
   return object;
 }
 
-function readValue(cursor: Cursor, wire: number, { type }: Field, messages: ReadonlyMap<string, Message>): RawJson {
+function readValue(
+  reader: BinaryReader,
+  wire: WireType,
+  { type }: Field,
+  messages: ReadonlyMap<string, Message>,
+): RawJson {
   switch (wire) {
-    case Wire.VARINT: {
-      const value = readVarint(cursor);
-      if (type === 'bool') return value === 0n ? 'false' : 'true';
-      if (type.startsWith('sint')) return String(BigInt.asIntN(64, (value >> 1n) ^ -(value & 1n)));
-      return String(BigInt.asIntN(64, value));
-    }
-    case Wire.FIXED32:
-      return numberText(take(cursor, 4).readFloatLE());
-    case Wire.FIXED64:
-      return numberText(take(cursor, 8).readDoubleLE());
-    case Wire.RUN: {
-      const length = readVarint(cursor);
-      if (length > 0x7fff_ffffn) throw new SyntaxError('it ends within a value');
-      const run = take(cursor, Number(length));
+    case WireType.Varint:
+      if (type === 'bool') return String(reader.bool());
+      return String(type.startsWith('sint') ? reader.sint64() : reader.int64());
+    case WireType.Bit32:
+      return numberText(reader.float());
+    case WireType.Bit64:
+      return numberText(reader.double());
+    case WireType.LengthDelimited: {
+      const { buffer, byteOffset, byteLength } = reader.bytes();
+      const run = Buffer.from(buffer, byteOffset, byteLength);
       const message = messages.get(type);
       if (message) return readMessage(run, message, messages);
       return JSON.stringify(run.toString(type === 'bytes' ? 'base64' : 'utf8'));
     }
-    default:
+    case WireType.StartGroup:
+    case WireType.EndGroup:
       throw new SyntaxError('a field that is written as none of ours is');
   }
 }
 
-interface Cursor {
-  readonly bytes: Buffer;
-  at: number;
-}
-
-function take(cursor: Cursor, count: number): Buffer {
-  const end = cursor.at + count;
-  if (end > cursor.bytes.length) throw new SyntaxError('it ends within a value');
-  const taken = cursor.bytes.subarray(cursor.at, end);
-  cursor.at = end;
-  return taken;
-}
-
-function readVarint(cursor: Cursor): bigint {
-  let value = 0n;
-  for (let shift = 0n; shift < 70n; shift += 7n) {
-    const byte = take(cursor, 1)[0]!;
-    value |= BigInt(byte & 0x7f) << shift;
-    if (byte < 0x80) return BigInt.asUintN(64, value);
+/** The reader throws errors of several kinds where bytes end too early, or are none of the format. */
+function whole<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw error instanceof SyntaxError ? error : new SyntaxError(asError(error).message, { cause: error });
   }
-  throw new SyntaxError('a number that does not end');
 }
