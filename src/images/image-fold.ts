@@ -170,7 +170,7 @@ export class ImageFold {
       const rest = isInsert(op) || (isUpsert(op) && !isLost) ? 'defaults' : 'unknown';
       const now = isDelete(op)
         ? null
-        : layout.ofBatch(batch, row, known, rest, op === RowOp.UPSERT_IGNORE && was !== null);
+        : layout.ofBatch(batch, row, known, rest, op === RowOp.UPSERT_IGNORE && known !== null);
       this.#remember(key, isMissing && !isDelete(op) ? 'lost' : now, images, batch, isAhead);
       if (!changes) continue;
       const lack = isMissing ? 1 : now !== null && layout.lacksColumns(now) ? LacksDropped : 0;

@@ -236,7 +236,8 @@ function check(
       if (isPartial) {
         assert.ok(lossy || hadNoTime, `${label}: no row is partial where all can be read`);
         for (const [place, cell] of now.entries())
-          if (cell !== undefined && wantsAfter !== null)
+          // Of an UPSERT_IGNORE the log does not say whether a column that may not change took effect: it is named all the same.
+          if (cell !== undefined && wantsAfter !== null && !(place === 3 && batch.ops[row] === RowOp.UPSERT_IGNORE))
             assert.equal(shown([cell]), shown([wantsAfter[place]]), `${label}: nothing is invented`);
         continue;
       }
