@@ -185,6 +185,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
     gapRepair: config.gapRepair,
     fates: tabletFates(client),
     openSource: ({ largeReads, images, allowsPartial, ...request }, s) => {
+      let imaged: ImagedSource | null = null;
       const source = new TabletSource({
         ...request,
         copier,
@@ -196,11 +197,13 @@ async function work(config: Config, parts: Parts): Promise<void> {
             log: logs.read(request.tablet.tabletId, during, largeReads),
             lookUpSchema: () => lookUpSchema(client, config.tserver, request.tablet.tabletId, s),
             lookUpName: () => lookUpName(client, config.tserver, request.tablet, s),
+            moreBytesPerRow: () => imaged?.bytesPerRow ?? 0,
           }),
       });
       if (images === 'changed') return source;
       const isDropped = async (during: AbortSignal): Promise<boolean> => (await request.whyGone(during)) !== null;
-      return new ImagedSource(source, { ...request, mode: images, copier, memories, allowsPartial, isDropped });
+      imaged = new ImagedSource(source, { ...request, mode: images, copier, memories, allowsPartial, isDropped });
+      return imaged;
     },
     limitsFor: ({ definition }, tabletCount) => limitsFor(sinks.writeIntervalMs(definition), tabletCount),
     systemTablePrefix,

@@ -43,6 +43,8 @@ export class ImagedSource implements ChangeSource {
   readonly #wait = new CurrentWait();
   /** Behind the last read. */
   #position: TabletPosition;
+  /** Of the last rows for which images were made, what those took beside the log, on average. */
+  #bytesPerRow = 0;
   /** Whether it has been told that rows are not whole: once is enough. */
   #hasTold = false;
 
@@ -63,6 +65,11 @@ export class ImagedSource implements ChangeSource {
 
   get takesTurn(): boolean {
     return this.#source.takesTurn ?? false;
+  }
+
+  /** What images take beside the log, a row: a read is to be no larger than memory has room for. */
+  get bytesPerRow(): number {
+    return this.#bytesPerRow;
   }
 
   get holdsRoom(): boolean {
@@ -97,7 +104,10 @@ export class ImagedSource implements ChangeSource {
       for (const [i, batch] of this.#fold.fold(wanted, images).entries()) {
         const was = segment.batches[i]!;
         folded.set(was, batch.partial ? this.#partial(batch, isCopied, lost) : batch);
-        if (batch.rows !== was.rows) more += batch.rows.length + batch.cells.byteLength;
+        if (batch.rows === was.rows) continue;
+        const bytes = batch.rows.length + batch.cells.byteLength + (batch.before?.cells.byteLength ?? 0);
+        more += bytes;
+        this.#bytesPerRow = bytes / Math.max(1, batch.rowCount);
       }
     }
     if (folded.size === 0) return read;

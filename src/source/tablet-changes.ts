@@ -36,10 +36,14 @@ export interface TabletChangesOptions {
   readonly endsAtCutsOf?: string;
   /** Begins each such interval of the tablet's own time with a {@link ResolvedMark}; without it there are none. */
   readonly resolvedEveryMs?: number;
+  /** What is made of a row of the log once it is read takes about so many bytes more; nothing where it is not said. */
+  readonly moreBytesPerRow?: () => number;
 }
 
 /** A read holds about so many bytes of the log, or one operation: little, since each of many tablets may hold one. */
 const MAX_READ_BYTES = 128 << 10;
+/** Of what is made of its rows. */
+const MAX_MORE_BYTES = 1 << 20;
 
 /**
  * The committed changes of one tablet in the order of its log, from a position on: log entries paired and ordered, the
@@ -182,7 +186,9 @@ export class TabletChanges implements ChangeSource {
     let rejectedRows = 0;
     let onlyMarkers = true;
     let cut: ChangeRead['cut'];
-    while (this.#readyAt < this.#ready.length && bytes < MAX_READ_BYTES) {
+    const perRow = this.#options.moreBytesPerRow?.() ?? 0;
+    let moreBytes = 0;
+    while (this.#readyAt < this.#ready.length && bytes < MAX_READ_BYTES && moreBytes < MAX_MORE_BYTES) {
       const op = this.#ready[this.#readyAt]!;
       const isNews = op.replicate.opId.index > this.#options.after.opId.index;
       if (isNews && !this.#settled) await this.#settleSchema();
@@ -199,6 +205,8 @@ export class TabletChanges implements ChangeSource {
       first ??= op;
       last = op;
       bytes += op.replicate.byteLength;
+      const change = changes.at(-1);
+      if (perRow > 0 && change?.kind === 'rows') moreBytes += perRow * change.rowCount;
       if (!isMarker(op)) onlyMarkers = false;
       else if (this.#isCut(op)) {
         cut = { opId: op.replicate.opId, time: op.replicate.hybridTime };
