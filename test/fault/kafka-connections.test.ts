@@ -38,7 +38,7 @@ describe('KafkaConnections', () => {
       seen.push(request.body.readInt32BE(0));
       echo(request);
     });
-    await using connections = connect();
+    await using connections = connect({ connectTimeoutMs: 5_000, requestTimeoutMs: 5_000 });
     const numbers = Array.from({ length: 50 }, (_, i) => i);
     const answers = await Promise.all(numbers.map((n) => connections.send(broker.address, 1, ECHO, n, never)));
     assert.deepEqual([seen, answers, broker.connections], [numbers, numbers, 1]);
