@@ -25,6 +25,18 @@ export type RowOp = (typeof RowOp)[keyof typeof RowOp];
 /** Which copy of a tablet's rows: its first; or one that repeats or puts right what came before (resync, repair, correction). */
 export type CopyKind = 'base' | 'incremental';
 
+export function isInsert(op: number): boolean {
+  return op === RowOp.INSERT || op === RowOp.INSERT_IGNORE;
+}
+
+export function isUpsert(op: number): boolean {
+  return op === RowOp.UPSERT || op === RowOp.UPSERT_IGNORE;
+}
+
+export function isDelete(op: number): boolean {
+  return op === RowOp.DELETE || op === RowOp.DELETE_IGNORE;
+}
+
 /** What a row of a copy says; numbers that no {@link RowOp} has. */
 export const CopyOp = {
   /** The row is there, with all its columns. */

@@ -1,7 +1,8 @@
 import type { ChangeBatch } from '../change/change.ts';
 import { RecordKind, type RecordBatch } from '../change/record-batch.ts';
 import { writeUint } from '../util/ascii-numbers.ts';
-import { endingOf, letterOf, type Letter } from './json-ops.ts';
+import { endingOf } from './json-ops.ts';
+import { letterOf, type OpLetter } from './op-words.ts';
 import { varLengthBytes, writeColumns, writeKey, type RowText } from './json-row.ts';
 import { BatchText } from './json-source.ts';
 import type { TableTexts } from './json-tables.ts';
@@ -10,7 +11,7 @@ import { ascii, copy } from './json-text.ts';
 /** At most, of a row: what stands around its columns and outside the text of its batch, and its number twice. */
 const MAX_ENVELOPE_BYTES = 200;
 const BRACE_CLOSE = 0x7d;
-const HEADS: Readonly<Record<Letter, Buffer>> = {
+const HEADS: Readonly<Record<OpLetter, Buffer>> = {
   c: ascii('{"op":"c'),
   u: ascii('{"op":"u'),
   d: ascii('{"op":"d'),

@@ -1,7 +1,7 @@
 import type { ChangeBatch } from '../change/change.ts';
 import { RecordKind, type RecordBatch } from '../change/record-batch.ts';
 import { hybridTimeToMicros } from '../kudu/hybrid-time.ts';
-import { letterOf } from './json-ops.ts';
+import { letterOf } from './op-words.ts';
 import { varLengthBytes, writeColumns, writeKey } from './json-row.ts';
 import type { TableTexts } from './json-tables.ts';
 import { copy } from './json-text.ts';

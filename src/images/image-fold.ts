@@ -1,4 +1,13 @@
-import { LacksDropped, RowOp, type Change, type ChangeBatch } from '../change/change.ts';
+import {
+  Cell,
+  isDelete,
+  isInsert,
+  isUpsert,
+  LacksDropped,
+  RowOp,
+  type Change,
+  type ChangeBatch,
+} from '../change/change.ts';
 import { rowKey } from '../change/row-key.ts';
 import type { HybridTime } from '../kudu/hybrid-time.ts';
 import type { TableSchema } from '../kudu/schema.ts';
@@ -244,7 +253,7 @@ export class ImageFold {
 function setsAll({ cells, schema: { columns } }: ChangeBatch, row: number, keepsImmutable: boolean): boolean {
   const base = row * columns.length;
   for (let place = 0; place < columns.length; place++)
-    if (cells[base + place] === -1 || (keepsImmutable && columns[place]!.immutable)) return false;
+    if (cells[base + place] === Cell.UNSET || (keepsImmutable && columns[place]!.immutable)) return false;
   return true;
 }
 
@@ -258,16 +267,4 @@ function aheadOf(changes: readonly Change[], time: HybridTime | undefined): Read
     else lowestLater = change.hybridTime;
   }
   return ahead;
-}
-
-function isInsert(op: number): boolean {
-  return op === RowOp.INSERT || op === RowOp.INSERT_IGNORE;
-}
-
-function isUpsert(op: number): boolean {
-  return op === RowOp.UPSERT || op === RowOp.UPSERT_IGNORE;
-}
-
-function isDelete(op: number): boolean {
-  return op === RowOp.DELETE || op === RowOp.DELETE_IGNORE;
 }

@@ -1,4 +1,4 @@
-import { RowOp, type Change, type ChangeBatch } from '../change/change.ts';
+import { isDelete, type Change, type ChangeBatch } from '../change/change.ts';
 import type { TabletPosition } from '../change/position.ts';
 import { SpoorError } from '../errors.ts';
 import { pickRows } from '../change/slice-rows.ts';
@@ -133,9 +133,9 @@ export class ImagedSource implements ChangeSource {
     if (!this.#hasTold)
       logger.warn({ reason, opId: formatOpId(opId) }, `${what}: what they were cannot be read any more`);
     this.#hasTold = true;
-    return allowsPartial
-      ? batch
-      : { ...pickRows(batch, (row) => partial![row] !== 1 || isDelete(batch, row)), partial: null };
+    if (allowsPartial) return batch;
+    // The copy says nothing of rows that are not there: their deletes go before it, with the key alone where no more is known.
+    return { ...pickRows(batch, (row) => partial![row] !== 1 || isDelete(batch.ops[row]!)), partial: null };
   }
 
   async #read(
@@ -168,11 +168,6 @@ export class ImagedSource implements ChangeSource {
     if (error instanceof SpoorError && error.code === 'SPOOR_SNAPSHOT_TOO_OLD') return true;
     return this.#options.isDropped(signal).catch(() => false);
   }
-}
-
-/** The copy says nothing of rows that are not there: their deletes go before it, with the key alone where no more is known. */
-function isDelete({ ops }: ChangeBatch, row: number): boolean {
-  return ops[row] === RowOp.DELETE || ops[row] === RowOp.DELETE_IGNORE;
 }
 
 const NOTHING = { images: new Map<string, ReadImage>(), lost: null };

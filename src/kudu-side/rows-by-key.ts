@@ -1,4 +1,5 @@
 import { encodedKey } from '../change/copied-rows.ts';
+import { keyColumnsOf } from '../kudu/key-columns.ts';
 import { keyCells } from '../kudu/key-encoder.ts';
 import type { Predicate } from '../kudu/predicate.ts';
 import type { ScanOptions } from '../kudu/scanner.ts';
@@ -68,18 +69,18 @@ async function readAsList(
   found: Map<string, RowAt>,
   untilMs: number,
 ): Promise<boolean> {
-  const keyColumns = schema.columns.filter(({ isKey }) => isKey);
-  const rows = keys.map((key) => keyCells(keyColumns, key));
-  const predicates = keyColumns.map((_, i): Predicate => ({
-    column: columns[places[i]!]!.name,
+  const key = keyColumnsOf(schema);
+  const rows = keys.map((each) => keyCells(key.columns, each));
+  const predicates = key.places.map((place, i): Predicate => ({
+    column: columns[places[place]!]!.name,
     is: 'in',
     cells: rows.map((cells) => cells[i]!),
   }));
   // Where to begin and to stop Kudu sees in the values. With a start key alone it goes on to the end of the tablet.
   for await (const block of scan({ predicates })) {
     for (let row = 0; row < block.rowCount; row++) {
-      const key = encodedKey(schema, block, places, row).toString('latin1');
-      if (wanted.has(key)) found.set(key, { block, places, row }); // it may have one row's value in one key column, another's in the next
+      const name = encodedKey(schema, block, places, row).toString('latin1');
+      if (wanted.has(name)) found.set(name, { block, places, row }); // it may have one row's value in one key column, another's in the next
     }
     if (performance.now() > untilMs) return false;
   }

@@ -1,6 +1,6 @@
-import { Cell, CopyOp, RowOp, type ChangeBatch } from '../change/change.ts';
+import { isDelete, isInsert, Cell, CopyOp, RowOp, type ChangeBatch } from '../change/change.ts';
 import { pickRows } from '../change/slice-rows.ts';
-import { letterOf } from '../formats/json-ops.ts';
+import { letterOf } from '../formats/op-words.ts';
 import { formatOpId } from '../kudu/opid.ts';
 import { Truth, type RowTest } from './where.ts';
 
@@ -53,12 +53,12 @@ function operationUnder(test: RowTest, isOfKey: boolean, batch: ChangeBatch, row
   if (op === CopyOp.DELETED) return op; // what the row was is not known, and nobody minds a delete of none
   if (op === CopyOp.ROW) return after() ? op : batch.copy === 'incremental' ? CopyOp.DELETED : LEFT_OUT;
   if (batch.partial?.[row] === 1) throw noImage(batch, row);
-  if (op === RowOp.INSERT || op === RowOp.INSERT_IGNORE) return after() ? op : LEFT_OUT;
+  if (isInsert(op)) return after() ? op : LEFT_OUT;
   const { before } = batch;
   if (before === null) throw noImage(batch, row);
   const was = before.present[row] === 1 && test(batch, row, before.cells) === Truth.TRUE;
   // There was a row: where it is not known what it was, nobody minds a delete of none.
-  if (op === RowOp.DELETE || op === RowOp.DELETE_IGNORE) return was || before.present[row] === 0 ? op : LEFT_OUT;
+  if (isDelete(op)) return was || before.present[row] === 0 ? op : LEFT_OUT;
   if (after()) return was || before.present[row] === 0 ? op : RowOp.INSERT;
   return was ? RowOp.DELETE : LEFT_OUT;
 }

@@ -4,7 +4,7 @@ import { sliceRows } from '../change/slice-rows.ts';
 import type { RecordFormat } from '../formats/format.ts';
 import type { SelectionDefinition } from './definition.ts';
 import { deadLetter, keyOnlyRow, TooLargeRecords } from './oversize.ts';
-import { letterOf } from '../formats/json-ops.ts';
+import { letterOf } from '../formats/op-words.ts';
 import { Salts } from './salts.ts';
 import { saltFilesOf, Selection } from './selection.ts';
 

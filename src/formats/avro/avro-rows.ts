@@ -2,7 +2,7 @@ import { Cell, type ChangeBatch } from '../../change/change.ts';
 import type { TableSchema } from '../../kudu/schema.ts';
 import { writeZigzagBigInt } from '../../util/varints.ts';
 import type { CellWriter } from '../json-cells.ts';
-import { OP_NAMES, opWords } from '../typed/op-words.ts';
+import { OP_NAMES, opWords } from '../op-words.ts';
 import { RowRoom } from '../typed/row-images.ts';
 import type { RowWriter } from '../typed/row-writer.ts';
 import { defaultBytes } from '../typed/text-cells.ts';

@@ -8,7 +8,7 @@ import {
   writeZigzagBigInt,
 } from '../../util/varints.ts';
 import type { CellWriter } from '../json-cells.ts';
-import { opWords } from '../typed/op-words.ts';
+import { opWords } from '../op-words.ts';
 import { RowRoom } from '../typed/row-images.ts';
 import type { RowWriter } from '../typed/row-writer.ts';
 import { defaultBytes } from '../typed/text-cells.ts';

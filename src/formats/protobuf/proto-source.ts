@@ -2,7 +2,7 @@ import type { ChangeBatch } from '../../change/change.ts';
 import { decimalDigits, writeUint } from '../../util/ascii-numbers.ts';
 import { copyBytes } from '../../util/byte-arena.ts';
 import { uvarintBytes, writeUvarint, writeUvarint64 } from '../../util/varints.ts';
-import { OP_NAMES } from '../typed/op-words.ts';
+import { OP_NAMES } from '../op-words.ts';
 import { sourceWords } from '../typed/source-words.ts';
 import { tagOf, Wire } from './proto-cells.ts';
 import { ENVELOPE, SOURCE } from './proto-schema.ts';

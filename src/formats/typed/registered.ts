@@ -6,7 +6,7 @@ import { SinkError } from '../../sinks/sink.ts';
 import type { RecordFormat } from '../format.ts';
 import { encodeSchemaChange, encodeTabletEvent } from '../json-schema.ts';
 import type { SchemaIds } from '../registry/schema-ids.ts';
-import { opWords } from './op-words.ts';
+import { letterOf } from '../op-words.ts';
 import type { RowWriter, SchemaTexts, TypedFormat } from './row-writer.ts';
 
 /** Which subject a schema has, in the words of Confluent's serialisers. */
@@ -102,7 +102,7 @@ export class RegisteredFormat implements RecordFormat {
       const bodyStart = copy(out, valueStart, valueFrame);
       const end = writer.writeValue(out, bodyStart, batch, row, keyStart, valueStart);
       records.add(RecordKind.ROW, isCopy ? null : rowIndexes[row]!, start, valueStart, end);
-      if (this.#options.tombstones && opWords(batch, row).letter === 'd') records.addTombstone();
+      if (this.#options.tombstones && letterOf(batch, row) === 'd') records.addTombstone();
     }
     return null;
   }

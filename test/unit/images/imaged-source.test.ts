@@ -5,7 +5,7 @@ import type { TabletPosition } from '../../../src/change/position.ts';
 import { decodeWrite } from '../../../src/change/decode-write.ts';
 import { compileRowLayout } from '../../../src/change/row-layout.ts';
 import { SpoorError } from '../../../src/errors.ts';
-import { letterOf } from '../../../src/formats/json-ops.ts';
+import { letterOf } from '../../../src/formats/op-words.ts';
 import { ImageMemories } from '../../../src/images/image-memory.ts';
 import { ImagedSource, type ImagedSourceOptions } from '../../../src/images/imaged-source.ts';
 import { DataType, type TableSchema } from '../../../src/kudu/schema.ts';

@@ -4,7 +4,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { CopyOp, RowOp, type ChangeBatch } from '../../../src/change/change.ts';
 import { DataType, type TableSchema } from '../../../src/kudu/schema.ts';
-import { letterOf } from '../../../src/formats/json-ops.ts';
+import { letterOf } from '../../../src/formats/op-words.ts';
 import { Selection } from '../../../src/selection/selection.ts';
 import { imagedBatch, valuesOf, type ImagedRow, type RowValues } from '../../support/image-batches.ts';
 import { column } from '../../support/row-bytes.ts';

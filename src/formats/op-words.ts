@@ -1,4 +1,4 @@
-import { CopyOp, RowOp, type ChangeBatch } from '../../change/change.ts';
+import { CopyOp, RowOp, type ChangeBatch } from '../change/change.ts';
 
 /** Debezium's letters: created, updated, deleted, read. */
 export type OpLetter = 'c' | 'u' | 'd' | 'r';
@@ -9,7 +9,8 @@ export interface OpWords {
   readonly name: string | null;
 }
 
-const WORDS: readonly (OpWords | undefined)[] = tableOf([
+/** By the number of the operation. An UPSERT is an update here: see {@link opWords}. */
+export const WORDS: readonly (OpWords | undefined)[] = tableOf([
   [RowOp.INSERT, { letter: 'c', name: 'INSERT' }],
   [RowOp.INSERT_IGNORE, { letter: 'c', name: 'INSERT_IGNORE' }],
   [RowOp.UPDATE, { letter: 'u', name: 'UPDATE' }],
@@ -27,12 +28,20 @@ const CREATING = tableOf([
 ]);
 
 /** What a record of the row says of its operation. An UPSERT made the row where it is known that there was none. */
-export function opWords({ ops, before }: Pick<ChangeBatch, 'ops' | 'before'>, row: number): OpWords {
+export function opWords(
+  { ops, before, partial }: Pick<ChangeBatch, 'ops' | 'before' | 'partial'>,
+  row: number,
+): OpWords {
   const op = ops[row]!;
-  const isNew = before !== null && before.present[row] === 0;
+  const isNew = before !== null && before.present[row] !== 1 && partial?.[row] !== 1;
   const words = (isNew ? CREATING[op] : undefined) ?? WORDS[op];
   if (!words) throw new RangeError(`a row operation ${op}`);
   return words;
+}
+
+/** The letter of {@link opWords}. */
+export function letterOf(batch: Pick<ChangeBatch, 'ops' | 'before' | 'partial'>, row: number): OpLetter {
+  return opWords(batch, row).letter;
 }
 
 /** Every name that `kudu_op` may have. */
