@@ -115,7 +115,7 @@ export class RecordBatch implements Iterable<SinkRecord> {
     this.#runs.push({ bytes: arena.bytes, table, timestampMs, positionStart, positionEnd: arena.at });
   }
 
-  /** Its records are not needed any more, and their memory may be written over. */
+  /** Its records are not needed any more, and their memory may be written over. May be said again. */
   release(): void {
     for (const bytes of this.#held) this.#arena.release(bytes);
     this.#held.clear();

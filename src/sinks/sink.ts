@@ -65,7 +65,8 @@ export interface TabletWriter extends AsyncDisposable {
    * flat for an operation of any size: `for (const batch of batches) await send(batch)`. None at all may come: then
    * only the position moves. Iterated again, they come again from the first on.
    * `for (const record of batch)` is the simple way to the records of a batch. Their bytes stay as they are until the write
-   * has resolved, and are written over after that: who wants to keep them makes a copy.
+   * has resolved, and are written over after that: who wants to keep them makes a copy. A sink that needs a batch no more
+   * before that may say so ({@link RecordBatch.release}); the memory then serves the batches that follow.
    * After a rejection the writer is not used again: the core disposes it and opens a new one, which says through
    * `position` whether the records had arrived.
    */

@@ -1,5 +1,5 @@
-/** Chunks that are kept for what comes next. */
-const MAX_SPARE = 16;
+/** Chunks that are kept for what comes next: what is on the way of a few writers, or the collector is asked for it over and over. */
+const MAX_SPARE = 40;
 const MAX_KEPT_DRAFT = 2 << 20;
 /** A call into the engine costs more than some bytes one by one. */
 const FEW_BYTES = 64;

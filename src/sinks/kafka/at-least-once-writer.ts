@@ -6,6 +6,7 @@ import type { Slots } from '../../util/slots.ts';
 import { steadyNow } from '../../util/steady-clock.ts';
 import { waitFor } from '../../util/wait-for.ts';
 import type { AckedTrail } from './acked-trail.ts';
+import { BatchesInUse } from './batches-in-use.ts';
 import type { KafkaCluster } from './cluster.ts';
 import { InFlight } from './in-flight.ts';
 import { toSinkError } from './kafka-error.ts';
@@ -93,14 +94,21 @@ export class AtLeastOnceWriter implements TabletWriter {
   async write(batches: Iterable<RecordBatch>, position: TabletPosition, signal: AbortSignal): Promise<void> {
     this.#throwIfFailed();
     const requests = new InFlight(MAX_IN_FLIGHT);
+    const inUse = new BatchesInUse();
     const { producer, planner, failure, writeSlots, trail } = this.#options;
     try {
       this.#slotWait = { for: 'a place among the tablets that write at a time', sinceMs: steadyNow() };
       const giveBack = await writeSlots.acquire(signal).finally(() => (this.#slotWait = null));
       try {
-        for (const batch of batches)
-          for (const request of await planner.plan(batch, signal))
-            await requests.start(() => producer.send(request, signal));
+        for (const batch of batches) {
+          const planned = await planner.plan(batch, signal);
+          inUse.planned(batch, planned);
+          for (const request of planned)
+            await requests.start(async () => {
+              await producer.send(request, signal);
+              inUse.answered(request);
+            });
+        }
         await requests.drain();
       } finally {
         giveBack();

@@ -3,6 +3,7 @@ import { waitFor } from '../../../util/wait-for.ts';
 import { RecordBatch } from '../../../change/record-batch.ts';
 import { SinkError } from '../../sink.ts';
 import { MAX_REQUEST_BYTES, type PlannedBatch } from '../batch-planner.ts';
+import { BatchesInUse } from '../batches-in-use.ts';
 import type { KafkaCluster, Topic } from '../cluster.ts';
 import { InFlight } from '../in-flight.ts';
 import { OnTheWire } from '../on-the-wire.ts';
@@ -89,6 +90,7 @@ export class LaneTransaction {
   readonly #of: TransactionParts;
   readonly #wire: OnTheWire;
   readonly #requests = new InFlight(MAX_IN_FLIGHT);
+  readonly #inUse = new BatchesInUse();
   readonly #joined = new Map<string, Place>();
   readonly #leftOut = new Map<string, Cause | null>();
   readonly #parts = new Map<string, LanePosition>();
@@ -196,6 +198,7 @@ export class LaneTransaction {
 
   async #plan(tablet: string, records: RecordBatch, signal: AbortSignal): Promise<PlannedBatch[][]> {
     const planned = await this.#of.planner.plan(records, signal);
+    this.#inUse.planned(records, planned);
     for (const batch of planned.flat()) {
       const key = placeKey(batch);
       const tablets = this.#tabletsOf.get(key);
@@ -258,6 +261,7 @@ export class LaneTransaction {
     await this.#requests.start(async () => {
       await this.#of.producer.send(request, signal, this.#wire);
       this.#ackedBytes += size;
+      this.#inUse.answered(request);
     });
   }
 

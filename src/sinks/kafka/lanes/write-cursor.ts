@@ -29,7 +29,8 @@ export class WriteCursor {
   /** Up to which row the records are there already; null once a later one has come. */
   #after: RowRef | null;
   #next: RecordBatch | null = null;
-  #last: RecordBatch | null = null;
+  /** Of the last record that was taken. Its batch may have been released since. */
+  #last: string | null = null;
 
   /** @param after records up to this row are left out: they are there already */
   constructor(records: RecordsOfWrite, after: RowRef | null) {
@@ -46,7 +47,7 @@ export class WriteCursor {
   take(): RecordBatch {
     const batch = this.#next;
     if (batch === null) throw new RangeError('all records of the write were taken');
-    this.#last = batch;
+    this.#last = batch.position(batch.length - 1);
     this.#pull();
     return batch;
   }
@@ -54,8 +55,7 @@ export class WriteCursor {
   /** Up to which row all was taken, where the write can be left here; a delete and its tombstone share a position. */
   get leftAt(): RowRef | null {
     if (this.#last === null || this.#next === null) return null;
-    const position = this.#last.position(this.#last.length - 1);
-    const row = this.#next.position(0) === position ? null : rowOf(position);
+    const row = this.#next.position(0) === this.#last ? null : rowOf(this.#last);
     return row && { index: row.index, row: row.row };
   }
 
