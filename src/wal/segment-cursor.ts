@@ -170,7 +170,7 @@ export class SegmentCursor {
     // A length is believed only as far as the file reaches: it is no reason to allocate gigabytes.
     if (needBytes > this.#readBytes && (await this.#file.size()) - this.#offset < needBytes) return false;
     const wanted = Math.max(needBytes, this.#readBytes);
-    if (this.#window.length < wanted || this.#window.length > 2 * wanted) this.#window = Buffer.allocUnsafeSlow(wanted);
+    if (this.#window.length < wanted || this.#window.length > 2 * wanted) this.#window = takeWindow(wanted);
     this.#pos = 0;
     this.#filled = 0;
     this.#filled = await this.#file.read(this.#window, this.#offset);
@@ -183,7 +183,8 @@ export class SegmentCursor {
     this.#pos = 0;
     this.#filled = 0;
     this.#readBytes = TAIL_READ_BYTES;
-    if (this.#window.length > TAIL_READ_BYTES) this.#window = EMPTY; // hundreds of idle tablets keep little
+    giveBackWindow(this.#window); // hundreds of idle tablets keep none
+    this.#window = EMPTY;
     if (reason !== 'zeros') {
       const footer = await this.#readFooter();
       if (footer !== null) {
@@ -243,3 +244,16 @@ const FAULT_CODES = {
 } as const satisfies Record<SegmentFault['kind'], ErrorCode>;
 
 const EMPTY: Buffer = Buffer.alloc(0);
+
+/** Windows for the ends of segments, of which there are as many as tablets, and few are read at a time. */
+const MAX_SPARE_WINDOWS = 16;
+const spareWindows: Buffer[] = [];
+
+function takeWindow(bytes: number): Buffer {
+  return (bytes === TAIL_READ_BYTES && spareWindows.pop()) || Buffer.allocUnsafeSlow(bytes);
+}
+
+/** Of what was in it nothing is in use: entries have memory of their own. */
+function giveBackWindow(window: Buffer): void {
+  if (window.length === TAIL_READ_BYTES && spareWindows.length < MAX_SPARE_WINDOWS) spareWindows.push(window);
+}
