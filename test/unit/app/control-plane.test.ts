@@ -31,7 +31,7 @@ import { keepingLogger, type LogLine } from '../../support/loggers.ts';
 import { tabletView } from '../../support/memory-control-plane.ts';
 import { MemorySystemTable } from '../../support/memory-system-table.ts';
 
-const signal = AbortSignal.timeout(60_000);
+const { signal } = new AbortController();
 const TABLETS = ['t1', 't2', 't3'];
 const TABLE = {
   tableId: 'aa',

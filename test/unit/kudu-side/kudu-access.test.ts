@@ -5,7 +5,7 @@ import type { KuduClient } from '../../../src/kudu/client.ts';
 import { KuduError } from '../../../src/kudu/errors.ts';
 import { AppStatus, MasterErrorCode, RpcErrorCode, TserverErrorCode } from '../../../src/kudu/status.ts';
 
-const signal = AbortSignal.timeout(60_000);
+const { signal } = new AbortController();
 const noSuchTable = new KuduError('master', 'no such table', {
   code: MasterErrorCode.TABLE_NOT_FOUND,
   status: AppStatus.NOT_FOUND,

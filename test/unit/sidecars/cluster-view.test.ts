@@ -10,7 +10,7 @@ import type { ReasonedView, KnownSidecar, TabletView } from '../../../src/api/sh
 import { keepingLogger, type LogLine } from '../../support/loggers.ts';
 import { tabletView } from '../../support/memory-control-plane.ts';
 
-const signal = AbortSignal.timeout(60_000);
+const { signal } = new AbortController();
 const TABLE = {
   tableId: 'aa',
   name: 'shop.orders',

@@ -11,7 +11,7 @@ import type { TabletPosition } from '../../../src/change/position.ts';
 import { keepingLogger, type LogLine } from '../../support/loggers.ts';
 import { MemorySystemTable } from '../../support/memory-system-table.ts';
 
-const signal = AbortSignal.timeout(60_000);
+const { signal } = new AbortController();
 const START: TabletPosition = { opId: { term: 7n, index: 1042n }, tableName: 'shop.orders', schemaVersion: 3 };
 const TABLE = { tableId: 'aa', name: 'shop.orders', tablets: [{ tabletId: 't1', partitionKeyStart: Buffer.alloc(0) }] };
 

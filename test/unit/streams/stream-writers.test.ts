@@ -10,7 +10,7 @@ import { MemorySystemTable } from '../../support/memory-system-table.ts';
 import { FAULTS, RacingTable, Turns } from '../../support/racing-tables.ts';
 import { Random } from '../../support/random.ts';
 
-const signal = AbortSignal.timeout(600_000);
+const { signal } = new AbortController();
 const RUNS = 150;
 const TEN_MINUTES_MS = 600_000;
 const START: TabletPosition = { opId: { term: 1n, index: 7n }, tableName: 'a', schemaVersion: 0 };
