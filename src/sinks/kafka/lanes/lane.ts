@@ -1,4 +1,4 @@
-import type { TabletPosition } from '../../../change/position.ts';
+import { isUpTo, type RowRef, type TabletPosition } from '../../../change/position.ts';
 import { asError } from '../../../util/as-error.ts';
 import { steadyNow } from '../../../util/steady-clock.ts';
 import { waitFor } from '../../../util/wait-for.ts';
@@ -15,7 +15,7 @@ import { LaneProducer, type LaneProducerOptions } from './lane-producer.ts';
 import { FencedError, type TransactionEnd } from './lane-transaction.ts';
 import { PendingWrites } from './pending-writes.ts';
 import type { LaneId, LanePosition, PositionsEntry } from './positions-view.ts';
-import { isUpTo, type RecordsOfWrite, type RowRef } from './write-cursor.ts';
+import type { RecordsOfWrite } from './write-cursor.ts';
 
 export interface LaneOptions extends LaneProducerOptions {
   readonly generation: string;
@@ -70,7 +70,7 @@ export class Lane implements ClaimedLane, AsyncDisposable {
       // Of another generation it says nothing; and in a copy the log may be read a second time.
       if (position?.generation !== generation || position.at.copy) return null;
       const { at, upTo } = position;
-      return at.opId.index >= row.index || (upTo !== undefined && isUpTo(row, upTo));
+      return at.opId.index >= row.index || [at.upTo, upTo].some((last) => last !== undefined && isUpTo(row, last));
     };
     this.#producer = new LaneProducer(options, { isShipped, decisionOf: (lane) => this.#core.decisionOf(lane) });
   }

@@ -1,6 +1,5 @@
-import type { TabletPosition } from '../../../change/position.ts';
+import type { RowRef, TabletPosition } from '../../../change/position.ts';
 import type { Outcome } from '../transaction-steps.ts';
-import type { RowRef } from './write-cursor.ts';
 
 /** Name of a lane: the transactional id of its producer. */
 export type LaneId = string;
