@@ -56,9 +56,14 @@ export async function selectionFor({ skipOperations: _, ...definition }: StreamD
 
 /** How the records of a stream are read again. @throws {SinkError} they do not say what they are of */
 export function decoderFor(
-  { name, format, images }: Pick<StreamDefinition, 'name' | 'format' | 'images'>,
+  { name, format, images: kind }: Pick<StreamDefinition, 'name' | 'format' | 'images'>,
   registries: Registries,
 ): RecordDecoder {
+  const registered = (registry: string | readonly string[]) => ({
+    streamName: name,
+    images: kind === 'full' ? ('full' as const) : ('after' as const),
+    registry: registries.at(registry).client,
+  });
   switch (format.type) {
     case 'json': {
       const layout = jsonLayout(format);
@@ -67,12 +72,21 @@ export function decoderFor(
           'refused',
           `stream ${name} has envelope "flat": its records do not say of which table and operation they are, so they cannot be verified`,
         );
-      return jsonDecoder(name, images, layout);
+      return jsonDecoder(name, kind, layout);
     }
-    case 'avro':
-      return new RegisteredDecoder(name, registries.at(format.registry).client, avroRecordReader);
-    case 'protobuf':
-      return new RegisteredDecoder(name, registries.at(format.registry).client, protoRecordReader);
+    case 'avro': {
+      const { decimals, time } = format;
+      return new RegisteredDecoder({ ...registered(format.registry), compile: avroRecordReader, decimals, time });
+    }
+    case 'protobuf': {
+      const { decimals } = format;
+      return new RegisteredDecoder({
+        ...registered(format.registry),
+        compile: protoRecordReader,
+        decimals,
+        time: 'adaptive',
+      });
+    }
   }
 }
 

@@ -73,6 +73,8 @@ export interface RowRecord {
   readonly cells: RecordCells;
   /** Whether the row is nothing but them: what they do not name is as in a row from before the column. */
   readonly isWhole: boolean;
+  /** The row before it; null: there was none; undefined: the record does not tell. */
+  readonly before: RecordCells | null | undefined;
   /** @throws {SyntaxError} the record has a key of its own, which consumers go by, and it is not that of its cells */
   checkKey(columns: readonly ColumnSchema[]): void;
 }

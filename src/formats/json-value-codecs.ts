@@ -6,14 +6,13 @@ import { MAX_BIG_ENDIAN_BYTES, writeBigEndian } from './big-endian.ts';
 import { isoDate, isoMicros, MAX_ISO_CHARS, microsToMillis } from './iso-time.ts';
 import { cellCodec, type CellCodec, type CellWriter } from './json-cells.ts';
 import type { ValueOptions } from './json-definition.ts';
+import { refuseLossyKey } from './lossy-keys.ts';
 import { valueKind } from './value-kinds.ts';
 
 /** Called for each NaN and infinity that is written as null. */
 export type OnNonFinite = () => void;
 
 const QUOTE = 0x22;
-/** Beyond so many digits two decimals may be the same double. */
-const DOUBLE_DIGITS = 15;
 
 /**
  * How a column is written with a stream's options; {@link cellCodec} where they say nothing of its type.
@@ -22,16 +21,15 @@ const DOUBLE_DIGITS = 15;
 export function valueCodec(column: ColumnSchema, options: ValueOptions, onNonFinite: OnNonFinite): CellCodec {
   const { decimals, time, binary, nonFinite } = options;
   const plain = cellCodec(column);
+  refuseLossyKey(column, options);
   switch (valueKind(column.type)) {
     case 'decimal':
       if (decimals === 'precise') return preciseDecimal(cellBytes(column.type));
       if (decimals === 'string') return plain;
-      if ((column.precision ?? 0) > DOUBLE_DIGITS) refuseAsKey(column, 'decimals "double"');
       return withoutQuotes(plain);
     case 'time':
       if (time === 'isostring') return fixed(MAX_ISO_CHARS + 2, writeTimeText);
       if (time === 'adaptive') return plain;
-      refuseAsKey(column, 'time "connect"');
       return fixed(MAX_INT64_CHARS, writeMillis);
     case 'date':
       return time === 'isostring' ? fixed(MAX_ISO_CHARS + 2, writeDateText) : plain;
@@ -42,13 +40,6 @@ export function valueCodec(column: ColumnSchema, options: ValueOptions, onNonFin
     case 'other':
       return plain;
   }
-}
-
-function refuseAsKey({ isKey, name }: ColumnSchema, option: string): void {
-  if (isKey)
-    throw new RangeError(
-      `${option} would write different keys as one, and ${JSON.stringify(name)} is a column of the primary key`,
-    );
 }
 
 function fixed(maxBytes: number, write: CellWriter): CellCodec {

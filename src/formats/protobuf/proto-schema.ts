@@ -1,5 +1,6 @@
 import { DataType, type ColumnSchema, type TableSchema } from '../../kudu/schema.ts';
 import { adjustName, adjustNamespace } from '../avro/avro-names.ts';
+import { refuseLossyKey } from '../lossy-keys.ts';
 import type { SchemaTexts } from '../typed/row-writer.ts';
 import { fieldNumbers } from './proto-numbers.ts';
 
@@ -36,7 +37,7 @@ const SOURCE_NUMBERS: readonly string[] = ['ts_ms', 'ts_us', 'ts_ns', 'term', 'i
 /**
  * The .proto files of a table's records. A message each: of the key, and the envelope, which is the first of its file. Every column
  * but those of the key is optional, so that null and 0 are told apart.
- * @throws {RangeError} two columns would have one name, or a column is of a type that has no rule
+ * @throws {RangeError} two columns would have one name, a column is of a type that has no rule, or two rows would have one key
  */
 export function protoSchemas(schema: TableSchema, topic: string, types: ProtoTypes): SchemaTexts {
   const namespace = adjustNamespace(topic, 'avro');
@@ -44,6 +45,7 @@ export function protoSchemas(schema: TableSchema, topic: string, types: ProtoTyp
   const names = schema.columns.map(({ name }) => adjustName(name, 'avro'));
   refuseClashes(schema.columns, names);
   const fields = schema.columns.map((column, place) => {
+    refuseLossyKey(column, types);
     const label = column.isKey ? '' : 'optional ';
     const original = names[place] === column.name ? '' : ` [json_name = ${JSON.stringify(column.name)}]`;
     return `  ${label}${protoType(column, types)} ${names[place]!} = ${numbers[place]!}${original};`;

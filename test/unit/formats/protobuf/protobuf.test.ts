@@ -36,7 +36,14 @@ function readBy(registry: MemoryRegistry, bytes: Buffer, message: 'Key' | 'Envel
 }
 
 async function decode(registry: MemoryRegistry, { key, value }: SinkRecord): Promise<RowRecord> {
-  const decoder = new RegisteredDecoder('orders', registry, protoRecordReader);
+  const decoder = new RegisteredDecoder({
+    streamName: 'orders',
+    images: 'full',
+    registry,
+    compile: protoRecordReader,
+    decimals: 'string',
+    time: 'adaptive',
+  });
   const stored = { key, value, position: null };
   await decoder.prepare([stored], AbortSignal.timeout(1000));
   const decoded = decoder.decode(stored);
