@@ -213,7 +213,20 @@ class VerifyRun implements AsyncDisposable {
       for (const tabletId of scan?.ends.keys() ?? []) tablets.set(tabletId, place);
     await using sorted = new SortedRuns(this.#folder, bufferBytes);
     const ignored = new Set(others.flatMap(({ tableId, tabletIds }) => [tableId, ...tabletIds]));
-    const stored = new StoredRecords({ sink, decoder, at, tables, tablets, ignored, schemas, destinations, sorted });
+    // Where records are left out, or put elsewhere, those that are there do not follow from each other.
+    const comparesBefore = (view.skipOperations ?? []).length === 0 && view.oversize !== 'dead-letter';
+    const stored = new StoredRecords({
+      sink,
+      decoder,
+      at,
+      tables,
+      tablets,
+      ignored,
+      schemas,
+      destinations,
+      sorted,
+      comparesBefore,
+    });
     let read = 0;
     for (const destination of new Set(destinations.flatMap((each) => [...each])))
       for await (const records of sink.read(destination, signal)) {
@@ -266,8 +279,9 @@ function joinedName(view: StreamView, { name, tabletIds }: ListedTable): string 
 }
 
 /** Whether the records are the tables, and each came once where that was promised. */
-export function isSound({ missing, extra, different, unreadable, repeats, allowsRepeats }: VerifyResult): boolean {
-  return missing + extra + different + unreadable + (allowsRepeats ? 0 : repeats) === 0;
+export function isSound(result: VerifyResult): boolean {
+  const { missing, extra, different, before, unreadable, repeats, allowsRepeats } = result;
+  return missing + extra + different + before + unreadable + (allowsRepeats ? 0 : repeats) === 0;
 }
 
 /** Among the schema changes there may be records of other streams, in forms of their own. */
