@@ -45,7 +45,8 @@ function decode({ key, value }: EncodedRecord, stream: StreamForm): DecodedRecor
   return new JsonRow(key, text, { envelope, source, key: ownKey, images, values, deletesHaveNulls: false });
 }
 
-function payloadOf(text: string, { isBlock }: StreamForm): RawObject {
+/** What of a key or value is beside its schema, where it has one with it. */
+export function payloadOf(text: string, { isBlock }: { readonly isBlock: boolean }): RawObject {
   const json = objectOf(parseRawJson(text));
   return isBlock && json.has('payload') ? objectOf(json.get('payload')) : json;
 }

@@ -1,5 +1,5 @@
 import type { RecordCells, RecordDecoder, RowRecord, TombstoneRecord } from '../formats/decoder.ts';
-import type { HybridTime } from '../kudu/hybrid-time.ts';
+import { hybridTimeToMicros, type HybridTime } from '../kudu/hybrid-time.ts';
 import { encodeKeyCells } from '../kudu/key-encoder.ts';
 import type { ColumnSchema } from '../kudu/schema.ts';
 import type { ShownPlace, SinkReader, StoredRecord } from '../sinks/reader.ts';
@@ -188,8 +188,8 @@ export class StoredRecords {
     const { at, tablets, ignored, schemas } = this.#options;
     lane.ofOthers.delete(decoded.tabletId);
     const { tabletId, tableId } = decoded;
-    if (ignored.has(tableId)) return undefined;
-    const table = this.#tableOf.get(tableId);
+    if (ignored.has(tableId ?? tabletId)) return undefined;
+    const table = tableId === null ? tablets.get(tabletId) : this.#tableOf.get(tableId);
     if (table === undefined || tablets.get(tabletId) !== table) {
       this.leftOut++;
       return undefined;
@@ -200,7 +200,7 @@ export class StoredRecords {
       this.#copies.add(`${tabletId} ${time}`);
       if (this.newestCopy === null || time > this.newestCopy) this.newestCopy = time;
     }
-    const highest = highestOf(lane, tabletId, index);
+    const highest = highestOf(lane, tabletId, this.#options.decoder.hasMillisOnly ? millisOf(time) : index);
     if (isCopy ? time > at : time >= at) {
       this.later++;
       if (!isCopy) this.#lowestLater.set(tabletId, Math.min(index, this.#lowestLater.get(tabletId) ?? index));
@@ -208,7 +208,7 @@ export class StoredRecords {
     }
     const isDelete = op === FoldOp.DELETE || op === FoldOp.COPY_DELETE;
     const { cells } = decoded;
-    const versions = schemas.of(tableId)!;
+    const versions = schemas.of(this.#options.tables[table]!.tableId)!;
     const fits = versions.candidates({ tabletId, index, time, cells, isWhole: op === FoldOp.INSERT });
     const isReadable = fits.length > 0 || isDelete; // which of a row it was is no matter to a delete
     const candidates = fits.length > 0 ? fits : versions.keyed(cells);
@@ -359,6 +359,10 @@ function highestOf({ highest }: Lane, tabletId: string, index: number): number {
   const most = Math.max(index, highest.get(tabletId) ?? -1);
   highest.set(tabletId, most);
   return most;
+}
+
+function millisOf(time: HybridTime): number {
+  return Number(hybridTimeToMicros(time) / 1000n);
 }
 
 /** Behind all that the lane has so far. */

@@ -5,6 +5,7 @@ import { RowOp } from '../../../src/change/change.ts';
 import { defaultToJson } from '../../../src/formats/json-cells.ts';
 import { jsonLayout, type JsonFormatDefinition, type JsonLayout } from '../../../src/formats/json-definition.ts';
 import type { Images } from '../../../src/formats/envelope-row.ts';
+import { flatDecoder } from '../../../src/formats/json-flat-decode.ts';
 import { jsonDecoder } from '../../../src/formats/json-decode.ts';
 import { DataType, type ColumnSchema } from '../../../src/kudu/schema.ts';
 import { verify } from '../../../src/verify/verify.ts';
@@ -133,7 +134,8 @@ class Play {
         stream: () => Promise.resolve(this.tables.view(['*'])),
         reader: this.tables,
         sink: this.topics,
-        decoder: jsonDecoder('s', this.images, this.layout),
+        decoder:
+          this.layout.envelope === 'flat' ? flatDecoder(this.layout) : jsonDecoder('s', this.images, this.layout),
         systemTablePrefix: 'spoor.',
         timeoutMs: 100,
         progress: () => undefined,
@@ -203,6 +205,23 @@ describe('verify and the fold of the tests', () => {
         assert.deepEqual(await play.verify(), []);
       }),
       { numRuns: 100 },
+    );
+  });
+
+  it('find nothing either where records are the rows themselves, in one topic or in several', async () => {
+    const formats = fc.constantFrom<Omit<JsonFormatDefinition, 'type'>[]>(
+      { envelope: 'flat' },
+      { envelope: 'flat', schema: 'block', time: 'connect' },
+    );
+    const images = fc.constantFrom<Images[]>('after', 'full');
+    const topics = fc.constantFrom('cdc', 'cdc.{table}');
+    await fc.assert(
+      fc.asyncProperty(events, formats, images, topics, async (all, format, kind, template) => {
+        const play = new Play(template, kind, format);
+        for (const event of all) play.play(event);
+        assert.deepEqual(await play.verify(), []);
+      }),
+      { numRuns: 200 },
     );
   });
 

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { RowOp } from '../../../src/change/change.ts';
 import type { RecordDecoder } from '../../../src/formats/decoder.ts';
+import { jsonLayout } from '../../../src/formats/json-definition.ts';
+import { flatDecoder } from '../../../src/formats/json-flat-decode.ts';
 import { jsonDecoder } from '../../../src/formats/json-decode.ts';
 import { DataType, type TableSchema } from '../../../src/kudu/schema.ts';
 import type { StreamView } from '../../../src/api/shapes.ts';
@@ -127,6 +129,86 @@ function recordsOfKey(scene: Scene, id: bigint): { readonly lane: unknown[]; rea
   }
   throw new Error('no record of that key');
 }
+
+describe('verify of a stream whose records are the rows themselves', () => {
+  const layout = jsonLayout({ type: 'json', envelope: 'flat' });
+  const flatShop = (): { readonly scene: Scene; readonly history: RecordHistory } => {
+    const scene = new Scene();
+    const history = new RecordHistory({ tableId: 'shop', name: 'shop', schema: SCHEMA, images: 'after', layout });
+    scene.tables.histories.push({ history, tabletIds: TABLETS.map((id) => `shop-${id}`) });
+    scene.topics.put(history.begin('shop-tablet0'));
+    for (let id = 0n; id < 6n; id++) write(scene, history, RowOp.INSERT, id, int32(1), Buffer.from('n'));
+    write(scene, history, RowOp.UPDATE, 2n, int32(2));
+    write(scene, history, RowOp.DELETE, 3n);
+    history.sleep(0.01);
+    return { scene, history };
+  };
+  const decoder = flatDecoder(layout);
+
+  it('finds what is missing, too much, or otherwise, deletes and repeats too', async () => {
+    const { scene } = flatShop();
+    assert.ok(isSound((await scene.verify({ decoder })).result));
+    const lanes = scene.topics.records.get('cdc')!;
+    const take = (id: number, isWanted: (value: Buffer | null) => boolean): void => {
+      for (const lane of lanes) {
+        const at = lane.findLastIndex(({ key, value }) => key!.toString() === `{"id":${id}}` && isWanted(value));
+        if (at >= 0) lane.splice(at, 1);
+      }
+    };
+    take(2, () => true); // its update
+    take(3, (value) => value === null); // its delete
+    take(4, () => true);
+    const { topic, partition, ...first } = scene.topics.last('cdc', '{"id":5}');
+    scene.topics.produce(topic, partition, first);
+    const { result, lines } = await scene.verify({ decoder });
+    assert.deepEqual(lines.map((line) => line.split('  records')[0]!.replaceAll(/ +/g, ' ')).sort(), [
+      'different shop {"id":2} a: want 2, have 1',
+      'extra shop {"id":3}',
+      'missing shop {"id":4} no record',
+    ]);
+    assert.equal(result.repeats, 1);
+  });
+
+  it('counts what was written before a time, deletes too, and takes none but of whole milliseconds', async () => {
+    const { scene, history } = flatShop();
+    const at = (((history.now >> 12n) / 1000n) * 1000n) << 12n;
+    const tables = TABLETS.map((id) => history.block(`shop-${id}`));
+    history.sleep(0.01);
+    write(scene, history, RowOp.DELETE, 1n);
+    write(scene, history, RowOp.UPDATE, 2n, int32(7));
+    const [even, odd] = tables;
+    history.block = (tabletId: string) => (tabletId.endsWith('0') ? even! : odd!);
+    const { result } = await scene.verify({ decoder, at });
+    assert.ok(isSound(result));
+    assert.equal(result.later, 2);
+    await assert.rejects(scene.verify({ decoder, at: at + 1n }), {
+      name: 'VerifyError',
+      kind: 'usage',
+      message: `--at ${at + 1n} is no whole millisecond, and flat records have no other times: ${at + 4_096_000n} is the next one`,
+    });
+  });
+
+  it('folds the copies of rows, and marks and records of nobody are none', async () => {
+    const { scene, history } = flatShop();
+    const { announced, rows } = history.copy('shop-tablet0');
+    scene.topics.put([...announced, ...rows]);
+    scene.topics.produce('cdc', 0, { key: null, value: Buffer.from('{"resolved":"1"}'), position: null });
+    assert.ok(isSound((await scene.verify({ decoder })).result));
+    scene.topics.produce('cdc', 0, { key: Buffer.from('{"id":1}'), value: Buffer.from('{"id":1}'), position: null });
+    const { unreadable } = await scene.verify({ decoder });
+    assert.deepEqual(
+      unreadable.map(({ reason }) => reason),
+      ['it has no position (the header spoor.pos), so no operation'],
+    );
+  });
+
+  it('is refused where the topic has the time of the broker, with the setting that it takes', async () => {
+    const { scene } = flatShop();
+    for (const lane of scene.topics.records.get('cdc')!)
+      for (const [i, record] of lane.entries()) lane[i] = { ...record, timestampMs: null };
+    await assert.rejects(scene.verify({ decoder }), /refused|message\.timestamp\.type=CreateTime/);
+  });
+});
 
 describe('verify of rows before their operations', () => {
   it('finds nothing where each follows from the records before it', async () => {
