@@ -77,10 +77,16 @@ const QUIET = ['--metrics_log_interval_ms=0', '--diagnostics_log_stack_traces_in
  * ends it; it also ends with this process.
  */
 export async function startKudu(
-  options: { tservers?: number; flags?: readonly string[]; masterFlags?: readonly string[] } = {},
+  options: {
+    tservers?: number;
+    flags?: readonly string[];
+    masterFlags?: readonly string[];
+    /** In which its folders are; it is emptied. */
+    dir?: string;
+  } = {},
 ): Promise<KuduCluster> {
   const install = await fetchKudu(await artifactOptions());
-  const dir = await WorkDir.create('spoor-test-kudu');
+  const dir = options.dir === undefined ? await WorkDir.create('spoor-test-kudu') : { path: options.dir };
   return KuduCluster.start({
     install,
     dir: dir.path,

@@ -10,6 +10,11 @@ import { SpoorCluster } from './spoor-cluster.ts';
  * eager still, and Kudu would spend a third more CPU on the same writes.
  */
 export const USUAL_FLAGS = ['--log_segment_size_mb=1', '--flush_threshold_secs=3', '--raft_heartbeat_interval_ms=200'];
+/**
+ * Of the servers that are hurt: what is read, held, damaged and fetched from elsewhere is all encrypted, which changes
+ * nothing. Clusters that nobody shares have plain logs.
+ */
+const ENCRYPTED = ['--encrypt_data_at_rest', '--encryption_key_length=192'];
 /** How long sidecars may take to see that a stream is gone. */
 const SEEN_GONE_MS = 1_500;
 
@@ -35,7 +40,8 @@ export interface LeasedCluster extends AsyncDisposable {
 export async function leaseCluster(
   options: { readonly flags?: readonly string[]; readonly env?: Readonly<Record<string, string>> } = {},
 ): Promise<LeasedCluster> {
-  const { flags = USUAL_FLAGS, env = {} } = options;
+  const { flags: plain = USUAL_FLAGS, env = {} } = options;
+  const flags = [...plain, ...ENCRYPTED];
   if (kept && !isDeepStrictEqual(kept.flags, flags)) {
     await kept.cluster[Symbol.asyncDispose]();
     kept = null;

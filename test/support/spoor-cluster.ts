@@ -64,15 +64,17 @@ export class SpoorCluster implements AsyncDisposable {
       /** Of the tablet servers. */
       flags?: readonly string[];
       masterFlags?: readonly string[];
+      /** See {@link startKudu}. */
+      kuduDir?: string;
       /** Of the sidecars. */
       env?: Readonly<Record<string, string>>;
       /** Of another version: its `dist/cli/main.js`. */
       program?: string;
     } = {},
   ): Promise<SpoorCluster> {
-    const { tservers = 3, flags = [], masterFlags = [], env = {}, program = BUILT } = options;
+    const { tservers = 3, flags = [], masterFlags = [], kuduDir, env = {}, program = BUILT } = options;
     const [kudu, kafka, dir] = await Promise.all([
-      startKudu({ tservers, flags, masterFlags }),
+      startKudu({ tservers, flags, masterFlags, ...(kuduDir !== undefined && { dir: kuduDir }) }),
       startKafka(),
       WorkDir.create('spoor-test-sidecars'),
     ]);
