@@ -70,9 +70,11 @@ export function decoderFor(
       return jsonDecoder(name, images, layout);
     }
     case 'avro':
-      return new RegisteredDecoder(name, registries.at(format.registry).client, avroRecordReader);
-    case 'protobuf':
-      return new RegisteredDecoder(name, registries.at(format.registry).client, protoRecordReader);
+    case 'protobuf': {
+      const { client: registry } = registries.at(format.registry);
+      const compile = format.type === 'avro' ? avroRecordReader : protoRecordReader;
+      return new RegisteredDecoder({ streamName: name, registry, compile, values: format });
+    }
   }
 }
 

@@ -19,7 +19,7 @@ import { placeOf } from './formats.ts';
 
 /** What Avro and Protocol Buffers say of a table where the stream itself is in another format. */
 const AVRO: AvroSchemaOptions = { names: 'avro', decimals: 'precise', time: 'adaptive' };
-const PROTOBUF: ProtoTypes = { decimals: 'string' };
+const PROTOBUF: ProtoTypes = { decimals: 'string', time: 'adaptive' };
 /** Of what is hashed the type alone is told. */
 const NO_SALT = Buffer.alloc(0);
 

@@ -5,6 +5,7 @@ import { base64StringBytes, writeBase64String } from '../util/json-bytes.ts';
 import { MAX_BIG_ENDIAN_BYTES, writeBigEndian } from './big-endian.ts';
 import { isoDate, isoMicros, MAX_ISO_CHARS, microsToMillis } from './iso-time.ts';
 import { cellCodec, type CellCodec, type CellWriter } from './json-cells.ts';
+import { refuseLossyKey } from './lossy-keys.ts';
 import type { ValueOptions } from './json-definition.ts';
 import { valueKind } from './value-kinds.ts';
 
@@ -12,8 +13,6 @@ import { valueKind } from './value-kinds.ts';
 export type OnNonFinite = () => void;
 
 const QUOTE = 0x22;
-/** Beyond so many digits two decimals may be the same double. */
-const DOUBLE_DIGITS = 15;
 
 /**
  * How a column is written with a stream's options; {@link cellCodec} where they say nothing of its type.
@@ -21,17 +20,15 @@ const DOUBLE_DIGITS = 15;
  */
 export function valueCodec(column: ColumnSchema, options: ValueOptions, onNonFinite: OnNonFinite): CellCodec {
   const { decimals, time, binary, nonFinite } = options;
+  refuseLossyKey(column, options);
   const plain = cellCodec(column);
   switch (valueKind(column.type)) {
     case 'decimal':
       if (decimals === 'precise') return preciseDecimal(cellBytes(column.type));
-      if (decimals === 'string') return plain;
-      if ((column.precision ?? 0) > DOUBLE_DIGITS) refuseAsKey(column, 'decimals "double"');
-      return withoutQuotes(plain);
+      return decimals === 'string' ? plain : withoutQuotes(plain);
     case 'time':
       if (time === 'isostring') return fixed(MAX_ISO_CHARS + 2, writeTimeText);
       if (time === 'adaptive') return plain;
-      refuseAsKey(column, 'time "connect"');
       return fixed(MAX_INT64_CHARS, writeMillis);
     case 'date':
       return time === 'isostring' ? fixed(MAX_ISO_CHARS + 2, writeDateText) : plain;
@@ -42,13 +39,6 @@ export function valueCodec(column: ColumnSchema, options: ValueOptions, onNonFin
     case 'other':
       return plain;
   }
-}
-
-function refuseAsKey({ isKey, name }: ColumnSchema, option: string): void {
-  if (isKey)
-    throw new RangeError(
-      `${option} would write different keys as one, and ${JSON.stringify(name)} is a column of the primary key`,
-    );
 }
 
 function fixed(maxBytes: number, write: CellWriter): CellCodec {

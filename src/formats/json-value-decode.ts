@@ -15,11 +15,16 @@ const NULL = 'null';
 const HEX = /^"(?:[0-9a-f]{2})*"$/;
 const NUMBER = /^-?\d+(\.\d+)?$/;
 
+/** `nearest`: a decimal was written as a double, as formats with types have it; JSON's `double` has all digits. */
+export interface ReadOptions extends Omit<ValueOptions, 'decimals'> {
+  readonly decimals: ValueOptions['decimals'] | 'nearest';
+}
+
 /** Reads values that were written with a stream's options: what valueCodec of json-value-codecs.ts writes. */
 export class ValueReader {
-  readonly #options: ValueOptions;
+  readonly #options: ReadOptions;
 
-  constructor(options: ValueOptions) {
+  constructor(options: ReadOptions) {
     this.#options = options;
   }
 
@@ -36,6 +41,8 @@ export class ValueReader {
         return raw === NULL || raw.startsWith('"');
       case 'number':
         return raw === NULL || NUMBER.test(raw);
+      case 'nearest':
+        return raw === NULL || Number.isFinite(Number(raw));
     }
   }
 
@@ -54,20 +61,24 @@ export class ValueReader {
 
   /** What a record shows of a value of the table, both canonical. */
   shown(type: DataType, value: Buffer): Buffer {
-    if (this.#formOf(type) === 'millis') {
+    const form = this.#formOf(type);
+    if (form === 'millis' || form === 'nearest') {
       const text = value.toString();
-      return text === NULL ? value : Buffer.from(String(microsToMillis(BigInt(text)) * 1000n));
+      if (text === NULL) return value;
+      if (form === 'millis') return Buffer.from(String(microsToMillis(BigInt(text)) * 1000n));
+      const digits = text.slice(1, -1); // within its quotes
+      return Buffer.from(`"${nearestText(Number(digits), digits.split('.')[1]?.length ?? 0)}"`);
     }
     if (valueKind(type) === 'float' && this.#options.nonFinite !== 'string')
       return NON_FINITE.test(value.toString('latin1')) ? Buffer.from(NULL) : value;
     return value;
   }
 
-  #formOf(type: DataType): 'plain' | 'precise' | 'number' | 'millis' | 'time' | 'date' | 'hex' {
+  #formOf(type: DataType): 'plain' | 'precise' | 'number' | 'nearest' | 'millis' | 'time' | 'date' | 'hex' {
     const { decimals, time, binary } = this.#options;
     switch (valueKind(type)) {
       case 'decimal':
-        return decimals === 'string' ? 'plain' : decimals === 'precise' ? 'precise' : 'number';
+        return decimals === 'string' ? 'plain' : decimals === 'double' ? 'number' : decimals;
       case 'time':
         return time === 'adaptive' ? 'plain' : time === 'connect' ? 'millis' : 'time';
       case 'date':
@@ -89,6 +100,8 @@ export class ValueReader {
         return `"${decimalToString(readBigEndian(Buffer.from(textOf(raw), 'base64')), scale)}"`;
       case 'number':
         return `"${raw}"`;
+      case 'nearest':
+        return `"${nearestText(Number(raw), scale)}"`;
       case 'millis':
         return String(BigInt(raw) * 1000n);
       case 'time':
@@ -100,6 +113,12 @@ export class ValueReader {
         return `"${Buffer.from(textOf(raw), 'hex').toString('base64')}"`;
     }
   }
+}
+
+/** A double as the text of a decimal. Beyond 2^53 it has no digits behind the point. */
+function nearestText(value: number, scale: number): string {
+  if (Number.isSafeInteger(Math.trunc(value))) return value.toFixed(scale);
+  return decimalToString(BigInt(value) * 10n ** BigInt(scale), scale);
 }
 
 const NON_FINITE = /^(NaN|-?Infinity)$/;

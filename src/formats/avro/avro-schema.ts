@@ -1,4 +1,5 @@
 import type { ColumnSchema, TableSchema } from '../../kudu/schema.ts';
+import { refuseLossyKey } from '../lossy-keys.ts';
 import { adjustName, adjustNamespace, type NameAdjustment } from './avro-names.ts';
 import { avroType, type AvroType, type TypeOptions } from './avro-types.ts';
 
@@ -69,7 +70,7 @@ const TRANSACTION = record(
  * Debezium's envelope as its Avro converter registers it: `<topic>.Key` and `<topic>.Envelope`, `before` and `after` of one
  * type. Every column but those of the key is optional, without any default of Kudu's: so that versions are compatible
  * both ways, and a delete may have the key alone.
- * @throws {RangeError} two columns would have one name, or a column is of a type that has no rule
+ * @throws {RangeError} two columns would have one name, two keys would be one, or a column is of a type that has no rule
  */
 export function avroSchemas({ columns }: TableSchema, topic: string, options: AvroSchemaOptions): AvroSchemas {
   const namespace = adjustNamespace(topic, options.names);
@@ -107,6 +108,7 @@ interface Field {
 }
 
 function columnField(column: ColumnSchema, options: AvroSchemaOptions): Field {
+  refuseLossyKey(column, options);
   const name = adjustName(column.name, options.names);
   const type = avroType(column, options);
   const original = name === column.name ? {} : { [COLUMN_PROPERTY]: column.name };

@@ -1,11 +1,14 @@
 import { DataType, type ColumnSchema, type TableSchema } from '../../kudu/schema.ts';
 import { adjustName, adjustNamespace } from '../avro/avro-names.ts';
+import { refuseLossyKey } from '../lossy-keys.ts';
 import type { SchemaTexts } from '../typed/row-writer.ts';
+import { valueKind } from '../value-kinds.ts';
 import { fieldNumbers } from './proto-numbers.ts';
 
-/** How decimals are written, in the words of a stream's `format`. */
+/** How decimals and times are written, in the words of a stream's `format`. */
 export interface ProtoTypes {
-  readonly decimals: 'string' | 'double';
+  readonly decimals: 'string' | 'precise' | 'double';
+  readonly time: 'adaptive' | 'connect' | 'isostring';
 }
 
 /** Field numbers of the envelope and of `source`: they never change. */
@@ -31,25 +34,45 @@ export const SOURCE = {
   row: 18,
   kudu_op: 19,
 } as const;
+/** A decimal without its point, in two's complement and big-endian: as Confluent's `confluent.type.Decimal`. */
+export const DECIMAL = { value: 1, precision: 2, scale: 3 } as const;
+const DECIMAL_FIELDS = [
+  `  bytes value = ${DECIMAL.value};`,
+  `  uint32 precision = ${DECIMAL.precision};`,
+  `  int32 scale = ${DECIMAL.scale};`,
+];
+/**
+ * `foo_bar` and `fooBar` are one name in JSON, for which protoc refuses a message, whatever `json_name` says, unless it is told
+ * that this is known.
+ */
+const JSON_CLASH = '  option deprecated_legacy_json_field_conflicts = true;';
 const SOURCE_NUMBERS: readonly string[] = ['ts_ms', 'ts_us', 'ts_ns', 'term', 'index', 'lsn'];
 
 /**
  * The .proto files of a table's records. A message each: of the key, and the envelope, which is the first of its file. Every column
  * but those of the key is optional, so that null and 0 are told apart.
- * @throws {RangeError} two columns would have one name, or a column is of a type that has no rule
+ * @throws {RangeError} two columns would have one name, two keys would be one, or a column has no rule
  */
 export function protoSchemas(schema: TableSchema, topic: string, types: ProtoTypes): SchemaTexts {
+  const { columns } = schema;
   const namespace = adjustNamespace(topic, 'avro');
   const numbers = fieldNumbers(schema);
-  const names = schema.columns.map(({ name }) => adjustName(name, 'avro'));
-  refuseClashes(schema.columns, names);
-  const fields = schema.columns.map((column, place) => {
+  const names = columns.map(({ name }) => adjustName(name, 'avro'));
+  refuseClashes(columns, names);
+  const jsonClash = new Set(names.map(jsonName)).size < names.length;
+  const fields = columns.map((column, place) => {
+    refuseLossyKey(column, types);
     const label = column.isKey ? '' : 'optional ';
-    const original = names[place] === column.name ? '' : ` [json_name = ${JSON.stringify(column.name)}]`;
+    const original = names[place] === column.name && !jsonClash ? '' : ` [json_name = ${quoted(column.name)}]`;
     return `  ${label}${protoType(column, types)} ${names[place]!} = ${numbers[place]!}${original};`;
   });
   const head = `syntax = "proto3";\npackage ${namespace};\n`;
-  const keyFields = fields.filter((_, place) => schema.columns[place]!.isKey);
+  const ofColumns = (name: string, isIn: (column: ColumnSchema) => boolean): string => {
+    const own = [...(jsonClash ? [JSON_CLASH] : []), ...fields.filter((_, place) => isIn(columns[place]!))];
+    const isDecimal =
+      types.decimals === 'precise' && columns.some((one) => isIn(one) && valueKind(one.type) === 'decimal');
+    return message(name, own) + (isDecimal ? `\n${message('Decimal', DECIMAL_FIELDS)}` : '');
+  };
   const envelope = [
     `  optional Value before = ${ENVELOPE.before};`,
     `  optional Value after = ${ENVELOPE.after};`,
@@ -65,26 +88,28 @@ export function protoSchemas(schema: TableSchema, topic: string, types: ProtoTyp
     return `  ${SOURCE_NUMBERS.includes(name) ? 'int64' : 'string'} ${name} = ${number};`;
   });
   return {
-    key: `${head}\n${message('Key', keyFields)}`,
-    value: `${head}\n${message('Envelope', envelope)}\n${message('Value', fields)}\n${message('Source', source)}`,
+    key: `${head}\n${ofColumns('Key', ({ isKey }) => isKey)}`,
+    value: `${head}\n${message('Envelope', envelope)}\n${ofColumns('Value', () => true)}\n${message('Source', source)}`,
     keyName: `${namespace}.Key`,
     valueName: `${namespace}.Envelope`,
   };
 }
 
 /** @throws {RangeError} there is no rule for the type */
-function protoType({ name, type }: ColumnSchema, { decimals }: ProtoTypes): string {
+function protoType({ name, type }: ColumnSchema, { decimals, time }: ProtoTypes): string {
   switch (type) {
     case DataType.BOOL:
       return 'bool';
     case DataType.INT8:
     case DataType.INT16:
     case DataType.INT32:
-    case DataType.DATE:
       return 'sint32';
+    case DataType.DATE:
+      return time === 'isostring' ? 'string' : 'sint32';
     case DataType.INT64:
-    case DataType.UNIXTIME_MICROS:
       return 'sint64';
+    case DataType.UNIXTIME_MICROS:
+      return time === 'isostring' ? 'string' : 'sint64';
     case DataType.FLOAT:
       return 'float';
     case DataType.DOUBLE:
@@ -97,7 +122,7 @@ function protoType({ name, type }: ColumnSchema, { decimals }: ProtoTypes): stri
     case DataType.DECIMAL32:
     case DataType.DECIMAL64:
     case DataType.DECIMAL128:
-      return decimals;
+      return decimals === 'precise' ? 'Decimal' : decimals;
     case DataType.UINT8:
     case DataType.UINT16:
     case DataType.UINT32:
@@ -106,6 +131,17 @@ function protoType({ name, type }: ColumnSchema, { decimals }: ProtoTypes): stri
     case DataType.IS_DELETED:
       throw new RangeError(`column ${JSON.stringify(name)} has Kudu's data type ${type}`);
   }
+}
+
+/** What JSON calls a field that has no name for it of its own. */
+function jsonName(field: string): string {
+  return field.replace(/_+(.?)/g, (_, next: string) => next.toUpperCase());
+}
+
+/** @throws {RangeError} the language has no such name */
+function quoted(column: string): string {
+  if (!/^\[.*\]$/s.test(column)) return JSON.stringify(column);
+  throw new RangeError(`column ${JSON.stringify(column)} has a name in brackets, which json_name cannot be`);
 }
 
 function message(name: string, fields: readonly string[]): string {

@@ -1,5 +1,5 @@
 import type { HybridTime } from '../../kudu/hybrid-time.ts';
-import type { ColumnSchema } from '../../kudu/schema.ts';
+import type { ColumnSchema, DataType } from '../../kudu/schema.ts';
 import {
   RecordOp,
   type DecodedRecord,
@@ -12,12 +12,14 @@ import {
 } from '../decoder.ts';
 import { jsonDecoder, JsonCells } from '../json-decode.ts';
 import { numberOf, objectOf, scalarOf, textOf } from '../json-members.ts';
+import { ValueReader } from '../json-value-decode.ts';
+import type { LossyOptions } from '../lossy-keys.ts';
 import type { RawObject } from '../raw-json.ts';
 import type { RegistryClient, SchemaText } from '../registry/registry-client.ts';
 
 /**
- * Reads what was written under one schema. What it gives is in the form of a JSON record, its scalars as JSON would have them: from
- * there on the formats are read alike.
+ * Reads what was written under one schema. What it gives is in the form of a JSON record, its scalars as JSON with the stream's
+ * options would have them: from there on the formats are read alike.
  */
 export type RecordReader = (record: Buffer) => RawObject;
 /** @throws {SyntaxError} it is no schema of ours */
@@ -26,20 +28,32 @@ export type ReaderCompiler = (schema: SchemaText) => RecordReader;
 const MAGIC = 0;
 const FRAME_BYTES = 5;
 
+export interface RegisteredDecoderOptions {
+  readonly streamName: string;
+  readonly registry: Pick<RegistryClient, 'schemaOf'>;
+  readonly compile: ReaderCompiler;
+  /** As the stream's records have decimals and times. */
+  readonly values: LossyOptions;
+}
+
 /** Reads records in Confluent's framing, whose schemas are in a registry. */
 export class RegisteredDecoder implements RecordDecoder {
-  readonly #streamName: string;
-  readonly #registry: Pick<RegistryClient, 'schemaOf'>;
-  readonly #compile: ReaderCompiler;
+  readonly #options: RegisteredDecoderOptions;
+  readonly #values: ValueReader;
   /** By the number of a schema; a text where there is no such schema, or none that can be read. */
   readonly #readers = new Map<number, RecordReader | string>();
   readonly #json: RecordDecoder;
 
-  constructor(streamName: string, registry: Pick<RegistryClient, 'schemaOf'>, compile: ReaderCompiler) {
-    this.#streamName = streamName;
-    this.#registry = registry;
-    this.#compile = compile;
-    this.#json = jsonDecoder(streamName);
+  constructor(options: RegisteredDecoderOptions) {
+    const { decimals, time } = options.values;
+    this.#options = options;
+    this.#values = new ValueReader({
+      decimals: decimals === 'double' ? 'nearest' : decimals,
+      time,
+      binary: 'base64',
+      nonFinite: 'string',
+    });
+    this.#json = jsonDecoder(options.streamName);
   }
 
   /** @throws {SinkError} `unavailable`: the registry cannot be asked; `refused`: we may not */
@@ -56,20 +70,24 @@ export class RegisteredDecoder implements RecordDecoder {
   decode({ key, value }: EncodedRecord): DecodedRecord {
     if (value === null) {
       if (key === null) return { kind: 'mark' };
-      return { kind: 'tombstone', cells: new JsonCells(this.#read(key)) };
+      return { kind: 'tombstone', cells: new JsonCells(this.#read(key), this.#values) };
     }
     const envelope = this.#read(value);
     const source = objectOf(envelope.get('source'));
     const tabletId = textOf(source.get('tablet_id'));
-    if (textOf(source.get('name')) !== this.#streamName) return { kind: 'foreign', tabletId };
-    return new TypedRow(key === null ? null : this.#read(key), envelope, source, tabletId);
+    if (textOf(source.get('name')) !== this.#options.streamName) return { kind: 'foreign', tabletId };
+    return new TypedRow(key === null ? null : this.#read(key), envelope, source, this.#values);
   }
 
   decodeSchema(record: EncodedRecord): SchemaRecord | TabletEventRecord | null {
     return this.#json.decodeSchema(record);
   }
 
-  canonical: RecordDecoder['canonical'] = (type, text) => this.#json.canonical(type, text);
+  canonical: RecordDecoder['canonical'] = (column, text) => this.#values.canonical(column, text);
+
+  shown(type: DataType, value: Buffer): Buffer {
+    return this.#values.shown(type, value);
+  }
 
   #read(bytes: Buffer): RawObject {
     const id = schemaIdOf(bytes);
@@ -81,10 +99,10 @@ export class RegisteredDecoder implements RecordDecoder {
   }
 
   async #readerOf(id: number, signal: AbortSignal): Promise<RecordReader | string> {
-    const schema = await this.#registry.schemaOf(id, signal);
+    const schema = await this.#options.registry.schemaOf(id, signal);
     if (schema === null) return `the registry has no schema ${id}`;
     try {
-      return this.#compile(schema);
+      return this.#options.compile(schema);
     } catch (error) {
       if (error instanceof SyntaxError) return `schema ${id} ${error.message}`;
       throw error;
@@ -109,12 +127,14 @@ class TypedRow implements RowRecord {
   readonly #key: RawObject | null;
   readonly #envelope: RawObject;
   readonly #source: RawObject;
+  readonly #values: ValueReader;
 
-  constructor(key: RawObject | null, envelope: RawObject, source: RawObject, tabletId: string) {
+  constructor(key: RawObject | null, envelope: RawObject, source: RawObject, values: ValueReader) {
     this.#key = key;
     this.#envelope = envelope;
     this.#source = source;
-    this.tabletId = tabletId;
+    this.#values = values;
+    this.tabletId = textOf(source.get('tablet_id'));
   }
 
   get tableId(): string {
@@ -149,10 +169,10 @@ class TypedRow implements RowRecord {
   /** The other columns of a delete are null where they are not known. */
   get cells(): RecordCells {
     const after = this.#envelope.get('after');
-    if (after instanceof Map) return new JsonCells(after as RawObject);
+    if (after instanceof Map) return new JsonCells(after as RawObject, this.#values);
     const before = objectOf(this.#envelope.get('before'));
-    if (this.#key === null) return new JsonCells(before);
-    return new JsonCells(new Map([...before].filter(([name]) => this.#key!.has(name))));
+    if (this.#key === null) return new JsonCells(before, this.#values);
+    return new JsonCells(new Map([...before].filter(([name]) => this.#key!.has(name))), this.#values);
   }
 
   /** As a schema promises. */
@@ -163,7 +183,7 @@ class TypedRow implements RowRecord {
   checkKey(columns: readonly ColumnSchema[]): void {
     if (this.#key === null) return;
     const image = this.cells;
-    const key = new JsonCells(this.#key);
+    const key = new JsonCells(this.#key, this.#values);
     const isSame =
       key.names.length === columns.length &&
       columns.every(({ name }) => key.has(name) && image.has(name) && key.textOf(name) === image.textOf(name));

@@ -24,11 +24,14 @@ const OPTIONS: AvroOptions = {
 
 class Trip {
   readonly registry = new MemoryRegistry();
-  readonly decoder = new RegisteredDecoder('orders', this.registry, avroRecordReader);
+  readonly decoder;
   readonly #format;
 
   constructor(options: Partial<AvroOptions> = {}) {
-    this.#format = registeredFormat(avroFormat({ ...OPTIONS, ...options }), this.registry);
+    const values = { ...OPTIONS, ...options };
+    const compile = avroRecordReader;
+    this.decoder = new RegisteredDecoder({ streamName: 'orders', registry: this.registry, compile, values });
+    this.#format = registeredFormat(avroFormat(values), this.registry);
   }
 
   async encode(batch: ChangeBatch): Promise<SinkRecord[]> {
