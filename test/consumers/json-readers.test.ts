@@ -5,52 +5,30 @@ import { installPackages } from '../../src/demo/system-packages.ts';
 import { artifactOptions, serversMissing } from '../support/cluster.ts';
 import { snippet } from '../support/consumers/doc-snippets.ts';
 import { runFlinkSql, type FlinkChange } from '../support/consumers/flink.ts';
-import { javaTool } from '../support/java-tools.ts';
-import { USUAL_FLAGS } from '../support/leased-cluster.ts';
-import { Load } from '../support/load.ts';
+import { ORDERS, Orders } from '../support/consumers/orders.ts';
 import { parseLossless, type LosslessJson } from '../support/lossless-json.ts';
-import { ReplicaWatch } from '../support/replica-watch.ts';
 import { TopicReader } from '../support/topic-reader.ts';
-import { isCaughtUp, SpoorCluster } from '../support/spoor-cluster.ts';
-
-const TABLE = 'shop.orders';
 
 /** Readers of bare JSON, as docs/consumers.md says, of a table under mixed operations and changes of leaders. */
 describe('readers of bare JSON', { skip: await serversMissing(), timeout: 600_000 }, () => {
-  let cluster: SpoorCluster;
+  let orders: Orders;
   let rows: readonly ReadonlyMap<string, LosslessJson>[];
   before(async () => {
-    cluster = await SpoorCluster.start({ flags: USUAL_FLAGS });
-    await javaTool('create-table', { masters: cluster.masters, table: TABLE, shape: 'small', buckets: 3 });
-    for (const [stream, images] of [
-      ['full', '"full"'],
-      ['after', '"after"'],
-    ] as const)
-      await create(stream, { '"full"': images });
-    using watch = await ReplicaWatch.open(cluster);
-    using load = Load.start(cluster, TABLE, { ops: 20_000, rate: 4_000, keys: 700, fill: 500 });
-    for (const tabletId of await watch.tabletIds(TABLE)) await watch.stepDown(tabletId);
+    orders = await Orders.start('small');
+    for (const images of ['full', 'after'])
+      await orders.stream('stream-flink', images, { replacements: { '"full"': `"${images}"` } });
+    using load = orders.load({ ops: 20_000, rate: 4_000, keys: 700, fill: 500 });
+    await orders.stepDown();
     await load.finished();
-    for (const stream of ['full', 'after']) await cluster.waitForTablets(stream, isCaughtUp);
-    rows = (await cluster.dump(TABLE)).map((line) => parseLossless(line) as Map<string, LosslessJson>);
+    const { dump } = await orders.shipped(['full', 'after']);
+    rows = dump.map((line) => parseLossless(line) as Map<string, LosslessJson>);
   });
-  after(async () => cluster[Symbol.asyncDispose]());
-
-  async function create(stream: string, replacements: Readonly<Record<string, string>>): Promise<void> {
-    const text = snippet('stream-flink', {
-      '"name": "orders"': `"name": "${stream}"`,
-      'cdc.': `${stream}.`,
-      ...replacements,
-    });
-    const { status, body } = await cluster.api('POST', '/v1/streams', JSON.parse(text));
-    assert.equal(status, 201, JSON.stringify(body));
-    await cluster.waitForTablets(stream, ({ state }) => state === 'running');
-  }
+  after(() => orders[Symbol.asyncDispose]());
 
   async function flink(stream: string): Promise<readonly FlinkChange[]> {
     const table = snippet('flink-table', {
-      'cdc.shop.orders': `${stream}.${TABLE}`,
-      'kafka:9092': cluster.kafka.brokers.join(','),
+      'cdc.shop.orders': `${stream}.${ORDERS}`,
+      'kafka:9092': orders.brokers,
     });
     // What is there now, instead of whatever comes.
     const bounded = `FROM orders /*+ OPTIONS('scan.bounded.mode' = 'latest-offset') */`;
@@ -81,13 +59,13 @@ describe('readers of bare JSON', { skip: await serversMissing(), timeout: 600_00
   it('kcat shows keys, values and headers', async () => {
     const { progress } = await artifactOptions();
     if ((await runCommand('sh', ['-c', 'command -v kcat'])).exitCode !== 0) await installPackages(['kcat'], progress);
-    const command = snippet('kcat', { 'kafka:9092': cluster.kafka.brokers.join(','), 'cdc.': 'full.' });
+    const command = snippet('kcat', { 'kafka:9092': orders.brokers, 'cdc.': 'full.' });
     const { exitCode, stdout, output } = await runCommand('sh', ['-c', command]);
     assert.equal(exitCode, 0, output);
     const lines = stdout.trimEnd().split('\n');
     await using reader = await TopicReader.start({
-      brokers: cluster.kafka.brokers,
-      topics: [`full.${TABLE}`],
+      brokers: orders.cluster.kafka.brokers,
+      topics: [`full.${ORDERS}`],
       onRecord: () => undefined,
     });
     await reader.settle(() => reader.count >= lines.length, { timeoutMs: 60_000 });

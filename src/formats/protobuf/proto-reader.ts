@@ -13,7 +13,7 @@ interface Field {
 }
 type Message = ReadonlyMap<number, Field>;
 
-const DECIMAL_TYPE = 'Decimal';
+const DECIMAL_TYPES: readonly string[] = ['Decimal', 'KeyDecimal'];
 const MESSAGE = /message\s+(\w+)\s*\{((?:"(?:[^"\\]|\\.)*"|[^}"])*)\}/g;
 const FIELD =
   /(optional\s+)?([\w.]+)\s+(\w+)\s*=\s*(\d+)\s*(?:\[[^\]]*?json_name\s*=\s*("(?:[^"\\]|\\.)*")[^\]]*\])?\s*;/g;
@@ -84,7 +84,7 @@ function readValue(
       if (message) {
         const read = readMessage(run, message, messages);
         // As JSON has a decimal: where the point is the table knows.
-        return type === DECIMAL_TYPE ? scalarOf(read.get('value') ?? '""') : read;
+        return DECIMAL_TYPES.includes(type) ? scalarOf(read.get('value') ?? '""') : read;
       }
       return JSON.stringify(run.toString(type === 'bytes' ? 'base64' : 'utf8'));
     }

@@ -54,25 +54,15 @@ const SOURCE_NUMBERS: readonly string[] = ['ts_ms', 'ts_us', 'ts_ns', 'term', 'i
  * @throws {RangeError} two columns would have one name, two keys would be one, or a column has no rule
  */
 export function protoSchemas(schema: TableSchema, topic: string, types: ProtoTypes): SchemaTexts {
-  const { columns } = schema;
   const namespace = adjustNamespace(topic, 'avro');
   const numbers = fieldNumbers(schema);
-  const names = columns.map(({ name }) => adjustName(name, 'avro'));
-  refuseClashes(columns, names);
-  const jsonClash = new Set(names.map(jsonName)).size < names.length;
-  const fields = columns.map((column, place) => {
+  const fields = schema.columns.map((column, place): ColumnField => {
     refuseLossyKey(column, types);
-    const label = column.isKey ? '' : 'optional ';
-    const original = names[place] === column.name && !jsonClash ? '' : ` [json_name = ${quoted(column.name)}]`;
-    return `  ${label}${protoType(column, types)} ${names[place]!} = ${numbers[place]!}${original};`;
+    return { column, name: adjustName(column.name, 'avro'), number: numbers[place]! };
   });
+  refuseClashes(fields);
   const head = `syntax = "proto3";\npackage ${namespace};\n`;
-  const ofColumns = (name: string, isIn: (column: ColumnSchema) => boolean): string => {
-    const own = [...(jsonClash ? [JSON_CLASH] : []), ...fields.filter((_, place) => isIn(columns[place]!))];
-    const isDecimal =
-      types.decimals === 'precise' && columns.some((one) => isIn(one) && valueKind(one.type) === 'decimal');
-    return message(name, own) + (isDecimal ? `\n${message('Decimal', DECIMAL_FIELDS)}` : '');
-  };
+  const keyFields = fields.filter(({ column }) => column.isKey);
   const envelope = [
     `  optional Value before = ${ENVELOPE.before};`,
     `  optional Value after = ${ENVELOPE.after};`,
@@ -88,15 +78,36 @@ export function protoSchemas(schema: TableSchema, topic: string, types: ProtoTyp
     return `  ${SOURCE_NUMBERS.includes(name) ? 'int64' : 'string'} ${name} = ${number};`;
   });
   return {
-    key: `${head}\n${ofColumns('Key', ({ isKey }) => isKey)}`,
-    value: `${head}\n${message('Envelope', envelope)}\n${ofColumns('Value', () => true)}\n${message('Source', source)}`,
+    // A program may have both files: no type of theirs has the same name.
+    key: `${head}\n${columnMessages('Key', keyFields, types, 'KeyDecimal')}`,
+    value: `${head}\n${message('Envelope', envelope)}\n${columnMessages('Value', fields, types, 'Decimal')}\n${message('Source', source)}`,
     keyName: `${namespace}.Key`,
     valueName: `${namespace}.Envelope`,
   };
 }
 
+interface ColumnField {
+  readonly column: ColumnSchema;
+  readonly name: string;
+  readonly number: number;
+}
+
+/** A message with these columns, and that of its decimals. */
+function columnMessages(name: string, fields: readonly ColumnField[], types: ProtoTypes, decimalName: string): string {
+  const isClash = new Set(fields.map((field) => jsonName(field.name))).size < fields.length;
+  const lines = fields.map(({ column, name: field, number }) => {
+    const label = column.isKey ? '' : 'optional ';
+    const type = protoType(column, types, decimalName);
+    const original = field === column.name && !isClash ? '' : ` [json_name = ${quoted(column.name)}]`;
+    return `  ${label}${type} ${field} = ${number}${original};`;
+  });
+  const isDecimal = types.decimals === 'precise' && fields.some(({ column }) => valueKind(column.type) === 'decimal');
+  const decimal = isDecimal ? `\n${message(decimalName, DECIMAL_FIELDS)}` : '';
+  return message(name, isClash ? [JSON_CLASH, ...lines] : lines) + decimal;
+}
+
 /** @throws {RangeError} there is no rule for the type */
-function protoType({ name, type }: ColumnSchema, { decimals, time }: ProtoTypes): string {
+function protoType({ name, type }: ColumnSchema, { decimals, time }: ProtoTypes, decimalName: string): string {
   switch (type) {
     case DataType.BOOL:
       return 'bool';
@@ -122,7 +133,7 @@ function protoType({ name, type }: ColumnSchema, { decimals, time }: ProtoTypes)
     case DataType.DECIMAL32:
     case DataType.DECIMAL64:
     case DataType.DECIMAL128:
-      return decimals === 'precise' ? 'Decimal' : decimals;
+      return decimals === 'precise' ? decimalName : decimals;
     case DataType.UINT8:
     case DataType.UINT16:
     case DataType.UINT32:
@@ -148,12 +159,14 @@ function message(name: string, fields: readonly string[]): string {
   return `message ${name} {\n${fields.join('\n')}\n}\n`;
 }
 
-function refuseClashes(columns: readonly ColumnSchema[], names: readonly string[]): void {
-  for (const [place, name] of names.entries()) {
-    const other = names.indexOf(name);
-    if (other < place)
+function refuseClashes(fields: readonly ColumnField[]): void {
+  const byName = new Map<string, string>();
+  for (const { name, column } of fields) {
+    const other = byName.get(name);
+    if (other !== undefined)
       throw new RangeError(
-        `columns ${JSON.stringify(columns[other]!.name)} and ${JSON.stringify(columns[place]!.name)} would both be the field ${name}`,
+        `columns ${JSON.stringify(other)} and ${JSON.stringify(column.name)} would both be the field ${name}`,
       );
+    byName.set(name, column.name);
   }
 }

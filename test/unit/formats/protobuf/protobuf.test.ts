@@ -146,13 +146,13 @@ describe('protobuf records', () => {
   });
 
   it('calls columns as the table does where a field cannot', async () => {
-    const columns = [column('id', T.INT32, { isKey: true, id: 0 }), column('a-"b', T.STRING, { id: 1 })];
+    const columns = [column('id', T.INT32, { isKey: true, id: 0 }), column('a}"b', T.STRING, { id: 1 })];
     const { records, registry } = await encode(writeBatch({ columns }, inserts([[int32(1), Buffer.from('x')]])));
-    assert.deepEqual((await decode(registry, records[0]!)).cells.names, ['id', 'a-"b']);
+    assert.deepEqual((await decode(registry, records[0]!)).cells.names, ['id', 'a}"b']);
     const { after } = readBy(registry, records[0]!.value!, 'Envelope');
     assert.deepEqual(after, { id: 1, a__b: 'x' });
     const clash = { columns: [...columns, column('a_.b', T.INT32, { id: 2 })] };
-    assert.throws(() => protoSchemas(clash, 't', OPTIONS), /"a-\\"b" and "a_\.b" would both be the field a__b/);
+    assert.throws(() => protoSchemas(clash, 't', OPTIONS), /"a\}\\"b" and "a_\.b" would both be the field a__b/);
   });
 
   it('writes decimals and times as asked', async () => {
@@ -189,6 +189,20 @@ describe('protobuf records', () => {
       id: { value: Buffer.from([5]), precision: 18, scale: 2 },
       at: '1970-01-01T00:00:00.000000Z',
     });
+  });
+
+  it('gives names in JSON where protoc would find two alike, and to nothing else', async () => {
+    const id = column('id', T.INT32, { isKey: true, id: 0 });
+    const columns = [id, column('foo_bar', T.INT32, { id: 1 }), column('fooBar', T.INT32, { id: 2 })];
+    const batch = writeBatch({ columns }, inserts([[int32(1), int32(2), int32(3)]]));
+    const { records, registry } = await encode(batch);
+    const { key, value } = protoSchemas({ columns }, 't', OPTIONS);
+    assert.match(value, /message Value \{\n {2}option deprecated_legacy_json_field_conflicts = true;/);
+    assert.match(value, /foo_bar = 2 \[json_name = "foo_bar"\];\n.* fooBar = 3 \[json_name = "fooBar"\]/);
+    assert.equal(key, protoSchemas({ columns: [id] }, 't', OPTIONS).key);
+    assert.deepEqual((await decode(registry, records[0]!)).cells.names, ['id', 'foo_bar', 'fooBar']);
+    const bracket = { columns: [id, column('[x]', T.INT32, { id: 1 })] };
+    assert.throws(() => protoSchemas(bracket, 't', OPTIONS), /"\[x\]" has a name in brackets/);
   });
 
   it('refuses a text that is no UTF-8', async () => {
