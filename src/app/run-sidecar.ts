@@ -130,7 +130,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
   const { holds, watcher, keepers } = logs.parts;
   const { prefix: systemTablePrefix } = config.systemTables;
   await using sinks = new Sinks(config, logger);
-  using registries = new Registries(config.registry);
+  using registries = new Registries(config.registry, logger);
   const planSink: SinkPlanner = (definition, tables) => planWithFormat(sinks.plan(definition, tables), definition);
 
   const store = new StreamStore(kudu.streams, logger, kuduNow);
