@@ -21,9 +21,11 @@ export function formatFaults(format: FormatDefinition, company: FormatCompany): 
   return [{ path: ['images'], message }];
 }
 
-/** The names that may stand in it. */
-export const FORMAT_KEYS: readonly string[] = Object.keys({
-  ...jsonFormat.shape,
-  ...avroDefinition.shape,
-  ...protobufDefinition.shape,
-});
+const KEYS: ReadonlyMap<unknown, readonly string[]> = new Map(
+  [jsonFormat, avroDefinition, protobufDefinition].map(({ shape }) => [shape.type.value, Object.keys(shape)]),
+);
+
+/** The names that may stand in a `format` of the type that it has; none where it has no such type. */
+export function formatKeys(format: unknown): readonly string[] {
+  return KEYS.get((format as { readonly type?: unknown } | null)?.type) ?? [];
+}
