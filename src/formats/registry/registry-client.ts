@@ -35,6 +35,7 @@ const MAX_ID = 0x7fff_ffff;
 
 const registered = z.object({ id: z.int().min(0).max(MAX_ID) });
 const compatibility = z.object({ is_compatible: z.boolean() });
+const types = z.array(z.string());
 const stored = z.object({ schema: z.string(), schemaType: z.enum(['AVRO', 'PROTOBUF', 'JSON']).default('AVRO') });
 
 /** The registry answered no. */
@@ -88,6 +89,16 @@ export class RegistryClient implements Disposable {
       return (await this.#ask(compatibility, 'POST', path, body, `subject ${subject}`, signal)).is_compatible;
     } catch (error) {
       if (error instanceof RegistryRefusal && error.status === NOT_FOUND) return true;
+      throw error;
+    }
+  }
+
+  /** Kinds of schemas that it takes; null where it does not say, as old ones do, and what is no registry. */
+  async schemaTypes(signal: AbortSignal): Promise<readonly string[] | null> {
+    try {
+      return await this.#ask(types, 'GET', 'schemas/types', null, 'schema types', signal);
+    } catch (error) {
+      if (error instanceof RegistryRefusal && error.status === NOT_FOUND) return null;
       throw error;
     }
   }
