@@ -12,7 +12,7 @@ import type { TypedFormat } from '../../../../src/formats/typed/row-writer.ts';
 import { DataType } from '../../../../src/kudu/schema.ts';
 import { EDGE_SCHEMA, edgeRows } from '../../../support/edge-values.ts';
 import { recordsOf } from '../../../support/record-batches.ts';
-import { column } from '../../../support/row-bytes.ts';
+import { column, int64 } from '../../../support/row-bytes.ts';
 import { inserts, MemoryRegistry, registeredFormat, writeBatch } from '../../../support/typed-batches.ts';
 
 const T = DataType;
@@ -70,6 +70,22 @@ for (const { make, compile } of FORMATS)
             }
           }
         });
+
+    it('takes no room for a row that there was not before', async () => {
+      const format = make({ decimals: 'string', time: 'adaptive' });
+      const columns = [
+        column('id', T.INT64, { isKey: true, id: 0 }),
+        column('n', T.INT64, { id: 1 }),
+        column('note', T.STRING, { id: 2 }),
+      ];
+      // Whoever took its cells for such would find the length of a text in the numbers of the row.
+      const batch = writeBatch({ columns }, inserts([[int64(-1n), int64(-1n), Buffer.from('x')]]));
+      const before = { present: Uint8Array.of(0), cells: new Int32Array(columns.length) };
+      const encoder = registeredFormat(format, new MemoryRegistry(format.schemaType));
+      await encoder.prepare([batch], AbortSignal.timeout(1000));
+      const plain = recordsOf(encoder, batch);
+      assert.deepEqual(recordsOf(encoder, { ...batch, before }), plain);
+    });
 
     it('refuses a key that an option would make the same as another', () => {
       const schemaOf = (type: DataType, precision = 9) => ({
