@@ -16,9 +16,20 @@ export type FormatDefinition = Readonly<z.output<typeof formatDefinition>>;
 /** Pure: what of a stream does not go with its format, by its path in the definition. */
 export function formatFaults(format: FormatDefinition, company: FormatCompany): ReturnType<typeof jsonFaults> {
   if (format.type === 'json') return jsonFaults(format, company);
-  if (company.images !== 'changed') return [];
-  const message = `"changed" does not go with ${format.type}: a column that was not set would be taken for null`;
-  return [{ path: ['images'], message }];
+  const taken = 'would be taken for null';
+  return [
+    ...(company.images === 'changed'
+      ? [{ path: ['images'], message: `"changed" does not go with ${format.type}: a column that was not set ${taken}` }]
+      : []),
+    ...(company.oversize === 'key-only'
+      ? [
+          {
+            path: ['oversize'],
+            message: `"key-only" does not go with ${format.type}: each column but the key ${taken}`,
+          },
+        ]
+      : []),
+  ];
 }
 
 const KEYS: ReadonlyMap<unknown, readonly string[]> = new Map(
