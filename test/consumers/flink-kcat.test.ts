@@ -2,33 +2,38 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { runCommand } from '../../src/demo/run-command.ts';
 import { installPackages } from '../../src/demo/system-packages.ts';
+import { Apicurio } from '../support/apicurio.ts';
 import { artifactOptions, serversMissing } from '../support/cluster.ts';
 import { snippet } from '../support/consumers/doc-snippets.ts';
 import { runFlinkSql, type FlinkChange } from '../support/consumers/flink.ts';
-import { ORDERS, Orders } from '../support/consumers/orders.ts';
+import { ORDERS, Orders, REGISTRY } from '../support/consumers/orders.ts';
 import { parseLossless, type LosslessJson } from '../support/lossless-json.ts';
 import { TopicReader } from '../support/topic-reader.ts';
 
-/** Readers of bare JSON, as docs/consumers.md says, of a table under mixed operations and changes of leaders. */
-describe('readers of bare JSON', { skip: await serversMissing(), timeout: 600_000 }, () => {
+/** Flink SQL and kcat, as docs/consumers.md says, of a table under mixed operations and changes of leaders. */
+describe('Flink SQL and kcat', { skip: await serversMissing(), timeout: 600_000 }, () => {
   let orders: Orders;
+  let registry: Apicurio;
   let rows: readonly ReadonlyMap<string, LosslessJson>[];
   before(async () => {
     orders = await Orders.start('small');
     for (const images of ['full', 'after'])
       await orders.stream('stream-flink', images, { replacements: { '"full"': `"${images}"` } });
+    registry = orders.servers.use(await Apicurio.start());
+    await orders.stream('stream-flink-avro', 'avro', { registry });
     using load = orders.load({ ops: 20_000, rate: 4_000, keys: 700, fill: 500 });
     await orders.stepDown();
     await load.finished();
-    const { dump } = await orders.shipped(['full', 'after']);
+    const { dump } = await orders.shipped(['full', 'after', 'avro']);
     rows = dump.map((line) => parseLossless(line) as Map<string, LosslessJson>);
   });
   after(() => orders[Symbol.asyncDispose]());
 
-  async function flink(stream: string): Promise<readonly FlinkChange[]> {
-    const table = snippet('flink-table', {
+  async function flink(stream: string, block = 'flink-table'): Promise<readonly FlinkChange[]> {
+    const table = snippet(block, {
       'cdc.shop.orders': `${stream}.${ORDERS}`,
       'kafka:9092': orders.brokers,
+      ...(block === 'flink-avro-table' && { [REGISTRY]: registry.url }),
     });
     // What is there now, instead of whatever comes.
     const bounded = `FROM orders /*+ OPTIONS('scan.bounded.mode' = 'latest-offset') */`;
@@ -39,18 +44,22 @@ describe('readers of bare JSON', { skip: await serversMissing(), timeout: 600_00
     rows.flatMap((row) => (row.get(column) === null ? [] : Number(row.get(column))));
   const sum = (values: readonly number[]): number => values.reduce((all, value) => all + value, 0);
 
-  it('Flink SQL counts and adds up by retraction what Kudu has', async () => {
-    const last = (await flink('full')).findLast(({ kind }) => kind === '+I' || kind === '+U');
-    const amounts = numbers('amount');
-    const cents = sum(numbers('price').map((price) => Math.round(price * 100)));
-    assert.deepEqual(last?.values, [
-      String(rows.length),
-      String(amounts.length),
-      String(sum(amounts)),
-      `${Math.trunc(cents / 100)}.${String(Math.abs(cents % 100)).padStart(2, '0')}`,
-      String(sum(numbers('state'))),
-    ]);
-  });
+  for (const [stream, block] of [
+    ['full', 'flink-table'],
+    ['avro', 'flink-avro-table'],
+  ] as const)
+    it(`Flink SQL counts and adds up by retraction what Kudu has, in ${stream === 'avro' ? 'Avro' : 'JSON'}`, async () => {
+      const last = (await flink(stream, block)).findLast(({ kind }) => kind === '+I' || kind === '+U');
+      const amounts = numbers('amount');
+      const cents = sum(numbers('price').map((price) => Math.round(price * 100)));
+      assert.deepEqual(last?.values, [
+        String(rows.length),
+        String(amounts.length),
+        String(sum(amounts)),
+        `${Math.trunc(cents / 100)}.${String(Math.abs(cents % 100)).padStart(2, '0')}`,
+        String(sum(numbers('state'))),
+      ]);
+    });
 
   it('Flink SQL stops at an update without the row of before', async () => {
     await assert.rejects(flink('after'), /REPLICA IDENTITY/);

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
-import type { TableSchema } from '../../src/kudu/schema.ts';
+import { protoSchemas } from '../../src/formats/protobuf/proto-schema.ts';
+import { DataType, type TableSchema } from '../../src/kudu/schema.ts';
 import { Apicurio } from '../support/apicurio.ts';
 import { serversMissing } from '../support/cluster.ts';
 import { decodeWithClickHouse } from '../support/consumers/chdb.ts';
@@ -9,10 +10,17 @@ import { snippet } from '../support/consumers/doc-snippets.ts';
 import { differencesFromKudu } from '../support/consumers/kudu-rows.ts';
 import { ORDERS, Orders, REGISTRY } from '../support/consumers/orders.ts';
 import { runPython } from '../support/consumers/python.ts';
+import { column } from '../support/row-bytes.ts';
 import { TopicReader } from '../support/topic-reader.ts';
 
 const STREAMS = ['avro', 'protobuf'] as const;
 const PRINT_ROWS = readFileSync(new URL('../support/consumers/print-rows.py', import.meta.url), 'utf8');
+
+const PRINT_JSON_NAMES = `
+import json, k_pb2, v_pb2
+assert k_pb2.Key.DESCRIPTOR.full_name == "cdc.odd_1._9.Key"
+print(json.dumps([field.json_name for field in v_pb2.Value.DESCRIPTOR.fields]))
+`;
 
 /** Decoders that share nothing with us, nor with each other, and a real registry. */
 describe('readers of Avro and Protocol Buffers', { skip: await serversMissing(), timeout: 600_000 }, () => {
@@ -65,6 +73,22 @@ describe('readers of Avro and Protocol Buffers', { skip: await serversMissing(),
     });
     const rows = await runPython(`${program}\n\n${PRINT_ROWS}`, { first: snippet('protobuf-compile', others) });
     assert.deepEqual(differencesFromKudu(schema, rows, dump), []);
+  });
+
+  it('protoc takes texts of odd names, and one program both of a table', async () => {
+    const names = ['foo_bar', 'fooBar', 'a}"b', 'Decimal', 'optional', 'message', 'größe', '9', ''];
+    const price = { type: DataType.DECIMAL64, precision: 18, scale: 2 };
+    const columns = [
+      column('Key', price.type, { isKey: true, id: 0, ...price }),
+      ...names.map((name, i) => column(name, price.type, { id: i + 1, ...price })),
+    ];
+    const { key, value } = protoSchemas({ columns }, 'cdc.odd-1.9', { decimals: 'precise', time: 'isostring' });
+    const printed = await runPython(PRINT_JSON_NAMES, {
+      env: { KEY: key, VALUE: value },
+      first: `printf '%s' "$KEY" > k.proto; printf '%s' "$VALUE" > v.proto
+        python3 -m grpc_tools.protoc -I. --python_out=. k.proto v.proto`,
+    });
+    assert.deepEqual(JSON.parse(printed.join('\n')), ['Key', ...names]);
   });
 
   it("ClickHouse's decoder makes Kudu's rows of the topic in Avro", async () => {

@@ -206,6 +206,22 @@ describe('a schema registry', () => {
         assert.equal(asked.length, 2, 'and is not asked again at once');
       });
 
+    it('holds rows up for 2 s where it never answers, and those behind them not at all', async (t) => {
+      const { url } = await registryThat(t, answers(200, { id: 7 }), silent);
+      using client = new RegistryClient({ urls: [url] });
+      let nowMs = 0;
+      const id = new SchemaIds({ client, now: () => nowMs }).of(ONE);
+      const get = (): Promise<number> => id.get(AbortSignal.timeout(8000));
+      await get();
+      nowMs = CONFIRM_EVERY_MS;
+      const startMs = performance.now();
+      const first = get();
+      assert.deepEqual([await get(), performance.now() - startMs < 1000], [7, true]);
+      assert.equal(await first, 7);
+      const waitedMs = performance.now() - startMs;
+      assert.ok(waitedMs > 1900 && waitedMs < 5000, `${waitedMs} ms`);
+    });
+
     it('is asked without a change to it, and by that alone where it has the schema', async (t) => {
       const { results, asked } = await twice(t, [answers(200, { id: 7 })]);
       assert.deepEqual(

@@ -8,7 +8,9 @@ import { KuduClient } from '../../src/kudu/client.ts';
 import type { KuduTable } from '../../src/kudu/table.ts';
 import { Apicurio } from '../support/apicurio.ts';
 import { serversMissing } from '../support/cluster.ts';
+import { differencesFromKudu } from '../support/consumers/kudu-rows.ts';
 import { leaseCluster, type LeasedCluster } from '../support/leased-cluster.ts';
+import { foldProtobuf } from '../support/protobuf-fold.ts';
 import { isCaughtUp, type SpoorCluster } from '../support/spoor-cluster.ts';
 import { TopicReader } from '../support/topic-reader.ts';
 
@@ -79,6 +81,7 @@ describe('streams whose schemas are in a registry', { skip: await serversMissing
     { type: 'avro', images: 'full', options: {}, rule: 'FULL' },
     // Apicurio takes no other name for a field by any rule, although the field is its number.
     { type: 'protobuf', images: 'full', options: { decimals: 'precise', time: 'isostring' }, rule: 'NONE' },
+    { type: 'protobuf', images: 'full', options: {}, rule: 'NONE' },
     { type: 'protobuf', images: 'after', options: { decimals: 'double', time: 'connect' }, rule: 'NONE' },
   ] as const;
   for (const [number, { type, images, options, rule }] of FORMATS.entries())
@@ -113,6 +116,11 @@ describe('streams whose schemas are in a registry', { skip: await serversMissing
       }
       await cluster.waitForTablets(stream, isCaughtUp);
       t.diagnostic((await verify(stream)).replace(/\s*\n\s*/g, '; '));
+      if (type === 'protobuf' && !('decimals' in options)) {
+        const { schema } = (await client.openTable({ name: table })).description;
+        const rows = await foldProtobuf(cluster, registry.url, subject);
+        assert.deepEqual(differencesFromKudu(schema, rows, await cluster.dump(table)), []);
+      }
       const subjects = (await subjectsOf(registry)).filter((name) => name.startsWith(`${stream}.`));
       assert.deepEqual(subjects.sort(), [`${subject}-key`, `${subject}-value`]);
       const versions = await fetch(`${registry.url}/subjects/${subject}-value/versions`);
