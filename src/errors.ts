@@ -43,7 +43,8 @@ export const ERRORS = {
   SPOOR_WAL_ENCRYPTED: {
     retry: 'operator',
     httpStatus: 501,
-    remedy: 'The tablet server encrypts its data at rest (encrypt_data_at_rest); Spoor reads plain logs only.',
+    remedy:
+      'The tablet server encrypts its data at rest, and the key cannot be had here: the message says why. Spoor reads what Kudu encrypts with keys of its default provider (--encryption_key_provider=default), and no other.',
   },
   SPOOR_WAL_DIVERGED: {
     retry: 'operator',

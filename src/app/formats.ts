@@ -4,6 +4,7 @@ import { avroFormat } from '../formats/avro/avro.ts';
 import { avroRecordReader } from '../formats/avro/avro-reader.ts';
 import type { RecordDecoder } from '../formats/decoder.ts';
 import type { RecordFormat } from '../formats/format.ts';
+import { flatDecoder } from '../formats/json-flat-decode.ts';
 import { jsonDecoder } from '../formats/json-decode.ts';
 import { jsonLayout } from '../formats/json-definition.ts';
 import { compileJson } from '../formats/json.ts';
@@ -17,7 +18,7 @@ import type { TableSchema } from '../kudu/schema.ts';
 import { Salts } from '../selection/salts.ts';
 import { selecting } from '../selection/selecting.ts';
 import { saltFilesOf, Selection } from '../selection/selection.ts';
-import { SinkError, type SinkPlan } from '../sinks/sink.ts';
+import type { SinkPlan } from '../sinks/sink.ts';
 import type { StreamDefinition } from '../streams/definition.ts';
 import type { StoredStream } from '../streams/stored-stream.ts';
 import { SPOOR_VERSION } from '../util/version.ts';
@@ -60,26 +61,27 @@ export async function selectionFor({ skipOperations: _, ...definition }: StreamD
   return new Selection(definition, (file) => salts.of(file));
 }
 
-/** How the records of a stream are read again. @throws {SinkError} they do not say what they are of */
+/** How the records of a stream are read again. */
 export function decoderFor(
-  { name, format, images }: Pick<StreamDefinition, 'name' | 'format' | 'images'>,
+  { name, format, images: kind }: Pick<StreamDefinition, 'name' | 'format' | 'images'>,
   registries: Registries,
 ): RecordDecoder {
+  const registered = (registry: string | readonly string[]) => ({
+    streamName: name,
+    images: kind === 'full' ? ('full' as const) : ('after' as const),
+    registry: registries.at(registry).client,
+  });
   switch (format.type) {
     case 'json': {
       const layout = jsonLayout(format);
-      if (layout.envelope === 'flat')
-        throw new SinkError(
-          'refused',
-          `stream ${name} has envelope "flat": its records do not say of which table and operation they are, so they cannot be verified`,
-        );
-      return jsonDecoder(name, images, layout);
+      if (layout.envelope === 'flat') return flatDecoder(layout);
+      return jsonDecoder(name, kind, layout);
     }
     case 'avro':
     case 'protobuf': {
-      const { client: registry } = registries.at(format.registry);
-      const compile = format.type === 'avro' ? avroRecordReader : protoRecordReader;
-      return new RegisteredDecoder({ streamName: name, registry, compile, values: format });
+      const { type, decimals, time } = format;
+      const compile = type === 'avro' ? avroRecordReader : protoRecordReader;
+      return new RegisteredDecoder({ ...registered(format.registry), compile, decimals, time });
     }
   }
 }

@@ -18,6 +18,7 @@ import {
   schemaOfTable,
   tabletsOfKeys,
 } from '../kudu-side/kudu-access.ts';
+import { withoutRows } from '../change/position.ts';
 import { KuduCopier } from '../kudu-side/kudu-copier.ts';
 import { KuduMarkerWriter } from '../kudu-side/marker-writer.ts';
 import { ServerRetention } from '../kudu-side/server-retention.ts';
@@ -189,6 +190,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
       let imaged: ImagedSource | null = null;
       const source = new TabletSource({
         ...request,
+        from: withoutRows(request.from),
         copier,
         openLog: (after, options, during) =>
           new TabletChanges({

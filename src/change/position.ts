@@ -24,6 +24,22 @@ export interface TabletPosition {
   readonly corrected?: string;
   /** The tablet was dropped, and this is the last of it: the event that says so is in the sink. */
   readonly ended?: true;
+  /**
+   * Rows of the operations behind it are there too, up to this one: whole rows of large operations go out slice by slice. Of a
+   * copy, rows of the operations that are read again behind it.
+   */
+  readonly upTo?: RowRef;
+}
+
+/** A row of an operation of a tablet's log: the operation's index, and the row's place in it, rejected rows counted. */
+export interface RowRef {
+  readonly index: bigint;
+  readonly row: number;
+}
+
+/** Whether a row comes no later than another in the tablet's order. */
+export function isUpTo(row: RowRef, last: RowRef): boolean {
+  return row.index === last.index ? row.row <= last.row : row.index < last.index;
 }
 
 /**
@@ -53,12 +69,31 @@ export interface CopyProgress {
   readonly replayAfter?: OpId;
 }
 
-/** Orders the positions of one tablet's stream: by index, and at a cut by what of the copy, and then of its replay, is there. */
+/**
+ * Orders the positions of one tablet's stream: by index, and at a cut by what of the copy, and then of its replay, is there; last
+ * by the rows behind it.
+ */
 export function comparePositions(a: TabletPosition, b: TabletPosition): number {
   if (a.opId.index !== b.opId.index) return a.opId.index < b.opId.index ? -1 : 1;
   const [before, after] = [copyRank(a), copyRank(b)];
   if (before !== after) return before - after;
-  return Number(replayedTo(a) - replayedTo(b));
+  const [replayed, again] = [replayedTo(a), replayedTo(b)];
+  if (replayed !== again) return replayed < again ? -1 : 1;
+  return compareRows(a.upTo, b.upTo);
+}
+
+/** None comes before any. */
+function compareRows(a: RowRef | undefined, b: RowRef | undefined): number {
+  if (a === undefined || b === undefined) return Number(a !== undefined) - Number(b !== undefined);
+  if (a.index !== b.index) return a.index < b.index ? -1 : 1;
+  return a.row - b.row;
+}
+
+/** Without what is there of the operations behind it. */
+export function withoutRows(position: TabletPosition): TabletPosition {
+  const without: { upTo?: RowRef } & TabletPosition = { ...position };
+  delete without.upTo;
+  return without;
 }
 
 /** Whether `position` is further than `other`; null is none. */
@@ -90,6 +125,20 @@ const time = z
   .regex(/^\d{1,20}$/)
   .transform(BigInt);
 const count = z.int().nonnegative();
+/** A row as `<index>.<row>`. */
+export const rowRefJson = z
+  .string()
+  .regex(/^\d{1,19}\.\d{1,10}$/)
+  .transform((text): RowRef => {
+    const [index, row] = text.split('.') as [string, string];
+    return { index: BigInt(index), row: Number(row) };
+  });
+
+/** What {@link rowRefJson} reads. */
+export function rowRefToJson({ index, row }: RowRef): string {
+  return `${index}.${row}`;
+}
+
 const bytes = z.base64().transform((text) => Buffer.from(text, 'base64'));
 
 /** A position as JSON, in Kafka's topic of positions, in apply markers and in Spoor's own tables. */
@@ -117,6 +166,7 @@ export const positionJson = z
     resync: z.string().exactOptional(),
     corrected: z.string().exactOptional(),
     ended: z.literal(true).exactOptional(),
+    upTo: rowRefJson.exactOptional(),
   })
   .transform(({ op, table, schema, copy, ...rest }): TabletPosition => {
     const position = { opId: op, tableName: table, schemaVersion: schema, ...rest };
@@ -128,7 +178,7 @@ export type PositionJson = z.input<typeof positionJson>;
 
 /** What {@link positionJson} reads. */
 export function positionToJson(position: TabletPosition): PositionJson {
-  const { opId: op, tableName, schemaVersion, named, copy, resync, corrected, ended } = position;
+  const { opId: op, tableName, schemaVersion, named, copy, resync, corrected, ended, upTo } = position;
   return {
     op: formatOpId(op),
     table: tableName,
@@ -139,6 +189,7 @@ export function positionToJson(position: TabletPosition): PositionJson {
     ...(resync !== undefined && { resync }),
     ...(corrected !== undefined && { corrected }),
     ...(ended && { ended }),
+    ...(upTo && { upTo: rowRefToJson(upTo) }),
   };
 }
 

@@ -8,6 +8,8 @@ export interface EncodedRecord {
   readonly value: Buffer | null;
   /** `spoor.pos`; null where the record has none. */
   readonly position: string | null;
+  /** Of the record, in milliseconds since 1970, as whoever wrote it said; absent or null where that is not kept. */
+  readonly timestampMs?: number | null;
 }
 
 /**
@@ -18,6 +20,11 @@ export interface EncodedRecord {
  * of a row.
  */
 export interface RecordDecoder {
+  /**
+   * Records have the time of their operation in whole milliseconds, rounded down, as their time stamp, and those of a copy have no
+   * index: they are ordered by time, and read up to a time of whole milliseconds.
+   */
+  readonly hasMillisOnly?: true;
   /**
    * Makes ready for records of rows before they are decoded, where that takes a service: a registry of schemas, say.
    * @throws {SinkError} the service does not answer
@@ -60,10 +67,11 @@ export type RecordOp = (typeof RecordOp)[keyof typeof RecordOp];
 
 export interface RowRecord {
   readonly kind: 'row';
-  readonly tableId: string;
+  /** Null: only its tablet says of which table it is. */
+  readonly tableId: string | null;
   readonly tabletId: string;
   readonly op: RecordOp;
-  /** Term and index in the tablet's log, of the cut where it is of a copy. */
+  /** Term and index in the tablet's log, of the cut where it is of a copy; the index is -1 where that is not told. */
   readonly term: number;
   readonly index: number;
   /** Place in the operation; 0 where the record does not say it, as in a copy. */
@@ -73,6 +81,8 @@ export interface RowRecord {
   readonly cells: RecordCells;
   /** Whether the row is nothing but them: what they do not name is as in a row from before the column. */
   readonly isWhole: boolean;
+  /** The row before it; null: there was none; undefined: the record does not tell. */
+  readonly before: RecordCells | null | undefined;
   /** @throws {SyntaxError} the record has a key of its own, which consumers go by, and it is not that of its cells */
   checkKey(columns: readonly ColumnSchema[]): void;
 }

@@ -5,8 +5,8 @@ import { base64StringBytes, writeBase64String } from '../util/json-bytes.ts';
 import { MAX_BIG_ENDIAN_BYTES, writeBigEndian } from './big-endian.ts';
 import { isoDate, isoMicros, MAX_ISO_CHARS, microsToMillis } from './iso-time.ts';
 import { cellCodec, type CellCodec, type CellWriter } from './json-cells.ts';
-import { refuseLossyKey } from './lossy-keys.ts';
 import type { ValueOptions } from './json-definition.ts';
+import { refuseLossyKey } from './lossy-keys.ts';
 import { valueKind } from './value-kinds.ts';
 
 /** Called for each NaN and infinity that is written as null. */
@@ -20,12 +20,13 @@ const QUOTE = 0x22;
  */
 export function valueCodec(column: ColumnSchema, options: ValueOptions, onNonFinite: OnNonFinite): CellCodec {
   const { decimals, time, binary, nonFinite } = options;
-  refuseLossyKey(column, options);
   const plain = cellCodec(column);
+  refuseLossyKey(column, options);
   switch (valueKind(column.type)) {
     case 'decimal':
       if (decimals === 'precise') return preciseDecimal(cellBytes(column.type));
-      return decimals === 'string' ? plain : withoutQuotes(plain);
+      if (decimals === 'string') return plain;
+      return withoutQuotes(plain);
     case 'time':
       if (time === 'isostring') return fixed(MAX_ISO_CHARS + 2, writeTimeText);
       if (time === 'adaptive') return plain;

@@ -42,13 +42,14 @@ export class ValueReader {
       case 'number':
         return raw === NULL || NUMBER.test(raw);
       case 'nearest':
-        return raw === NULL || Number.isFinite(Number(raw));
+        return raw === NULL || Number.isFinite(Number(unquoted(raw)));
     }
   }
 
   /** As they are, but for numbers with a point, strings with escapes, and what an option writes otherwise. */
   canonical(column: ValueColumn, text: Buffer): Buffer {
     const { type } = column;
+    if (this.#formOf(type) === 'nearest') return asDouble(text);
     const isNumber = valueKind(type) === 'float';
     if (this.#formOf(type) !== 'plain') return Buffer.from(canonicalText(type, this.#toPlain(column, text.toString())));
     return isNumber || text.includes(BACKSLASH) ? Buffer.from(canonicalText(type, text.toString())) : text;
@@ -62,12 +63,10 @@ export class ValueReader {
   /** What a record shows of a value of the table, both canonical. */
   shown(type: DataType, value: Buffer): Buffer {
     const form = this.#formOf(type);
-    if (form === 'millis' || form === 'nearest') {
+    if (form === 'nearest') return asDouble(value);
+    if (form === 'millis') {
       const text = value.toString();
-      if (text === NULL) return value;
-      if (form === 'millis') return Buffer.from(String(microsToMillis(BigInt(text)) * 1000n));
-      const digits = text.slice(1, -1); // within its quotes
-      return Buffer.from(`"${nearestText(Number(digits), digits.split('.')[1]?.length ?? 0)}"`);
+      return text === NULL ? value : Buffer.from(String(microsToMillis(BigInt(text)) * 1000n));
     }
     if (valueKind(type) === 'float' && this.#options.nonFinite !== 'string')
       return NON_FINITE.test(value.toString('latin1')) ? Buffer.from(NULL) : value;
@@ -101,7 +100,7 @@ export class ValueReader {
       case 'number':
         return `"${raw}"`;
       case 'nearest':
-        return `"${nearestText(Number(raw), scale)}"`;
+        return `"${nearestText(Number(unquoted(raw)), scale)}"`;
       case 'millis':
         return String(BigInt(raw) * 1000n);
       case 'time':
@@ -113,6 +112,16 @@ export class ValueReader {
         return `"${Buffer.from(textOf(raw), 'hex').toString('base64')}"`;
     }
   }
+}
+
+/** A decimal as the double that is nearest to it. */
+function asDouble(text: Buffer): Buffer {
+  const shown = text.toString('latin1');
+  return shown === NULL ? text : Buffer.from(String(Number(unquoted(shown))));
+}
+
+function unquoted(text: string): string {
+  return text.startsWith('"') ? text.slice(1, -1) : text;
 }
 
 /** A double as the text of a decimal. Beyond 2^53 it has no digits behind the point. */

@@ -10,17 +10,21 @@ export interface LossyOptions {
 /** Beyond so many digits two decimals may be the same double. */
 const DOUBLE_DIGITS = 15;
 
-/** Two rows would be one to every consumer. @throws {RangeError} the options would write two values of a key column as one */
-export function refuseLossyKey(column: ColumnSchema, { decimals, time }: LossyOptions): void {
-  if (!column.isKey) return;
-  const kind = valueKind(column.type);
-  if (kind === 'time' && time === 'connect') refuse(column, 'time "connect"');
-  if (kind === 'decimal' && decimals === 'double' && (column.precision ?? 0) > DOUBLE_DIGITS)
-    refuse(column, 'decimals "double"');
-}
-
-function refuse({ name }: ColumnSchema, option: string): never {
-  throw new RangeError(
-    `${option} would write different keys as one, and ${JSON.stringify(name)} is a column of the primary key`,
-  );
+/** Two rows would have one key. @throws {RangeError} the options leave something out of the values of a key column */
+export function refuseLossyKey(
+  { isKey, name, type, precision = 0 }: ColumnSchema,
+  { decimals, time }: LossyOptions,
+): void {
+  if (!isKey) return;
+  const kind = valueKind(type);
+  const option =
+    kind === 'decimal' && decimals === 'double' && precision > DOUBLE_DIGITS
+      ? 'decimals "double"'
+      : kind === 'time' && time === 'connect'
+        ? 'time "connect"'
+        : null;
+  if (option !== null)
+    throw new RangeError(
+      `${option} would write different keys as one, and ${JSON.stringify(name)} is a column of the primary key`,
+    );
 }

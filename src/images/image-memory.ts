@@ -3,17 +3,38 @@ import type { RowImage } from './row-image.ts';
 /** What an entry takes beside its bytes, about. */
 const ENTRY_BYTES = 120;
 
-/** Bounds what all tablets of a sidecar remember of rows, in bytes. */
+/**
+ * Bounds what all tablets of a sidecar remember of rows, in bytes. Where there is no more room, the tablet that remembered something
+ * longest ago gives way first.
+ */
 export class ImageMemories {
   readonly #maxBytes: number;
+  /** Those that remember something; who did last is at the end. */
+  readonly #memories = new Set<ImageMemory>();
+  #last: ImageMemory | null = null;
   bytes = 0;
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
   }
 
-  get isFull(): boolean {
-    return this.bytes > this.#maxBytes;
+  /** One of them has remembered something more. */
+  grown(memory: ImageMemory): void {
+    if (memory !== this.#last) {
+      this.#memories.delete(memory);
+      this.#memories.add((this.#last = memory));
+    }
+    if (this.bytes <= this.#maxBytes) return;
+    for (const idlest of this.#memories) {
+      while (this.bytes > this.#maxBytes && idlest.forgetOldest());
+      if (this.bytes <= this.#maxBytes) return;
+    }
+  }
+
+  /** One of them remembers nothing any more. */
+  emptied(memory: ImageMemory): void {
+    this.#memories.delete(memory);
+    if (memory === this.#last) this.#last = null;
   }
 }
 
@@ -31,10 +52,6 @@ export class ImageMemory {
     this.#of = of;
   }
 
-  get size(): number {
-    return this.#images.size;
-  }
-
   /** Undefined: it is not remembered. */
   get(key: string): RowImage | null | undefined {
     return this.#images.get(key);
@@ -45,15 +62,23 @@ export class ImageMemory {
     this.delete(key);
     this.#images.set(key, image);
     this.#of.bytes += bytesOf(key, image);
-    for (const oldest of this.#images.keys()) {
-      if (!this.#of.isFull) break;
-      this.delete(oldest);
-    }
+    this.#of.grown(this);
   }
 
   delete(key: string): void {
     const image = this.#images.get(key);
-    if (image !== undefined && this.#images.delete(key)) this.#of.bytes -= bytesOf(key, image);
+    if (image === undefined || !this.#images.delete(key)) return;
+    this.#of.bytes -= bytesOf(key, image);
+    if (this.#images.size === 0) this.#of.emptied(this);
+  }
+
+  /** @returns whether there was one */
+  forgetOldest(): boolean {
+    for (const key of this.#images.keys()) {
+      this.delete(key);
+      return true;
+    }
+    return false;
   }
 
   /** Nothing is remembered any more: nobody would ever clear what is folded after this. */
@@ -65,6 +90,7 @@ export class ImageMemory {
   clear(): void {
     for (const [key, image] of this.#images) this.#of.bytes -= bytesOf(key, image);
     this.#images.clear();
+    this.#of.emptied(this);
   }
 }
 

@@ -8,19 +8,29 @@ import type { TableCopier } from '../source/table-copier.ts';
 import { asError } from '../util/as-error.ts';
 import type { Logger } from '../util/logger.ts';
 import { CurrentWait, type Wait } from '../util/waits.ts';
-import { ImageFold, type ImageMode, type ReadImage, type WantedImages } from './image-fold.ts';
+import { ImageFold } from './image-fold.ts';
 import type { ImageMemories } from './image-memory.ts';
 import { ImageLayout } from './row-image.ts';
+import {
+  FOLD_LIMITS,
+  type FoldedRows,
+  type FoldLimits,
+  type ImageMode,
+  type Segment,
+  type SegmentFold,
+} from './segment-fold.ts';
+import { ShippedRows } from './shipped-rows.ts';
 
 export interface ImagedSourceOptions {
   readonly tablet: { readonly tableId: string; readonly tabletId: string };
   readonly mode: ImageMode;
-  /** Where the source begins. */
+  /** Where it begins; the source behind it begins there too, and gives out rows that are shipped already as well. */
   readonly from: TabletPosition;
   /** The resync that was asked for last: until it has begun, all rows are still to be copied. */
   readonly resync: string | null;
   readonly copier: Pick<TableCopier, 'rows'>;
   readonly memories: ImageMemories;
+  readonly limits?: FoldLimits;
   /**
    * Whether a row that cannot be read any more may go out as the log has it. Else it is an error, or left out where a copy of all
    * rows comes behind it.
@@ -33,7 +43,9 @@ export interface ImagedSourceOptions {
 
 /**
  * The changes of a tablet with whole rows: what the log lacks is read from the table as it was just before the operation.
- * Order, positions and everything else are those of the source behind it.
+ * Order and everything else are those of the source behind it. So are positions, but where images of a read would take more
+ * memory than there is room for: then it is handed on slice by slice, each but the last with the position behind the read before
+ * and how far the rows behind that have come ({@link TabletPosition.upTo}).
  */
 export class ImagedSource implements ChangeSource {
   readonly #source: ChangeSource;
@@ -45,14 +57,22 @@ export class ImagedSource implements ChangeSource {
   #position: TabletPosition;
   /** Of the last rows for which images were made, what those took beside the log, on average. */
   #bytesPerRow = 0;
+  readonly #shipped: ShippedRows;
+  readonly #sliceBytes: number;
+  /** Of which a part was handed on. */
+  #read: ReadInHand | null = null;
+  #failure: Error | null = null;
   /** Whether it has been told that rows are not whole: once is enough. */
   #hasTold = false;
 
   constructor(source: ChangeSource, options: ImagedSourceOptions) {
     this.#source = source;
     this.#options = options;
-    this.#position = options.from;
-    this.#fold = new ImageFold(options.mode, options.memories, options.from.time);
+    const { mode, memories, from, limits = FOLD_LIMITS } = options;
+    this.#position = from;
+    this.#fold = new ImageFold(mode, memories, from.time, limits);
+    this.#shipped = new ShippedRows(from);
+    this.#sliceBytes = limits.slice;
   }
 
   get committed(): OpId {
@@ -81,8 +101,17 @@ export class ImagedSource implements ChangeSource {
   }
 
   async next(): Promise<ChangeRead | { readonly kind: 'gone' }> {
-    const read = await this.#source.next();
-    return read.kind === 'gone' ? read : this.#whole(read);
+    if (this.#failure !== null) throw this.#failure;
+    if (this.#read === null) {
+      const read = await this.#source.next();
+      if (read.kind === 'gone') return read;
+      this.#read = this.#begin(read);
+    }
+    const slice = await this.#nextSlice(this.#read).catch((error: unknown) => {
+      throw (this.#failure = asError(error)); // what of it was folded already would be missing in another try
+    });
+    if (this.#read.isDone) this.#read = null; // its memory may go
+    return slice;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -91,30 +120,48 @@ export class ImagedSource implements ChangeSource {
     await this.#source[Symbol.asyncDispose]();
   }
 
-  async #whole(read: ChangeRead): Promise<ChangeRead> {
+  #begin(read: ChangeRead): ReadInHand {
     const { resync } = this.#options;
     const isCopied = resync !== null && this.#position.resync !== resync;
+    const before = this.#position;
     this.#position = read.position;
     const { time, copy } = read.position;
-    const folded = new Map<Change, ChangeBatch>();
-    let more = 0;
-    for (const segment of this.#fold.segmentsOf(read.changes, time, copy !== undefined)) {
-      const wanted = this.#fold.wanted(segment);
-      const { images, lost } = wanted.keys.length > 0 ? await this.#read(wanted, read.position) : NOTHING;
-      for (const [i, batch] of this.#fold.fold(wanted, images).entries()) {
-        const was = segment.batches[i]!;
-        folded.set(was, batch.partial ? this.#partial(batch, isCopied, lost) : batch);
-        if (batch.rows === was.rows) continue;
-        const bytes = batch.rows.length + batch.cells.byteLength + (batch.before?.cells.byteLength ?? 0);
-        more += bytes;
-        this.#bytesPerRow = bytes / Math.max(1, batch.rowCount);
-      }
-    }
-    if (folded.size === 0) return read;
-    const changes = read.changes.map((change) => folded.get(change) ?? change);
-    return { ...read, changes, bytes: read.bytes + more };
+    const segments = this.#fold.segmentsOf(read.changes, time, copy !== undefined);
+    return { read, before, isCopied, mayBeCut: true, segments, folding: null, lost: null, taken: 0, isDone: false };
   }
 
+  /** The rest of a read, or as much of it as memory has room for. */
+  async #nextSlice(hand: ReadInHand): Promise<ChangeRead> {
+    const { read, segments } = hand;
+    const changes: Change[] = [];
+    let [bytes, last]: [number, FoldedRows | null] = [0, null];
+    for (;;) {
+      if (hand.folding === null || hand.folding.isDone) {
+        const segment = segments.shift();
+        if (!segment) break;
+        hand.folding = this.#fold.begin(segment);
+        if (segment.batches[0]!.copy !== null) {
+          hand.mayBeCut = false;
+          this.#shipped.end();
+        }
+        hand.folding.skip(({ opId, rowIndexes }, row) => this.#shipped.has(opId, rowIndexes[row]!));
+        continue;
+      }
+      if (hand.mayBeCut && last !== null && bytes >= this.#sliceBytes)
+        return this.#cutBehind(last, hand, changes, bytes);
+      const lost = await this.#readWanted(hand.folding, read.position);
+      if (lost !== null) hand.lost = lost;
+      last = hand.folding.next();
+      this.#takeOthers(hand, changes, last.of);
+      const { of, batch } = last;
+      changes.push(batch.partial ? this.#partial(batch, hand.isCopied, hand.lost) : batch);
+      bytes += last.bytes;
+      if (batch.rows !== of.rows) this.#bytesPerRow = last.bytes / Math.max(1, batch.rowCount);
+    }
+    this.#takeOthers(hand, changes, null);
+    hand.isDone = true;
+    return { ...read, changes, bytes: read.bytes + bytes, position: this.#shipped.behind(read.position) };
+  }
   /** What becomes of a batch of which rows are not whole. @throws {SpoorError} SPOOR_IMAGE_LOST where they must be */
   #partial(batch: ChangeBatch, isCopied: boolean, lost: unknown): ChangeBatch {
     const { allowsPartial, tablet, logger } = this.#options;
@@ -138,27 +185,62 @@ export class ImagedSource implements ChangeSource {
     return { ...pickRows(batch, (row) => partial![row] !== 1 || isDelete(batch.ops[row]!)), partial: null };
   }
 
-  async #read(
-    { segment: { schema }, at, keys }: WantedImages,
-    { schemaVersion }: TabletPosition,
-  ): Promise<{ readonly images: ReadonlyMap<string, ReadImage>; readonly lost: unknown }> {
+  /** Reads what the next rows need. @returns why it cannot be read any more, or null */
+  async #readWanted(folding: SegmentFold, { schemaVersion }: TabletPosition): Promise<unknown> {
+    const keys = folding.wanted();
+    if (keys.length === 0) return null;
     const { tablet, copier } = this.#options;
+    const { schema, at } = folding.segment;
     const layout = ImageLayout.of(schema);
-    const images = new Map<string, ReadImage>();
     const { signal } = this.#abort;
-    const lost = (): ReadonlyMap<string, ReadImage> => new Map(keys.map((key) => [key.toString('latin1'), 'lost']));
-    if (at === null) return { images: lost(), lost: new Error('no operation was stamped in order yet') };
+    let read = 0;
+    const lost = (): void => {
+      for (; read < keys.length; read++) if (!folding.noteRead('lost')) return;
+    };
+    if (at === null) {
+      lost();
+      return new Error('no operation was stamped in order yet');
+    }
     this.#wait.begin('rows of the table as they were before its operations');
     try {
-      for await (const { key, found } of copier.rows(tablet, { at, schema, schemaVersion }, keys, signal))
-        images.set(key.toString('latin1'), found && layout.ofBlock(found.block, found.row, found.places));
-      return { images, lost: null };
+      for await (const { found } of copier.rows(tablet, { at, schema, schemaVersion }, keys, signal)) {
+        read++;
+        if (!folding.noteRead(found && layout.ofBlock(found.block, found.row, found.places))) break;
+      }
+      return null;
     } catch (error) {
       if (!(await this.#isLost(error))) throw error;
-      return { images: lost(), lost: error };
+      lost();
+      return error;
     } finally {
       this.#wait.end();
     }
+  }
+
+  /** What stands before some rows of a read and is none; @param rows null: the rest of it */
+  #takeOthers(hand: ReadInHand, changes: Change[], rows: ChangeBatch | null): void {
+    const all = hand.read.changes;
+    for (; hand.taken < all.length; hand.taken++) {
+      const change = all[hand.taken]!;
+      if (change === rows) return;
+      if (change.kind !== 'rows' && !this.#shipped.hasOther(change)) changes.push(change);
+    }
+  }
+
+  /** Rows behind a position that memory has no room to hand on together with the rest of them. */
+  #cutBehind({ of, batch }: FoldedRows, { read, before }: ReadInHand, changes: Change[], bytes: number): ChangeRead {
+    const upTo = { index: of.opId.index, row: batch.rowIndexes[batch.rowCount - 1]! };
+    const first = changes[0]!.hybridTime;
+    return {
+      kind: 'changes',
+      changes,
+      position: { ...before, upTo },
+      hybridTime: of.hybridTime,
+      ...(first !== of.hybridTime && { firstHybridTime: first }),
+      rejectedRows: 0,
+      bytes,
+      onlyMarkers: read.onlyMarkers,
+    };
   }
 
   /** Whether what could not be read can never be read. */
@@ -170,4 +252,21 @@ export class ImagedSource implements ChangeSource {
   }
 }
 
-const NOTHING = { images: new Map<string, ReadImage>(), lost: null };
+/** A read of the source behind, as far as it was handed on. */
+interface ReadInHand {
+  readonly read: ChangeRead;
+  /** Where it begins. */
+  readonly before: TabletPosition;
+  /** Its rows are to be copied as well. */
+  readonly isCopied: boolean;
+  /** Behind rows that are put right operations come again: there no row says how far all of it has come. */
+  mayBeCut: boolean;
+  /** Not yet begun. */
+  readonly segments: Segment[];
+  folding: SegmentFold | null;
+  /** Why rows of it could not be read, where they could not. */
+  lost: unknown;
+  /** How many of its changes were handed on, but for the rest of the last one. */
+  taken: number;
+  isDone: boolean;
+}

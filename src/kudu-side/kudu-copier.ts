@@ -12,6 +12,7 @@ import type { ReplicaKeeper } from '../keeping/replica-keeper.ts';
 import type { CopiedRow, CopiedTablet, CopyBlock, CopyScan, Cut, TableCopier } from '../source/table-copier.ts';
 import type { Logger } from '../util/logger.ts';
 import { pause } from '../util/pause.ts';
+import { RecentMap } from '../util/recent-map.ts';
 import { TimeLimit } from '../util/time-limit.ts';
 import { waitFor } from '../util/wait-for.ts';
 import { KeyReadCosts } from './key-read-costs.ts';
@@ -27,6 +28,8 @@ export interface KuduCopierOptions {
   readonly logger: Logger;
 }
 
+/** Tables, and tablets, of which something is remembered: as many as a sidecar ships, and not all that there ever were. */
+const MAX_KNOWN = 2000;
 const MAX_CUTS = 5;
 const CUT_AGAIN_MS = 500;
 /** See {@link FoundCut}: by then the log reaches back far enough. */
@@ -52,10 +55,10 @@ type OpenedScan = Pick<CopyScan, 'at' | 'since' | 'after'>;
 /** Cuts and scans through Kudu's own API. */
 export class KuduCopier implements TableCopier {
   readonly #options: KuduCopierOptions;
-  readonly #tables = new Map<string, Promise<KuduTable>>();
+  readonly #tables = new RecentMap<string, Promise<KuduTable>>(MAX_KNOWN);
   readonly #looks: SchemaLooks;
   /** By tablet. */
-  readonly #costs = new Map<string, KeyReadCosts>();
+  readonly #costs = new RecentMap<string, KeyReadCosts>(MAX_KNOWN);
 
   constructor(options: KuduCopierOptions) {
     this.#options = options;
@@ -124,7 +127,7 @@ export class KuduCopier implements TableCopier {
       try {
         if (version < scan.schemaVersion) throw new Error('the replica is behind the copy');
         const table = await waitFor(this.#table(tablet.tableId), signal);
-        const costs = this.#costsOf(tablet.tabletId);
+        const costs = this.#costs.of(tablet.tabletId, () => new KeyReadCosts());
         const wanted = keys.slice(done, done + costs.keysAtATime);
         const read = { keys: wanted, schema: scan.schema, columns, places };
         const rows = await readByKeys(
@@ -173,12 +176,6 @@ export class KuduCopier implements TableCopier {
       signal,
     };
     return table.scanTablet(tabletId, schema, { ...common, ...by });
-  }
-
-  #costsOf(tabletId: string): KeyReadCosts {
-    let costs = this.#costs.get(tabletId);
-    if (!costs) this.#costs.set(tabletId, (costs = new KeyReadCosts()));
-    return costs;
   }
 
   #open(table: KuduTable, tabletId: string, schema: TableSchema, scan: OpenedScan, signal: AbortSignal): TableScan {
@@ -230,13 +227,13 @@ export class KuduCopier implements TableCopier {
 
   /** Shared by the tablets of a table: it knows where they are. */
   #table(tableId: string): Promise<KuduTable> {
-    let table = this.#tables.get(tableId);
-    if (!table) {
-      table = this.#options.client.openTable({ tableId });
-      this.#tables.set(tableId, table);
-      table.catch(() => this.#tables.delete(tableId));
-    }
-    return table;
+    return this.#tables.of(tableId, () => {
+      const table = this.#options.client.openTable({ tableId });
+      table.catch(() => {
+        this.#tables.delete(tableId);
+      });
+      return table;
+    });
   }
 
   async #leadersSchema(tabletId: string, signal: AbortSignal): Promise<SchemaSaid> {

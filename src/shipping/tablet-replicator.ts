@@ -338,7 +338,8 @@ export class TabletReplicator {
       await this.#closeLog(); // what it still gives belongs to a queue that is no more
       if (!isAwaited(this.#state, call)) return;
       const { schemas, announcesSchemaAt, openSource } = this.#options;
-      const isBegin = schemas === 'speaks' && after.opId.index === announcesSchemaAt.index;
+      const { opId, upTo } = after;
+      const isBegin = schemas === 'speaks' && opId.index === announcesSchemaAt.index && upTo === undefined;
       const announceSchema = isBegin || (schemas === 'takes-over' && !this.hasSpoken);
       this.#log = openSource(after, { announceSchema, repairs }, this.#abort.signal);
     } catch (error) {

@@ -22,6 +22,8 @@ export interface StoredRecord {
   readonly value: Buffer | null;
   /** `spoor.pos`; null where the record has none. */
   readonly position: string | null;
+  /** What its writer said, in milliseconds since 1970; null where the sink keeps a time of its own in that place. */
+  readonly timestampMs: number | null;
 }
 
 /**

@@ -25,6 +25,14 @@ export class CellsWriter {
     return this.#out.subarray(0, headBytes);
   }
 
+  /** Cells of another image follow. */
+  beginNext(): void {
+    this.#reserve(HEAD_BYTES);
+    this.#countAt = this.#at;
+    this.#out.writeUInt16LE(0, this.#at);
+    this.#at += HEAD_BYTES;
+  }
+
   add(id: number, text: string): void {
     const most = text.length * 3;
     this.#reserve(CELL_HEAD_BYTES + most);
@@ -52,6 +60,13 @@ export class CellsWriter {
     this.#out.copy(grown, 0, 0, this.#at);
     this.#out = grown;
   }
+}
+
+/** Where the cells end that lie at `at` of a payload. */
+export function endOfCells(payload: Buffer, at: number): number {
+  let next = at + HEAD_BYTES;
+  for (let left = payload.readUInt16LE(at); left > 0; left--) next += CELL_HEAD_BYTES + payload.readUInt32LE(next + 4);
+  return next;
 }
 
 /** The cells that lie at `at` of a payload: views of it. */

@@ -2,10 +2,11 @@ import { NULL_TEXT } from '../formats/canonical.ts';
 import type { RecordDecoder } from '../formats/decoder.ts';
 import type { DataType } from '../kudu/schema.ts';
 import { readCells, type ComparedColumn } from './cells.ts';
-import { OneOf, RecordFold, type FoldCut, type FoldState } from './record-fold.ts';
+import { FoldOp, OneOf, RecordFold, type FoldCut, type FoldRecord, type FoldState } from './record-fold.ts';
 import type { Entry, SortedRuns } from './sorted-runs.ts';
 import { UNKNOWN_SCHEMA, type ShownRecord, type StoredRecords, type UnreadableRecord } from './stored-records.ts';
 import { readRowHead, ROW_CELLS_AT } from './table-rows.ts';
+import type { Version } from './version.ts';
 
 /** A value of a column, as canonical text. */
 export interface NamedValue {
@@ -15,18 +16,23 @@ export interface NamedValue {
 
 /** A row that is not in the table what its records make of it. */
 export interface Difference {
-  /** `missing`: in the table, and not what the records make. `extra`: what they make, and not in the table. */
-  readonly kind: 'missing' | 'extra' | 'different';
+  /**
+   * `missing`: in the table, and not what the records make. `extra`: what they make, and not in the table. `before`: a record says
+   * that the row was before it what the records before it do not make.
+   */
+  readonly kind: 'missing' | 'extra' | 'different' | 'before';
   readonly table: string;
   readonly key: readonly NamedValue[];
   /** Encoded primary key. */
   readonly encodedKey: Buffer;
   /** Where the row lies, or its last record says so; null where that does not say. */
   readonly tabletId: string | null;
-  /** Of a row that is different: what the table has, and what the records make. */
+  /** Of a row that is different: what the table has, and what the records make; of `before` what those make, and the record says. */
   readonly columns: readonly { readonly column: string; readonly want: string; readonly have: string }[];
-  /** The last records of its key, the newest last; none where there are none. */
+  /** The last records of its key, the newest last; none where there are none. Of `before`, that record and the one before it. */
   readonly records: readonly ShownRecord[];
+  /** Of `before`, where it is about the whole row. */
+  readonly reason?: string;
 }
 
 /** A row of which a record came more than once. */
@@ -70,6 +76,8 @@ export interface Counts {
   missing: number;
   extra: number;
   different: number;
+  /** Rows of which a record says that they were before it what the records before it do not make. */
+  before: number;
   /** Records whose position had come before. */
   repeats: number;
   /** Rows that no record tells of, of a stream that began at `now`: whether they are older is not known. */
@@ -152,6 +160,7 @@ class Pass {
     missing: 0,
     extra: 0,
     different: 0,
+    before: 0,
     repeats: 0,
     unseen: 0,
     unchecked: 0,
@@ -168,6 +177,8 @@ class Pass {
   #unreadable = 0;
   #lastUnreadable: Entry[] = [];
   #row: { readonly tabletId: string; readonly cells: ReadonlyMap<number, Buffer> } | null = null;
+  /** The last record that tells a wrong row before it, but for what a copy has put right since. */
+  #wrongBefore: Pick<Difference, 'columns' | 'records' | 'reason'> | null = null;
 
   constructor(options: ComparisonOptions) {
     this.#options = options;
@@ -182,6 +193,7 @@ class Pass {
     this.#unreadable = 0;
     this.#lastUnreadable = [];
     this.#row = null;
+    this.#wrongBefore = null;
   }
 
   addRecord(entry: Entry): void {
@@ -195,6 +207,7 @@ class Pass {
     if (!record) return;
     const ofTablet = (tabletId === null ? undefined : cuts.get(tabletId)) ?? NO_CUTS;
     this.#fold ??= new RecordFold(this.#table.base, ofTablet, decoder);
+    this.#checkBefore(record, this.#fold, entry);
     this.#fold.push(record);
     if (!record.isReadable) {
       this.#unreadable++;
@@ -203,6 +216,45 @@ class Pass {
     this.#lastUnreadable.splice(0, this.#lastUnreadable.length - Math.min(this.#fold.unreadable, LAST_RECORDS));
     this.#last.push(entry);
     if (this.#last.length > LAST_RECORDS) this.#last.shift();
+  }
+
+  #checkBefore(record: FoldRecord, fold: RecordFold, entry: Entry): void {
+    if (record.op === FoldOp.COPY || record.op === FoldOp.COPY_DELETE) this.#wrongBefore = null;
+    const { before, versions } = record;
+    if (before === undefined) return;
+    const state = fold.stateBefore(record);
+    if (state === null || state.kind === 'unknown') return;
+    const records = [...this.#last.slice(-1), entry].map((each) => this.#options.stored.show(each));
+    if (state.kind === 'row' && before !== null) {
+      const perVersion = versions.map((version) => this.#wrongCells(state, before, version));
+      if (perVersion.every((columns) => columns.length > 0)) this.#wrongBefore = { records, columns: perVersion[0]! };
+    } else if ((state.kind === 'row') !== (before !== null)) {
+      const [says, make] = before === null ? ['no row', 'one'] : ['a row', 'none'];
+      const reason = `the record says that there was ${says} before it, and the records before it make ${make}`;
+      this.#wrongBefore = { records, columns: [], reason };
+    }
+  }
+
+  /** What of a row before a record is otherwise than the records before it make it; what either does not tell is not. */
+  #wrongCells(
+    state: FoldState & { readonly kind: 'row' },
+    before: ReadonlyMap<string, Buffer>,
+    { byName }: Version,
+  ): Difference['columns'] {
+    const says = new Map<number, Buffer>();
+    for (const [name, text] of before) {
+      const column = byName.get(name);
+      if (column) says.set(column.id, this.#options.decoder.canonical(column, text));
+    }
+    return this.#table.columns.flatMap(({ id, name, type, isKey, readDefault }) => {
+      const have = says.get(id);
+      const cell = state.cells.get(id) ?? (state.isComplete ? readDefault : undefined);
+      if (isKey || have === undefined || cell === undefined) return [];
+      const values = cell instanceof OneOf ? cell.values.map((value) => value ?? readDefault) : [cell];
+      const shown = this.#shown(type, have);
+      if (values.some((value) => this.#shown(type, value).equals(shown))) return [];
+      return [{ column: name, want: values[0]!.toString(), have: have.toString() }];
+    });
   }
 
   addRow({ payload }: Entry): void {
@@ -224,19 +276,20 @@ class Pass {
     const { state, mayBeGone } = this.#fold.end();
     if (repeats > 0) this.#options.reportRepeated({ ...this.#place(state), repeats });
     if (this.#unreadable > 0) this.#countUnreadable(this.#fold.unreadable, state);
+    if (this.#wrongBefore) this.#report('before', state, this.#wrongBefore);
     if (row) {
       if (state.kind !== 'row') {
-        this.#report('missing', state, []);
+        this.#report('missing', state);
         return;
       }
       const columns = this.#differentColumns(state, row.cells);
-      if (columns.length > 0) this.#report('different', state, columns);
-    } else if (state.kind === 'row' && !mayBeGone) this.#report('extra', state, []);
+      if (columns.length > 0) this.#report('different', state, { columns });
+    } else if (state.kind === 'row' && !mayBeGone) this.#report('extra', state);
   }
 
   #endUnseen(tabletId: string): void {
     const isCopied = this.#options.cuts.get(tabletId)?.some(({ isCertain }) => isCertain) ?? false;
-    if (this.#table.base === 'absent' || isCopied) this.#report('missing', { kind: 'absent' }, []);
+    if (this.#table.base === 'absent' || isCopied) this.#report('missing', { kind: 'absent' });
     else this.counts.unseen++;
   }
 
@@ -272,14 +325,14 @@ class Pass {
     return this.#options.decoder.shown?.(type, value) ?? value;
   }
 
-  #report(kind: Difference['kind'], state: FoldState, columns: Difference['columns']): void {
+  #report(kind: Difference['kind'], state: FoldState, more: Partial<Difference> = {}): void {
     if (this.#options.notCompared.has(kind)) {
       this.counts.unchecked++;
       return;
     }
     this.counts[kind]++;
     const encodedKey = Buffer.from(this.key.subarray(2));
-    this.#options.report({ kind, ...this.#place(state), encodedKey, columns });
+    this.#options.report({ kind, ...this.#place(state), encodedKey, columns: [], ...more });
   }
 
   #place(state: FoldState): Pick<Difference, 'table' | 'key' | 'tabletId' | 'records'> {

@@ -24,6 +24,8 @@ export interface FoldRecord {
   readonly isReadable: boolean;
   /** Whether nothing is left of what the row was before. */
   readonly isWhole: boolean;
+  /** The same of the row before, as the record tells it; null: there was none; undefined: it does not tell. */
+  readonly before?: ReadonlyMap<string, Buffer> | null | undefined;
 }
 
 /** One of several values, where the records do not say which; null is the column's read default. */
@@ -72,6 +74,9 @@ export class RecordFold {
   #lastCopy: HybridTime = -1n;
   #repeats = 0;
   #unreadable = 0;
+  /** Whether the last record says what the row is, and not some record that may be lost. */
+  #isSure = false;
+  #lastOp: FoldOp | null = null;
 
   /**
    * @param base what is there before the first record
@@ -94,14 +99,28 @@ export class RecordFold {
     return this.#unreadable;
   }
 
+  /**
+   * What the row is before the next record, where the records say so for sure: null before the first of them, since retention or
+   * compaction may have taken others; behind one that does not tell the whole row; and where the next one comes again.
+   */
+  stateBefore(record: FoldRecord): FoldState | null {
+    if (!this.#isSure || this.#isRepeat(record)) return null;
+    const between = this.#cuts.filter((cut) => this.#isBefore(cut) && !isBeforeCut(record, cut));
+    if (between.some(({ isCertain }) => !isCertain)) return null;
+    return between.length > 0 ? ABSENT : this.#state;
+  }
+
   push(record: FoldRecord): void {
     for (const cut of this.#cuts)
-      if (cut.isCertain && this.#isBefore(cut) && !(record.index < cut.index && record.time < cut.time))
-        this.#state = ABSENT;
+      if (cut.isCertain && this.#isBefore(cut) && !isBeforeCut(record, cut)) this.#state = ABSENT;
     this.#state = step(this.#state, record, this.#decoder);
     if (this.#state.kind === 'absent' || record.isWhole) this.#unreadable = 0;
     if (!record.isReadable && this.#state.kind !== 'absent') this.#unreadable++;
     if (record.op !== FoldOp.TOMBSTONE) this.#note(record);
+    const { op } = record;
+    if (op === FoldOp.TOMBSTONE) this.#isSure &&= this.#lastOp === FoldOp.DELETE || this.#lastOp === FoldOp.COPY_DELETE;
+    else this.#isSure = op === FoldOp.DELETE || op === FoldOp.COPY_DELETE || (record.isReadable && record.isWhole);
+    this.#lastOp = op;
   }
 
   /** What is left after the last record, and whether even that may be gone. */
@@ -118,15 +137,23 @@ export class RecordFold {
     return this.#maxIndex < index && this.#maxTime < time;
   }
 
-  #note({ op, index, row, time }: FoldRecord): void {
-    if (op === FoldOp.COPY || op === FoldOp.COPY_DELETE) {
-      if (time === this.#lastCopy) this.#repeats++;
-      this.#lastCopy = time;
-    } else if (index < this.#maxIndex || (index === this.#maxIndex && row <= this.#maxRow)) this.#repeats++;
+  #isRepeat({ op, index, row, time }: FoldRecord): boolean {
+    if (op === FoldOp.COPY || op === FoldOp.COPY_DELETE) return time === this.#lastCopy;
+    return index < this.#maxIndex || (index === this.#maxIndex && row <= this.#maxRow);
+  }
+
+  #note(record: FoldRecord): void {
+    const { op, index, row, time } = record;
+    if (this.#isRepeat(record)) this.#repeats++;
+    if (op === FoldOp.COPY || op === FoldOp.COPY_DELETE) this.#lastCopy = time;
     if (index > this.#maxIndex) [this.#maxIndex, this.#maxRow] = [index, row];
     else if (index === this.#maxIndex && row > this.#maxRow) this.#maxRow = row;
     if (time > this.#maxTime) this.#maxTime = time;
   }
+}
+
+function isBeforeCut({ index, time }: FoldRecord, cut: FoldCut): boolean {
+  return index < cut.index && time < cut.time;
 }
 
 function step(state: FoldState, record: FoldRecord, decoder: CanonicalDecoder): FoldState {

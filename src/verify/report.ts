@@ -7,11 +7,12 @@ import type { VerifyResult } from './verify.ts';
 
 /** What is printed, a line each. Values are spliced in as they are: an INT64 beyond 2^53 stays exact. */
 
-export function differenceToText({ kind, table, key, columns, records }: Difference): string {
+export function differenceToText({ kind, table, key, columns, records, reason }: Difference): string {
   const changes = columns.map(
     ({ column, want, have }) => `${column}: want ${canonicalToJson(want)}, have ${canonicalToJson(have)}`,
   );
   const parts = [kind.padEnd(9), table, objectOf(key), ...(changes.length > 0 ? [changes.join('; ')] : [])];
+  if (reason !== undefined) parts.push(reason);
   const places = records.map(recordToText).join(', ');
   return [...parts, records.length > 0 ? `records: ${places}` : 'no record'].join('  ');
 }
@@ -39,9 +40,9 @@ export interface SummaryNotes {
 }
 
 export function summaryToText(result: VerifyResult, { shown, repair }: SummaryNotes): string {
-  const { at, tables, rows, records, repeats, missing, extra, different } = result;
+  const { at, tables, rows, records, repeats, missing, extra, different, before } = result;
   const { unreadable, replaced, later, leftOut, unseen, unchecked, notCompared } = result;
-  const wrong = missing + extra + different;
+  const wrong = missing + extra + different + before;
   const notes = [
     ...(later > 0 ? [`${later} later ones not counted`] : []),
     ...(leftOut > 0 ? [`${leftOut} of dropped tablets or tables left out`] : []),
@@ -61,6 +62,7 @@ export function summaryToText(result: VerifyResult, { shown, repair }: SummaryNo
     `missing     ${missing}`,
     `extra       ${extra}`,
     `different   ${different}`,
+    ...(before > 0 ? [`before      ${before}: records that say that the row was another one before them`] : []),
     ...(unreadable > 0 ? [`unreadable  ${unreadable}`] : []),
     ...(shown < wrong ? [`shown       the first ${shown} of ${wrong} rows (--max-rows)`] : []),
     ...(repeats > 0 && !result.allowsRepeats
@@ -75,14 +77,16 @@ export function summaryToText(result: VerifyResult, { shown, repair }: SummaryNo
 const WHY_UNCHECKED = 'the stream leaves operations out (skipOperations), so this tells nothing; no faults';
 const WHY_UNSEEN = 'the stream began at now, and they may be from before it; not compared, and no faults';
 
-export function differenceToJson({ kind, table, key, tabletId, columns, records }: Difference): string {
+export function differenceToJson({ kind, table, key, tabletId, columns, records, reason }: Difference): string {
   const changes = columns.map(
     ({ column, want, have }) =>
       `{"column":${JSON.stringify(column)},"want":${canonicalToJson(want)},"have":${canonicalToJson(have)}}`,
   );
   const places = records.map((record) => JSON.stringify(recordToJson(record)));
   const head = `"kind":"${kind}","table":${JSON.stringify(table)},"tablet_id":${JSON.stringify(tabletId)}`;
-  return `{${head},"key":${objectOf(key)},"columns":[${changes.join()}],"records":[${places.join()}]}`;
+  return `{${head},"key":${objectOf(key)},"columns":[${changes.join()}],"records":[${places.join()}]${
+    reason === undefined ? '' : `,"reason":${JSON.stringify(reason)}`
+  }}`;
 }
 
 export function repeatedToJson({ table, key, tabletId, repeats, records }: RepeatedRow): string {

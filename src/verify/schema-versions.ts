@@ -122,6 +122,7 @@ export class TableVersions {
    */
   candidates(record: {
     readonly tabletId: string;
+    /** -1 where it is not known. */
     readonly index: number;
     readonly time: HybridTime;
     readonly cells: RecordCells;
@@ -139,7 +140,7 @@ export class TableVersions {
     if (within.length === 0) return fits;
     // Not of the version below, nor of any before it; of one in between that nobody knows it may be.
     const below = this.versions.findLast(({ version }) => version < within[0]!.version)?.version ?? -1;
-    if (below >= lower) this.#learn(tabletId, index, below + 1);
+    if (below >= lower && index >= 0) this.#learn(tabletId, index, below + 1);
     if (within.length === 1) return this.#sharedSet(within);
     const surely = this.versions.findLast(
       ({ version, since }) => version <= upper && since !== null && since + WINDOW < time,
@@ -207,6 +208,7 @@ export class TableVersions {
   #bounds(tabletId: string, at: number): { lower: number; upper: number } {
     let lower = -1;
     let upper = Number.MAX_SAFE_INTEGER;
+    if (at < 0) return { lower, upper };
     for (const { index, version, isAlter } of this.#announced.get(tabletId) ?? []) {
       if (isAlter ? at > index : at >= index) lower = Math.max(lower, version);
       if (at <= index) upper = Math.min(upper, isAlter ? version - 1 : version);

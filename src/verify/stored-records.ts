@@ -1,9 +1,9 @@
 import type { RecordCells, RecordDecoder, RowRecord, TombstoneRecord } from '../formats/decoder.ts';
-import type { HybridTime } from '../kudu/hybrid-time.ts';
+import { hybridTimeToMicros, type HybridTime } from '../kudu/hybrid-time.ts';
 import { encodeKeyCells } from '../kudu/key-encoder.ts';
 import type { ColumnSchema } from '../kudu/schema.ts';
 import type { ShownPlace, SinkReader, StoredRecord } from '../sinks/reader.ts';
-import { CellsWriter, readCells } from './cells.ts';
+import { CellsWriter, endOfCells, readCells } from './cells.ts';
 import { FoldOp, type FoldRecord } from './record-fold.ts';
 import type { SchemaVersions, TableVersions } from './schema-versions.ts';
 import { ORDER_BYTES, type Entry, type SortedRuns } from './sorted-runs.ts';
@@ -44,6 +44,8 @@ export interface StoredRecordsOptions {
   /** Destinations of each table, by its place: for records that do not say whose they are. */
   readonly destinations: readonly ReadonlySet<string>[];
   readonly sorted: SortedRuns;
+  /** Whether what a record says of the row before it is held against the records before it. */
+  readonly comparesBefore: boolean;
 }
 
 /** What is known of a lane of the sink. */
@@ -57,13 +59,16 @@ interface Lane {
 }
 
 /**
- * Before the cells of a payload: u8 op, u8 flags, u32 tablet, u32 candidates, f64 term, f64 index, i32 row, u64 time.
+ * Before the cells of a payload (and, behind them, those of the row before): u8 op, u8 flags, u32 tablet, u32 candidates, f64 term, f64 index, i32 row, u64 time.
  * Numbers of tablets, candidates and names are places in lists that are kept here.
  */
 const HEAD_BYTES = 38;
 const HAS_POSITION = 1;
 const IS_UNREADABLE = 2;
 const IS_WHOLE = 4;
+/** Behind the cells are those of the row before. */
+const HAS_BEFORE = 8;
+const HAD_NO_ROW = 16;
 const NO_TABLET = 0xffffffff;
 const NO_TIME: HybridTime = -1n;
 
@@ -148,7 +153,15 @@ export class StoredRecords {
     const versions = this.#candidates[payload.readUInt32LE(6)]!;
     const flags = payload[1]!;
     const [isReadable, isWhole] = [(flags & IS_UNREADABLE) === 0, (flags & IS_WHOLE) !== 0];
-    return { op, index, row, time, versions, cells, isReadable, isWhole };
+    return { op, index, row, time, versions, cells, isReadable, isWhole, before: this.#beforeOf(payload) };
+  }
+
+  #beforeOf(payload: Buffer): FoldRecord['before'] {
+    const flags = payload[1]!;
+    if ((flags & HAD_NO_ROW) !== 0) return null;
+    if ((flags & HAS_BEFORE) === 0) return undefined;
+    const cells = readCells(payload, endOfCells(payload, HEAD_BYTES));
+    return new Map(Array.from(cells, ([number, raw]) => [this.#names[number]!, raw]));
   }
 
   /** Whose record an entry is; null where it does not say. */
@@ -175,8 +188,8 @@ export class StoredRecords {
     const { at, tablets, ignored, schemas } = this.#options;
     lane.ofOthers.delete(decoded.tabletId);
     const { tabletId, tableId } = decoded;
-    if (ignored.has(tableId)) return undefined;
-    const table = this.#tableOf.get(tableId);
+    if (ignored.has(tableId ?? tabletId)) return undefined;
+    const table = tableId === null ? tablets.get(tabletId) : this.#tableOf.get(tableId);
     if (table === undefined || tablets.get(tabletId) !== table) {
       this.leftOut++;
       return undefined;
@@ -187,7 +200,7 @@ export class StoredRecords {
       this.#copies.add(`${tabletId} ${time}`);
       if (this.newestCopy === null || time > this.newestCopy) this.newestCopy = time;
     }
-    const highest = highestOf(lane, tabletId, index);
+    const highest = highestOf(lane, tabletId, this.#options.decoder.hasMillisOnly ? millisOf(time) : index);
     if (isCopy ? time > at : time >= at) {
       this.later++;
       if (!isCopy) this.#lowestLater.set(tabletId, Math.min(index, this.#lowestLater.get(tabletId) ?? index));
@@ -195,7 +208,7 @@ export class StoredRecords {
     }
     const isDelete = op === FoldOp.DELETE || op === FoldOp.COPY_DELETE;
     const { cells } = decoded;
-    const versions = schemas.of(tableId)!;
+    const versions = schemas.of(this.#options.tables[table]!.tableId)!;
     const fits = versions.candidates({ tabletId, index, time, cells, isWhole: op === FoldOp.INSERT });
     const isReadable = fits.length > 0 || isDelete; // which of a row it was is no matter to a delete
     const candidates = fits.length > 0 ? fits : versions.keyed(cells);
@@ -204,10 +217,12 @@ export class StoredRecords {
     const key = encodedKey(first.keys, cells);
     decoded.checkKey(first.keys);
 
+    const before = isReadable && this.#options.comparesBefore ? decoded.before : undefined;
     const head = this.#writer.begin(HEAD_BYTES);
     head[0] = op;
     head[1] =
       (record.position === null ? 0 : HAS_POSITION) |
+      (before === undefined ? 0 : before === null ? HAD_NO_ROW : HAS_BEFORE) |
       (isReadable ? 0 : IS_UNREADABLE) |
       (!isDelete && decoded.isWhole ? IS_WHOLE : 0);
     head.writeUInt32LE(this.#tabletNumber(tabletId), 2);
@@ -218,6 +233,10 @@ export class StoredRecords {
     head.writeBigInt64LE(time, 30);
     const names = fits.length > 0 && !isDelete ? cells.names : first.keys.map(({ name }) => name);
     for (const name of names) this.#writer.add(this.#nameNumber(name), cells.textOf(name));
+    if (before) {
+      this.#writer.beginNext();
+      for (const name of before.names) this.#writer.add(this.#nameNumber(name), before.textOf(name));
+    }
     if (isReadable) this.folded++;
     return this.#put(record, table, key, lane, highest);
   }
@@ -340,6 +359,10 @@ function highestOf({ highest }: Lane, tabletId: string, index: number): number {
   const most = Math.max(index, highest.get(tabletId) ?? -1);
   highest.set(tabletId, most);
   return most;
+}
+
+function millisOf(time: HybridTime): number {
+  return Number(hybridTimeToMicros(time) / 1000n);
 }
 
 /** Behind all that the lane has so far. */

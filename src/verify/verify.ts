@@ -1,5 +1,5 @@
 import type { RecordDecoder } from '../formats/decoder.ts';
-import type { HybridTime } from '../kudu/hybrid-time.ts';
+import { microsToHybridTime, type HybridTime } from '../kudu/hybrid-time.ts';
 import type { OpId } from '../kudu/opid.ts';
 import type { TableSchema } from '../kudu/schema.ts';
 import type { Selection } from '../selection/selection.ts';
@@ -58,6 +58,7 @@ export interface VerifyResult extends Readonly<Counts> {
 
 /** How often another time is chosen, where the rows are copied again just then. */
 const MAX_TIMES = 3;
+const MILLI = microsToHybridTime(1000n);
 const DISTURBED_PAUSE_MS = 1_000;
 /** A broker ends a transaction a moment after it has said so. */
 const READ_AGAIN_MS = 2_000;
@@ -114,9 +115,9 @@ class VerifyRun implements AsyncDisposable {
   }
 
   async result(): Promise<RunResult> {
-    const { at: wanted, reader } = this.#options;
+    const { reader } = this.#options;
     const found = await this.#progress.settled((tables) => this.#select(tables), this.#signal);
-    const at = wanted ?? (await reader.now(this.#signal));
+    const at = this.#wantedTime() ?? this.#wholeMillis(await reader.now(this.#signal));
     const scans: (Scan | null)[] = [];
     for (const [place, table] of found.tables.entries())
       scans.push(await this.#scan(place, table, at, joinedName(found.view, table)));
@@ -132,6 +133,22 @@ class VerifyRun implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#rows[Symbol.asyncDispose]();
+  }
+
+  #wantedTime(): HybridTime | null {
+    const { at } = this.#options;
+    if (at !== null && this.#wholeMillis(at) !== at)
+      throw new VerifyError(
+        'usage',
+        `--at ${at} is no whole millisecond, and flat records have no other times: ${this.#wholeMillis(at)} is the next one`,
+      );
+    return at;
+  }
+
+  /** Where records have no other times, it is that of no record which lies on both sides of it. */
+  #wholeMillis(time: HybridTime): HybridTime {
+    if (!this.#options.decoder.hasMillisOnly) return time;
+    return ((time + MILLI - 1n) / MILLI) * MILLI;
   }
 
   #select(tables: readonly ListedTable[]): readonly ListedTable[] {
@@ -213,7 +230,20 @@ class VerifyRun implements AsyncDisposable {
       for (const tabletId of scan?.ends.keys() ?? []) tablets.set(tabletId, place);
     await using sorted = new SortedRuns(this.#folder, bufferBytes);
     const ignored = new Set(others.flatMap(({ tableId, tabletIds }) => [tableId, ...tabletIds]));
-    const stored = new StoredRecords({ sink, decoder, at, tables, tablets, ignored, schemas, destinations, sorted });
+    // Where records are left out, or put elsewhere, those that are there do not follow from each other.
+    const comparesBefore = (view.skipOperations ?? []).length === 0 && view.oversize !== 'dead-letter';
+    const stored = new StoredRecords({
+      sink,
+      decoder,
+      at,
+      tables,
+      tablets,
+      ignored,
+      schemas,
+      destinations,
+      sorted,
+      comparesBefore,
+    });
     let read = 0;
     for (const destination of new Set(destinations.flatMap((each) => [...each])))
       for await (const records of sink.read(destination, signal)) {
@@ -266,8 +296,9 @@ function joinedName(view: StreamView, { name, tabletIds }: ListedTable): string 
 }
 
 /** Whether the records are the tables, and each came once where that was promised. */
-export function isSound({ missing, extra, different, unreadable, repeats, allowsRepeats }: VerifyResult): boolean {
-  return missing + extra + different + unreadable + (allowsRepeats ? 0 : repeats) === 0;
+export function isSound(result: VerifyResult): boolean {
+  const { missing, extra, different, before, unreadable, repeats, allowsRepeats } = result;
+  return missing + extra + different + before + unreadable + (allowsRepeats ? 0 : repeats) === 0;
 }
 
 /** Among the schema changes there may be records of other streams, in forms of their own. */

@@ -23,9 +23,9 @@ export class HeldSegment {
     this.inode = statSync(path, { bigint: true }).ino;
   }
 
-  /** How many bytes the file has; 0 when it was let go of. */
+  /** How many bytes there are in it; 0 when it was let go of. */
   get size(): number {
-    return statSync(this.path, { throwIfNoEntry: false })?.size ?? 0;
+    return this.#with((file) => file.size(), 0);
   }
 
   /**

@@ -4,6 +4,7 @@ import type { Logger } from '../util/logger.ts';
 import { makePrivateDir } from './hold-files.ts';
 import { HoldIncarnation } from './hold-incarnation.ts';
 import { hasErrorCode, isMissing, isTabletId } from './log-folder.ts';
+import { INSTANCE_FILE, readServerKey } from './server-key.ts';
 import { DROPPED, NOTE_FILE, TabletHold } from './tablet-hold.ts';
 
 /** A link that is made once to see whether links can be made. */
@@ -59,6 +60,7 @@ export class HoldStore {
     const { dir, walDir } = options;
     makePrivateDir(dir);
     assertLinkable(dir, walDir);
+    keepKeyNear(dir, walDir);
     const store = new HoldStore(options);
     for (const name of readdirSync(dir)) {
       if (name.startsWith(DROPPED)) rmSync(join(dir, name), { recursive: true, force: true });
@@ -142,6 +144,19 @@ export class HoldStore {
   }
 }
 
+/**
+ * Held segments that the server has encrypted are read with its key, as long as they are held, wherever the folder is.
+ * What is linked says what the key is, and no more than that.
+ */
+function keepKeyNear(dir: string, walDir: string): void {
+  const [instance, link] = [join(walDir, INSTANCE_FILE), join(dir, INSTANCE_FILE)];
+  const inode = statSync(instance, { throwIfNoEntry: false })?.ino;
+  if (inode === undefined || readServerKey(instance).kind !== 'key') return;
+  if (statSync(link, { throwIfNoEntry: false })?.ino === inode) return;
+  rmSync(link, { force: true });
+  linkSync(instance, link);
+}
+
 function assertLinkable(dir: string, walDir: string): void {
   const wals = join(walDir, 'wals');
   if (statSync(dir).dev !== statSync(wals).dev)
@@ -152,7 +167,7 @@ function assertLinkable(dir: string, walDir: string): void {
   const trial = join(dir, TRIAL);
   rmSync(trial, { force: true });
   try {
-    linkSync(join(walDir, 'instance'), trial);
+    linkSync(join(walDir, INSTANCE_FILE), trial);
     rmSync(trial, { force: true });
   } catch (error) {
     if (isMissing(error)) return; // no server has started here yet

@@ -120,7 +120,9 @@ export class SegmentCursor {
       const needBytes = run.stop === 'more' ? run.needBytes : batchHeaderBytes(header.batchVersion);
       const left = this.#filled - this.#pos;
       // What an earlier step read may be old news: the end is only believed of bytes that are fresh.
-      if (fresh && (run.stop !== 'more' || left >= needBytes)) return this.#tail(run.stop);
+      // Nor is what lies behind an entry no batch in an encrypted file before it was read by itself: nothing written is zeros there.
+      const isBelieved = run.stop === 'more' ? left >= needBytes : run.stop !== 'bad-header' || this.#pos === 0;
+      if (fresh && isBelieved) return this.#tail(run.stop);
       // A window that was too small for what is there: there is a backlog.
       if (run.stop === 'more' && this.#filled > 0) this.#readBytes = BULK_READ_BYTES;
       const enough = await this.#fill(needBytes);
@@ -222,8 +224,10 @@ export class SegmentCursor {
           return { kind: 'header', header: start.header };
         case 'unborn':
           return { kind: 'tail', reason: 'unborn', offset: 0 };
-        case 'fault':
-          return start;
+        case 'fault': {
+          const why = this.#file.unreadable;
+          return why ? { kind: 'fault', fault: { ...start.fault, why } } : start;
+        }
         case 'short':
           if (filled < wanted) return { kind: 'tail', reason: 'short', offset: filled };
           wanted = Math.min(start.needBytes, PREAMBLE_BYTES + MAX_HEADER_BYTES);

@@ -13,6 +13,8 @@ export interface SegmentFile {
   read(target: Buffer, position: number): number | Promise<number>;
   /** Size of the file now. An open segment has its full size from birth, zeros after what is written. */
   size(): number | Promise<number>;
+  /** Why nobody can read it here, though it is there: it is encrypted, and its key cannot be had. */
+  readonly unreadable?: string | null;
   /** Gives it back; to be called once. */
   release(): void;
 }

@@ -9,6 +9,8 @@ import { HoldIncarnation } from './hold-incarnation.ts';
 import type { HeldLog, HeldOrder } from './hold-order.ts';
 import { HoldRelease, type LetGoUntil, type LostRange } from './hold-release.ts';
 import { identify, isMissing, isSame, type DirIdentity } from './log-folder.ts';
+import { encrypted } from './segment-cipher.ts';
+import { serverKeyAbove } from './server-key.ts';
 
 /** What is put before the name of a tablet's folder while it is being removed. */
 export const DROPPED = '.dropped-';
@@ -239,7 +241,10 @@ export class TabletHold {
     }
     const arriving = peer.admit(sequenceNumber);
     try {
-      await writeDurably(arriving.path, content, options.lastAppendMs);
+      // As the server's own: what it encrypts lies in no file of ours in the clear.
+      const server = serverKeyAbove(arriving.path);
+      const written = server.kind === 'key' ? encrypted(content, server.key) : content;
+      await writeDurably(arriving.path, written, options.lastAppendMs);
       this.#assertHeld();
     } catch (error) {
       arriving.discard();

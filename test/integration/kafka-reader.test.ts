@@ -75,10 +75,10 @@ async function readByJava(topic: string, count: number, readUncommitted = false)
     brokers: kafka.brokers,
     topics: [topic],
     readUncommitted,
-    onRecord: ({ partition, offset, key, value, headers }) => {
+    onRecord: ({ partition, offset, key, value, headers, timestampMs }) => {
       const position = headers['spoor.pos'] ?? null;
       const place = { lane: laneOf(topic, partition), order: offset };
-      const record = { place, key: key && Buffer.from(key), value: value && Buffer.from(value), position };
+      const record = { place, key: key && Buffer.from(key), value: value && Buffer.from(value), position, timestampMs };
       seen.push({ partition, offset, record });
     },
   });

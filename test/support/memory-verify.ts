@@ -31,18 +31,28 @@ export class MemoryTopics implements SinkReader {
 
   /** Puts a stream's records where the sink puts them. */
   put(records: readonly SinkRecord[]): void {
-    for (const { kind, table, key, value, position } of records)
-      if (kind === 'schema') this.produce(this.schemaDestination, 0, { key, value, position });
-      else this.produce(this.destinationOf(table), partitionOf(key, this.#partitions), { key, value, position });
+    for (const { kind, table, key, value, position, timestampMs } of records)
+      if (kind === 'schema') this.produce(this.schemaDestination, 0, { key, value, position, timestampMs });
+      else
+        this.produce(this.destinationOf(table), partitionOf(key, this.#partitions), {
+          key,
+          value,
+          position,
+          timestampMs,
+        });
   }
 
   /** Puts any record anywhere. */
-  produce(topic: string, partition: number, record: Pick<StoredRecord, 'key' | 'value' | 'position'>): void {
+  produce(
+    topic: string,
+    partition: number,
+    record: Pick<StoredRecord, 'key' | 'value' | 'position'> & Partial<StoredRecord>,
+  ): void {
     let partitions = this.records.get(topic);
     if (!partitions) this.records.set(topic, (partitions = Array.from({ length: this.#partitions }, () => [])));
     const lane = partitions[partition]!;
     const place = { lane: laneOf(topic, partition), order: BigInt(lane.length) };
-    lane.push({ ...record, topic, partition, place });
+    lane.push({ timestampMs: null, ...record, topic, partition, place });
   }
 
   /** The last record of a key. */

@@ -52,6 +52,7 @@ function record(partition: number, id: number, isUpdate: boolean): StoredRecord 
     key: Buffer.from(`{"id":${id}}`),
     value: Buffer.from(value),
     position: `${TABLETS[id % TABLETS.length]!}/1.${index}.${id % 100}`,
+    timestampMs: 1,
   };
 }
 
@@ -85,7 +86,7 @@ const sink: SinkReader = {
 async function* schemas(): AsyncGenerator<readonly StoredRecord[], void, void> {
   await Promise.resolve();
   const place = { lane: laneOf('schemas', 0), order: 0n };
-  yield begin.map(({ key, value, position }) => ({ place, key, value, position }));
+  yield begin.map(({ key, value, position }) => ({ place, key, value, position, timestampMs: 1 }));
 }
 
 function rowsOf(tablet: number, from: number): RowBlock {

@@ -1,6 +1,6 @@
 import type { ColumnSchema, TableSchema } from '../../kudu/schema.ts';
-import { refuseLossyKey } from '../lossy-keys.ts';
 import { adjustName, adjustNamespace, type NameAdjustment } from './avro-names.ts';
+import { refuseLossyKey } from '../lossy-keys.ts';
 import { avroType, type AvroType, type TypeOptions } from './avro-types.ts';
 
 export interface AvroSchemaOptions extends TypeOptions {
@@ -70,7 +70,7 @@ const TRANSACTION = record(
  * Debezium's envelope as its Avro converter registers it: `<topic>.Key` and `<topic>.Envelope`, `before` and `after` of one
  * type. Every column but those of the key is optional, without any default of Kudu's: so that versions are compatible
  * both ways, and a delete may have the key alone.
- * @throws {RangeError} two columns would have one name, two keys would be one, or a column is of a type that has no rule
+ * @throws {RangeError} two columns would have one name, a column is of a type that has no rule, or two rows would have one key
  */
 export function avroSchemas({ columns }: TableSchema, topic: string, options: AvroSchemaOptions): AvroSchemas {
   const namespace = adjustNamespace(topic, options.names);

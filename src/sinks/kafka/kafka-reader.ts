@@ -172,10 +172,10 @@ class TopicRead {
       let bytes = 0;
       for (const batch of this.#decode(fetched, partition, offset)) {
         // Offsets may be missing anywhere: a batch is given whole, and may begin before or end behind what is wanted.
-        for (const { offset: order, key, value, position } of batch.records) {
+        for (const { offset: order, ...record } of batch.records) {
           if (order < offset || order >= end) continue;
-          records.push({ place: { lane, order }, key, value, position });
-          bytes += (key?.length ?? 0) + (value?.length ?? 0);
+          records.push({ place: { lane, order }, ...record });
+          bytes += (record.key?.length ?? 0) + (record.value?.length ?? 0);
         }
         offset = batch.nextOffset;
         if (offset >= end) break;

@@ -6,7 +6,8 @@ import { decodeWrite } from '../../../src/change/decode-write.ts';
 import { compileRowLayout } from '../../../src/change/row-layout.ts';
 import type { SinkRecord } from '../../../src/change/record.ts';
 import { canonicalDefault } from '../../../src/formats/canonical.ts';
-import { jsonDecoder, JsonCells } from '../../../src/formats/json-decode.ts';
+import { MemberCells } from '../../../src/formats/envelope-row.ts';
+import { jsonDecoder } from '../../../src/formats/json-decode.ts';
 import { jsonFaults, jsonLayout, type JsonLayout } from '../../../src/formats/json-definition.ts';
 import { objectOf } from '../../../src/formats/json-members.ts';
 import { ValueReader } from '../../../src/formats/json-value-decode.ts';
@@ -123,7 +124,7 @@ function assertImage(
   layout: JsonLayout,
 ): void {
   const reader = new ValueReader(layout);
-  const cells = new JsonCells(image, reader);
+  const cells = new MemberCells(image, reader);
   assert.deepEqual(
     cells.names,
     columns.map(({ name }) => name),

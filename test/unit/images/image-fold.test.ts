@@ -4,9 +4,12 @@ import fc from 'fast-check';
 import { Cell, RowOp, type ChangeBatch } from '../../../src/change/change.ts';
 import { decodeWrite } from '../../../src/change/decode-write.ts';
 import { compileRowLayout } from '../../../src/change/row-layout.ts';
-import { ImageFold, type ImageMode, type ReadImage } from '../../../src/images/image-fold.ts';
+import { isUpTo, type RowRef } from '../../../src/change/position.ts';
+import { ImageFold } from '../../../src/images/image-fold.ts';
 import { ImageMemories } from '../../../src/images/image-memory.ts';
+import type { ReadImage } from '../../../src/images/known-rows.ts';
 import { ImageLayout } from '../../../src/images/row-image.ts';
+import { FOLD_LIMITS, type FoldedRows, type FoldLimits, type ImageMode } from '../../../src/images/segment-fold.ts';
 import { isVarLength } from '../../../src/kudu/cell-codec.ts';
 import { encodeKeyCells, keyCells } from '../../../src/kudu/key-encoder.ts';
 import { DataType, type TableSchema } from '../../../src/kudu/schema.ts';
@@ -133,6 +136,14 @@ const step = fc.record({
   historyGone: fc.option(fc.constant(true), { nil: false, freq: 8 }),
 });
 
+/** At the smallest bounds each row is looked up, and handed on, by itself. */
+const LIMITS: readonly FoldLimits[] = [
+  FOLD_LIMITS,
+  { window: 1, slice: 1 },
+  { window: 200, slice: 60 },
+  { window: 60, slice: 1000 },
+];
+
 describe('images of rows', () => {
   for (const mode of ['after', 'full'] as const)
     it(`are those of the table, whatever was read at once and is remembered: ${mode}`, () => {
@@ -141,13 +152,72 @@ describe('images of rows', () => {
           fc.array(step, { maxLength: 40 }),
           fc.constantFrom(0, 700, 1 << 20),
           fc.boolean(),
-          (steps, max, lossy) => {
-            check(mode, steps, max, lossy);
+          fc.constantFrom(...LIMITS),
+          fc.array(fc.nat(9), { maxLength: 6 }),
+          (steps, max, lossy, limits, begunAnew) => {
+            check(mode, steps, { max, lossy, limits, begunAnew });
           },
         ),
-        { numRuns: 1000 },
+        { numRuns: 3000 },
       );
     });
+
+  for (const mode of ['after', 'full'] as const)
+    it(`are folded in bounded memory where one operation touches many rows, some of them many times: ${mode}`, () => {
+      const model = new Model();
+      const text = Buffer.alloc(2000, 'x');
+      const rows = Array.from({ length: 400 }, (_, k) => k);
+      model.write(
+        100n,
+        rows.map((k) => ({ op: RowOp.INSERT, cells: [int32(k), int32(0), text, null] })),
+      );
+      const narrow = (k: number, a: number): Op => ({
+        op: RowOp.UPDATE,
+        cells: [int32(k), int32(a), undefined, undefined],
+      });
+      const batch = model.write(
+        200n,
+        [1, 2, 3].flatMap((a) => rows.flatMap((k) => [narrow(k, a), narrow(0, a)])),
+      )!;
+      const limits = { window: 100 << 10, slice: 20 << 10 };
+      const memories = new ImageMemories(0);
+      const fold = new ImageFold(mode, memories, 150n, limits);
+      const out: FoldedRows[] = [];
+      let [reads, most] = [0, 0];
+      for (const segment of fold.segmentsOf([batch], 200n)) {
+        const folding = fold.begin(segment);
+        while (!folding.isDone) {
+          let read = 0;
+          for (const key of folding.wanted()) {
+            read++;
+            if (!folding.noteRead(imageOf(model, SCHEMA, segment.at, key))) break;
+          }
+          reads += read;
+          most = Math.max(most, read * text.length);
+          out.push(folding.next());
+        }
+      }
+      assertImages(mode, model, out, { batches: 1, mayBePartial: false });
+      assert.ok(most <= limits.window + text.length * 2, `${most} bytes were read at a time`);
+      assert.ok(Math.max(...out.map(({ bytes }) => bytes)) < limits.slice + 5000);
+      assert.ok(reads <= 3 * rows.length, `${reads} rows were read: each once for each time that it is come to`);
+    });
+
+  it('are not read of rows that their own operation has inserted, however long ago', () => {
+    const model = new Model();
+    const rows = Array.from({ length: 100 }, (_, k) => k);
+    const row = (k: number): Op => ({ op: RowOp.INSERT, cells: [int32(k), int32(0), Buffer.from('x'), null] });
+    const update = (k: number): Op => ({ op: RowOp.UPDATE, cells: [int32(k), int32(1), undefined, undefined] });
+    const batch = model.write(100n, [...rows.map(row), ...rows.map(update)])!;
+    const fold = new ImageFold('full', new ImageMemories(0), 50n, { window: 1000, slice: 500 });
+    const out: FoldedRows[] = [];
+    for (const segment of fold.segmentsOf([batch], 100n)) {
+      const folding = fold.begin(segment);
+      for (; !folding.isDone; out.push(folding.next())) assert.deepEqual(folding.wanted(), []);
+    }
+    assert.ok(out.length > 10);
+    assertImages('full', model, out, { batches: 1, mayBePartial: false });
+  });
 
   it('are refused where they are too large together for cells to say where they are', () => {
     const image = Buffer.alloc(1 << 20);
@@ -162,20 +232,34 @@ describe('images of rows', () => {
     const upserted = model.write(200n, [{ op: RowOp.UPSERT, cells: [int32(2), ...row.slice(1)] }])!;
     const fold = new ImageFold('after', new ImageMemories(1 << 20));
     for (const segment of fold.segmentsOf([inserted, upserted], 200n)) {
-      const wanted = fold.wanted(segment);
-      assert.deepEqual(wanted.keys, []);
-      const [first, second] = fold.fold(wanted, new Map());
-      assert.equal(first, inserted);
-      assert.equal(second, upserted);
+      const folding = fold.begin(segment);
+      assert.deepEqual(folding.wanted(), []);
+      assert.equal(folding.next().batch, inserted);
+      assert.equal(folding.next().batch, upserted);
+      assert.ok(folding.isDone);
     }
   });
 });
 
+interface Way {
+  /** Bytes that may be remembered. */
+  readonly max: number;
+  readonly lossy: boolean;
+  readonly limits: FoldLimits;
+  /** Behind so many slices each time whoever folds begins anew, in the midst of a read. */
+  readonly begunAnew: readonly number[];
+}
+
+function imageOf(model: Model, schema: TableSchema, at: bigint | null, key: Buffer): ReadImage {
+  const row = model.at(at ?? 0n, keyCells(KEYS, key)[0]!.readInt32LE());
+  const block = row && blockOfRows(SCHEMA, [row as readonly (Buffer | null)[]]);
+  return block && ImageLayout.of(schema).ofBlock(block, 0, Int32Array.of(0, 1, 2, 3));
+}
+
 function check(
   mode: ImageMode,
   steps: readonly (typeof step extends fc.Arbitrary<infer S> ? S : never)[],
-  max: number,
-  lossy: boolean,
+  { max, lossy, limits, begunAnew }: Way,
 ): void {
   const model = new Model();
   const batches: { readonly batch: ChangeBatch; readonly endsRead: boolean; readonly gone: boolean }[] = [];
@@ -195,59 +279,100 @@ function check(
     batches.push({ batch, endsRead, gone: lossy && historyGone });
   }
   const memories = new ImageMemories(max);
-  const fold = new ImageFold(mode, memories);
-  const out: ChangeBatch[] = [];
-  let hadNoTime = false;
+  let fold = new ImageFold(mode, memories, undefined, limits);
+  const out: FoldedRows[] = [];
+  // What was stamped ahead is lost to whoever begins anew.
+  const restarts = steps.some(({ ahead }) => ahead > 0) ? [] : [...begunAnew];
+  let [hadNoTime, untilRestart, behind] = [false, restarts.shift() ?? Infinity, undefined as bigint | undefined];
   for (let at = 0; at < batches.length;) {
     const end = batches.findIndex(({ endsRead }, i) => i >= at && endsRead) + 1 || batches.length;
     const read = batches.slice(at, end);
     at = end;
     const time = times.get(read.at(-1)!.batch)!;
     const changes = read.map(({ batch }) => batch);
-    for (const segment of fold.segmentsOf(changes, time === 0n ? undefined : time)) {
-      const wanted = fold.wanted(segment);
-      const images = new Map<string, ReadImage>();
-      hadNoTime ||= wanted.at === null;
-      for (const key of wanted.keys) {
-        const row = model.at(wanted.at ?? 0n, keyCells(KEYS, key)[0]!.readInt32LE());
-        const image =
-          row &&
-          ImageLayout.of(segment.schema).ofBlock(
-            blockOfRows(SCHEMA, [row as readonly (Buffer | null)[]]),
-            0,
-            Int32Array.of(0, 1, 2, 3),
-          );
-        images.set(key.toString('latin1'), wanted.at === null || read.some(({ gone }) => gone) ? 'lost' : image);
+    // History may go while some of a read is handed on.
+    const goneFrom = read.some(({ gone }) => gone) ? end % (read.length + 1) : Infinity;
+    let [slices, upTo] = [0, null as RowRef | null];
+    const isPast = ({ opId, rowIndexes }: ChangeBatch, row: number): boolean =>
+      upTo !== null && isUpTo({ index: opId.index, row: rowIndexes[row]! }, upTo);
+    for (let isWhole = false; !isWhole;) {
+      isWhole = true;
+      for (const segment of fold.segmentsOf(changes, time === 0n ? undefined : time)) {
+        const folding = fold.begin(segment);
+        folding.skip(isPast);
+        while (!folding.isDone && isWhole) {
+          const wanted = folding.wanted();
+          hadNoTime ||= wanted.length > 0 && segment.at === null;
+          for (const key of wanted) {
+            const isLost = segment.at === null || slices >= goneFrom;
+            if (!folding.noteRead(isLost ? 'lost' : imageOf(model, segment.schema, segment.at, key))) break;
+          }
+          const rows = folding.next();
+          out.push(rows);
+          upTo = { index: rows.of.opId.index, row: rows.batch.rowIndexes.at(-1)! };
+          if (goneFrom !== Infinity) slices++;
+          if (--untilRestart > 0) continue;
+          untilRestart = restarts.shift() ?? Infinity;
+          fold.close();
+          fold = new ImageFold(mode, memories, behind, limits);
+          isWhole = false;
+        }
+        if (!isWhole) break;
       }
-      out.push(...fold.fold(wanted, images));
     }
+    behind = time === 0n ? undefined : time;
   }
-  assert.equal(out.length, model.writes.length);
-  for (const [i, batch] of out.entries()) {
-    const { after, before, batch: was } = model.writes[i]!;
-    assert.deepEqual([...batch.ops], [...was.ops]);
-    for (let row = 0; row < batch.rowCount; row++) {
-      const label = `write ${i} row ${row} op ${batch.ops[row]}`;
-      const now = rowOf(batch, batch.cells, row);
+  assertImages(mode, model, out, { batches: model.writes.length, mayBePartial: lossy || hadNoTime });
+  fold.close();
+  assert.equal(memories.bytes, 0, 'what was remembered is counted back');
+}
+
+/** @param batches how many of the last writes have come */
+function assertImages(
+  mode: ImageMode,
+  model: Model,
+  out: readonly FoldedRows[],
+  { batches, mayBePartial }: { readonly batches: number; readonly mayBePartial: boolean },
+): void {
+  const writes = model.writes.slice(model.writes.length - batches);
+  const rowsOf = new Map<ChangeBatch, { readonly batch: ChangeBatch; readonly at: number }[]>();
+  for (const { of, batch } of out)
+    rowsOf.set(of, [...(rowsOf.get(of) ?? []), ...Array.from(batch.ops, (_, at) => ({ batch, at }))]);
+  assert.deepEqual(
+    [...rowsOf.keys()],
+    writes.map(({ batch }) => batch),
+    'in the order of the log, and none left out',
+  );
+  for (const [i, { after, before, batch: was }] of writes.entries()) {
+    const rows = rowsOf.get(was)!;
+    assert.deepEqual(
+      rows.map(({ batch, at }) => batch.ops[at]),
+      [...was.ops],
+    );
+    assert.deepEqual(
+      rows.map(({ batch, at }) => batch.rowIndexes[at]),
+      [...was.rowIndexes],
+    );
+    for (const [row, { batch, at }] of rows.entries()) {
+      const label = `write ${i} row ${row} op ${batch.ops[at]}`;
+      const now = rowOf(batch, batch.cells, at);
       const key = encodeKeyCells(KEYS, [now[0]!]);
       assert.ok(key.equals(encodeKeyCells(KEYS, [rowOf(was, was.cells, row)[0]!])), `${label}: the key`);
-      const isPartial = batch.partial?.[row] === 1;
+      const isPartial = batch.partial?.[at] === 1;
       const wantsAfter = after[row] ?? null;
       if (isPartial) {
-        assert.ok(lossy || hadNoTime, `${label}: no row is partial where all can be read`);
+        assert.ok(mayBePartial, `${label}: no row is partial where all can be read`);
         for (const [place, cell] of now.entries())
           // Of an UPSERT_IGNORE the log does not say whether a column that may not change took effect: it is named all the same.
-          if (cell !== undefined && wantsAfter !== null && !(place === 3 && batch.ops[row] === RowOp.UPSERT_IGNORE))
+          if (cell !== undefined && wantsAfter !== null && !(place === 3 && batch.ops[at] === RowOp.UPSERT_IGNORE))
             assert.equal(shown([cell]), shown([wantsAfter[place]]), `${label}: nothing is invented`);
         continue;
       }
       if (wantsAfter !== null) assert.equal(shown(now), shown(wantsAfter), `${label}: after`);
       if (mode === 'full') {
-        const had = batch.before!.present[row] === 1 ? rowOf(batch, batch.before!.cells, row) : null;
+        const had = batch.before!.present[at] === 1 ? rowOf(batch, batch.before!.cells, at) : null;
         assert.equal(shown(had), shown(before[row] ?? null), `${label}: before`);
       }
     }
   }
-  fold.close();
-  assert.equal(memories.bytes, 0, 'what was remembered is counted back');
 }

@@ -36,13 +36,22 @@ const ALTERED: TableSchema = {
 const TABLET = { tableId: 'table1', tabletId: 'tablet1' };
 
 function write(index: number, time: number, op: number, cells: readonly TestCell[], schema = SCHEMA): ChangeBatch {
+  return batchOf(index, time, [{ op, cells }], schema);
+}
+
+function batchOf(
+  index: number,
+  time: number,
+  rows: readonly { readonly op: number; readonly cells: readonly TestCell[] }[],
+  schema = SCHEMA,
+): ChangeBatch {
   return decodeWrite({
     tablet: IMAGED_TABLET,
     opId: { term: 1n, index: BigInt(index) },
     hybridTime: BigInt(time),
     layout: compileRowLayout(schema, schema),
-    ...encodeRows(schema, [{ op, cells }]),
-    results: Uint8Array.of(1),
+    ...encodeRows(schema, rows),
+    results: new Uint8Array(rows.length).fill(1),
     autoIncrementCounter: null,
   });
 }
@@ -60,6 +69,13 @@ function readOf(changes: readonly Change[], time: number, more: Partial<TabletPo
   };
 }
 
+interface Shape {
+  readonly rows: readonly string[];
+  readonly index: bigint;
+  readonly upTo: string | undefined;
+  readonly bytes: number;
+}
+
 /** The table by time: a scan at one shows the last row that is before it. */
 type Shown = readonly { readonly from: number; readonly row: readonly (Buffer | null)[] | null }[];
 
@@ -74,21 +90,12 @@ function sourceOf(
     next: () => Promise.resolve(left.shift() ?? { kind: 'gone' }),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
-  const copier: ImagedSourceOptions['copier'] = {
-    async *rows(_, { at, schema }, keys): AsyncGenerator<CopiedRow> {
-      await Promise.resolve();
-      if (rows === 'too old') throw new SpoorError('SPOOR_SNAPSHOT_TOO_OLD', 'too old', {});
-      const row = rows.findLast(({ from }) => BigInt(from) < at)?.row ?? null;
-      const places = Int32Array.from(schema.columns.keys());
-      for (const key of keys) yield { key, found: row && { block: blockOfRows(schema, [row]), places, row: 0 } };
-    },
-  };
   return new ImagedSource(behind, {
     tablet: TABLET,
     mode: 'full',
     from: { opId: { term: 1n, index: 0n }, tableName: 'shop.orders', schemaVersion: 1, time: 1n },
     resync: null,
-    copier,
+    copier: copierOf(() => rows),
     memories: new ImageMemories(1 << 20),
     allowsPartial: false,
     isDropped: () => Promise.resolve(false),
@@ -97,11 +104,33 @@ function sourceOf(
   });
 }
 
+/** @param shown asked for each read */
+function copierOf(shown: () => Shown | 'too old'): ImagedSourceOptions['copier'] {
+  return {
+    async *rows(_, { at, schema }, keys): AsyncGenerator<CopiedRow> {
+      await Promise.resolve();
+      const rows = shown();
+      if (rows === 'too old') throw new SpoorError('SPOOR_SNAPSHOT_TOO_OLD', 'too old', {});
+      const row = rows.findLast(({ from }) => BigInt(from) < at)?.row ?? null;
+      const places = Int32Array.from(schema.columns.keys());
+      for (const key of keys) yield { key, found: row && { block: blockOfRows(schema, [row]), places, row: 0 } };
+    },
+  };
+}
+
+async function readsOf(source: ImagedSource): Promise<ChangeRead[]> {
+  const reads: ChangeRead[] = [];
+  for (let read = await source.next(); read.kind !== 'gone'; read = await source.next()) reads.push(read);
+  return reads;
+}
+
 async function batchesOf(source: ImagedSource): Promise<ChangeBatch[]> {
-  const batches: ChangeBatch[] = [];
-  for (let read = await source.next(); read.kind !== 'gone'; read = await source.next())
-    for (const change of read.changes) if (change.kind === 'rows') batches.push(change);
-  return batches;
+  const reads = await readsOf(source);
+  return reads.flatMap(({ changes }) => changes.filter((change) => change.kind === 'rows'));
+}
+
+function text(values: Record<string, unknown>): string {
+  return Object.values(values).join(' ');
 }
 
 describe('a source of whole rows', () => {
@@ -118,6 +147,142 @@ describe('a source of whole rows', () => {
     const definition = { where, partitionBy: 'key', oversize: 'block', images: 'full' } as const;
     const selected = new Selection(definition, () => Buffer.of(0)).select(deleted!, 'shop.orders');
     assert.equal(selected?.rowCount, 1, 'the sink may have it, and nothing that follows takes it away');
+  });
+
+  describe('hands large reads on slice by slice', () => {
+    const limits = { window: 300, slice: 100 };
+    const rowIs = (a: number): readonly Buffer[] => [int32(1), int32(a), Buffer.alloc(60, 'x')];
+    const rows: Shown = [
+      { from: 0, row: rowIs(0) },
+      { from: 10, row: rowIs(77) },
+      { from: 11, row: rowIs(8) },
+    ];
+    /** An ALTER with the operation before it, a mark, and operations of many rows. */
+    const many = Array.from({ length: 9 }, (_, i) => {
+      return { op: RowOp.UPDATE, cells: [int32(1), int32(i), undefined] as const };
+    });
+    const changesFrom = (index: number): Change[] => [
+      write(index, index + 9, RowOp.UPDATE, [int32(1), int32(77), undefined]),
+      { kind: 'resolved', tablet: IMAGED_TABLET, opId: { term: 1n, index: BigInt(index + 1) }, hybridTime: 12n },
+      batchOf(index + 1, index + 10, many),
+      batchOf(index + 2, index + 11, many),
+    ];
+    const shape = ({ changes, position, bytes }: ChangeRead): Shape => ({
+      rows: changes.flatMap((change) =>
+        change.kind === 'rows'
+          ? Array.from(change.rowIndexes, (row, i) => {
+              const { before } = change;
+              return `${change.opId.index}.${row} ${text(valuesOf(change, i, before?.cells))} ${text(valuesOf(change, i))}`;
+            })
+          : [change.kind],
+      ),
+      index: position.opId.index,
+      upTo: position.upTo && `${position.upTo.index}.${position.upTo.row}`,
+      bytes,
+    });
+    const readAt = (changes: readonly Change[], index: number, more: Partial<TabletPosition> = {}): ChangeRead =>
+      readOf(changes, index + 9, { opId: { term: 1n, index: BigInt(index) }, ...more });
+    const all = async (source: ImagedSource): Promise<Shape[]> => (await readsOf(source)).map((read) => shape(read));
+
+    it('with the position before them and how far the rows have come, and the last with that behind them', async () => {
+      const whole = await all(sourceOf([readAt(changesFrom(1), 3)], rows));
+      const slices = await all(sourceOf([readAt(changesFrom(1), 3)], rows, { limits }));
+      assert.equal(whole.length, 1);
+      assert.ok(slices.length > 8, `${slices.length} slices`);
+      assert.deepEqual(
+        slices.flatMap((slice) => slice.rows),
+        whole[0]!.rows,
+      );
+      for (const { rows: given, index, upTo, bytes } of slices.slice(0, -1)) {
+        assert.deepEqual([index, upTo], [0n, given.at(-1)!.split(' ')[0]]);
+        assert.ok(bytes < 400, `${bytes} bytes`);
+      }
+      assert.deepEqual([slices.at(-1)!.index, slices.at(-1)!.upTo], [3n, undefined]);
+    });
+
+    it('and goes on behind the rows that were shipped, however the log is read then', async () => {
+      const [whole] = await all(sourceOf([readAt(changesFrom(1), 3)], rows));
+      const slices = await readsOf(sourceOf([readAt(changesFrom(1), 3)], rows, { limits }));
+      for (const [i, { position: from }] of slices.slice(0, -1).entries()) {
+        const before = slices.slice(0, i + 1).flatMap((slice) => shape(slice).rows);
+        const [first, mark, second, third] = changesFrom(1) as [Change, Change, Change, Change];
+        const anew = [readAt([first], 1), readAt([mark, second], 2), readAt([third], 3)];
+        for (const more of [{}, { limits }]) {
+          const rest = await all(sourceOf(anew, rows, { from, ...more }));
+          assert.deepEqual([...before, ...rest.flatMap((slice) => slice.rows)], whole!.rows, `slice ${i}`);
+          for (const { index, upTo } of rest)
+            if (upTo === undefined) assert.ok(index >= from.upTo!.index, 'a position says what is shipped behind it');
+        }
+      }
+    });
+
+    it('tells nothing of rows that were shipped and cannot be read any more', async () => {
+      const [first] = await readsOf(sourceOf([readAt(changesFrom(1), 3)], rows, { limits }));
+      const rest = sourceOf([readAt([changesFrom(1)[0]!], 1)], 'too old', { from: first!.position, limits });
+      assert.deepEqual(
+        (await all(rest)).map((slice) => slice.rows),
+        [[]],
+      );
+    });
+
+    it('of operations that are read again behind a copy, and not of those among rows that are put right', async () => {
+      const copy = { cut: 50n, at: 60n, rows: 5 };
+      const at = (replayed: bigint): Partial<TabletPosition> => ({
+        opId: { term: 1n, index: 50n },
+        copy: { ...copy, replayAfter: { term: 1n, index: replayed } },
+      });
+      const from = { ...readAt([], 50).position, ...at(0n) };
+      const reads = (): ChangeRead[] => [readAt(changesFrom(1), 50, at(3n)), readAt([], 50)];
+      const [whole] = await all(sourceOf(reads(), rows, { from }));
+      const slices = await readsOf(sourceOf(reads(), rows, { from, limits }));
+      assert.ok(slices.length > 8);
+      const middle = slices[4]!;
+      const rest = await all(sourceOf(reads(), rows, { from: middle.position }));
+      assert.deepEqual(
+        [...slices.slice(0, 5).flatMap((slice) => shape(slice).rows), ...rest.flatMap((slice) => slice.rows)],
+        whole!.rows,
+      );
+      const corrected = imagedBatch(SCHEMA, [{ op: CopyOp.ROW, values: { k: 2, a: 1, b: null } }], {
+        copy: 'incremental',
+        before: null,
+      });
+      const before = changesFrom(4);
+      const mixed = (): ChangeRead[] => [readAt([...before, corrected, ...changesFrom(1)], 8)];
+      const [uncut] = await all(sourceOf(mixed(), rows));
+      const cut = await readsOf(sourceOf(mixed(), rows, { limits }));
+      assert.ok(cut.length > 8);
+      const hasCopy = ({ changes }: ChangeRead): boolean =>
+        changes.some((change) => change.kind === 'rows' && change.copy !== null);
+      assert.deepEqual(cut.map(hasCopy), [...cut.slice(1).map(() => false), true], 'with all that comes behind it');
+      const third = cut[3]!;
+      const again = await all(sourceOf(mixed(), rows, { from: third.position, limits }));
+      assert.deepEqual(
+        [...cut.slice(0, 4).flatMap((slice) => shape(slice).rows), ...again.flatMap((slice) => slice.rows)],
+        uncut!.rows,
+      );
+    });
+
+    it('and says of a row what it can where the history goes halfway', async () => {
+      let left = 2;
+      const copier = copierOf(() => (left-- > 0 ? rows : 'too old'));
+      const keys = Array.from({ length: 12 }, (_, k) => ({ op: RowOp.UPDATE, cells: [int32(k), int32(k), undefined] }));
+      const reads = (): ChangeRead[] => [readAt([batchOf(1, 10, keys)], 1)];
+      const partial = (await readsOf(sourceOf(reads(), rows, { limits, copier, allowsPartial: true }))).flatMap(
+        (read) =>
+          read.changes.flatMap((change) =>
+            change.kind === 'rows' ? Array.from(change.ops, (_, i) => change.partial?.[i] ?? 0) : [],
+          ),
+      );
+      assert.equal(partial.length, 12);
+      const firstLost = partial.indexOf(1);
+      assert.ok(firstLost > 0 && partial.slice(firstLost).every((lack) => lack === 1), partial.join());
+      left = 2;
+      const source = sourceOf(reads(), rows, { limits, copier });
+      const { position } = (await source.next()) as ChangeRead;
+      await assert.rejects(readsOf(source), { code: 'SPOOR_IMAGE_LOST' });
+      await assert.rejects(readsOf(source), { code: 'SPOOR_IMAGE_LOST' }, 'and stays so');
+      assert.ok(position.upTo!.row < firstLost);
+    });
   });
 
   it('remembers nothing of what it reads when it was closed', async () => {

@@ -4,7 +4,9 @@ import fc from 'fast-check';
 import { RowOp } from '../../../src/change/change.ts';
 import { defaultToJson } from '../../../src/formats/json-cells.ts';
 import { jsonLayout, type JsonFormatDefinition, type JsonLayout } from '../../../src/formats/json-definition.ts';
-import { jsonDecoder, type Images } from '../../../src/formats/json-decode.ts';
+import type { Images } from '../../../src/formats/envelope-row.ts';
+import { flatDecoder } from '../../../src/formats/json-flat-decode.ts';
+import { jsonDecoder } from '../../../src/formats/json-decode.ts';
 import { DataType, type ColumnSchema } from '../../../src/kudu/schema.ts';
 import { verify } from '../../../src/verify/verify.ts';
 import { TableFold } from '../../support/fold.ts';
@@ -132,7 +134,8 @@ class Play {
         stream: () => Promise.resolve(this.tables.view(['*'])),
         reader: this.tables,
         sink: this.topics,
-        decoder: jsonDecoder('s', this.images, this.layout),
+        decoder:
+          this.layout.envelope === 'flat' ? flatDecoder(this.layout) : jsonDecoder('s', this.images, this.layout),
         systemTablePrefix: 'spoor.',
         timeoutMs: 100,
         progress: () => undefined,
@@ -205,6 +208,23 @@ describe('verify and the fold of the tests', () => {
     );
   });
 
+  it('find nothing either where records are the rows themselves, in one topic or in several', async () => {
+    const formats = fc.constantFrom<Omit<JsonFormatDefinition, 'type'>[]>(
+      { envelope: 'flat' },
+      { envelope: 'flat', schema: 'block', time: 'connect' },
+    );
+    const images = fc.constantFrom<Images[]>('after', 'full');
+    const topics = fc.constantFrom('cdc', 'cdc.{table}');
+    await fc.assert(
+      fc.asyncProperty(events, formats, images, topics, async (all, format, kind, template) => {
+        const play = new Play(template, kind, format);
+        for (const event of all) play.play(event);
+        assert.deepEqual(await play.verify(), []);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
   it('calls no row wrong where schemas are lost: what it cannot read for that it says to be so', async () => {
     let read = 0;
     await fc.assert(
@@ -249,7 +269,9 @@ describe('verify and the fold of the tests', () => {
         // A tombstone that lost its delete removes a row here, as it does in a compacted topic, and not there.
         if (isLost && value!.toString().startsWith('{"op":"d"')) return;
         compared++;
-        assert.deepEqual(await play.verify(), folded);
+        // The fold of the tests does not look at it.
+        const found = (await play.verify()).filter((line) => !line.startsWith('before '));
+        assert.deepEqual(found, folded);
       }),
       { numRuns: 300 },
     );

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { RecordCells, SchemaRecord, TabletEventRecord } from '../../../src/formats/decoder.ts';
-import { JsonCells, jsonDecoder } from '../../../src/formats/json-decode.ts';
+import { MemberCells } from '../../../src/formats/envelope-row.ts';
+import { jsonLayout } from '../../../src/formats/json-definition.ts';
+import { jsonDecoder } from '../../../src/formats/json-decode.ts';
+import { ValueReader } from '../../../src/formats/json-value-decode.ts';
 import { encodeSchemaChange, encodeTabletEvent } from '../../../src/formats/json-schema.ts';
 import { DataType, type ColumnSchema } from '../../../src/kudu/schema.ts';
 import { SchemaVersions } from '../../../src/verify/schema-versions.ts';
@@ -24,7 +27,7 @@ function topic(): SchemaVersions {
 }
 
 const cellsOf = (columns: readonly string[], value = '1'): RecordCells =>
-  new JsonCells(new Map(columns.map((name) => [name, value])));
+  new MemberCells(new Map(columns.map((name) => [name, value])), new ValueReader(jsonLayout({ type: 'json' })));
 
 const decoder = jsonDecoder('s');
 function decoded(value: Buffer | null): SchemaRecord | TabletEventRecord {

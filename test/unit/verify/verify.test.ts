@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { RowOp } from '../../../src/change/change.ts';
+import type { RecordDecoder } from '../../../src/formats/decoder.ts';
+import { jsonLayout } from '../../../src/formats/json-definition.ts';
+import { flatDecoder } from '../../../src/formats/json-flat-decode.ts';
 import { jsonDecoder } from '../../../src/formats/json-decode.ts';
 import { DataType, type TableSchema } from '../../../src/kudu/schema.ts';
 import type { StreamView } from '../../../src/api/shapes.ts';
@@ -105,6 +108,190 @@ function shop(scene: Scene, name = 'shop'): RecordHistory {
   write(scene, history, RowOp.UPDATE, 4n, int32(44));
   return history;
 }
+
+/** A table whose records have the rows before them, and rows 1 and 2 with an update each; by key, its records. */
+function fullShop(): { readonly scene: Scene; readonly history: RecordHistory; readonly decoder: RecordDecoder } {
+  const scene = new Scene();
+  const history = new RecordHistory({ tableId: 'shop', name: 'shop', schema: SCHEMA, images: 'full' });
+  scene.tables.histories.push({ history, tabletIds: TABLETS.map((id) => `shop-${id}`) });
+  scene.topics.put(history.begin('shop-tablet0'));
+  for (const id of [1n, 2n]) {
+    write(scene, history, RowOp.INSERT, id, int32(1), Buffer.from('n'));
+    for (const a of [2, 3]) write(scene, history, RowOp.UPDATE, id, int32(a));
+  }
+  return { scene, history, decoder: jsonDecoder('s', 'full') };
+}
+
+function recordsOfKey(scene: Scene, id: bigint): { readonly lane: unknown[]; readonly places: number[] } {
+  for (const lane of scene.topics.records.get('cdc')!) {
+    const places = Array.from(lane.keys()).filter((i) => lane[i]!.key?.toString() === `{"id":${id}}`);
+    if (places.length > 0) return { lane, places };
+  }
+  throw new Error('no record of that key');
+}
+
+describe('verify of a stream whose records are the rows themselves', () => {
+  const layout = jsonLayout({ type: 'json', envelope: 'flat' });
+  const flatShop = (): { readonly scene: Scene; readonly history: RecordHistory } => {
+    const scene = new Scene();
+    const history = new RecordHistory({ tableId: 'shop', name: 'shop', schema: SCHEMA, images: 'after', layout });
+    scene.tables.histories.push({ history, tabletIds: TABLETS.map((id) => `shop-${id}`) });
+    scene.topics.put(history.begin('shop-tablet0'));
+    for (let id = 0n; id < 6n; id++) write(scene, history, RowOp.INSERT, id, int32(1), Buffer.from('n'));
+    write(scene, history, RowOp.UPDATE, 2n, int32(2));
+    write(scene, history, RowOp.DELETE, 3n);
+    history.sleep(0.01);
+    return { scene, history };
+  };
+  const decoder = flatDecoder(layout);
+
+  it('finds what is missing, too much, or otherwise, deletes and repeats too', async () => {
+    const { scene } = flatShop();
+    assert.ok(isSound((await scene.verify({ decoder })).result));
+    const lanes = scene.topics.records.get('cdc')!;
+    const take = (id: number, isWanted: (value: Buffer | null) => boolean): void => {
+      for (const lane of lanes) {
+        const at = lane.findLastIndex(({ key, value }) => key!.toString() === `{"id":${id}}` && isWanted(value));
+        if (at >= 0) lane.splice(at, 1);
+      }
+    };
+    take(2, () => true); // its update
+    take(3, (value) => value === null); // its delete
+    take(4, () => true);
+    const { topic, partition, ...first } = scene.topics.last('cdc', '{"id":5}');
+    scene.topics.produce(topic, partition, first);
+    const { result, lines } = await scene.verify({ decoder });
+    assert.deepEqual(lines.map((line) => line.split('  records')[0]!.replaceAll(/ +/g, ' ')).sort(), [
+      'different shop {"id":2} a: want 2, have 1',
+      'extra shop {"id":3}',
+      'missing shop {"id":4} no record',
+    ]);
+    assert.equal(result.repeats, 1);
+  });
+
+  it('counts what was written before a time, deletes too, and takes none but of whole milliseconds', async () => {
+    const { scene, history } = flatShop();
+    const at = (((history.now >> 12n) / 1000n) * 1000n) << 12n;
+    const tables = TABLETS.map((id) => history.block(`shop-${id}`));
+    history.sleep(0.01);
+    write(scene, history, RowOp.DELETE, 1n);
+    write(scene, history, RowOp.UPDATE, 2n, int32(7));
+    const [even, odd] = tables;
+    history.block = (tabletId: string) => (tabletId.endsWith('0') ? even! : odd!);
+    const { result } = await scene.verify({ decoder, at });
+    assert.ok(isSound(result));
+    assert.equal(result.later, 2);
+    await assert.rejects(scene.verify({ decoder, at: at + 1n }), {
+      name: 'VerifyError',
+      kind: 'usage',
+      message: `--at ${at + 1n} is no whole millisecond, and flat records have no other times: ${at + 4_096_000n} is the next one`,
+    });
+  });
+
+  it('folds the copies of rows, and marks and records of nobody are none', async () => {
+    const { scene, history } = flatShop();
+    const { announced, rows } = history.copy('shop-tablet0');
+    scene.topics.put([...announced, ...rows]);
+    scene.topics.produce('cdc', 0, { key: null, value: Buffer.from('{"resolved":"1"}'), position: null });
+    assert.ok(isSound((await scene.verify({ decoder })).result));
+    scene.topics.produce('cdc', 0, { key: Buffer.from('{"id":1}'), value: Buffer.from('{"id":1}'), position: null });
+    const { unreadable } = await scene.verify({ decoder });
+    assert.deepEqual(
+      unreadable.map(({ reason }) => reason),
+      ['it has no position (the header spoor.pos), so no operation'],
+    );
+  });
+
+  it('is refused where the topic has the time of the broker, with the setting that it takes', async () => {
+    const { scene } = flatShop();
+    for (const lane of scene.topics.records.get('cdc')!)
+      for (const [i, record] of lane.entries()) lane[i] = { ...record, timestampMs: null };
+    await assert.rejects(scene.verify({ decoder }), /refused|message\.timestamp\.type=CreateTime/);
+  });
+});
+
+describe('verify of rows before their operations', () => {
+  it('finds nothing where each follows from the records before it', async () => {
+    const { scene, history, decoder } = fullShop();
+    write(scene, history, RowOp.DELETE, 1n);
+    write(scene, history, RowOp.UPSERT, 1n, int32(9));
+    write(scene, history, RowOp.UPSERT, 1n, int32(8));
+    const { result } = await scene.verify({ decoder });
+    assert.ok(isSound(result));
+  });
+
+  it('names a record that says another row than the records before it make', async () => {
+    const { scene, decoder } = fullShop();
+    const { lane, places } = recordsOfKey(scene, 2n);
+    lane.splice(places[1]!, 1); // the table is what the others make all the same
+    const { result, differences, lines } = await scene.verify({ decoder });
+    assert.deepEqual([result.before, result.different, isSound(result)], [1, 0, false]);
+    const [{ kind, columns, records }] = differences as [Difference];
+    assert.deepEqual([kind, columns], ['before', [{ column: 'a', want: '1', have: '2' }]]);
+    assert.match(lines[0]!, /^before {5}shop {2}\{"id":2\} {2}a: want 1, have 2 {2}records: shop-tablet0\/1\.\d\.0 /);
+    assert.equal(records.length, 2, 'the record, and the one before it');
+    assert.match(summaryToText(result, { shown: 1, repair: null }), /^before {6}1: records that say/m);
+    assert.match(
+      differenceToJson(differences[0]!),
+      /"kind":"before".*"columns":\[\{"column":"a","want":1,"have":2\}\]/,
+    );
+  });
+
+  it('names one that says there was no row, or that there was one', async () => {
+    const { scene, history, decoder } = fullShop();
+    write(scene, history, RowOp.DELETE, 1n);
+    write(scene, history, RowOp.INSERT, 1n, int32(9));
+    const { lane, places } = recordsOfKey(scene, 1n);
+    lane.splice(places[3]!, 2); // the delete and its tombstone
+    const gone = recordsOfKey(scene, 2n);
+    scene.topics.produce('cdc', 0, { key: Buffer.from('{"id":2}'), value: null, position: null });
+    const { differences } = await scene.verify({ decoder });
+    assert.deepEqual(
+      differences.filter(({ kind }) => kind === 'before').map(({ reason }) => reason),
+      ['the record says that there was no row before it, and the records before it make one'],
+    );
+    assert.ok(gone.places.length > 0);
+    const other = fullShop();
+    write(other.scene, other.history, RowOp.DELETE, 2n);
+    const deleted = recordsOfKey(other.scene, 2n);
+    const [last] = deleted.lane.splice(deleted.places[2]!, 1);
+    deleted.lane.push(last); // an update behind its row's delete
+    const found = await other.scene.verify({ decoder, allowsRepeats: true });
+    assert.equal(found.result.before, 0, 'a record that comes again tells nothing');
+  });
+
+  it('says nothing of what a copy has put right since, of the first record, and of one behind a key alone', async () => {
+    const { scene, history, decoder } = fullShop();
+    const { lane, places } = recordsOfKey(scene, 2n);
+    lane.splice(places[1]!, 1);
+    const { announced, rows } = history.copy('shop-tablet0');
+    scene.topics.put([...announced, ...rows]);
+    assert.ok(isSound((await scene.verify({ decoder })).result));
+    const lost = fullShop();
+    const ofFirst = recordsOfKey(lost.scene, 2n);
+    ofFirst.lane.splice(ofFirst.places[0]!, 1); // as retention and compaction take it
+    assert.ok(isSound((await lost.scene.verify({ decoder })).result));
+    const short = fullShop();
+    const ofKey = recordsOfKey(short.scene, 2n);
+    const record = ofKey.lane[ofKey.places[1]!] as { value: Buffer };
+    const json = JSON.parse(record.value.toString()) as { after: object; before: null; source: { image?: string } };
+    json.after = { id: 2 };
+    json.before = null;
+    json.source.image = 'key-only';
+    record.value = Buffer.from(JSON.stringify(json));
+    assert.ok(isSound((await short.scene.verify({ decoder })).result));
+  });
+
+  it('does not hold records against each other of a stream that leaves some out, or puts some elsewhere', async () => {
+    for (const more of [{ skipOperations: ['r' as const] }, { oversize: 'dead-letter' as const }]) {
+      const { scene, decoder } = fullShop();
+      const { lane, places } = recordsOfKey(scene, 2n);
+      lane.splice(places[1]!, 1);
+      scene.view = () => scene.tables.view(['*'], more);
+      assert.equal((await scene.verify({ decoder })).result.before, 0);
+    }
+  });
+});
 
 describe('verify', () => {
   it('finds nothing on a sound stream', async () => {

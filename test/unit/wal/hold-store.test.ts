@@ -8,6 +8,8 @@ import { identify } from '../../../src/wal/log-folder.ts';
 import { eventually } from '../../support/eventually.ts';
 import { filesBelow, segmentOf } from '../../support/fake-tablet.ts';
 import { HeldTablet } from '../../support/held-tablet.ts';
+import { hiddenKey, instanceFile } from '../../support/instance-file.ts';
+import { LocalSegment } from '../../../src/wal/local-segment.ts';
 import { TEST_TABLET } from '../../support/segment-bytes.ts';
 
 afterEach(() => {
@@ -271,6 +273,30 @@ describe('TabletHold.receive', () => {
     const bytes = segmentOf(number, scripts, isClosed);
     return [bytes.subarray(0, 50), bytes.subarray(50)];
   };
+
+  it('encrypts them where the tablet server encrypts its own, and has the key near them', async () => {
+    using bench = new HeldTablet();
+    const key = Buffer.alloc(16, 'k');
+    const instance = instanceFile({ serverKey: hiddenKey(key), serverKeyVersion: 'encryptionkey@0' });
+    writeFileSync(join(bench.tablet.walDir, 'instance'), instance);
+    const elsewhere = fs.mkdtempSync(join(bench.tablet.walDir, '..', 'spoor-hold-elsewhere-'));
+    try {
+      const store = HoldStore.open({ dir: elsewhere, walDir: bench.tablet.walDir });
+      const hold = store.enable(TEST_TABLET);
+      await hold.receive('uuid-1.g1', 7, segment(7, 1, 4));
+      const { path } = hold.incarnations()[0]!.segments[0]!;
+      const [plain, file] = [Buffer.concat(segment(7, 1, 4)), fs.readFileSync(path)];
+      assert.equal(file.subarray(0, 7).toString(), 'kuduenc');
+      assert.ok(!file.includes('kudulogf') && !file.includes(TEST_TABLET));
+      const received = new LocalSegment(path, 7);
+      const read = Buffer.alloc(plain.length + 10);
+      assert.deepEqual(read.subarray(0, received.read(read, 0) as number), plain);
+      received.release();
+      assert.deepEqual([hold.received('uuid-1')[0]!.segments[0]!.size, hold.firstIndex], [plain.length, 1n]);
+    } finally {
+      fs.rmSync(elsewhere, { recursive: true });
+    }
+  });
 
   it("stores another sidecar's log as files of our own, to be read where its operations belong", async () => {
     using bench = new HeldTablet();

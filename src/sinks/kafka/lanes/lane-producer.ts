@@ -1,3 +1,4 @@
+import type { RowRef } from '../../../change/position.ts';
 import type { Logger } from '../../../util/logger.ts';
 import type { KafkaCluster } from '../cluster.ts';
 import type { MarkPolicy } from '../mark-policy.ts';
@@ -11,7 +12,6 @@ import { LaneTransaction, type FilledShare, type NotCommitted, type TransactionE
 import { OpenEnds } from './open-ends.ts';
 import { placesIn } from './places.ts';
 import type { PositionsPartition } from './positions-partition.ts';
-import type { RowRef } from './write-cursor.ts';
 
 export interface LaneProducerOptions {
   /** Transactional id. */

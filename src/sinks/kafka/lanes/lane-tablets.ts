@@ -1,4 +1,4 @@
-import { comparePositions } from '../../../change/position.ts';
+import { comparePositions, isUpTo } from '../../../change/position.ts';
 import type { Cause, LaneEffect, LaneEvent, Share } from './lane-events.ts';
 import {
   isSameReading,
@@ -350,8 +350,9 @@ export class LaneTablets {
 
 /** What is there beyond a position stays there when the position moves, as long as it does not move past it. */
 function carried(from: LanePosition | null, to: LanePosition): LanePosition {
-  const isBeyond = from?.upTo && isSameReading(from, to) && from.upTo.index > to.at.opId.index;
-  return isBeyond ? { ...to, upTo: from.upTo } : to;
+  if (!from?.upTo || !isSameReading(from, to) || from.upTo.index <= to.at.opId.index) return to;
+  const isPassed = to.at.upTo !== undefined && isUpTo(from.upTo, to.at.upTo);
+  return isPassed ? to : { ...to, upTo: from.upTo };
 }
 
 function isAsFar(position: LanePosition, as: LanePosition): boolean {

@@ -1,4 +1,4 @@
-import type { TabletPosition } from '../../../change/position.ts';
+import type { RowRef, TabletPosition } from '../../../change/position.ts';
 import { asError } from '../../../util/as-error.ts';
 import { steadyNow } from '../../../util/steady-clock.ts';
 import { waitFor } from '../../../util/wait-for.ts';
@@ -14,8 +14,8 @@ import { TabletClaim, type ClaimedLane } from './tablet-claim.ts';
 import { LaneProducer, type LaneProducerOptions } from './lane-producer.ts';
 import { FencedError, type TransactionEnd } from './lane-transaction.ts';
 import { PendingWrites } from './pending-writes.ts';
-import type { LaneId, LanePosition, PositionsEntry } from './positions-view.ts';
-import { isUpTo, type RecordsOfWrite, type RowRef } from './write-cursor.ts';
+import { hasRow, type LaneId, type LanePosition, type PositionsEntry } from './positions-view.ts';
+import type { RecordsOfWrite } from './write-cursor.ts';
 
 export interface LaneOptions extends LaneProducerOptions {
   readonly generation: string;
@@ -69,8 +69,7 @@ export class Lane implements ClaimedLane, AsyncDisposable {
       if (position === null) return false;
       // Of another generation it says nothing; and in a copy the log may be read a second time.
       if (position?.generation !== generation || position.at.copy) return null;
-      const { at, upTo } = position;
-      return at.opId.index >= row.index || (upTo !== undefined && isUpTo(row, upTo));
+      return hasRow(position, row);
     };
     this.#producer = new LaneProducer(options, { isShipped, decisionOf: (lane) => this.#core.decisionOf(lane) });
   }

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { RowRef } from '../../../change/position.ts';
 import { asError } from '../../../util/as-error.ts';
 import type { Logger } from '../../../util/logger.ts';
 import { SinkError } from '../../sink.ts';
@@ -18,7 +19,7 @@ import { readStoredBatches } from '../wire/record-batch-reader.ts';
 import { Decisions, isStillOurs, type DecisionsOptions } from './decisions.ts';
 import { byTopic, leaderOf, placeKey, type OpenEnd, type Place } from './places.ts';
 import type { LaneId } from './positions-view.ts';
-import { rowOf, type RowRef } from './write-cursor.ts';
+import { rowOf } from './write-cursor.ts';
 
 /*
  * A coordinator ends a transaction in two steps: it writes down the decision, which is what EndTxn answers, and then has

@@ -1,6 +1,5 @@
 import * as z from 'zod';
-import { positionJson, positionToJson } from '../../../change/position.ts';
-import type { RowRef } from './write-cursor.ts';
+import { positionJson, positionToJson, rowRefJson, rowRefToJson } from '../../../change/position.ts';
 import type { Decision, LaneId, PositionsEntry, StoredPosition } from './positions-view.ts';
 
 /*
@@ -47,14 +46,7 @@ const storedJson = z.object({
   }),
   generation: z.string().exactOptional(),
   position: positionJson.nullable(),
-  upTo: z
-    .string()
-    .regex(/^\d{1,19}\.\d{1,10}$/)
-    .transform((text): RowRef => {
-      const [index, row] = text.split('.') as [string, string];
-      return { index: BigInt(index), row: Number(row) };
-    })
-    .exactOptional(),
+  upTo: rowRefJson.exactOptional(),
   released: z.literal(true).exactOptional(),
 });
 
@@ -99,7 +91,7 @@ export function encodeStored(
     claim: { lane: claim.lane, offset: claim.offset.toString() },
     ...(position && { generation: position.generation }),
     position: position && positionToJson(position.at),
-    ...(position?.upTo && { upTo: `${position.upTo.index}.${position.upTo.row}` }),
+    ...(position?.upTo && { upTo: rowRefToJson(position.upTo) }),
     ...(isReleased && { released: true }),
   };
   return { key: keyOf(owner, tablet), value: Buffer.from(JSON.stringify(value)) };

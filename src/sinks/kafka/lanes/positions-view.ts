@@ -1,6 +1,5 @@
-import type { TabletPosition } from '../../../change/position.ts';
+import { isUpTo, type RowRef, type TabletPosition } from '../../../change/position.ts';
 import type { Outcome } from '../transaction-steps.ts';
-import type { RowRef } from './write-cursor.ts';
 
 /** Name of a lane: the transactional id of its producer. */
 export type LaneId = string;
@@ -22,6 +21,11 @@ export interface LanePosition {
 /** Whether rows between the two are rows of the same reading of the log: a copy reads it a second time. */
 export function isSameReading(from: LanePosition, to: LanePosition): boolean {
   return from.generation === to.generation && !from.at.copy && !to.at.copy;
+}
+
+/** Whether a row of the log was there when the position was, in the same reading of the log. */
+export function hasRow({ at, upTo }: LanePosition, row: RowRef): boolean {
+  return at.opId.index >= row.index || [at.upTo, upTo].some((last) => last !== undefined && isUpTo(row, last));
 }
 
 /** What the positions partition says of one tablet. */

@@ -1,23 +1,13 @@
+import { isUpTo, type RowRef } from '../../../change/position.ts';
 import { RecordKind, type RecordBatch } from '../../../change/record-batch.ts';
 
 /** Records of one tablet's write: each time that they are iterated they are encoded anew. */
 export type RecordsOfWrite = Iterable<RecordBatch>;
 
-/** A row of an operation of a tablet's log. */
-export interface RowRef {
-  readonly index: bigint;
-  readonly row: number;
-}
-
 /** Which row a record's position names; null where it names none: of a copy, or a mark. */
 export function rowOf(position: string): (RowRef & { readonly tablet: string }) | null {
   const match = /^([^/]+)\/\d+\.(\d+)\.(\d+)$/.exec(position);
   return match && { tablet: match[1]!, index: BigInt(match[2]!), row: Number(match[3]) };
-}
-
-/** Whether a row comes no later than another in the tablet's order. */
-export function isUpTo(row: RowRef, last: RowRef): boolean {
-  return row.index === last.index ? row.row <= last.row : row.index < last.index;
 }
 
 /**

@@ -9,6 +9,8 @@ export interface FetchedRecord {
   readonly key: Buffer | null;
   readonly value: Buffer | null;
   readonly position: string | null;
+  /** Null where the topic has the broker's time instead of the writer's (`message.timestamp.type=LogAppendTime`). */
+  readonly timestampMs: number | null;
 }
 
 /** What a `read_committed` consumer makes of one batch. */
@@ -23,6 +25,7 @@ export interface CommittedBatch {
 const LENGTH_END = 12;
 const CODEC_MASK = 0x07;
 const CONTROL = 0x20;
+const LOG_APPEND_TIME = 0x08;
 const ABORT = 0;
 
 /**
@@ -87,6 +90,8 @@ interface Batch {
   readonly isControl: boolean;
   readonly codec: number;
   readonly count: number;
+  /** To which those of its records are added; null: they are the broker's. */
+  readonly baseTimestampMs: number | null;
   /** As stored, perhaps compressed. */
   readonly stored: Buffer;
 }
@@ -120,6 +125,7 @@ function* readBatches(bytes: Buffer): Generator<Batch, void, undefined> {
       isControl: (attributes & CONTROL) !== 0,
       codec: attributes & CODEC_MASK,
       count: bytes.readInt32BE(at + 57),
+      baseTimestampMs: (attributes & LOG_APPEND_TIME) === 0 ? Number(bytes.readBigInt64BE(at + 27)) : null,
       stored: bytes.subarray(at + BATCH_HEADER_BYTES, end),
     };
     at = end;
@@ -141,14 +147,15 @@ function isAbortMarker(batch: Batch): boolean {
 }
 
 /** Record: length varint, attributes i8, timestamp delta varlong, offset delta varint, key, value, headers. */
-function readRecords({ codec, stored, count, baseOffset }: Batch): FetchedRecord[] {
+function readRecords({ codec, stored, count, baseOffset, baseTimestampMs }: Batch): FetchedRecord[] {
   const c = new RecordCursor(decompressRecords(codec, stored));
   const records: FetchedRecord[] = [];
   for (let i = 0; i < count; i++) {
     const length = c.varint();
     const end = c.at + length;
     c.skip(1);
-    c.skipVarlong();
+    const sinceBaseMs = c.varlong();
+    const timestampMs = baseTimestampMs === null ? null : baseTimestampMs + sinceBaseMs;
     const offset = baseOffset + BigInt(c.varint());
     const key = copyOf(c.nullableBytes());
     const value = copyOf(c.nullableBytes());
@@ -159,7 +166,7 @@ function readRecords({ codec, stored, count, baseOffset }: Batch): FetchedRecord
       if (isPosition) position = text && text.toString();
     }
     if (c.at !== end) throw new RangeError(`the record at offset ${offset.toString()} is not as long as it says`);
-    records.push({ offset, key, value, position });
+    records.push({ offset, key, value, position, timestampMs });
   }
   c.failUnlessAtEnd();
   return records;
@@ -190,8 +197,15 @@ class RecordCursor {
     throw new RangeError('a number in a record is too long');
   }
 
-  skipVarlong(): void {
-    while (this.#byte() >= 0x80);
+  /** Zigzag, at most 64 bits; exact below 2^52. */
+  varlong(): number {
+    let raw = 0;
+    for (let scale = 1; scale < 2 ** 70; scale *= 128) {
+      const byte = this.#byte();
+      raw += (byte & 0x7f) * scale;
+      if (byte < 0x80) return raw % 2 === 0 ? raw / 2 : -(raw + 1) / 2;
+    }
+    throw new RangeError('a number in a record is too long');
   }
 
   /** A view. */

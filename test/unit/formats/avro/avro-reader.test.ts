@@ -28,10 +28,11 @@ class Trip {
   readonly #format;
 
   constructor(options: Partial<AvroOptions> = {}) {
-    const values = { ...OPTIONS, ...options };
-    const compile = avroRecordReader;
-    this.decoder = new RegisteredDecoder({ streamName: 'orders', registry: this.registry, compile, values });
-    this.#format = registeredFormat(avroFormat(values), this.registry);
+    const format = { ...OPTIONS, ...options };
+    const { registry } = this;
+    const of = { streamName: 'orders', images: 'full' as const, registry, compile: avroRecordReader };
+    this.decoder = new RegisteredDecoder({ ...format, ...of });
+    this.#format = registeredFormat(avroFormat(format), this.registry);
   }
 
   async encode(batch: ChangeBatch): Promise<SinkRecord[]> {
@@ -89,6 +90,47 @@ describe('the reader of Avro records', () => {
       const trip = new Trip(options);
       assertSame(trip, batch, await trip.rows(batch));
     }
+  });
+
+  it('shows of a value what the options leave of it, the same of one in the table', async () => {
+    const options = { decimals: 'double', time: 'connect' } as const;
+    const trip = new Trip(options);
+    const batch = writeBatch(EDGE_SCHEMA, inserts(edgeRows()));
+    let lossy = 0;
+    for (const [row, { cells }] of (await trip.rows(batch)).entries())
+      for (const [place, each] of EDGE_SCHEMA.columns.entries()) {
+        assert.ok(cells.fits(each.name, each.type), each.name);
+        const has = trip.decoder.canonical(each, Buffer.from(cells.textOf(each.name)));
+        const table = Buffer.from(canonicalOf(EDGE_SCHEMA, place, batch, row));
+        assert.deepEqual(trip.decoder.shown(each.type, has), trip.decoder.shown(each.type, table), each.name);
+        if (!has.equals(table)) lossy++;
+      }
+    assert.ok(lossy > 10, 'values that are not there as they are');
+    const [sum, at] = [DataType.DECIMAL64, DataType.UNIXTIME_MICROS];
+    const isSame = (type: DataType, a: string, b: string): boolean =>
+      trip.decoder.shown(type, Buffer.from(a)).equals(trip.decoder.shown(type, Buffer.from(b)));
+    assert.ok(isSame(sum, '"1.50"', '1.5') && !isSame(sum, '"1.51"', '1.5') && !isSame(sum, '"0.00"', 'null'));
+    assert.ok(isSame(at, '1999', '1000') && isSame(at, '-1', '-1000') && !isSame(at, '2000', '1999'));
+    const precise = new Trip().decoder;
+    assert.notDeepEqual(precise.shown(at, Buffer.from('1999')), precise.shown(at, Buffer.from('1000')));
+  });
+
+  it('finds the row of a key that is a double, and of two that would be one the table is refused', async () => {
+    const key = column('sum', DataType.DECIMAL64, { isKey: true, precision: 15, scale: 3 });
+    const batch = writeBatch({ columns: [key] }, inserts([[int64(-999_999_999_999_999n)], [int64(100n)], [int64(0n)]]));
+    const rows = await new Trip({ decimals: 'double' }).rows(batch);
+    assert.deepEqual(
+      rows.map(({ cells }) => cells.keyCell(key).readBigInt64LE()),
+      [-999_999_999_999_999n, 100n, 0n],
+    );
+    for (const [options, refused] of [
+      [{ decimals: 'double' }, column('k', DataType.DECIMAL64, { isKey: true, precision: 16, scale: 3 })],
+      [{ time: 'connect' }, column('k', DataType.UNIXTIME_MICROS, { isKey: true })],
+    ] as const)
+      await assert.rejects(
+        new Trip(options).encode(writeBatch({ columns: [refused] }, inserts([[int64(1n)]]))),
+        /would write different keys as one, and "k" is a column of the primary key/,
+      );
   });
 
   it('gives back whatever a row may have', async () => {

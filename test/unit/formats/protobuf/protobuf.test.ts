@@ -39,9 +39,11 @@ function readBy(registry: MemoryRegistry, bytes: Buffer, message: 'Key' | 'Envel
 async function decode(registry: MemoryRegistry, { key, value }: SinkRecord): Promise<RowRecord> {
   const decoder = new RegisteredDecoder({
     streamName: 'orders',
+    images: 'full',
     registry,
     compile: protoRecordReader,
-    values: OPTIONS,
+    decimals: 'string',
+    time: 'adaptive',
   });
   const stored = { key, value, position: null };
   await decoder.prepare([stored], AbortSignal.timeout(1000));
@@ -51,6 +53,40 @@ async function decode(registry: MemoryRegistry, { key, value }: SinkRecord): Pro
 }
 
 describe('protobuf records', () => {
+  it('finds rows by a key that is a double, and compares decimals that are; of two rows with one key the table is refused', async () => {
+    const key = column('sum', T.DECIMAL64, { isKey: true, id: 0, precision: 15, scale: 3 });
+    const total = column('total', T.DECIMAL64, { id: 1, precision: 18, scale: 2, nullable: true });
+    const registry = new MemoryRegistry('PROTOBUF');
+    const format = registeredFormat(protobufFormat({ ...OPTIONS, decimals: 'double' }), registry);
+    const rows = [
+      [int64(-999_999_999_999_999n), int64(123_456_789_012_345_678n)],
+      [int64(0n), null],
+    ];
+    const batch = writeBatch({ columns: [key, total] }, inserts(rows));
+    const { signal } = new AbortController();
+    await format.prepare([batch], signal);
+    const of = { streamName: 'orders', images: 'full', registry, compile: protoRecordReader } as const;
+    const decoder = new RegisteredDecoder({ ...of, decimals: 'double', time: 'adaptive' });
+    const decoded = [];
+    for (const record of recordsOf(format, batch)) {
+      const stored = { key: record.key, value: record.value, position: null };
+      await decoder.prepare([stored], signal);
+      const row = decoder.decode(stored);
+      assert.ok(row.kind === 'row' && row.cells.fits('total', T.DECIMAL64));
+      row.checkKey([key]);
+      assert.equal(row.before, null);
+      decoded.push([row.cells.keyCell(key).readBigInt64LE(), row.cells.textOf('total')]);
+    }
+    assert.deepEqual(decoded, [
+      [-999_999_999_999_999n, '1234567890123456.8'],
+      [0n, 'null'],
+    ]);
+    const shown = (text: string): string => decoder.shown(T.DECIMAL64, Buffer.from(text)).toString();
+    assert.equal(shown('"1234567890123456.78"'), shown(decoded[0]![1] as string));
+    const wide = writeBatch({ columns: [{ ...key, precision: 16 }] }, inserts([[int64(1n)]]));
+    await assert.rejects(format.prepare([wide], signal), /would write different keys as one, and "sum"/);
+  });
+
   it('writes every edge of every type so that another decoder reads the value, and ours reads it again', async () => {
     const rows = edgeRows();
     const { records, registry } = await encode(writeBatch(EDGE_SCHEMA, inserts(rows)));

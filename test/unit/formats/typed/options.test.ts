@@ -48,7 +48,9 @@ for (const { make, compile } of FORMATS)
             streamName: 'orders',
             registry,
             compile,
-            values: { decimals, time },
+            images: 'full',
+            decimals,
+            time,
           });
           const batch = writeBatch(EDGE_SCHEMA, inserts(edgeRows()));
           const encoder = registeredFormat(format, registry);

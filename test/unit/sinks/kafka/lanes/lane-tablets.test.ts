@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { LaneEffect } from '../../../../../src/sinks/kafka/lanes/lane-events.ts';
 import { LaneTablets } from '../../../../../src/sinks/kafka/lanes/lane-tablets.ts';
-import { PositionsView, type LanePosition } from '../../../../../src/sinks/kafka/lanes/positions-view.ts';
+import { hasRow, PositionsView, type LanePosition } from '../../../../../src/sinks/kafka/lanes/positions-view.ts';
 import { positionAt } from '../../../../contract/sink.ts';
 
 const NOTHING_LEFT_OUT = { kind: 'committed', call: 1, leftOut: new Map(), parts: new Map() } as const;
@@ -119,6 +119,37 @@ describe('the tablets of a lane', () => {
       assert.deepEqual(tablets.begin()[0]!.position, at(index, upTo));
       tablets.committed(NOTHING_LEFT_OUT);
     }
+  });
+
+  it('forget what is there beyond a position where that says itself how far the rows behind it have come', () => {
+    const held = new Held('a');
+    const { tablets } = held;
+    held.write('a', 1, at(9));
+    tablets.gather();
+    tablets.begin();
+    tablets.committed({ ...NOTHING_LEFT_OUT, parts: new Map([['a', at(3, { index: 7n, row: 2 })]]) });
+    const slice = (row: number): LanePosition => ({
+      generation: 'g',
+      at: { ...positionAt(3), upTo: { index: 7n, row } },
+    });
+    held.write('a', 2, slice(1));
+    tablets.gather();
+    assert.deepEqual(tablets.begin()[0]!.position, { ...slice(1), upTo: { index: 7n, row: 2 } });
+    tablets.committed(NOTHING_LEFT_OUT);
+    held.write('a', 3, slice(5));
+    tablets.gather();
+    assert.deepEqual(tablets.begin()[0]!.position, slice(5), 'else a mark before the next row would pass for written');
+  });
+
+  it('know a row that is there, by the position or beyond it', () => {
+    const slice = { generation: 'g', at: { ...positionAt(3), upTo: { index: 7n, row: 5 } } };
+    const isThere = (position: LanePosition, index: bigint, row: number): boolean => hasRow(position, { index, row });
+    assert.deepEqual(
+      [isThere(slice, 3n, 9), isThere(slice, 6n, 9), isThere(slice, 7n, 5), isThere(slice, 7n, 6)],
+      [true, true, true, false],
+    );
+    const further = { ...slice, upTo: { index: 7n, row: 6 } };
+    assert.deepEqual([isThere(further, 7n, 6), isThere(further, 7n, 7)], [true, false]);
   });
 
   it('are given up with a last position, and taken anew where somebody wants them meanwhile', () => {

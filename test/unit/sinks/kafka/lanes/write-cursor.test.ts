@@ -4,7 +4,8 @@ import fc from 'fast-check';
 import { RecordBatch } from '../../../../../src/change/record-batch.ts';
 import type { SinkRecord } from '../../../../../src/change/record.ts';
 import { decodeEntry, encodeStored } from '../../../../../src/sinks/kafka/lanes/positions-codec.ts';
-import { isUpTo, rowOf, WriteCursor, type RowRef } from '../../../../../src/sinks/kafka/lanes/write-cursor.ts';
+import { isUpTo, type RowRef } from '../../../../../src/change/position.ts';
+import { rowOf, WriteCursor } from '../../../../../src/sinks/kafka/lanes/write-cursor.ts';
 
 const TABLET = 'a'.repeat(32);
 

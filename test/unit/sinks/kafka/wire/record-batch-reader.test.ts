@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { compressSync } from 'snappy';
 import fc from 'fast-check';
+import { crc32c } from '../../../../../src/util/crc32c.ts';
 import type { SinkRecord } from '../../../../../src/change/record.ts';
 import type { AbortedTransaction } from '../../../../../src/sinks/kafka/wire/fetch.ts';
 import { readCommittedBatches } from '../../../../../src/sinks/kafka/wire/record-batch-reader.ts';
@@ -49,11 +50,12 @@ describe('readCommittedBatches', () => {
           assert.deepEqual(read(codec === 0 ? batch : recompressed(batch, codec)), [
             {
               nextOffset: base + BigInt(records.length),
-              records: records.map(({ key, value, position }, i) => ({
+              records: records.map(({ key, value, position, timestampMs }, i) => ({
                 offset: base + BigInt(i),
                 key,
                 value,
                 position,
+                timestampMs,
               })),
             },
           ]);
@@ -61,6 +63,15 @@ describe('readCommittedBatches', () => {
       ),
       { numRuns: 200 },
     );
+  });
+
+  it('has no time of a record where the topic keeps that of the broker', () => {
+    const batch = batchOf(0n, [recordOf(), recordOf({ timestampMs: 2 ** 41 })]);
+    const times = (): unknown[] => read(batch)[0]!.records.map(({ timestampMs }) => timestampMs);
+    assert.deepEqual(times(), [5, 2 ** 41]);
+    batch.writeInt16BE(batch.readInt16BE(21) | 8, 21);
+    batch.writeUInt32BE(crc32c(batch.subarray(21)), 17);
+    assert.deepEqual(times(), [null, null]);
   });
 
   it('reads what others write: nulls, other headers, none', () => {
@@ -80,10 +91,10 @@ describe('readCommittedBatches', () => {
       },
     ];
     assert.deepEqual(read(rawBatch({ offset: 7n, lastDelta: 3, records }))[0]!.records, [
-      { offset: 7n, key: null, value: null, position: null },
-      { offset: 8n, key: Buffer.alloc(0), value: Buffer.alloc(0), position: null },
-      { offset: 9n, key: null, value: Buffer.from('v'), position: null },
-      { offset: 10n, key: Buffer.from('k'), value: null, position: 'new' },
+      { offset: 7n, key: null, value: null, position: null, timestampMs: 0 },
+      { offset: 8n, key: Buffer.alloc(0), value: Buffer.alloc(0), position: null, timestampMs: 0 },
+      { offset: 9n, key: null, value: Buffer.from('v'), position: null, timestampMs: 0 },
+      { offset: 10n, key: Buffer.from('k'), value: null, position: 'new', timestampMs: 0 },
     ]);
   });
 

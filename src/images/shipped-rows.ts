@@ -1,0 +1,51 @@
+import type { Change, ChangeBatch } from '../change/change.ts';
+import type { OpId } from '../kudu/opid.ts';
+import { isUpTo, type RowRef, type TabletPosition } from '../change/position.ts';
+
+/** Rows behind a position that are in the sink already ({@link TabletPosition.upTo}), until the reading is past them. */
+export class ShippedRows {
+  readonly #from: TabletPosition;
+  #upTo: RowRef | undefined;
+
+  /** @param from where the reading begins */
+  constructor(from: TabletPosition) {
+    this.#from = from;
+    this.#upTo = from.upTo;
+  }
+
+  /** Rows of a copy have come: behind them the log is read from elsewhere. */
+  end(): void {
+    this.#upTo = undefined;
+  }
+
+  /** Whether a row was given out before, by its place in its operation. */
+  has({ index }: OpId, row: number): boolean {
+    return this.#upTo !== undefined && isUpTo({ index, row }, this.#upTo);
+  }
+
+  /** Whether what is no row was: it goes before the rows of its operation. The first schema is said by who is asked to. */
+  hasOther(change: Exclude<Change, ChangeBatch>): boolean {
+    if (change.kind === 'schema' && change.before === null) return false;
+    return this.#upTo !== undefined && change.opId.index <= this.#upTo.index;
+  }
+
+  /** The position behind a read: where that is not past these rows yet, with them. */
+  behind(position: TabletPosition): TabletPosition {
+    if (this.#upTo === undefined) return position;
+    if (!isSameReading(this.#from, position) || reached(position) >= this.#upTo.index) {
+      this.#upTo = undefined;
+      return position;
+    }
+    return { ...position, upTo: this.#upTo };
+  }
+}
+
+function isSameReading({ copy }: TabletPosition, { copy: now }: TabletPosition): boolean {
+  if (copy === undefined || copy === 'wanted') return now === copy;
+  return now !== undefined && now !== 'wanted' && now.cut === copy.cut;
+}
+
+/** Up to which operation the log is read; behind a copy it is read a second time. */
+function reached({ opId, copy }: TabletPosition): bigint {
+  return copy === undefined || copy === 'wanted' ? opId.index : (copy.replayAfter?.index ?? opId.index);
+}
