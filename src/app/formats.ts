@@ -1,4 +1,5 @@
 import type { SinkPlanner } from '../api/stream-plan.ts';
+import { SpoorError } from '../errors.ts';
 import { avroFormat } from '../formats/avro/avro.ts';
 import { avroRecordReader } from '../formats/avro/avro-reader.ts';
 import type { RecordDecoder } from '../formats/decoder.ts';
@@ -7,11 +8,13 @@ import { flatDecoder } from '../formats/json-flat-decode.ts';
 import { jsonDecoder } from '../formats/json-decode.ts';
 import { jsonLayout } from '../formats/json-definition.ts';
 import { compileJson } from '../formats/json.ts';
+import { refuseLossyKey } from '../formats/lossy-keys.ts';
 import { protobufFormat } from '../formats/protobuf/protobuf.ts';
 import { protoRecordReader } from '../formats/protobuf/proto-reader.ts';
 import { RegisteredFormat } from '../formats/typed/registered.ts';
 import { RegisteredDecoder } from '../formats/typed/registered-decoder.ts';
-import type { TypedFormat } from '../formats/typed/row-writer.ts';
+import type { SchemaTexts, TypedFormat } from '../formats/typed/row-writer.ts';
+import type { TableSchema } from '../kudu/schema.ts';
 import { Salts } from '../selection/salts.ts';
 import { selecting } from '../selection/selecting.ts';
 import { saltFilesOf, Selection } from '../selection/selection.ts';
@@ -20,6 +23,9 @@ import type { StreamDefinition } from '../streams/definition.ts';
 import type { StoredStream } from '../streams/stored-stream.ts';
 import { SPOOR_VERSION } from '../util/version.ts';
 import type { Registries } from './registries.ts';
+
+/** Of what is hashed the type alone is told. */
+const NO_SALT = Buffer.alloc(0);
 
 export interface FormatSurroundings {
   readonly registries: Registries;
@@ -71,18 +77,11 @@ export function decoderFor(
       if (layout.envelope === 'flat') return flatDecoder(layout);
       return jsonDecoder(name, kind, layout);
     }
-    case 'avro': {
-      const { decimals, time } = format;
-      return new RegisteredDecoder({ ...registered(format.registry), compile: avroRecordReader, decimals, time });
-    }
+    case 'avro':
     case 'protobuf': {
-      const { decimals } = format;
-      return new RegisteredDecoder({
-        ...registered(format.registry),
-        compile: protoRecordReader,
-        decimals,
-        time: 'adaptive',
-      });
+      const { type, decimals, time } = format;
+      const compile = type === 'avro' ? avroRecordReader : protoRecordReader;
+      return new RegisteredDecoder({ ...registered(format.registry), compile, decimals, time });
     }
   }
 }
@@ -97,6 +96,54 @@ function typedFormatOf({ name, format }: Pick<StreamDefinition, 'name' | 'format
     case 'protobuf':
       return protobufFormat({ ...format, streamName: name, version: SPOOR_VERSION });
   }
+}
+
+/** The schemas of a table's records, and where they go. */
+export interface DescribedTable extends SchemaTexts {
+  readonly topic: string;
+  readonly schemaType: TypedFormat['schemaType'];
+}
+
+/**
+ * What the records of a table would be in a stream: null where they name no schema.
+ * @param table its name, and that under which it joins
+ * @param stored as the table has it
+ * @throws {RangeError} they cannot be written in the stream's format; {@link SpoorError} what is selected is not there
+ */
+export function describeTable(
+  definition: StreamDefinition,
+  table: string,
+  stored: TableSchema,
+  planSink: SinkPlanner,
+): DescribedTable | null {
+  const { format } = definition;
+  const schema = new Selection(definition, () => NO_SALT).project(stored, table);
+  const typed = typedFormatOf(definition);
+  if (typed) {
+    const topic = placeOf(definition, table, planSink);
+    return { ...typed.schemas(schema, topic), topic, schemaType: typed.schemaType };
+  }
+  if (format.type === 'json') for (const column of schema.columns) refuseLossyKey(column, jsonLayout(format));
+  return null;
+}
+
+/** Why the records of a table cannot be written as a stream has them; null where they can, or where `columns` is what is wrong. */
+export function troubleOf(...of: Parameters<typeof describeTable>): string | null {
+  try {
+    describeTable(...of);
+    return null;
+  } catch (error) {
+    if (error instanceof RangeError) return error.message;
+    if (error instanceof SpoorError) return null;
+    throw error;
+  }
+}
+
+/** Whether {@link describeTable} may throw for some table. */
+export function isChoosy({ format }: Pick<StreamDefinition, 'format'>): boolean {
+  if (format.type !== 'json') return true;
+  const { decimals, time } = jsonLayout(format);
+  return decimals === 'double' || time === 'connect';
 }
 
 /** What a sink would do with the tables of a stream, and what its format has against that. */

@@ -46,11 +46,12 @@ import { StandBack } from '../util/stand-back.ts';
 import { SPOOR_VERSION } from '../util/version.ts';
 import { connectToKudu, type KuduParts } from './connect.ts';
 import { RunningControlPlane } from './control-plane.ts';
-import { formatFor, planWithFormat } from './formats.ts';
+import { describeTable, formatFor, isChoosy, planWithFormat, troubleOf } from './formats.ts';
 import { limitsFor } from './limits.ts';
 import { LocalLogs } from './local-logs.ts';
 import { longestLag } from './longest-lag.ts';
 import { Registries } from './registries.ts';
+import { SchemaInquiry } from './schema-inquiry.ts';
 import { schemaTexts } from './schema-texts.ts';
 import { Sinks } from './sinks.ts';
 import { StartingSidecar } from './starting-sidecar.ts';
@@ -131,7 +132,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
   const { holds, watcher, keepers } = logs.parts;
   const { prefix: systemTablePrefix } = config.systemTables;
   await using sinks = new Sinks(config, logger);
-  using registries = new Registries(config.registry);
+  using registries = new Registries(config.registry, logger);
   const planSink: SinkPlanner = (definition, tables) => planWithFormat(sinks.plan(definition, tables), definition);
 
   const store = new StreamStore(kudu.streams, logger, kuduNow);
@@ -232,6 +233,14 @@ async function work(config: Config, parts: Parts): Promise<void> {
     catalog: shown,
     systemTablePrefix,
   });
+  const schemaInquiry = new SchemaInquiry({
+    registries,
+    schemaOf: (tableId, s) => schemaOfTable(client, tableId, s),
+    describe: (definition, table, schema) =>
+      troubleOf(definition, table, schema, planSink) === null
+        ? describeTable(definition, table, schema, planSink)
+        : null,
+  });
   const plane = new RunningControlPlane({
     store,
     registry,
@@ -253,6 +262,9 @@ async function work(config: Config, parts: Parts): Promise<void> {
     markless: (definition, places, s) => sinks.markless(definition, places, s),
     wrongSettings: (definition, places, s) => sinks.wrongSettings(definition, places, s),
     inquire: (definition, places, s) => sinks.inquire(definition, places, s),
+    inquireSchemas: (definition, tables, s) => schemaInquiry.report(definition, tables, s),
+    isChoosy,
+    formatTrouble: (definition, table, schema) => troubleOf(definition, table, schema, planSink),
     rowCounts: (s) => fetchRowCounts(client, s),
     systemTablePrefix,
     logger,

@@ -19,7 +19,7 @@ import { placeOf } from './formats.ts';
 
 /** What Avro and Protocol Buffers say of a table where the stream itself is in another format. */
 const AVRO: AvroSchemaOptions = { names: 'avro', decimals: 'precise', time: 'adaptive' };
-const PROTOBUF: ProtoTypes = { decimals: 'string' };
+const PROTOBUF: ProtoTypes = { decimals: 'string', time: 'adaptive' };
 /** Of what is hashed the type alone is told. */
 const NO_SALT = Buffer.alloc(0);
 
@@ -37,18 +37,32 @@ export function schemaTexts(
   try {
     const topic = placeOf(definition, table, planSink);
     const schema = new Selection(definition, () => NO_SALT).project(stored, joinedAs);
-    const avro = avroSchemas(schema, topic, format.type === 'avro' ? format : AVRO);
-    const protobuf = protoSchemas(schema, topic, format.type === 'protobuf' ? format : PROTOBUF);
+    const avro =
+      format.type === 'avro' ? avroSchemas(schema, topic, format) : orNone(() => avroSchemas(schema, topic, AVRO));
+    const protobuf =
+      format.type === 'protobuf'
+        ? protoSchemas(schema, topic, format)
+        : orNone(() => protoSchemas(schema, topic, PROTOBUF));
     return {
       table,
       topic,
-      avro: { key: avro.key, value: avro.value },
-      protobuf: { key: protobuf.key, value: protobuf.value },
+      ...(avro && { avro: { key: avro.key, value: avro.value } }),
+      ...(protobuf && { protobuf: { key: protobuf.key, value: protobuf.value } }),
       ...(format.type === 'json' && jsonTexts({ table, schema, topic, layout: jsonLayout(format) })),
     };
   } catch (error) {
     if (!(error instanceof RangeError || error instanceof SpoorError)) throw error;
     return { table, topic: null, reason: error.message };
+  }
+}
+
+/** Null where the table has none in a format that the stream is not in. */
+function orNone<T>(describe: () => T): T | null {
+  try {
+    return describe();
+  } catch (error) {
+    if (error instanceof RangeError) return null;
+    throw error;
   }
 }
 

@@ -14,6 +14,7 @@ import type { StreamStore } from '../streams/stream-store.ts';
 import type { Catalog, CatalogTable } from '../streams/table-catalog.ts';
 import { matchTables } from '../streams/table-patterns.ts';
 import { TimeLimit } from '../util/time-limit.ts';
+import type { SchemaReport } from './schema-inquiry.ts';
 import { alreadyThere, isWeighed, refuseUnchangeable, type StreamChanges } from './stream-changes.ts';
 import type { StreamRules } from './stream-rules.ts';
 
@@ -33,6 +34,12 @@ export interface StreamPlanningOptions {
     places: readonly string[],
     signal: AbortSignal,
   ) => Promise<SinkReport>;
+  /** What the registry of a stream says of the schemas of these tables. */
+  readonly inquireSchemas: (
+    definition: StreamDefinition,
+    tables: readonly CatalogTable[],
+    signal: AbortSignal,
+  ) => Promise<SchemaReport>;
   readonly endsOf: (
     tables: readonly CatalogTable[],
     signal: AbortSignal,
@@ -112,7 +119,7 @@ export class StreamPlanning {
   }
 
   async #plan({ definition, paused }: AskedStream, course: Course, signal: AbortSignal): Promise<StreamPlan> {
-    const { planSink, inquire, rowCounts } = this.#options;
+    const { planSink, inquire, inquireSchemas, rowCounts } = this.#options;
     const { outcome, changes, tables, joins, begins, leaves } = course;
     const plan = planSink(
       definition,
@@ -120,8 +127,9 @@ export class StreamPlanning {
     );
     const places = [...new Set(plan.places.values())];
     using limit = new TimeLimit(signal, ASK_TIMEOUT_MS);
-    const [sink, kudu, unattended, rows] = await Promise.all([
+    const [sink, schemas, kudu, unattended, rows] = await Promise.all([
       inquire(definition, places, limit.signal),
+      inquireSchemas(definition, tables, limit.signal),
       this.#askLeaders(joins, limit.signal),
       this.#unattended(tables, limit.signal),
       begins === 'copy' && joins.length > 0 ? rowCounts(limit.signal).catch(() => new Map<string, number>()) : null,
@@ -141,11 +149,12 @@ export class StreamPlanning {
       })),
       leaves,
       topics: sink.places,
-      missing: [...plan.faults, ...sink.missing, ...kudu.missing, ...unattended],
+      missing: [...plan.faults, ...sink.missing, ...schemas.missing, ...kudu.missing, ...unattended],
       warnings: [
         ...(tables.length > 0 ? [] : ['no table has such a name yet; one that comes joins by itself']),
         ...plan.warnings,
         ...sink.warnings,
+        ...schemas.warnings,
         ...kudu.warnings,
       ],
     };

@@ -10,12 +10,18 @@ import type { Logger } from '../util/logger.ts';
 
 /** A sink that is away is no reason to refuse a stream. */
 const ASK_SINK_TIMEOUT_MS = 2000;
+/** Of the master, for the schemas of tables. */
+const ASKED_AT_ONCE = 8;
 
 export interface StreamRulesOptions {
   readonly catalog: Catalog;
   readonly planSink: SinkPlanner;
   /** As the master has it; null for a table that is no more, or that has columns which this version does not know. */
   readonly schemaOf: (tableId: string, signal: AbortSignal) => Promise<TableSchema | null>;
+  /** Why the records of a table cannot be written in the format of a stream; null where they can. */
+  readonly formatTrouble: (definition: StreamDefinition, table: string, schema: TableSchema) => string | null;
+  /** Whether there may be any. */
+  readonly isChoosy: (definition: StreamDefinition) => boolean;
   /** Which of these places of the sink take no marks of `resolved`, as far as it can be asked. */
   readonly markless: (
     definition: StreamDefinition,
@@ -76,6 +82,28 @@ export class StreamRules {
     const schemaOf = (tableId: string): Promise<TableSchema | null> => this.#options.schemaOf(tableId, signal);
     const misfit = await findMisfit(definition, tables, schemaOf, before);
     if (misfit) throw new RefusedDefinitionError(misfit.path, misfit.faults);
+    await this.#refuseUnwritable(definition, tables, signal, before);
+  }
+
+  /** Else their tablets would be blocked one after the other. @throws {RefusedDefinitionError} */
+  async #refuseUnwritable(
+    definition: StreamDefinition,
+    tables: readonly CatalogTable[],
+    signal: AbortSignal,
+    before?: StreamDefinition,
+  ): Promise<void> {
+    const { schemaOf, formatTrouble, isChoosy } = this.#options;
+    if (!isChoosy(definition)) return;
+    const faults: string[] = [];
+    const look = async ({ tableId, name }: CatalogTable): Promise<void> => {
+      const schema = await schemaOf(tableId, signal);
+      const fault = schema && formatTrouble(definition, name, schema);
+      if (!fault || (before && formatTrouble(before, name, schema) === fault)) return;
+      faults.push(`table ${JSON.stringify(name)}: ${fault}`);
+    };
+    for (let at = 0; at < tables.length; at += ASKED_AT_ONCE)
+      await Promise.all(tables.slice(at, at + ASKED_AT_ONCE).map(look));
+    if (faults.length > 0) throw new RefusedDefinitionError('format', faults.sort());
   }
 
   /** No topic could ever be made with them. @throws {RefusedDefinitionError} */

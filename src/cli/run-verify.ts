@@ -72,7 +72,7 @@ async function run(request: VerifyRequest, { client, servers, context, signal }:
     throw error;
   });
   await using sink = readerFor(definition, servers, logger);
-  using registries = new Registries(servers.registry);
+  using registries = new Registries(servers.registry, logger);
   const decoder = decoderFor(definition, registries);
   using kudu = await KuduClient.connect({ ...servers.kudu, timeoutMs: KUDU_TIMEOUT_MS, signal });
   using progress = new Progress(context);

@@ -15,6 +15,7 @@ export interface CreateFlags {
   readonly compression?: string;
   readonly schemaTopic?: string;
   readonly format?: string;
+  readonly formatOption?: string[];
   readonly images?: string;
   readonly tombstones?: boolean;
   readonly resolvedIntervalMs?: string;
@@ -42,6 +43,7 @@ const FLAGS = [
   'compression',
   'schemaTopic',
   'format',
+  'formatOption',
   'images',
   'tombstones',
   'resolvedIntervalMs',
@@ -121,6 +123,7 @@ function fromFlags(flags: CreateFlags): unknown {
     compression,
     schemaTopic,
     format,
+    formatOption,
     images,
     tombstones,
     resolvedIntervalMs,
@@ -138,11 +141,11 @@ function fromFlags(flags: CreateFlags): unknown {
       partitions: toNumber(partitions),
       replicationFactor: toNumber(replicationFactor),
       createTopics: createTopics === false ? false : undefined,
-      topicConfig: topicConfig && settingsOf(topicConfig),
+      topicConfig: topicConfig && Object.fromEntries(settingsOf('--topic-config', topicConfig)),
       compression,
       schemaTopic,
     }),
-    format: format === undefined ? undefined : { type: format },
+    format: formatOf(format, formatOption),
     images,
     tombstones: tombstones === false ? false : undefined,
     resolved: resolvedIntervalMs === undefined ? undefined : { intervalMs: toNumber(resolvedIntervalMs) },
@@ -151,15 +154,30 @@ function fromFlags(flags: CreateFlags): unknown {
   });
 }
 
+/** A name that is given more than once is a list: the URLs of one registry. */
+function formatOf(type: string | undefined, given: readonly string[] | undefined): unknown {
+  if (given === undefined) return type === undefined ? undefined : { type };
+  if (type === undefined) throw new CliError(2, '--format-option goes with --format');
+  const options = new Map<string, unknown[]>();
+  for (const [name, text] of settingsOf('--format-option', given)) {
+    if (name === 'type') throw new CliError(2, '--format-option: the type is given as --format');
+    options.set(name, [...(options.get(name) ?? []), toBoolean(text)]);
+  }
+  const values = [...options].map(([name, all]) => [name, all.length === 1 ? all[0] : all]);
+  return { type, ...(Object.fromEntries(values) as Record<string, unknown>) };
+}
+
 /** @param given `name=value` each */
-function settingsOf(given: readonly string[]): Record<string, string> {
-  return Object.fromEntries(
-    given.map((setting) => {
-      const at = setting.indexOf('=');
-      if (at < 1) throw new CliError(2, `--topic-config is given as <name>=<value>, not ${JSON.stringify(setting)}`);
-      return [setting.slice(0, at), setting.slice(at + 1)];
-    }),
-  );
+function settingsOf(flag: string, given: readonly string[]): (readonly [name: string, value: string])[] {
+  return given.map((setting) => {
+    const at = setting.indexOf('=');
+    if (at < 1) throw new CliError(2, `${flag} is given as <name>=<value>, not ${JSON.stringify(setting)}`);
+    return [setting.slice(0, at), setting.slice(at + 1)] as const;
+  });
+}
+
+function toBoolean(text: string): boolean | string {
+  return text === 'true' ? true : text === 'false' ? false : text;
 }
 
 /** Text that is no number goes to the API as it is, whose answer names the field and what is allowed. */

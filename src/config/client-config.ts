@@ -64,7 +64,7 @@ export function loadServersConfig(
   return {
     kudu: { masters, ...(user !== undefined && { user }) },
     kafka: { ...kafka, brokers: kafka.brokers },
-    registry: registryOptions(values),
+    registry: registryOptions(values, given),
     systemTablePrefix,
     secrets: Object.entries(given.values).flatMap(([name, value]) =>
       variableInfo(name as VariableName).secret === true ? [value] : [],

@@ -65,6 +65,8 @@ export interface RegistryOptions {
   readonly token?: string;
   /** PEM. */
   readonly ca?: string;
+  /** Paths of those that were read from files, which are read again when they change. */
+  readonly files: { readonly password?: string; readonly token?: string; readonly ca?: string };
 }
 
 export interface HttpOptions {
@@ -111,7 +113,7 @@ export function loadConfig(env: Environment, cwd: string, host: HostFacts = { us
         minFreePercent: values.SPOOR_HOLD_MIN_FREE_PERCENT,
       },
       kafka: kafkaOptions(values),
-      registry: registryOptions(values),
+      registry: registryOptions(values, given),
       redis: { url: values.SPOOR_REDIS_URL ?? null },
       http: {
         listen: values.SPOOR_HTTP_LISTEN,
@@ -249,13 +251,19 @@ export function kafkaOptions(values: Variables): KafkaOptions {
   };
 }
 
-export function registryOptions(values: Variables): RegistryOptions {
+export function registryOptions(values: Variables, { paths }: GivenVariables): RegistryOptions {
   const { SPOOR_REGISTRY_USERNAME: username, SPOOR_REGISTRY_PASSWORD: password } = values;
   const { SPOOR_REGISTRY_TOKEN: token, SPOOR_REGISTRY_CA: ca } = values;
+  const { SPOOR_REGISTRY_PASSWORD: inFile, SPOOR_REGISTRY_TOKEN: tokenFile, SPOOR_REGISTRY_CA: caFile } = paths;
   return {
     ...(username !== undefined && password !== undefined && { basic: { username, password } }),
     ...(token !== undefined && { token }),
     ...(ca !== undefined && { ca }),
+    files: {
+      ...(inFile !== undefined && { password: inFile }),
+      ...(tokenFile !== undefined && { token: tokenFile }),
+      ...(caFile !== undefined && { ca: caFile }),
+    },
   };
 }
 

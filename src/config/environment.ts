@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parse as parseDotenv } from 'dotenv';
 import { nearest } from '../util/nearest.ts';
+import { readValueFile } from '../util/watched-file.ts';
 import { VARIABLE_NAMES, hasFileVariant, variableInfo, type VariableName } from './variables.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -11,6 +12,8 @@ export interface GivenVariables {
   readonly values: Readonly<Partial<Record<VariableName, string>>>;
   /** The file that a value was read from, for those given as `<NAME>_FILE`. */
   readonly files: Readonly<Partial<Record<VariableName, string>>>;
+  /** Where that file is, from the root on. */
+  readonly paths: Readonly<Partial<Record<VariableName, string>>>;
   /** Those that were given in any form, also where the value could not be had. */
   readonly names: ReadonlySet<VariableName>;
   readonly faults: readonly string[];
@@ -29,6 +32,7 @@ export function readEnvironment(env: Environment, cwd: string): GivenVariables {
   const faults: string[] = [];
   const values: Partial<Record<VariableName, string>> = {};
   const files: Partial<Record<VariableName, string>> = {};
+  const paths: Partial<Record<VariableName, string>> = {};
   const names = new Set<VariableName>();
   const inEnv = onlySpoor(env);
   const inFile = onlySpoor(readDotenv(resolve(cwd, '.env'), faults));
@@ -49,13 +53,14 @@ export function readEnvironment(env: Environment, cwd: string): GivenVariables {
         `${name}: got ${shown(name, value)} and also ${fileName}=${JSON.stringify(path)}; allowed: one of the two`,
       );
     } else if (path !== '') {
-      const content = readSecretFile(fileName, resolve(cwd, path), faults);
-      if (content !== null) [values[name], files[name]] = [content, path];
+      const absolute = resolve(cwd, path);
+      const content = readSecretFile(fileName, absolute, faults);
+      if (content !== null) [values[name], files[name], paths[name]] = [content, path, absolute];
     } else if (value !== '') {
       values[name] = value;
     }
   }
-  return { values, files, names, faults };
+  return { values, files, paths, names, faults };
 }
 
 /** `SPOOR_X: got "y"; allowed: z`, secrets masked, as one line. */
@@ -114,7 +119,7 @@ function readSecretFile(name: string, path: string, faults: string[]): string | 
     return null;
   };
   try {
-    const content = readFileSync(path, 'utf8').replace(/\r?\n$/, '');
+    const content = readValueFile(path);
     return content === '' ? complain('which is empty') : content;
   } catch (error) {
     return complain(`which cannot be read (${errorCode(error)})`);

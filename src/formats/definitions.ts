@@ -16,14 +16,27 @@ export type FormatDefinition = Readonly<z.output<typeof formatDefinition>>;
 /** Pure: what of a stream does not go with its format, by its path in the definition. */
 export function formatFaults(format: FormatDefinition, company: FormatCompany): ReturnType<typeof jsonFaults> {
   if (format.type === 'json') return jsonFaults(format, company);
-  if (company.images !== 'changed') return [];
-  const message = `"changed" does not go with ${format.type}: a column that was not set would be taken for null`;
-  return [{ path: ['images'], message }];
+  const taken = 'would be taken for null';
+  return [
+    ...(company.images === 'changed'
+      ? [{ path: ['images'], message: `"changed" does not go with ${format.type}: a column that was not set ${taken}` }]
+      : []),
+    ...(company.oversize === 'key-only'
+      ? [
+          {
+            path: ['oversize'],
+            message: `"key-only" does not go with ${format.type}: each column but the key ${taken}`,
+          },
+        ]
+      : []),
+  ];
 }
 
-/** The names that may stand in it. */
-export const FORMAT_KEYS: readonly string[] = Object.keys({
-  ...jsonFormat.shape,
-  ...avroDefinition.shape,
-  ...protobufDefinition.shape,
-});
+const KEYS: ReadonlyMap<unknown, readonly string[]> = new Map(
+  [jsonFormat, avroDefinition, protobufDefinition].map(({ shape }) => [shape.type.value, Object.keys(shape)]),
+);
+
+/** The names that may stand in a `format` of the type that it has; none where it has no such type. */
+export function formatKeys(format: unknown): readonly string[] {
+  return KEYS.get((format as { readonly type?: unknown } | null)?.type) ?? [];
+}

@@ -15,11 +15,16 @@ const NULL = 'null';
 const HEX = /^"(?:[0-9a-f]{2})*"$/;
 const NUMBER = /^-?\d+(\.\d+)?$/;
 
+/** `nearest`: a decimal was written as a double, as formats with types have it; JSON's `double` has all digits. */
+export interface ReadOptions extends Omit<ValueOptions, 'decimals'> {
+  readonly decimals: ValueOptions['decimals'] | 'nearest';
+}
+
 /** Reads values that were written with a stream's options: what valueCodec of json-value-codecs.ts writes. */
 export class ValueReader {
-  readonly #options: ValueOptions;
+  readonly #options: ReadOptions;
 
-  constructor(options: ValueOptions) {
+  constructor(options: ReadOptions) {
     this.#options = options;
   }
 
@@ -36,12 +41,15 @@ export class ValueReader {
         return raw === NULL || raw.startsWith('"');
       case 'number':
         return raw === NULL || NUMBER.test(raw);
+      case 'nearest':
+        return raw === NULL || Number.isFinite(Number(unquoted(raw)));
     }
   }
 
   /** As they are, but for numbers with a point, strings with escapes, and what an option writes otherwise. */
   canonical(column: ValueColumn, text: Buffer): Buffer {
     const { type } = column;
+    if (this.#formOf(type) === 'nearest') return asDouble(text);
     const isNumber = valueKind(type) === 'float';
     if (this.#formOf(type) !== 'plain') return Buffer.from(canonicalText(type, this.#toPlain(column, text.toString())));
     return isNumber || text.includes(BACKSLASH) ? Buffer.from(canonicalText(type, text.toString())) : text;
@@ -54,7 +62,9 @@ export class ValueReader {
 
   /** What a record shows of a value of the table, both canonical. */
   shown(type: DataType, value: Buffer): Buffer {
-    if (this.#formOf(type) === 'millis') {
+    const form = this.#formOf(type);
+    if (form === 'nearest') return asDouble(value);
+    if (form === 'millis') {
       const text = value.toString();
       return text === NULL ? value : Buffer.from(String(microsToMillis(BigInt(text)) * 1000n));
     }
@@ -63,11 +73,11 @@ export class ValueReader {
     return value;
   }
 
-  #formOf(type: DataType): 'plain' | 'precise' | 'number' | 'millis' | 'time' | 'date' | 'hex' {
+  #formOf(type: DataType): 'plain' | 'precise' | 'number' | 'nearest' | 'millis' | 'time' | 'date' | 'hex' {
     const { decimals, time, binary } = this.#options;
     switch (valueKind(type)) {
       case 'decimal':
-        return decimals === 'string' ? 'plain' : decimals === 'precise' ? 'precise' : 'number';
+        return decimals === 'string' ? 'plain' : decimals === 'double' ? 'number' : decimals;
       case 'time':
         return time === 'adaptive' ? 'plain' : time === 'connect' ? 'millis' : 'time';
       case 'date':
@@ -89,6 +99,8 @@ export class ValueReader {
         return `"${decimalToString(readBigEndian(Buffer.from(textOf(raw), 'base64')), scale)}"`;
       case 'number':
         return `"${raw}"`;
+      case 'nearest':
+        return `"${nearestText(Number(unquoted(raw)), scale)}"`;
       case 'millis':
         return String(BigInt(raw) * 1000n);
       case 'time':
@@ -100,6 +112,22 @@ export class ValueReader {
         return `"${Buffer.from(textOf(raw), 'hex').toString('base64')}"`;
     }
   }
+}
+
+/** A decimal as the double that is nearest to it. */
+function asDouble(text: Buffer): Buffer {
+  const shown = text.toString('latin1');
+  return shown === NULL ? text : Buffer.from(String(Number(unquoted(shown))));
+}
+
+function unquoted(text: string): string {
+  return text.startsWith('"') ? text.slice(1, -1) : text;
+}
+
+/** A double as the text of a decimal. Beyond 2^53 it has no digits behind the point. */
+function nearestText(value: number, scale: number): string {
+  if (Number.isSafeInteger(Math.trunc(value))) return value.toFixed(scale);
+  return decimalToString(BigInt(value) * 10n ** BigInt(scale), scale);
 }
 
 const NON_FINITE = /^(NaN|-?Infinity)$/;

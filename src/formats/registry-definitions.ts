@@ -57,9 +57,10 @@ export const protobufDefinition = z.strictObject({
   type: z.literal('protobuf'),
   ...registryFields,
   decimals: z
-    .enum(['string', 'double'])
+    .enum(['string', 'precise', 'double'])
     .default('string')
-    .describe('Decimals: as text; or as the nearest floating point number.'),
+    .describe("Decimals: as text; as a message like Confluent's Decimal; or as the nearest floating point number."),
+  time,
 });
 
 /** Passwords in a URL would be shown to everybody who may look at the stream. */

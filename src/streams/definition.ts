@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { MAX_TABLE_NAME_LENGTH } from '../kudu/schema.ts';
 import { describeIssue, faultsOf, type BodyFault } from '../util/zod-faults.ts';
 import { isUnserved } from '../util/zod-unserved.ts';
-import { formatDefinition, formatFaults, FORMAT_KEYS } from '../formats/definitions.ts';
+import { formatDefinition, formatFaults, formatKeys } from '../formats/definitions.ts';
 import { selectionShape } from '../selection/definition.ts';
 import { sinkDefinition, SINK_KEYS } from '../sinks/definitions.ts';
 import { EXCEPT, matchTables } from './table-patterns.ts';
@@ -131,24 +131,25 @@ export type ParsedStream = ({ readonly kind: 'ok' } & AskedStream) | WrongDefini
 /** Checks a definition and fills in the defaults. Never throws; lists all faults, not only the first. */
 export function parseStreamDefinition(body: unknown): ParsedDefinition {
   const parsed = streamDefinition.safeParse(body, { error: describeIssue });
-  return parsed.success ? { kind: 'ok', definition: parsed.data } : wrongBy(parsed.error.issues);
+  return parsed.success ? { kind: 'ok', definition: parsed.data } : wrongBy(parsed.error.issues, body);
 }
 
 /** The same for a stream as it is asked for from outside. */
 export function parseStreamBody(body: unknown): ParsedStream {
   const parsed = streamBody.safeParse(body, { error: describeIssue });
-  if (!parsed.success) return wrongBy(parsed.error.issues);
+  if (!parsed.success) return wrongBy(parsed.error.issues, body);
   const { paused, ...definition } = parsed.data;
   return { kind: 'ok', definition, paused };
 }
 
-function wrongBy(issues: readonly z.core.$ZodIssue[]): WrongDefinition {
+function wrongBy(issues: readonly z.core.$ZodIssue[], body: unknown): WrongDefinition {
   const kind = issues.every(isUnserved) ? 'unsupported' : 'invalid';
-  return { kind, faults: issues.flatMap((issue) => faultsOf(issue, knownAt(issue))) };
+  return { kind, faults: issues.flatMap((issue) => faultsOf(issue, knownAt(issue, body))) };
 }
 
 /** What may stand where an issue is. */
-function knownAt(issue: z.core.$ZodIssue): readonly string[] {
+function knownAt(issue: z.core.$ZodIssue, body: unknown): readonly string[] {
   const [first] = issue.path;
-  return first === 'sink' ? SINK_KEYS : first === 'format' ? FORMAT_KEYS : Object.keys(streamBody.shape);
+  if (first === 'format') return formatKeys((body as { readonly format: unknown }).format); // an issue is within it
+  return first === 'sink' ? SINK_KEYS : Object.keys(streamBody.shape);
 }

@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import { RegistryClient, type RegistryAuth } from '../../src/formats/registry/registry-client.ts';
-import { SchemaIds } from '../../src/formats/registry/schema-ids.ts';
+import { currentAuth, type RegistryAuth } from '../../src/formats/registry/registry-auth.ts';
+import { RegistryClient } from '../../src/formats/registry/registry-client.ts';
+import { CONFIRM_EVERY_MS, SchemaIds } from '../../src/formats/registry/schema-ids.ts';
 import { SinkError } from '../../src/sinks/sink.ts';
+import { WorkDir } from '../../src/demo/work-dir.ts';
 import { freePort } from '../../src/demo/ports.ts';
 
 /*
@@ -48,13 +52,14 @@ const torn: Handler = (_, response) => {
 const silent: Handler = () => undefined;
 
 function clientOf(t: TestContext, urls: readonly string[], auth: RegistryAuth = {}): RegistryClient {
-  const client = new RegistryClient({ urls, timeoutMs: 500, ...auth });
+  const client = new RegistryClient({ urls, timeoutMs: 500, auth: () => auth });
   t.after(() => {
     client[Symbol.dispose]();
   });
   return client;
 }
 
+const ONE = { subject: 'a', text: '"int"', schemaType: 'AVRO', register: true } as const;
 const SCHEMA = { schemaType: 'AVRO', text: '"int"' } as const;
 const ask = (client: RegistryClient): Promise<number> => client.register('a-value', SCHEMA, AbortSignal.timeout(5000));
 
@@ -132,11 +137,10 @@ describe('a schema registry', () => {
     assert.deepEqual(asked, ['POST /api/subjects/a%2Fb%20%C3%BC-value/versions', 'POST /api/subjects/x']);
   });
 
-  it('is asked once for what many want at once, and never again for what it has said', async (t) => {
+  it('is asked once for what many want at once, and not again for what it has just said', async (t) => {
     const { url, asked } = await registryThat(t, answers(500, ''), answers(200, { id: 7 }));
-    const ids = new SchemaIds(clientOf(t, [url]));
-    const one = { subject: 'a', text: '"int"', schemaType: 'AVRO', register: true } as const;
-    const idOf = (): Promise<number> => ids.idOf(one, AbortSignal.timeout(5000));
+    const ids = new SchemaIds({ client: clientOf(t, [url]) });
+    const idOf = (): Promise<number> => ids.of(ONE).get(AbortSignal.timeout(5000));
     const first = await Promise.allSettled([idOf(), idOf(), idOf()]);
     assert.deepEqual(new Set(first.map(({ status }) => status)), new Set(['rejected']));
     assert.deepEqual(await Promise.all([idOf(), idOf()]), [7, 7]);
@@ -152,15 +156,128 @@ describe('a schema registry', () => {
         answers(200, { id: 7 })(request, response);
       });
     });
-    const ids = new SchemaIds(clientOf(t, [url]));
-    const one = { subject: 'a', text: '"int"', schemaType: 'AVRO', register: true } as const;
+    const id = new SchemaIds({ client: clientOf(t, [url]) }).of(ONE);
     const impatient = new AbortController();
-    const left = ids.idOf(one, impatient.signal);
-    const stays = ids.idOf(one, AbortSignal.timeout(5000));
+    const left = id.get(impatient.signal);
+    const stays = id.get(AbortSignal.timeout(5000));
     const release = await asked;
     impatient.abort(new Error('stops'));
     await assert.rejects(left, /stops/);
     release();
     assert.equal(await stays, 7);
+  });
+
+  describe('whose numbers are confirmed', () => {
+    /** Asks for a number, and again when it has to be confirmed; answers both and what was told of it. */
+    async function twice(
+      t: TestContext,
+      handlers: readonly Handler[],
+      register = true,
+    ): Promise<{ results: readonly PromiseSettledResult<number>[]; asked: string[]; told: unknown[] }> {
+      const { url, asked } = await registryThat(t, ...handlers);
+      const told: unknown[] = [];
+      let nowMs = 0;
+      const ids = new SchemaIds({
+        client: clientOf(t, [url]),
+        now: () => nowMs,
+        onChanged: (change) => told.push(change),
+        onTrouble: (subject) => told.push(subject),
+      });
+      const get = (): Promise<number> => ids.of({ ...ONE, register }).get(AbortSignal.timeout(5000));
+      await get();
+      nowMs = CONFIRM_EVERY_MS - 1;
+      await get();
+      assert.equal(asked.length, 1);
+      nowMs = CONFIRM_EVERY_MS;
+      return { results: [...(await Promise.allSettled([get()])), ...(await Promise.allSettled([get()]))], asked, told };
+    }
+    const numbers = (results: readonly PromiseSettledResult<number>[]): unknown[] =>
+      results.map((result) => (result.status === 'fulfilled' ? result.value : 'none'));
+
+    const AWAY: [what: string, handler: Handler, told: unknown[]][] = [
+      ['fails', answers(503, 'starting'), []],
+      ['does not answer in time', silent, []],
+      ['lets us not ask', answers(401, 'Unauthorized'), ['a']],
+    ];
+    for (const [what, handler, expected] of AWAY)
+      it(`goes on under the number that it gave while it ${what}`, async (t) => {
+        const { results, asked, told } = await twice(t, [answers(200, { id: 7 }), handler]);
+        assert.deepEqual([numbers(results), told], [[7, 7], expected]);
+        assert.equal(asked.length, 2, 'and is not asked again at once');
+      });
+
+    it('holds rows up for 2 s where it never answers, and those behind them not at all', async (t) => {
+      const { url } = await registryThat(t, answers(200, { id: 7 }), silent);
+      using client = new RegistryClient({ urls: [url] });
+      let nowMs = 0;
+      const id = new SchemaIds({ client, now: () => nowMs }).of(ONE);
+      const get = (): Promise<number> => id.get(AbortSignal.timeout(8000));
+      await get();
+      nowMs = CONFIRM_EVERY_MS;
+      const startMs = performance.now();
+      const first = get();
+      assert.deepEqual([await get(), performance.now() - startMs < 1000], [7, true]);
+      assert.equal(await first, 7);
+      const waitedMs = performance.now() - startMs;
+      assert.ok(waitedMs > 1900 && waitedMs < 5000, `${waitedMs} ms`);
+    });
+
+    it('is asked without a change to it, and by that alone where it has the schema', async (t) => {
+      const { results, asked } = await twice(t, [answers(200, { id: 7 })]);
+      assert.deepEqual(
+        [numbers(results), asked],
+        [
+          [7, 7],
+          ['POST /api/subjects/a/versions', 'POST /api/subjects/a'],
+        ],
+      );
+    });
+
+    it('gets a schema again that it has lost, and that is told', async (t) => {
+      const { results, asked, told } = await twice(t, [
+        answers(200, { id: 7 }),
+        answers(404, { message: 'no subject' }),
+        answers(200, { id: 3 }),
+      ]);
+      assert.deepEqual([numbers(results), told], [[3, 3], [{ subject: 'a', before: 7, now: 3 }]]);
+      assert.equal(asked.length, 3);
+    });
+
+    it('holds rows up whose schema it has lost and takes no more, until it does', async (t) => {
+      const handlers = [answers(200, { id: 7 }), answers(404, ''), answers(503, ''), answers(200, { id: 3 })];
+      assert.deepEqual(numbers((await twice(t, handlers)).results), ['none', 3]);
+      const refused = [answers(200, { id: 7 }), answers(404, { message: 'no subject' })];
+      const { results } = await twice(t, refused, false);
+      assert.deepEqual(numbers(results), ['none', 'none']);
+      assert.match(String((results[0] as PromiseRejectedResult).reason), /answered 404 for subject a: no subject/);
+    });
+  });
+
+  it('is told a new password or token as soon as its file has one', async (t) => {
+    await using dir = await WorkDir.create('spoor-test-registry-auth');
+    const seen: (string | undefined)[] = [];
+    const { url } = await registryThat(t, (request, response) => {
+      seen.push(request.headers.authorization);
+      answers(seen.length % 2 === 1 ? 200 : 401, seen.length % 2 === 1 ? { id: 7 } : { message: 'no s3cret!' })(
+        request,
+        response,
+      );
+    });
+    for (const which of ['password', 'token'] as const) {
+      const path = join(dir.path, which);
+      await writeFile(path, 'first\n');
+      const auth = which === 'token' ? { token: 'first' } : { basic: { username: 'u', password: 'first' } };
+      const client = new RegistryClient({ urls: [url], auth: currentAuth(auth, { [which]: path }) });
+      t.after(() => {
+        client[Symbol.dispose]();
+      });
+      await ask(client);
+      await rm(path); // as while it is replaced
+      await writeFile(`${path}.new`, 's3cret!');
+      await rename(`${path}.new`, path);
+      await assert.rejects(ask(client), /answered 401 .*: no \*\*\*$/, 'what a registry quotes is not shown');
+    }
+    const basic = (password: string): string => `Basic ${Buffer.from(`u:${password}`).toString('base64')}`;
+    assert.deepEqual(seen, [basic('first'), basic('s3cret!'), 'Bearer first', 'Bearer s3cret!']);
   });
 });

@@ -448,6 +448,14 @@ describe('streams and status', () => {
       says: /^Not Implemented \(501\): .*\n {2}format\.type: "kudu-record" is not supported yet/,
     },
     {
+      what: 'options that the format has not, or not so',
+      args: [
+        ...['streams', 'create', '--name', 'a', '--table', 'x', '--topic', 'y', '--format', 'avro'],
+        ...['--format-option', 'decimals=exact', 'autoRegister=no', '--format-option', 'colour=red'],
+      ],
+      says: /^Bad Request \(400\): [^]*format\.registry: must be http[^]*format\.autoRegister: [^]*format\.decimals: [^]*format\.colour: is not known; known are type, registry, autoRegister, subject, names, decimals, time\n$/,
+    },
+    {
       what: 'nothing to pause',
       args: ['streams', 'pause', 'nope'],
       says: /^Not Found \(404\): There is no stream named "nope"\.\n$/,

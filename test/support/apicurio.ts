@@ -15,33 +15,62 @@ export class Apicurio implements AsyncDisposable {
   /** Where its own API is. */
   readonly #base: string;
 
-  private constructor(process: ServerProcess, dir: WorkDir, base: string) {
+  /** The same over TLS; null where that is not spoken. */
+  readonly #secureBase: string | null;
+
+  private constructor(process: ServerProcess, dir: WorkDir, base: string, secureBase: string | null) {
     this.#process = process;
     this.#dir = dir;
     this.#base = base;
+    this.#secureBase = secureBase;
   }
 
-  static async start(): Promise<Apicurio> {
+  /** @param options.tls files in PEM: it speaks TLS as well, on another port */
+  static async start({
+    tls,
+  }: { readonly tls?: { readonly cert: string; readonly key: string } } = {}): Promise<Apicurio> {
     const options = await artifactOptions();
     const install = await fetchApicurio(options);
     const dir = await WorkDir.create('spoor-test-registry');
+    const securePort = tls && (await freePort());
     const base = `http://127.0.0.1:${await freePort()}`;
     const process = await ServerProcess.start({
       name: 'Apicurio',
       command: join(options.tools.javaHome, 'bin', 'java'),
       args: ['-Xmx400m', '-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-jar', install],
-      env: { ...globalThis.process.env, QUARKUS_HTTP_HOST: '127.0.0.1', QUARKUS_HTTP_PORT: new URL(base).port },
+      env: {
+        ...globalThis.process.env,
+        QUARKUS_HTTP_HOST: '127.0.0.1',
+        QUARKUS_HTTP_PORT: new URL(base).port,
+        ...(tls && {
+          QUARKUS_HTTP_SSL_PORT: String(securePort),
+          QUARKUS_HTTP_INSECURE_REQUESTS: 'enabled',
+          QUARKUS_HTTP_SSL_CERTIFICATE_FILES: tls.cert,
+          QUARKUS_HTTP_SSL_CERTIFICATE_KEY_FILES: tls.key,
+        }),
+      },
       cwd: dir.path,
       logFile: join(dir.path, 'output.log'),
       isReady: async (signal) => (await fetch(`${base}/apis/ccompat/v7/subjects`, { signal })).ok,
       readyTimeoutMs: START_TIMEOUT_MS,
     });
-    return new Apicurio(process, dir, base);
+    return new Apicurio(process, dir, base, securePort === undefined ? null : `https://127.0.0.1:${securePort}`);
   }
 
   /** Where Confluent's API is. */
   get url(): string {
     return `${this.#base}/apis/ccompat/v7`;
+  }
+
+  /** {@link url} over TLS. */
+  get secureUrl(): string {
+    return `${this.#secureBase!}/apis/ccompat/v7`;
+  }
+
+  /** Ends it and starts it again with nothing in it, at the same address. */
+  async makeAnew(): Promise<void> {
+    await this.#process.kill();
+    await this.#process.restart();
   }
 
   /** Where Apicurio's own API of version 2 is, which its converters of that version speak. */

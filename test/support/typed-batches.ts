@@ -66,7 +66,7 @@ export function registeredFormat(
 ): RegisteredFormat {
   return new RegisteredFormat({
     format,
-    ids: new SchemaIds(registry),
+    ids: new SchemaIds({ client: registry }),
     subject: 'topic',
     autoRegister: true,
     topicOf: (table) => `cdc.${table}`,

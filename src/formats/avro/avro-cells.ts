@@ -6,8 +6,16 @@ import {
   writeZigzag64,
   writeZigzagBigInt,
 } from '../../util/varints.ts';
-import type { CellCodec, CellWriter } from '../json-cells.ts';
-import { bytesCodec, decimalDoubleCodec, decimalTextCodec, fixed, readInt32, textCodec } from '../typed/text-cells.ts';
+import type { CellCodec } from '../json-cells.ts';
+import {
+  bytesCodec,
+  decimalDoubleCodec,
+  decimalTextCodec,
+  fixed,
+  readInt32,
+  shortTextCodec,
+  textCodec,
+} from '../typed/text-cells.ts';
 import { MAX_BIG_ENDIAN_BYTES, writeBigEndian } from '../big-endian.ts';
 import { MAX_ISO_CHARS, microsToMillis, writeIsoDate, writeIsoMicros } from '../iso-time.ts';
 import type { TypeOptions } from './avro-types.ts';
@@ -42,9 +50,13 @@ export function avroCell(column: ColumnSchema, { decimals, time }: TypeOptions):
       return bytesCodec(writeZigzag32);
     case DataType.UNIXTIME_MICROS:
       if (time === 'adaptive') return fixed(MAX_VARINT64_BYTES, writeLong);
-      return time === 'connect' ? fixed(MAX_VARINT64_BYTES, writeMillis) : shortText(MAX_ISO_CHARS, writeIsoMicros);
+      return time === 'connect'
+        ? fixed(MAX_VARINT64_BYTES, writeMillis)
+        : shortTextCodec(MAX_ISO_CHARS, writeIsoMicros, writeZigzag32);
     case DataType.DATE:
-      return time === 'isostring' ? shortText(MAX_ISO_CHARS, writeIsoDate) : fixed(MAX_VARINT32_BYTES, writeInt);
+      return time === 'isostring'
+        ? shortTextCodec(MAX_ISO_CHARS, writeIsoDate, writeZigzag32)
+        : fixed(MAX_VARINT32_BYTES, writeInt);
     case DataType.DECIMAL32:
       return decimalCodec(column, decimals, 4);
     case DataType.DECIMAL64:
@@ -71,15 +83,6 @@ function writeLong(out: Buffer, at: number, rows: Buffer, cell: number): number 
 
 function writeMillis(out: Buffer, at: number, rows: Buffer, cell: number): number {
   return writeZigzagBigInt(out, at, microsToMillis(rows.readBigInt64LE(cell)));
-}
-
-/** A text whose length takes one byte. */
-function shortText(maxChars: number, write: CellWriter): CellCodec {
-  return fixed(1 + maxChars, (out, at, rows, cell, indirect) => {
-    const end = write(out, at + 1, rows, cell, indirect);
-    out[at] = 2 * (end - at - 1);
-    return end;
-  });
 }
 
 function decimalCodec(column: ColumnSchema, decimals: TypeOptions['decimals'], size: number): CellCodec {

@@ -1,5 +1,6 @@
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { asError } from '../../util/as-error.ts';
+import { scalarOf } from '../json-members.ts';
 import type { RawJson, RawObject } from '../raw-json.ts';
 import type { SchemaText } from '../registry/registry-client.ts';
 import type { RecordReader } from '../typed/registered-decoder.ts';
@@ -12,7 +13,8 @@ interface Field {
 }
 type Message = ReadonlyMap<number, Field>;
 
-const MESSAGE = /message\s+(\w+)\s*\{([^}]*)\}/g;
+const DECIMAL_TYPES: readonly string[] = ['Decimal', 'KeyDecimal'];
+const MESSAGE = /message\s+(\w+)\s*\{((?:"(?:[^"\\]|\\.)*"|[^}"])*)\}/g;
 const FIELD =
   /(optional\s+)?([\w.]+)\s+(\w+)\s*=\s*(\d+)\s*(?:\[[^\]]*?json_name\s*=\s*("(?:[^"\\]|\\.)*")[^\]]*\])?\s*;/g;
 
@@ -79,7 +81,11 @@ function readValue(
       const { buffer, byteOffset, byteLength } = reader.bytes();
       const run = Buffer.from(buffer, byteOffset, byteLength);
       const message = messages.get(type);
-      if (message) return readMessage(run, message, messages);
+      if (message) {
+        const read = readMessage(run, message, messages);
+        // As JSON has a decimal: where the point is the table knows.
+        return DECIMAL_TYPES.includes(type) ? scalarOf(read.get('value') ?? '""') : read;
+      }
       return JSON.stringify(run.toString(type === 'bytes' ? 'base64' : 'utf8'));
     }
     case WireType.StartGroup:

@@ -64,9 +64,7 @@ export class ProtoRows implements RowWriter {
   }
 
   maxBytes(batch: ChangeBatch, row: number): number {
-    const images = 2 * this.#room.of(batch, batch.cells, row);
-    const before = batch.before === null ? 0 : this.#room.of(batch, batch.before.cells, row);
-    return this.#source.maxBytes + 2 * IMAGE_HEAD_BYTES + images + before;
+    return this.#source.maxBytes + 2 * IMAGE_HEAD_BYTES + this.#room.of(batch, row);
   }
 
   writeKey(out: Buffer, at: number, batch: ChangeBatch, row: number): number {

@@ -4,24 +4,27 @@ import * as z from 'zod';
 import { SinkError } from '../../sinks/sink.ts';
 import { TimeLimit } from '../../util/time-limit.ts';
 import { answerOf, type RegistryAnswer } from './registry-answers.ts';
+import { authorizationOf, withoutSecrets, type RegistryAuth } from './registry-auth.ts';
 
-/** Who we are to a registry, and whom to trust. One of the two ways to say who, or none. */
-export interface RegistryAuth {
-  readonly basic?: { readonly username: string; readonly password: string };
-  readonly token?: string;
-  /** PEM; instead of Node's own. */
-  readonly ca?: string;
-}
-
-export interface RegistryClientOptions extends RegistryAuth {
+export interface RegistryClientOptions {
   /** Of one registry: the next is asked where one cannot be reached. They may have a path. */
   readonly urls: readonly string[];
+  /** Who we are, asked before each request; nobody where it is left out. */
+  readonly auth?: () => RegistryAuth;
   readonly timeoutMs?: number;
 }
 
 export interface SchemaText {
   readonly schemaType: 'AVRO' | 'PROTOBUF' | 'JSON';
   readonly text: string;
+}
+
+interface RegistryRequest {
+  readonly base: string;
+  readonly method: string;
+  readonly path: string;
+  readonly body: string | null;
+  readonly auth: RegistryAuth;
 }
 
 const TIMEOUT_MS = 10_000;
@@ -31,10 +34,12 @@ const MEDIA_TYPE = 'application/vnd.schemaregistry.v1+json';
 const MAX_ID = 0x7fff_ffff;
 
 const registered = z.object({ id: z.int().min(0).max(MAX_ID) });
+const compatibility = z.object({ is_compatible: z.boolean() });
+const types = z.array(z.string());
 const stored = z.object({ schema: z.string(), schemaType: z.enum(['AVRO', 'PROTOBUF', 'JSON']).default('AVRO') });
 
 /** The registry answered no. */
-class RegistryRefusal extends SinkError {
+export class RegistryRefusal extends SinkError {
   readonly status: number;
 
   constructor(status: number, message: string) {
@@ -54,13 +59,14 @@ const NOT_FOUND = 404;
 export class RegistryClient implements Disposable {
   readonly #options: RegistryClientOptions;
   readonly #http = new HttpAgent({ keepAlive: true });
-  readonly #https: HttpsAgent;
+  #https: HttpsAgent | null = null;
+  /** Whom {@link #https} trusts. */
+  #ca: string | undefined;
   /** The one that answered last. */
   #first = 0;
 
   constructor(options: RegistryClientOptions) {
     this.#options = options;
-    this.#https = new HttpsAgent({ keepAlive: true, ...(options.ca !== undefined && { ca: options.ca }) });
   }
 
   /** Registers a schema under a subject; one that is there already keeps its number. */
@@ -73,6 +79,28 @@ export class RegistryClient implements Disposable {
   async lookUp(subject: string, { schemaType, text }: SchemaText, signal: AbortSignal): Promise<number> {
     const path = `subjects/${encodeURIComponent(subject)}`;
     return (await this.#ask(registered, 'POST', path, bodyOf(schemaType, text), `subject ${subject}`, signal)).id;
+  }
+
+  /** Whether a subject would take a schema, by the rules that it has; anything goes where it has none yet. */
+  async isCompatible(subject: string, { schemaType, text }: SchemaText, signal: AbortSignal): Promise<boolean> {
+    const path = `compatibility/subjects/${encodeURIComponent(subject)}/versions`;
+    try {
+      const body = bodyOf(schemaType, text);
+      return (await this.#ask(compatibility, 'POST', path, body, `subject ${subject}`, signal)).is_compatible;
+    } catch (error) {
+      if (error instanceof RegistryRefusal && error.status === NOT_FOUND) return true;
+      throw error;
+    }
+  }
+
+  /** Kinds of schemas that it takes; null where it does not say, as old ones do, and what is no registry. */
+  async schemaTypes(signal: AbortSignal): Promise<readonly string[] | null> {
+    try {
+      return await this.#ask(types, 'GET', 'schemas/types', null, 'schema types', signal);
+    } catch (error) {
+      if (error instanceof RegistryRefusal && error.status === NOT_FOUND) return null;
+      throw error;
+    }
   }
 
   /** The schema of a number; null where there is none. */
@@ -88,7 +116,7 @@ export class RegistryClient implements Disposable {
 
   [Symbol.dispose](): void {
     this.#http.destroy();
-    this.#https.destroy();
+    this.#https?.destroy();
   }
 
   async #ask<T>(
@@ -131,10 +159,12 @@ export class RegistryClient implements Disposable {
     signal: AbortSignal,
   ): Promise<RegistryAnswer> {
     const { timeoutMs = TIMEOUT_MS } = this.#options;
+    const auth = this.#options.auth?.() ?? {};
     using limit = new TimeLimit(signal, timeoutMs);
     try {
-      const { status, text } = await this.#send(base, method, path, body, limit.signal);
-      return answerOf(status, text);
+      const { status, text } = await this.#send({ base, method, path, body, auth }, limit.signal);
+      const answer = answerOf(status, text);
+      return answer.kind === 'ok' ? answer : { ...answer, reason: withoutSecrets(answer.reason, auth) };
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       const isLate = limit.signal.aborted && !signal.aborted;
@@ -146,21 +176,14 @@ export class RegistryClient implements Disposable {
   }
 
   #send(
-    base: string,
-    method: string,
-    path: string,
-    body: string | null,
+    { base, method, path, body, auth }: RegistryRequest,
     signal: AbortSignal,
   ): Promise<{ status: number; text: string }> {
     const url = new URL(path, base.endsWith('/') ? base : `${base}/`);
-    const { basic, token } = this.#options;
-    const credentials =
-      token !== undefined
-        ? `Bearer ${token}`
-        : basic && `Basic ${Buffer.from(`${basic.username}:${basic.password}`).toString('base64')}`;
+    const authorization = authorizationOf(auth);
     const headers = {
       accept: MEDIA_TYPE,
-      ...(credentials !== undefined && { authorization: credentials }),
+      ...(authorization !== undefined && { authorization }),
       ...(body !== null && { 'content-type': MEDIA_TYPE, 'content-length': Buffer.byteLength(body) }),
     };
     const isSecure = url.protocol === 'https:';
@@ -171,11 +194,23 @@ export class RegistryClient implements Disposable {
         }, reject);
       };
       const request = isSecure
-        ? httpsRequest(url, { method, headers, signal, agent: this.#https }, onResponse)
+        ? httpsRequest(url, { method, headers, signal, agent: this.#trusting(auth.ca) }, onResponse)
         : httpRequest(url, { method, headers, signal, agent: this.#http }, onResponse);
       request.on('error', reject);
       request.end(body ?? undefined);
     });
+  }
+
+  /** Connections of before trust whom nobody trusts any more: those that are idle end now, the others with their answer. */
+  #trusting(ca: string | undefined): HttpsAgent {
+    if (this.#https !== null && ca === this.#ca) return this.#https;
+    if (this.#https !== null) {
+      this.#https.maxFreeSockets = 0;
+      for (const socket of Object.values(this.#https.freeSockets).flat()) socket?.destroy();
+    }
+    this.#ca = ca;
+    this.#https = new HttpsAgent({ keepAlive: true, ...(ca !== undefined && { ca }) });
+    return this.#https;
   }
 }
 

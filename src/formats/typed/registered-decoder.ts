@@ -2,12 +2,13 @@ import type { DecodedRecord, EncodedRecord, RecordDecoder, SchemaRecord, TabletE
 import { EnvelopeRow, MemberCells } from '../envelope-row.ts';
 import { decodeJsonSchema } from '../json-schema-decode.ts';
 import { objectOf, textOf } from '../json-members.ts';
+import { ValueReader } from '../json-value-decode.ts';
+import type { LossyOptions } from '../lossy-keys.ts';
 import type { RawObject } from '../raw-json.ts';
 import type { RegistryClient, SchemaText } from '../registry/registry-client.ts';
-import { TypedValues, type TypedOptions } from './typed-values.ts';
 
 /**
- * Reads what was written under one schema. What it gives is in the form of a JSON record, its scalars as JSON would have them: from
+ * Reads what was written under one schema. What it gives is in the form of a JSON record, its scalars as JSON with the stream's options would have them: from
  * there on the formats are read alike.
  */
 export type RecordReader = (record: Buffer) => RawObject;
@@ -17,7 +18,7 @@ export type ReaderCompiler = (schema: SchemaText) => RecordReader;
 const MAGIC = 0;
 const FRAME_BYTES = 5;
 
-export interface RegisteredDecoderOptions extends TypedOptions {
+export interface RegisteredDecoderOptions extends LossyOptions {
   readonly streamName: string;
   readonly images: 'after' | 'full';
   readonly registry: Pick<RegistryClient, 'schemaOf'>;
@@ -27,13 +28,19 @@ export interface RegisteredDecoderOptions extends TypedOptions {
 /** Reads records in Confluent's framing, whose schemas are in a registry. */
 export class RegisteredDecoder implements RecordDecoder {
   readonly #options: RegisteredDecoderOptions;
-  readonly #values: TypedValues;
+  readonly #values: ValueReader;
   /** By the number of a schema; a text where there is no such schema, or none that can be read. */
   readonly #readers = new Map<number, RecordReader | string>();
 
   constructor(options: RegisteredDecoderOptions) {
     this.#options = options;
-    this.#values = new TypedValues(options);
+    const { decimals, time } = options;
+    this.#values = new ValueReader({
+      decimals: decimals === 'double' ? 'nearest' : decimals,
+      time,
+      binary: 'base64',
+      nonFinite: 'string',
+    });
   }
 
   /** @throws {SinkError} `unavailable`: the registry cannot be asked; `refused`: we may not */

@@ -5,7 +5,7 @@ import type { TableSchema } from '../../kudu/schema.ts';
 import { SinkError } from '../../sinks/sink.ts';
 import type { RecordFormat } from '../format.ts';
 import { encodeSchemaChange, encodeTabletEvent } from '../json-schema.ts';
-import type { SchemaIds } from '../registry/schema-ids.ts';
+import type { SchemaId, SchemaIds } from '../registry/schema-ids.ts';
 import { letterOf } from '../op-words.ts';
 import type { RowWriter, SchemaTexts, TypedFormat } from './row-writer.ts';
 
@@ -26,9 +26,8 @@ export interface RegisteredOptions {
 /** What is ready for the rows of a table in one version of it. */
 interface ReadyTable {
   readonly writer: RowWriter;
-  /** What stands before each key and value: magic byte, number of the schema, and what the format adds. */
-  readonly keyFrame: Buffer;
-  readonly valueFrame: Buffer;
+  readonly key: Frame;
+  readonly value: Frame;
 }
 
 const MAGIC = 0;
@@ -84,7 +83,8 @@ export class RegisteredFormat implements RecordFormat {
     const isCopy = batch.copy !== null;
     const table = this.#tables.get(batch.schema)?.get(tablet.tableName);
     if (!table) throw new TypeError('rows of a table that was not prepared');
-    const { writer, keyFrame, valueFrame } = table;
+    const { writer } = table;
+    const [keyFrame, valueFrame] = [table.key.bytes, table.value.bytes];
     const position = isCopy ? `base.${hybridTime}` : `${opId.term}.${opId.index}.`;
     writer.begin(batch);
     records.begin(tablet.tableName, `${tablet.tabletId}/${position}`, millisOf(hybridTime));
@@ -108,18 +108,24 @@ export class RegisteredFormat implements RecordFormat {
   }
 
   async #makeReady(tableName: string, schema: TableSchema, signal: AbortSignal): Promise<void> {
-    const known = this.#tables.get(schema);
-    if (known?.has(tableName)) return;
-    const { format, ids, autoRegister } = this.#options;
+    let tables = this.#tables.get(schema);
+    if (!tables) this.#tables.set(schema, (tables = new Map<string, ReadyTable>()));
+    let table = tables.get(tableName);
+    if (table?.key.isConfirmed && table.value.isConfirmed) return;
+    table ??= this.#compile(tableName, schema);
+    await table.key.makeReady(signal);
+    await table.value.makeReady(signal);
+    tables.set(tableName, table);
+  }
+
+  #compile(tableName: string, schema: TableSchema): ReadyTable {
+    const { format, ids, autoRegister: register, subject } = this.#options;
+    const { schemaType, preamble } = format;
     const { texts, topic, writer } = this.#describe(tableName, schema);
-    const { key: keySubject, value: valueSubject } = subjectsOf(texts, topic, this.#options.subject);
-    const idOf = (subject: string, text: string): Promise<number> =>
-      ids.idOf({ subject, text, schemaType: format.schemaType, register: autoRegister }, signal);
-    const keyFrame = frame(await idOf(keySubject, texts.key), format.preamble);
-    const valueFrame = frame(await idOf(valueSubject, texts.value), format.preamble);
-    const ready = known ?? new Map<string, ReadyTable>();
-    ready.set(tableName, { writer, keyFrame, valueFrame });
-    this.#tables.set(schema, ready);
+    const subjects = subjectsOf(texts, topic, subject);
+    const frameOf = (which: 'key' | 'value'): Frame =>
+      new Frame(ids.of({ subject: subjects[which], text: texts[which], schemaType, register }), preamble);
+    return { writer, key: frameOf('key'), value: frameOf('value') };
   }
 
   /** @throws {SinkError} `refused`: the table has no schema in this format */
@@ -139,7 +145,7 @@ export class RegisteredFormat implements RecordFormat {
 }
 
 /** Subjects of the two schemas of a table. */
-function subjectsOf(
+export function subjectsOf(
   { keyName, valueName }: SchemaTexts,
   topic: string,
   names: SubjectNames,
@@ -154,11 +160,33 @@ function subjectsOf(
   }
 }
 
-function frame(id: number, preamble: Buffer): Buffer {
-  const bytes = Buffer.alloc(FRAME_BYTES);
-  bytes[0] = MAGIC;
-  bytes.writeInt32BE(id, 1);
-  return Buffer.concat([bytes, preamble]);
+/** What stands before each key, or each value: magic byte, number of the schema, and what the format adds. */
+class Frame {
+  bytes = NO_KEY;
+  readonly #id: SchemaId;
+  readonly #preamble: Buffer;
+  #number: number | null = null;
+
+  constructor(id: SchemaId, preamble: Buffer) {
+    this.#id = id;
+    this.#preamble = preamble;
+  }
+
+  /** Whether the registry was asked a while ago at most, and the bytes have what it said. */
+  get isConfirmed(): boolean {
+    const { confirmed } = this.#id;
+    return confirmed !== null && confirmed === this.#number;
+  }
+
+  async makeReady(signal: AbortSignal): Promise<void> {
+    const number = await this.#id.get(signal);
+    if (number === this.#number) return;
+    const bytes = Buffer.alloc(FRAME_BYTES);
+    bytes[0] = MAGIC;
+    bytes.writeInt32BE(number, 1);
+    this.bytes = Buffer.concat([bytes, this.#preamble]);
+    this.#number = number;
+  }
 }
 
 function copy(out: Buffer, at: number, from: Buffer): number {

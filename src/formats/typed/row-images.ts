@@ -19,8 +19,15 @@ export class RowRoom {
     );
   }
 
-  /** @param cells the batch's own, or those of its images of before */
-  of({ rows }: ChangeBatch, cells: Int32Array, row: number): number {
+  /** Key, `before` and `after` of a row together. */
+  of(batch: ChangeBatch, row: number): number {
+    const { before, cells } = batch;
+    const images = 2 * this.#ofImage(batch, cells, row);
+    // The cells of a row that there was not before are nothing.
+    return before?.present[row] === 1 ? images + this.#ofImage(batch, before.cells, row) : images;
+  }
+
+  #ofImage({ rows }: ChangeBatch, cells: Int32Array, row: number): number {
     let bytes = this.#fixedBytes;
     const base = row * this.#width;
     for (const { place, maxBytesOf } of this.#varLength) {

@@ -46,6 +46,15 @@ export function textCodec({ name }: ColumnSchema, writeLength: LengthWriter): Ce
   });
 }
 
+/** A text of few characters, all of them ASCII, so that its length takes one byte. */
+export function shortTextCodec(maxChars: number, write: CellWriter, writeLength: LengthWriter): CellCodec {
+  return fixed(1 + maxChars, (out, at, rows, cell, indirect) => {
+    const end = write(out, at + 1, rows, cell, indirect);
+    writeLength(out, at, end - at - 1);
+    return end;
+  });
+}
+
 /** A decimal as text of less than 62 characters, so that its length takes one byte. */
 export function decimalTextCodec(column: ColumnSchema, writeLength: LengthWriter): CellCodec {
   const json = cellCodec(column); // in quotes: the length takes the place of the first

@@ -34,7 +34,7 @@ export async function decodeWithClickHouse(
     const file = join(dir.path, `${id}.avro`);
     await writeFile(file, Buffer.concat(itsPlaces.map((place) => values[place]!)));
     const columns = await columnsOf(registryUrl, id, schema);
-    const lines = await runPython(PROGRAM, { QUERY: query(registryUrl, file, columns) });
+    const lines = await runPython(PROGRAM, { env: { QUERY: query(registryUrl, file, columns) } });
     for (const [i, line] of lines.entries()) envelopes[itsPlaces[i]!] = envelopeOf(line, columns);
   }
   return envelopes;

@@ -1,22 +1,21 @@
 import assert from 'node:assert/strict';
 import type { Apicurio } from '../apicurio.ts';
 import { eventually } from '../eventually.ts';
-import type { SpoorCluster } from '../spoor-cluster.ts';
-import { settings, snippet } from './doc-snippets.ts';
+import { settings } from './doc-snippets.ts';
 import type { KafkaConnect } from './kafka-connect.ts';
 import type { Postgres } from './postgres.ts';
 import { differencesFromKudu } from './kudu-rows.ts';
+import { ORDERS, type Orders } from './orders.ts';
 import { rowsOf } from './postgres-table.ts';
 import type { TableSchema } from '../../../src/kudu/schema.ts';
 
-const TABLE = 'shop.orders';
 const ARRIVES_MS = 120_000;
 
 /** What docs/consumers.md knows: how the sink gets to know the types of the columns. */
 export type WayName = 'bare' | 'block' | 'avro';
 
 interface World {
-  readonly cluster: SpoorCluster;
+  readonly orders: Orders;
   readonly connect: KafkaConnect;
   readonly postgres: Postgres;
   /** Where Avro is among the ways. */
@@ -39,23 +38,16 @@ export class JdbcWay {
   }
 
   async begin(): Promise<void> {
-    const { cluster, apicurio } = this.#world;
-    const text = snippet(`stream-${this.name}`, {
-      '"name": "orders"': `"name": "${this.name}"`,
-      'cdc.': `${this.name}.`,
-      ...(this.name === 'avro' && { 'http://registry:8080/apis/ccompat/v7': apicurio!.url }),
-    });
-    const { status, body } = await cluster.api('POST', '/v1/streams', JSON.parse(text));
-    assert.equal(status, 201, JSON.stringify(body));
-    await cluster.waitForTablets(this.name, ({ state }) => state === 'running');
+    const { orders, apicurio } = this.#world;
+    await orders.stream(`stream-${this.name}`, this.name, { registry: this.name === 'avro' ? apicurio : null });
     await this.configure();
   }
 
   /** Gives the connector its settings, with the schema of now where they have one. */
   async configure(): Promise<void> {
-    const { cluster, connect, postgres, apicurio } = this.#world;
+    const { orders, connect, postgres, apicurio } = this.#world;
     const sink = settings('connect-sink', {
-      'cdc.shop.orders': `${this.name}.${TABLE}`,
+      'cdc.shop.orders': `${this.name}.${ORDERS}`,
       'jdbc:postgresql://postgres:5432/shop': postgres.jdbcUrl,
       '"orders"': `"${this.table}"`,
     });
@@ -64,9 +56,9 @@ export class JdbcWay {
       this.name === 'avro' ? { 'http://registry:8080/apis/registry/v2': apicurio!.registryV2Url } : {},
     );
     if (this.name === 'bare') {
-      const { body } = await cluster.api<readonly { connect: { key: string; value: string } }[]>(
+      const { body } = await orders.cluster.api<readonly { connect: { key: string; value: string } }[]>(
         'GET',
-        `/v1/streams/${this.name}/schemas?table=${TABLE}`,
+        `/v1/streams/${this.name}/schemas?table=${ORDERS}`,
       );
       for (const which of ['key', 'value'] as const) {
         assert.equal(converters[`${which}.converter.schema.content`], `<connect.${which}>`);

@@ -5,28 +5,40 @@ import { runCommand } from '../../../src/demo/run-command.ts';
 import { WorkDir } from '../../../src/demo/work-dir.ts';
 import { artifactOptions } from '../cluster.ts';
 
-/** Of the programs that the tests run. chDB is ClickHouse as a library. */
-const PACKAGES = ['confluent-kafka[avro]==2.16.1', 'fastavro==1.13.1', 'chdb==4.4.0', 'chdb-core==26.9.0'];
+/** Of the programs that the tests run. chDB is ClickHouse as a library; grpcio-tools has protoc. */
+const PACKAGES = [
+  'confluent-kafka[avro,protobuf]==2.16.1',
+  'fastavro==1.13.1',
+  'grpcio-tools==1.85.1',
+  'chdb==4.4.0',
+  'chdb-core==26.9.0',
+];
 const TIME_LIMIT_MS = 180_000;
 
 /**
- * Runs a Python program that has confluent-kafka, fastavro and chDB; answers the lines that it prints.
+ * Runs a Python program that has confluent-kafka, fastavro, protoc and chDB; answers the lines that it prints.
+ * @param options.first commands of a shell that are run before it, in its folder
  * @throws {Error} with what it says when it fails
  */
 export async function runPython(
   program: string,
-  env: Readonly<Record<string, string>> = {},
+  { env = {}, first }: { readonly env?: Readonly<Record<string, string>>; readonly first?: string } = {},
 ): Promise<readonly string[]> {
-  const python = join(await fetchPython(), 'bin', 'python3');
+  const bin = join(await fetchPython(), 'bin');
   await using dir = await WorkDir.create('spoor-test-python');
   const file = join(dir.path, 'program.py');
   await writeFile(file, program);
-  const { exitCode, stdout, output } = await runCommand('setpriv', ['--pdeathsig', 'KILL', '--', python, file], {
-    cwd: dir.path,
-    env: { ...process.env, PYTHONUNBUFFERED: '1', ...env },
-    signal: AbortSignal.timeout(TIME_LIMIT_MS),
-  });
-  if (exitCode !== 0) throw new Error(`Python failed:\n${output}`);
+  const run = async (command: readonly string[]): Promise<string> => {
+    const { exitCode, stdout, output } = await runCommand('setpriv', ['--pdeathsig', 'KILL', '--', ...command], {
+      cwd: dir.path,
+      env: { ...process.env, PATH: `${bin}:${process.env['PATH'] ?? ''}`, PYTHONUNBUFFERED: '1', ...env },
+      signal: AbortSignal.timeout(TIME_LIMIT_MS),
+    });
+    if (exitCode !== 0) throw new Error(`${command[0]!} failed:\n${output}`);
+    return stdout;
+  };
+  if (first !== undefined) await run(['sh', '-e', '-c', first]);
+  const stdout = await run([join(bin, 'python3'), file]);
   return stdout.split('\n').filter((line) => line !== '');
 }
 

@@ -82,6 +82,8 @@ describe('the control plane', () => {
   let lines: LogLine[];
   let wrongSettings: SettingsFault | null;
   let report: SinkReport;
+  let schemaReport: { missing: readonly string[]; warnings: readonly string[] };
+  let formatTrouble: string | null;
 
   beforeEach(async () => {
     pokes = 0;
@@ -91,6 +93,8 @@ describe('the control plane', () => {
     lines = [];
     wrongSettings = null;
     report = { places: [], missing: [], warnings: [] };
+    schemaReport = { missing: [], warnings: [] };
+    formatTrouble = null;
     catalogTables = () => Promise.resolve([TABLE]);
     markless = () => Promise.resolve([]);
     schema = null;
@@ -149,6 +153,9 @@ describe('the control plane', () => {
       markless: (_, topics) => markless(topics),
       wrongSettings: () => Promise.resolve(wrongSettings),
       inquire: () => Promise.resolve(report),
+      inquireSchemas: () => Promise.resolve(schemaReport),
+      isChoosy: () => true,
+      formatTrouble: () => formatTrouble,
       rowCounts: () => Promise.resolve(new Map([['aa', 42]])),
       tabletsOfKeys: (_, keys) => Promise.resolve(keys.map((key) => (key.length > 0 ? key.toString() : null))),
       endsOf: () => endsOf(),
@@ -496,6 +503,20 @@ describe('the control plane', () => {
       });
     });
 
+    it('nor of a table that its format has no words for, unless it was so before', async () => {
+      schema = { columns: [column('id', DataType.INT32, { isKey: true })] };
+      const there = await plane.createStream(asked({ name: 'there' }));
+      formatTrouble = 'columns "a-b" and "a.b" would both be the field a_b';
+      const refused = (error: unknown): boolean =>
+        error instanceof RefusedDefinitionError &&
+        error.path === 'format' &&
+        error.faults[0] === `table "shop.orders": ${formatTrouble}`;
+      for (const make of [put, () => plane.createStream(asked()), () => plane.planStream(asked())])
+        await assert.rejects(make(), refused);
+      assert.equal((await plane.listStreams()).length, 1);
+      assert.ok(await plane.updateStream(there.name, { copyRowsPerSecond: 7 }, {}));
+    });
+
     it('nor with settings that the sink will never take', async () => {
       wrongSettings = { path: 'topicConfig', message: 'Unknown topic config name: retention.msec' };
       const refused = (error: unknown): boolean =>
@@ -513,13 +534,17 @@ describe('the control plane', () => {
       const place = { name: 'cdc.shop.orders', partitions: -1, replicationFactor: -1, settings: {}, differences: [] };
       const places = [{ ...place, of: 'rows' as const, state: 'made' as const }];
       report = { places, missing: ['a topic'], warnings: ['beware'] };
+      schemaReport = { missing: ['a schema'], warnings: ['the registry is away'] };
       const plan = await plane.planStream(asked({ start: 'snapshot' }));
       assert.deepEqual(plan.tables, [
         { name: 'shop.orders', tablets: 3, topic: 'cdc.shop.orders', begins: 'copy', rows: 42 },
       ]);
-      assert.deepEqual([plan.topics, plan.warnings, plan.outcome], [places, ['beware'], 'created']);
-      assert.equal(plan.missing[0], 'a topic');
-      assert.match(plan.missing[1]!, /^1 of 3 tablets of "shop\.orders" have no sidecar beside any replica/);
+      assert.deepEqual(
+        [plan.topics, plan.warnings, plan.outcome],
+        [places, ['beware', 'the registry is away'], 'created'],
+      );
+      assert.deepEqual(plan.missing.slice(0, 2), ['a topic', 'a schema']);
+      assert.match(plan.missing[2]!, /^1 of 3 tablets of "shop\.orders" have no sidecar beside any replica/);
       assert.deepEqual([await plane.listStreams(), heldForNow, pokes], [[], [], 0]);
     });
 

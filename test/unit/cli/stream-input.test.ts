@@ -79,6 +79,29 @@ describe('streamInput', () => {
     });
   });
 
+  it('takes options of a format, and leaves it to the API which there are', () => {
+    const formatOf = (format: string | undefined, formatOption: string[]): unknown => {
+      const flags = { ...NO_FLAGS, name: 'a', table: ['x'], topic: 't', formatOption };
+      const body = streamInput(undefined, format === undefined ? flags : { ...flags, format });
+      return (body as { format: unknown }).format;
+    };
+    const urls = ['registry=http://one:8081', 'registry=http://two:8081/a=b'];
+    assert.deepEqual(formatOf('avro', [...urls, 'autoRegister=false', 'decimals=string']), {
+      type: 'avro',
+      registry: ['http://one:8081', 'http://two:8081/a=b'],
+      autoRegister: false,
+      decimals: 'string',
+    });
+    assert.deepEqual(formatOf('avro', ['registry=x', 'no=such']), { type: 'avro', registry: 'x', no: 'such' });
+    assert.throws(
+      () => formatOf('avro', ['registry']),
+      fails(2, /--format-option is given as <name>=<value>, not "reg/),
+    );
+    assert.throws(() => formatOf('avro', ['type=json']), fails(2, /the type is given as --format/));
+    assert.throws(() => formatOf(undefined, ['registry=x']), fails(2, /--format-option goes with --format/));
+    assert.throws(() => streamInput('a.json', { ...NO_FLAGS, formatOption: ['a=b'] }), fails(2, /not both/));
+  });
+
   it('leaves it to the API to refuse a number that is none', () => {
     const body = streamInput(undefined, { name: 'a', table: ['x'], topic: 't', partitions: '1.5' });
     assert.deepEqual(body, { name: 'a', tables: ['x'], sink: { type: 'kafka', topic: 't', partitions: '1.5' } });

@@ -46,7 +46,7 @@ describe('loadServersConfig', () => {
       kudu: { masters: ['a:1', 'b:2'] },
       kafka: { brokers: ['k:9092'] },
       systemTablePrefix: 'spoor.',
-      registry: {},
+      registry: { files: {} },
       secrets: [],
     });
   });
@@ -61,7 +61,7 @@ describe('loadServersConfig', () => {
       kudu: { masters: ['a:1', 'b:2'], user: 'kudu' },
       kafka: { brokers: ['k:9092'], ssl: true, sasl: { mechanism: 'plain', username: 'u', password: 'p' } },
       systemTablePrefix: 'spoor.',
-      registry: {},
+      registry: { files: {} },
       secrets: ['p'],
     });
   });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
 import type { KafkaConfig } from 'kafkajs';
@@ -64,7 +64,7 @@ describe('loadConfig', () => {
       walDir: '/wal',
       hold: { dir: '/wal/spoor-hold', server: false, maxBytes: 0, maxAgeS: 0, minFreePercent: 10 },
       kafka: { brokers: null },
-      registry: {},
+      registry: { files: {} },
       redis: { url: null },
       http: { listen: { host: '127.0.0.1', port: 8100 }, advertise: null, token: null },
       systemTables: { prefix: 'spoor.', replicas: 3 },
@@ -119,7 +119,7 @@ describe('loadConfig', () => {
         ssl: { ca: [CERT], cert: CERT, key: KEY },
         sasl: { mechanism: 'scram-sha-512', username: 'spoor', password: 'p w' },
       },
-      registry: { basic: { username: 'reg', password: 'r w' }, ca: CERT },
+      registry: { basic: { username: 'reg', password: 'r w' }, ca: CERT, files: {} },
       redis: { url: 'rediss://u:p@cache:6380/2' },
       http: { listen: { host: '0.0.0.0', port: 0 }, advertise: 'node-1:8100', token: 't0ken' },
       systemTables: { prefix: 'cdc.', replicas: 1 },
@@ -133,12 +133,23 @@ describe('loadConfig', () => {
   });
 
   it('says who it is to a registry in one way, and wholly', () => {
-    assert.deepEqual(configOf({ SPOOR_REGISTRY_TOKEN: 't0k' }).registry, { token: 't0k' });
+    assert.deepEqual(configOf({ SPOOR_REGISTRY_TOKEN: 't0k' }).registry, { token: 't0k', files: {} });
     assert.deepEqual(secretsOf(configOf({ SPOOR_REGISTRY_TOKEN: 't0k' })), ['t0k']);
     assert.deepEqual(faultsOf({ SPOOR_REGISTRY_USERNAME: 'u', SPOOR_REGISTRY_TOKEN: 't0k' }), [
       'SPOOR_REGISTRY_PASSWORD: not given; allowed: a password (goes with SPOOR_REGISTRY_USERNAME)',
       'SPOOR_REGISTRY_TOKEN: got ***; allowed: nothing, as SPOOR_REGISTRY_USERNAME is given',
     ]);
+  });
+
+  it('knows which files it has of a registry, from the root on, so that they can be read again', () => {
+    const [token, ca] = [write('token', 't0k\n'), write('ca', CERT)];
+    const given = { SPOOR_REGISTRY_TOKEN_FILE: token, SPOOR_REGISTRY_CA_FILE: ca };
+    assert.deepEqual(configOf(given).registry, { token: 't0k', ca: CERT, files: { token, ca } });
+    const password = write('password', 'p4ss');
+    const pair = { SPOOR_REGISTRY_USERNAME: 'u', SPOOR_REGISTRY_PASSWORD_FILE: relative(join(dir, 'x'), password) };
+    const loaded = loadConfig({ ...REQUIRED, ...pair }, join(dir, 'x'), { user: 'kudu' });
+    assert.ok('config' in loaded);
+    assert.deepEqual(loaded.config.registry.files, { password });
   });
 
   it('has secrets in every form in which a library may quote them', () => {

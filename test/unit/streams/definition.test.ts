@@ -296,6 +296,11 @@ describe('parseStreamDefinition', () => {
       body: { ...MINIMAL, resolved: { intervalMs: 1000 }, format: { type: 'json', schema: 'block' } },
       faults: [['resolved', /Kafka Connect stops at them/]],
     },
+    ...['avro', 'protobuf'].map((type) => ({
+      what: `records of a key alone in ${type}, which nothing in them would tell`,
+      body: { ...MINIMAL, oversize: 'key-only', format: { type, registry: 'http://r:8081' } },
+      faults: [['oversize', new RegExp(`"key-only" does not go with ${type}`)]] as [string, RegExp][],
+    })),
     {
       what: 'avro without a registry',
       body: { ...MINIMAL, format: { type: 'avro' } },

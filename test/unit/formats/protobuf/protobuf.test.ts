@@ -7,7 +7,7 @@ import { RecordOp, type RowRecord } from '../../../../src/formats/decoder.ts';
 import { fieldNumber } from '../../../../src/formats/protobuf/proto-numbers.ts';
 import { protoRecordReader } from '../../../../src/formats/protobuf/proto-reader.ts';
 import { protoSchemas } from '../../../../src/formats/protobuf/proto-schema.ts';
-import { protobufFormat } from '../../../../src/formats/protobuf/protobuf.ts';
+import { protobufFormat, type ProtobufOptions } from '../../../../src/formats/protobuf/protobuf.ts';
 import { RegisteredDecoder } from '../../../../src/formats/typed/registered-decoder.ts';
 import { DataType, type TableSchema } from '../../../../src/kudu/schema.ts';
 import { EDGE_READERS as READ, EDGE_SCHEMA, edgeRows } from '../../../support/edge-values.ts';
@@ -16,13 +16,14 @@ import { column, int32, int64 } from '../../../support/row-bytes.ts';
 import { inserts, MemoryRegistry, registeredFormat, TIME, writeBatch } from '../../../support/typed-batches.ts';
 
 const T = DataType;
-const OPTIONS = { decimals: 'string', streamName: 'orders', version: '0.1.0' } as const;
+const OPTIONS: ProtobufOptions = { decimals: 'string', time: 'adaptive', streamName: 'orders', version: '0.1.0' };
 
 async function encode(
   batch: ChangeBatch,
+  options: Partial<ProtobufOptions> = {},
 ): Promise<{ readonly records: SinkRecord[]; readonly registry: MemoryRegistry }> {
   const registry = new MemoryRegistry('PROTOBUF');
-  const format = registeredFormat(protobufFormat(OPTIONS), registry);
+  const format = registeredFormat(protobufFormat({ ...OPTIONS, ...options }), registry);
   await format.prepare([batch], AbortSignal.timeout(1000));
   return { records: recordsOf(format, batch), registry };
 }
@@ -181,13 +182,63 @@ describe('protobuf records', () => {
   });
 
   it('calls columns as the table does where a field cannot', async () => {
-    const columns = [column('id', T.INT32, { isKey: true, id: 0 }), column('a-"b', T.STRING, { id: 1 })];
+    const columns = [column('id', T.INT32, { isKey: true, id: 0 }), column('a}"b', T.STRING, { id: 1 })];
     const { records, registry } = await encode(writeBatch({ columns }, inserts([[int32(1), Buffer.from('x')]])));
-    assert.deepEqual((await decode(registry, records[0]!)).cells.names, ['id', 'a-"b']);
+    assert.deepEqual((await decode(registry, records[0]!)).cells.names, ['id', 'a}"b']);
     const { after } = readBy(registry, records[0]!.value!, 'Envelope');
     assert.deepEqual(after, { id: 1, a__b: 'x' });
     const clash = { columns: [...columns, column('a_.b', T.INT32, { id: 2 })] };
-    assert.throws(() => protoSchemas(clash, 't', OPTIONS), /"a-\\"b" and "a_\.b" would both be the field a__b/);
+    assert.throws(() => protoSchemas(clash, 't', OPTIONS), /"a\}\\"b" and "a_\.b" would both be the field a__b/);
+  });
+
+  it('writes decimals and times as asked', async () => {
+    const columns = [
+      column('id', T.INT32, { isKey: true, id: 0 }),
+      column('price', T.DECIMAL64, { id: 1, precision: 18, scale: 2 }),
+      column('whole', T.DECIMAL32, { id: 2, precision: 5, scale: 0 }),
+      column('at', T.UNIXTIME_MICROS, { id: 3 }),
+      column('day', T.DATE, { id: 4 }),
+    ];
+    const row = [int32(1), int64(-1234567n), int32(0), int64(1_795_340_944_066_750n), int32(20_779)];
+    const batch = writeBatch({ columns }, inserts([row]));
+    const read = async (options: Partial<ProtobufOptions>): Promise<unknown> => {
+      const { records, registry } = await encode(batch, options);
+      return readBy(registry, records[0]!.value!, 'Envelope')['after'];
+    };
+    const precise = {
+      price: { value: Buffer.from([0xed, 0x29, 0x79]), precision: 18, scale: 2 },
+      whole: { value: Buffer.from([0]), precision: 5 },
+    };
+    const iso = { at: '2026-11-22T09:49:04.066750Z', day: '2026-11-22' };
+    assert.deepEqual(await read({ decimals: 'precise', time: 'isostring' }), { id: 1, ...precise, ...iso });
+    const double = { price: -12345.67, whole: 0, at: '1795340944066', day: 20_779 };
+    assert.deepEqual(await read({ decimals: 'double', time: 'connect' }), { id: 1, ...double });
+  });
+
+  it('writes decimals and times of a key as those of a row', async () => {
+    const key = { isKey: true, precision: 18, scale: 2 };
+    const columns = [column('id', T.DECIMAL64, { ...key, id: 0 }), column('at', T.UNIXTIME_MICROS, { ...key, id: 1 })];
+    const batch = writeBatch({ columns }, inserts([[int64(5n), int64(0n)]]));
+    const { records, registry } = await encode(batch, { decimals: 'precise', time: 'isostring' });
+    const read = readBy(registry, records[0]!.key, 'Key');
+    assert.deepEqual(read, {
+      id: { value: Buffer.from([5]), precision: 18, scale: 2 },
+      at: '1970-01-01T00:00:00.000000Z',
+    });
+  });
+
+  it('gives names in JSON where protoc would find two alike, and to nothing else', async () => {
+    const id = column('id', T.INT32, { isKey: true, id: 0 });
+    const columns = [id, column('foo_bar', T.INT32, { id: 1 }), column('fooBar', T.INT32, { id: 2 })];
+    const batch = writeBatch({ columns }, inserts([[int32(1), int32(2), int32(3)]]));
+    const { records, registry } = await encode(batch);
+    const { key, value } = protoSchemas({ columns }, 't', OPTIONS);
+    assert.match(value, /message Value \{\n {2}option deprecated_legacy_json_field_conflicts = true;/);
+    assert.match(value, /foo_bar = 2 \[json_name = "foo_bar"\];\n.* fooBar = 3 \[json_name = "fooBar"\]/);
+    assert.equal(key, protoSchemas({ columns: [id] }, 't', OPTIONS).key);
+    assert.deepEqual((await decode(registry, records[0]!)).cells.names, ['id', 'foo_bar', 'fooBar']);
+    const bracket = { columns: [id, column('[x]', T.INT32, { id: 1 })] };
+    assert.throws(() => protoSchemas(bracket, 't', OPTIONS), /"\[x\]" has a name in brackets/);
   });
 
   it('refuses a text that is no UTF-8', async () => {
