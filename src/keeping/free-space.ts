@@ -18,7 +18,10 @@ export interface LetGoCandidate {
 
 /** Segments are let go of until so many percent more than the bound are free, so that it is not reached again at once. */
 const MARGIN_PERCENT = 1;
-/** What was let go of is free once its last reader has closed it, or a little later: so long nothing more goes. */
+/**
+ * What was let go of is free once its last reader has closed it, or a little later: so long nothing more goes, unless the disk
+ * has become fuller by that margin meanwhile.
+ */
 const ACT_AGAIN_MS = 10_000;
 
 /**
@@ -79,6 +82,7 @@ export interface FreeSpaceFloorOptions {
 export class FreeSpaceFloor {
   readonly #options: FreeSpaceFloorOptions;
   #actedAtMs = Number.NEGATIVE_INFINITY;
+  #freeBytesThen = 0;
   /** What was told of a lack of space that goes on. */
   #told: 'lets-go' | 'helpless' | null = null;
   #isMeasured = true;
@@ -118,8 +122,10 @@ export class FreeSpaceFloor {
       }
       return null;
     }
-    if (nowMs - this.#actedAtMs < actAgainMs) return null;
+    const isWorse = space.freeBytes < this.#freeBytesThen - (space.totalBytes * MARGIN_PERCENT) / 100;
+    if (nowMs - this.#actedAtMs < actAgainMs && !isWorse) return null;
     this.#actedAtMs = nowMs;
+    this.#freeBytesThen = space.freeBytes;
     const counts = chooseToLetGo(space, minFreePercent, queues());
     const trouble = counts.size > 0 ? 'lets-go' : 'helpless';
     if (this.#told === null || (this.#told === 'helpless' && trouble === 'lets-go')) {

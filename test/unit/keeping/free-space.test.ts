@@ -123,6 +123,12 @@ describe('the bound of free space', () => {
     );
   });
 
+  it('does not wait while the disk goes on to fill', (t) => {
+    const { floor, queues } = bench(t, [9.9, 9.5, 8.8, 8.7, 7.7]);
+    const acts = [0, 1, 2, 3, 4].map((atMs) => floor.look(atMs, queues) !== null);
+    assert.deepEqual(acts, [true, false, true, false, true]);
+  });
+
   it('says so where nothing that is held would help, and does nothing', (t) => {
     const { floor, lines } = bench(t, [3]);
     for (const atMs of [0, 20, 40])
