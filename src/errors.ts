@@ -99,6 +99,24 @@ export const ERRORS = {
     remedy:
       'Kudu answered no, and will answer the same again: the message says which call, where and why. What to do depends on that.',
   },
+  SPOOR_KERBEROS_MISSING: {
+    retry: 'operator',
+    httpStatus: 503,
+    remedy:
+      "Kerberos is spoken through the npm package koffi and the system's libgssapi_krb5.so.2; the message says which is missing. Install it (npm install koffi; Debian, Ubuntu: apt-get install libgssapi-krb5-2; Red Hat, Alpine: krb5-libs).",
+  },
+  SPOOR_KUDU_LOGIN: {
+    retry: 'auto',
+    httpStatus: 503,
+    remedy:
+      'Spoor could not prove to Kudu who it is: the message says why. Look at SPOOR_KUDU_KEYTAB, SPOOR_KUDU_PRINCIPAL, SPOOR_KUDU_JWT, the Kerberos configuration (KRB5_CONFIG) and the KDC; Spoor tries again by itself.',
+  },
+  SPOOR_KUDU_INSECURE: {
+    retry: 'operator',
+    httpStatus: 502,
+    remedy:
+      'Spoor does not go on with that server: SPOOR_KUDU_AUTH, SPOOR_KUDU_ENCRYPTION and SPOOR_KUDU_CA say what is wanted of it, the message says what it is. Change these, or the --rpc_encryption, --rpc_authentication and certificates of the server.',
+  },
   SPOOR_INTERNAL: {
     retry: 'auto',
     httpStatus: 500,

@@ -58,11 +58,10 @@ export async function connectToKudu(
 }
 
 async function tryConnect(config: Config, signal: AbortSignal): Promise<KuduParts> {
-  const { masters, user } = config.kudu;
-  const mastersGiven = `SPOOR_KUDU_MASTERS ${masters.join(',')}`;
+  const mastersGiven = `SPOOR_KUDU_MASTERS ${config.kudu.masters.join(',')}`;
   const client = await askedOf(
     mastersGiven,
-    KuduClient.connect({ masters, user, timeoutMs: CONNECT_TIMEOUT_MS, signal }),
+    KuduClient.connect({ ...config.kudu, timeoutMs: CONNECT_TIMEOUT_MS, signal }),
   );
   try {
     const address = config.tserver;

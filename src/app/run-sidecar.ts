@@ -20,6 +20,7 @@ import {
 } from '../kudu-side/kudu-access.ts';
 import { withoutRows } from '../change/position.ts';
 import { KuduCopier } from '../kudu-side/kudu-copier.ts';
+import { explain } from '../kudu-side/kudu-refusal.ts';
 import { KuduMarkerWriter } from '../kudu-side/marker-writer.ts';
 import { ServerRetention } from '../kudu-side/server-retention.ts';
 import { checkLinks } from '../keeping/held-links.ts';
@@ -156,6 +157,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
   const copier = new KuduCopier({ client, tserver, keeperOf: (tabletId) => keepers.get(tabletId), logger });
   const manager = new TabletManager({
     tserver: new RpcTserver(client, config.tserver, selfId),
+    explain,
     selfUuid: selfId,
     keepers,
     aliveSidecars: (fresh, s) => living.tserverUuids(fresh, s),

@@ -1,7 +1,7 @@
 import { KuduError } from '../kudu/errors.ts';
 import type { KuduClient } from '../kudu/client.ts';
 import { HoldDirError } from '../wal/hold-store.ts';
-import { isRefusal, remedyOf } from '../kudu-side/kudu-refusal.ts';
+import { explain } from '../kudu-side/kudu-refusal.ts';
 import { FolderError } from '../keeping/server-folders.ts';
 
 /** Why a sidecar cannot begin to work, and which part of `/readyz` says so. */
@@ -24,8 +24,7 @@ export async function askedOf<T>(setting: string, answer: Promise<T>): Promise<T
     return await answer;
   } catch (error) {
     if (!(error instanceof KuduError)) throw error;
-    const remedy = isRefusal(error) ? `. ${remedyOf(error.lastCause)}` : '';
-    throw new Error(`${setting}: ${error.message}${remedy}`, { cause: error });
+    throw new Error(`${setting}: ${explain(error)}`, { cause: error });
   }
 }
 

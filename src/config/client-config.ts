@@ -2,14 +2,14 @@ import { isWildcardHost, formatHostPort } from '../util/host-port.ts';
 import {
   kafkaFaults,
   kafkaOptions,
-  missingOf,
   parseVariables,
   registryFaults,
   registryOptions,
   type KafkaOptions,
   type RegistryOptions,
 } from './config.ts';
-import { readEnvironment, valueFault, type Environment } from './environment.ts';
+import { missingOf, readEnvironment, valueFault, type Environment } from './environment.ts';
+import { kuduFaults, kuduOptions, type KuduOptions } from './kudu-options.ts';
 import { VARIABLES, variableInfo, type VariableName } from './variables.ts';
 
 /** How a command reaches the sidecar of the same environment. */
@@ -36,7 +36,7 @@ export function loadClientConfig(env: Environment, cwd: string): ClientConfig | 
 
 /** How a command reaches what the sidecars of the same environment work with. */
 export interface ServersConfig {
-  readonly kudu: { readonly masters: readonly string[]; /** Absent: the OS user. */ readonly user?: string };
+  readonly kudu: KuduOptions;
   readonly kafka: KafkaOptions & { readonly brokers: readonly string[] };
   readonly registry: RegistryOptions;
   readonly systemTablePrefix: string;
@@ -55,14 +55,16 @@ export function loadServersConfig(
     ...given.faults,
     ...faulty.filter(isOfServers).map((name) => valueFault(name, given)),
     ...missingOf(['SPOOR_KUDU_MASTERS', 'SPOOR_KAFKA_BROKERS'], given, 'required'),
+    ...kuduFaults(values, given),
     ...kafkaFaults(values, given),
     ...registryFaults(given),
   ];
   const kafka = kafkaOptions(values);
-  const { SPOOR_KUDU_MASTERS: masters, SPOOR_KUDU_USER: user, SPOOR_SYSTEM_TABLE_PREFIX: systemTablePrefix } = values;
-  if (faults.length > 0 || masters === undefined || kafka.brokers === null) return { faults };
+  const kudu = kuduOptions(values, given, cwd);
+  const { SPOOR_SYSTEM_TABLE_PREFIX: systemTablePrefix } = values;
+  if (faults.length > 0 || kudu === null || kafka.brokers === null) return { faults };
   return {
-    kudu: { masters, ...(user !== undefined && { user }) },
+    kudu,
     kafka: { ...kafka, brokers: kafka.brokers },
     registry: registryOptions(values, given),
     systemTablePrefix,

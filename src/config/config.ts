@@ -1,8 +1,16 @@
 import { hostname, userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import { formatHostPort, isLoopbackHost, isWildcardHost, parseHostPort, type HostPort } from '../util/host-port.ts';
-import { readEnvironment, valueFault, type Environment, type GivenVariables } from './environment.ts';
-import { VARIABLES, VARIABLE_NAMES, variableInfo, type VariableName, type Variables } from './variables.ts';
+import { isByName, kuduFaults, kuduOptions, type KuduOptions } from './kudu-options.ts';
+import {
+  missing,
+  missingOf,
+  readEnvironment,
+  valueFault,
+  type Environment,
+  type GivenVariables,
+} from './environment.ts';
+import { VARIABLES, VARIABLE_NAMES, type VariableName, type Variables } from './variables.ts';
 
 /** What a sidecar runs with: read once, checked, frozen. Handed down as these small groups. */
 export interface Config {
@@ -26,12 +34,6 @@ export interface Config {
   /** How late it may be and still stand back; 0 for however late. */
   readonly niceMaxLagS: number;
   readonly logLevel: LogLevel;
-}
-
-export interface KuduOptions {
-  /** Each `host:port`. */
-  readonly masters: readonly string[];
-  readonly user: string;
 }
 
 export interface HoldOptions {
@@ -95,14 +97,15 @@ export function loadConfig(env: Environment, cwd: string, host: HostFacts = { us
   const { values, faulty } = parseVariables(given);
   const faults = [...given.faults, ...faulty.map((name) => valueFault(name, given)), ...relationFaults(values, given)];
   const user = values.SPOOR_KUDU_USER ?? host.user;
-  if (user === null) faults.push(missing('SPOOR_KUDU_USER', 'required, as the OS user of this process has no name'));
-  const { SPOOR_KUDU_MASTERS: masters, SPOOR_TSERVER: tserver, SPOOR_WAL_DIR: walDir } = values;
-  if (faults.length > 0 || user === null || masters === undefined || tserver === undefined || walDir === undefined)
-    return { faults };
+  if (user === null && isByName(values.SPOOR_KUDU_AUTH))
+    faults.push(missing('SPOOR_KUDU_USER', 'required, as the OS user of this process has no name'));
+  const { SPOOR_TSERVER: tserver, SPOOR_WAL_DIR: walDir } = values;
+  const kudu = kuduOptions({ ...values, SPOOR_KUDU_USER: user ?? undefined }, given, cwd);
+  if (faults.length > 0 || kudu === null || tserver === undefined || walDir === undefined) return { faults };
   return {
     config: deepFreeze({
       mode: values.SPOOR_MODE,
-      kudu: { masters, user },
+      kudu,
       tserver,
       walDir: resolve(cwd, walDir),
       hold: {
@@ -141,11 +144,12 @@ export function advertisedAddress(http: HttpOptions, boundPort: number, hostName
 }
 
 /** The values that must not appear in a log. */
-export function secretsOf({ http, kafka, registry, redis }: Config): string[] {
+export function secretsOf({ http, kafka, kudu, registry, redis }: Config): string[] {
   const key = typeof kafka.ssl === 'object' ? kafka.ssl.key : undefined;
   const redisPassword = redis.url === null ? '' : new URL(redis.url).password;
   const secrets = [
     http.token,
+    kudu.jwt && 'value' in kudu.jwt ? kudu.jwt.value : undefined,
     kafka.sasl?.password,
     key,
     registry.basic?.password,
@@ -202,11 +206,6 @@ export function registryFaults(given: GivenVariables): string[] {
   return faults;
 }
 
-/** A variable that was given, however wrong, is not called missing. */
-export function missingOf(names: readonly VariableName[], given: GivenVariables, why: string): string[] {
-  return names.filter((name) => !given.names.has(name)).map((name) => missing(name, why));
-}
-
 /** What no single variable can tell. */
 function relationFaults(values: Variables, given: GivenVariables): string[] {
   const isGiven = (name: VariableName) => given.names.has(name);
@@ -214,7 +213,7 @@ function relationFaults(values: Variables, given: GivenVariables): string[] {
   faults.push(...missingOf(['SPOOR_KUDU_MASTERS'], given, 'required'));
   faults.push(...missingOf(['SPOOR_TSERVER', 'SPOOR_WAL_DIR'], given, 'required in leader mode'));
 
-  faults.push(...kafkaFaults(values, given), ...registryFaults(given));
+  faults.push(...kuduFaults(values, given), ...kafkaFaults(values, given), ...registryFaults(given));
   const { SPOOR_HTTP_LISTEN: listen, SPOOR_HTTP_ADVERTISE: advertise } = values;
   if (advertise !== undefined && isWildcardHost(parseHostPort(advertise)!.host))
     faults.push(
@@ -229,10 +228,6 @@ function relationFaults(values: Variables, given: GivenVariables): string[] {
       ),
     );
   return faults;
-}
-
-function missing(name: VariableName, why: string): string {
-  return `${name}: not given; allowed: ${variableInfo(name).allowed} (${why})`;
 }
 
 export function kafkaOptions(values: Variables): KafkaOptions {

@@ -71,6 +71,15 @@ export function valueFault(name: VariableName, given: GivenVariables, allowed = 
   return `${name}${FILE_SUFFIX}: got ${value} in ${JSON.stringify(file)}; allowed: ${allowed}`;
 }
 
+/** A variable that was given, however wrong, is not called missing. */
+export function missingOf(names: readonly VariableName[], given: GivenVariables, why: string): string[] {
+  return names.filter((name) => !given.names.has(name)).map((name) => missing(name, why));
+}
+
+export function missing(name: VariableName, why: string): string {
+  return `${name}: not given; allowed: ${variableInfo(name).allowed} (${why})`;
+}
+
 function shown(name: VariableName, value: string): string {
   if (variableInfo(name).secret === true) return '***';
   return JSON.stringify(value.length > MAX_SHOWN ? `${value.slice(0, MAX_SHOWN)}...` : value);

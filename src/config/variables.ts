@@ -123,6 +123,63 @@ export const VARIABLES = z.strictObject({
     },
     printable,
   ),
+  SPOOR_KUDU_AUTH: defaulted(
+    {
+      default: 'auto',
+      allowed: 'auto, kerberos, jwt or plain',
+      describe:
+        'How the sidecar proves who it is. auto: Kerberos where Kudu offers it and a keytab or ticket is there, else PLAIN. kerberos, jwt: that way or not at all. plain: the name alone.',
+    },
+    oneOf('auto', 'kerberos', 'jwt', 'plain'),
+  ),
+  SPOOR_KUDU_ENCRYPTION: defaulted(
+    {
+      default: 'optional',
+      allowed: 'optional or required',
+      describe: 'optional: TLS wherever Kudu offers it. required: servers without TLS are refused.',
+    },
+    oneOf('optional', 'required'),
+  ),
+  SPOOR_KUDU_PRINCIPAL: optional(
+    {
+      allowed: 'a Kerberos principal: name@REALM, or a name of the default realm',
+      describe: 'Whose Kerberos tickets are used.',
+      derivedDefault: 'the first principal of the keytab; without one that of the credential cache (KRB5CCNAME)',
+    },
+    printable,
+  ),
+  SPOOR_KUDU_KEYTAB: optional(
+    {
+      allowed: 'the path of a keytab that the sidecar can read',
+      describe: 'Keytab of that principal: tickets are had from it and renewed while the sidecar runs.',
+    },
+    printable,
+  ),
+  SPOOR_KUDU_SASL_PROTOCOL_NAME: defaulted(
+    {
+      default: 'kudu',
+      allowed: 'a name without / and @',
+      describe: "First part of the Kudu servers' own principal (their --principal).",
+    },
+    printable.regex(/^[^/@\s]+$/),
+  ),
+  SPOOR_KUDU_JWT: optional(
+    {
+      allowed: 'a JSON Web Token in compact form, three parts with dots between',
+      describe: 'JSON Web Token for SPOOR_KUDU_AUTH=jwt. From a file it is read again for each connection.',
+      secret: true,
+    },
+    text.transform((value) => value.trim()).refine((value) => /^[\w-]+\.[\w-]+\.[\w-]*$/.test(value)),
+  ),
+  SPOOR_KUDU_CA: optional(
+    {
+      allowed: 'certificates in PEM',
+      describe:
+        "Certificates by which Kudu's servers are known, PEM: needed with a JWT, and where servers have certificates of an external PKI.",
+      fileToo: true,
+    },
+    pem,
+  ),
   SPOOR_KAFKA_BROKERS: optional({ allowed: HOST_PORTS, describe: 'Brokers for Kafka streams.' }, hostPorts),
   SPOOR_KAFKA_SSL: optional(
     {

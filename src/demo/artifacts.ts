@@ -1,6 +1,6 @@
 import { chmod, readdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { cached, fetchWithDependencies, type ArtifactOptions, type MavenArtifact } from './maven.ts';
 import { DemoError } from './user-error.ts';
 
@@ -46,8 +46,13 @@ export async function fetchKudu(options: ArtifactOptions): Promise<KuduInstall> 
   const root = join(dir, `kudu-binary-${KUDU_VERSION}-${classifier}`);
   return {
     binDir: join(root, 'bin'),
-    // The libraries find their siblings only this way: some of them carry no run path.
-    env: { ...process.env, LD_LIBRARY_PATH: join(root, 'lib'), SASL_PATH: options.tools.saslDir },
+    env: {
+      ...process.env,
+      // The libraries find their siblings only this way: some of them carry no run path.
+      LD_LIBRARY_PATH: join(root, 'lib'),
+      // GSSAPI's plug-in is Kudu's own, of the Kerberos that it was built with.
+      SASL_PATH: [options.tools.saslDir, join(root, 'lib', 'sasl2')].join(delimiter),
+    },
   };
 }
 

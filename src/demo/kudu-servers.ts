@@ -19,6 +19,10 @@ export interface KuduClusterOptions {
   readonly tservers: number;
   readonly tserverFlags?: readonly string[];
   readonly masterFlags?: readonly string[];
+  /** More variables for the servers. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** More variables for the `kudu` program: as whom it asks. */
+  readonly cliEnv?: Readonly<Record<string, string>>;
 }
 
 /** One stock master and some stock tablet servers on loopback. */
@@ -112,9 +116,9 @@ export class KuduCluster implements AsyncDisposable {
 
   /** Runs the `kudu` program. Does not reject for a non-zero exit. */
   async kuduCli(args: readonly string[]): Promise<CommandResult> {
-    const { binDir, env } = this.#options.install;
-    return runCommand(join(binDir, 'kudu'), [...args, LOCAL_NAME], {
-      env,
+    const { install, cliEnv } = this.#options;
+    return runCommand(join(install.binDir, 'kudu'), [...args, LOCAL_NAME], {
+      env: { ...install.env, ...cliEnv },
       signal: AbortSignal.timeout(CLI_TIMEOUT_MS),
     });
   }
@@ -189,7 +193,7 @@ async function startServer(
     name: server.name,
     command: join(options.install.binDir, server.program),
     args: server.flags,
-    env: options.install.env,
+    env: { ...options.install.env, ...options.env },
     logFile: join(server.dir, 'log', 'output.log'),
     isReady: (signal) => accepts(server.port, signal),
     readyTimeoutMs: START_TIMEOUT_MS,

@@ -23,6 +23,15 @@ const KUDU_LIBRARIES: Readonly<Record<string, string>> = {
   'libstdc++.so.6': 'libstdc++6',
 };
 
+const KERBEROS_LIBRARIES: Readonly<Record<string, string>> = { 'libgssapi_krb5.so.2': 'libgssapi-krb5-2' };
+
+/** By Debian package: what a KDC is made of. Distributions keep it where only root's path leads. */
+const KERBEROS_PROGRAMS: Readonly<Record<string, readonly string[]>> = {
+  'krb5-kdc': ['krb5kdc'],
+  'krb5-admin-server': ['kadmin.local'],
+};
+const SYSTEM_PROGRAMS = ['/usr/sbin', '/usr/local/sbin', '/sbin', '/usr/bin'];
+
 export interface SystemTools {
   /** Folder of a Java of at least version 17: has `bin/java`, and `bin/javac` where a compiler was asked for. */
   readonly javaHome: string;
@@ -37,12 +46,14 @@ export interface SystemTools {
 export async function ensureSystemTools(options: {
   /** The Java compiler too (the tests' own Java programs). */
   compiler: boolean;
+  /** A Kerberos KDC, and the library by which clients speak to it. */
+  kerberos?: boolean;
   progress: (line: string) => void;
 }): Promise<SystemTools> {
-  const before = await look(options.compiler);
+  const before = await look(options);
   if (before.missing.length > 0) {
     await installPackages(before.missing, options.progress);
-    const after = await look(options.compiler);
+    const after = await look(options);
     if (after.missing.length > 0) throw new DemoError(`still missing after installation: ${after.missing.join(', ')}`);
     return { javaHome: after.javaHome!, saslDir: after.saslDir! };
   }
@@ -87,15 +98,18 @@ interface Found {
   readonly missing: readonly string[];
 }
 
-async function look(compiler: boolean): Promise<Found> {
+async function look({ compiler, kerberos = false }: { compiler: boolean; kerberos?: boolean }): Promise<Found> {
   const [javaHome, saslDir, maven, setpriv, libraries] = await Promise.all([
     findJava(compiler),
     findSaslDir(),
     findProgram('mvn'),
     findProgram('setpriv'),
-    missingLibraries(),
+    missingLibraries(kerberos ? { ...KUDU_LIBRARIES, ...KERBEROS_LIBRARIES } : KUDU_LIBRARIES),
   ]);
   const missing = [...libraries];
+  if (kerberos)
+    for (const [name, programs] of Object.entries(KERBEROS_PROGRAMS))
+      for (const each of programs) if ((await findKdcProgram(each)) === null) missing.push(name);
   if (javaHome === null) missing.push(compiler ? 'java-compiler' : 'java');
   if (saslDir === null) missing.push('libsasl2-modules');
   if (maven === null) missing.push('maven');
@@ -139,10 +153,10 @@ async function findSaslDir(): Promise<string | null> {
   return null;
 }
 
-async function missingLibraries(): Promise<readonly string[]> {
+async function missingLibraries(wanted: Readonly<Record<string, string>>): Promise<readonly string[]> {
   const { exitCode, stdout } = await runCommand('/sbin/ldconfig', ['-p']).catch(() => ({ exitCode: 1, stdout: '' }));
   if (exitCode !== 0) return []; // another libc: let the loader say what it lacks
-  return Object.entries(KUDU_LIBRARIES)
+  return Object.entries(wanted)
     .filter(([library]) => !stdout.includes(library))
     .map(([, name]) => name);
 }
@@ -151,6 +165,12 @@ async function findProgram(name: string): Promise<string | null> {
   for (const dir of (process.env['PATH'] ?? '').split(delimiter)) {
     if (dir !== '' && (await isExecutable(join(dir, name)))) return join(dir, name);
   }
+  return null;
+}
+
+/** Where a program of the KDC is, or null where it is not installed. */
+export async function findKdcProgram(name: string): Promise<string | null> {
+  for (const dir of SYSTEM_PROGRAMS) if (await isExecutable(join(dir, name))) return join(dir, name);
   return null;
 }
 

@@ -1,6 +1,6 @@
 import { SpoorError } from '../errors.ts';
 import { KuduError } from '../kudu/errors.ts';
-import { isRefusal, refusalOf } from './kudu-refusal.ts';
+import { isRefusal, refusalOf, securityCode } from './kudu-refusal.ts';
 
 const CALL_TIMEOUT_MS = 20_000;
 
@@ -11,7 +11,9 @@ export async function askKudu<T>(work: (signal: AbortSignal) => Promise<T>): Pro
     return await work(signal);
   } catch (error) {
     if (error instanceof KuduError)
-      throw isRefusal(error) ? refusalOf(error) : new SpoorError('SPOOR_KUDU_UNAVAILABLE', error.message, {}, error);
+      throw isRefusal(error) || securityCode(error.lastCause) !== null
+        ? refusalOf(error)
+        : new SpoorError('SPOOR_KUDU_UNAVAILABLE', error.message, {}, error);
     if (signal.aborted)
       throw new SpoorError('SPOOR_KUDU_UNAVAILABLE', `no answer within ${CALL_TIMEOUT_MS / 1000} s`, {}, error);
     throw error;

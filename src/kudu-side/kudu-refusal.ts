@@ -1,6 +1,7 @@
-import { SpoorError } from '../errors.ts';
-import type { KuduError } from '../kudu/errors.ts';
-import { AppStatus, MasterErrorCode, RpcErrorCode, TserverErrorCode } from '../kudu/status.ts';
+import { ERRORS, SpoorError, type ErrorCode } from '../errors.ts';
+import { KuduError } from '../kudu/errors.ts';
+import { AppStatus, MasterErrorCode, RpcErrorCode, SecurityFault, TserverErrorCode } from '../kudu/status.ts';
+import { missingRight } from './missing-right.ts';
 
 /** Kudu answered no: what a person does about it depends on why. */
 export class KuduRefusedError extends SpoorError {
@@ -22,8 +23,36 @@ export function isRefusal(error: KuduError): boolean {
   return !retriable && (kind !== 'usage' || status !== null);
 }
 
+/** The code for what this side does not do, or cannot prove; null for all that Kudu answers. Source: docs/errors.md. */
+export function securityCode({ kind, code }: KuduError): ErrorCode | null {
+  if (kind === 'rpc')
+    return code === RpcErrorCode.FATAL_INVALID_JWT || code === RpcErrorCode.FATAL_INVALID_AUTHENTICATION_TOKEN
+      ? 'SPOOR_KUDU_LOGIN'
+      : null;
+  if (kind !== 'security') return null;
+  return (code === null ? null : BY_FAULT[code]) ?? 'SPOOR_KUDU_INSECURE';
+}
+
+const BY_FAULT: Readonly<Record<number, ErrorCode>> = {
+  [SecurityFault.KERBEROS_LIBRARY]: 'SPOOR_KERBEROS_MISSING',
+  [SecurityFault.NO_TICKET]: 'SPOOR_KUDU_LOGIN',
+  [SecurityFault.NOT_READY]: 'SPOOR_KUDU_LOGIN',
+  [SecurityFault.CREDENTIAL_FILE]: 'SPOOR_KUDU_LOGIN',
+};
+
+/** What Kudu said, and what to do where that is known: for who sees no code. */
+export function explain(error: unknown): string {
+  if (!(error instanceof KuduError)) return error instanceof Error ? error.message : String(error);
+  const last = error.lastCause;
+  const code = securityCode(last);
+  if (code !== null) return `${error.message}. ${remedyOf(last)} (${code})`;
+  return isRefusal(error) ? `${error.message}. ${remedyOf(last)}` : error.message;
+}
+
 /** @param error one that {@link isRefusal} */
-export function refusalOf(error: KuduError): KuduRefusedError {
+export function refusalOf(error: KuduError): SpoorError {
+  const security = securityCode(error.lastCause);
+  if (security !== null) return new SpoorError(security, error.message, {}, error);
   return new KuduRefusedError(error.message, remedyOf(error.lastCause), error);
 }
 
@@ -32,10 +61,8 @@ export function rowRefused(message: string, status: number): KuduRefusedError {
   return new KuduRefusedError(message, BY_STATUS[status] ?? OTHER);
 }
 
-const USER =
-  'Set SPOOR_KUDU_USER to the user that the tablet servers run as, or name it in their --superuser_acl; where --user_acl is set on masters and tablet servers it has to be in there too; where access control is enforced, grant it the right that the message names.';
-const SECURITY =
-  'This version of Spoor speaks to Kudu in the clear and with a name alone: it does not support servers with --rpc_encryption=required, --rpc_authentication=required or Kerberos yet; others take such connections from their --trusted_subnets only.';
+const NEGOTIATION =
+  'The server takes neither a name alone nor what goes in the clear, or takes that from its --trusted_subnets only: see SPOOR_KUDU_AUTH and SPOOR_KUDU_ENCRYPTION, and what the server was started with (--rpc_encryption, --rpc_authentication, --trusted_subnets).';
 const GONE = 'The table or tablet is gone: look whether it was dropped, and ask again with what there is now.';
 const LIMIT =
   'What was asked for is beyond a limit of these Kudu servers, which the message names: ask for less, or raise it there (--max_cell_size_bytes, --max_identifier_length).';
@@ -53,7 +80,6 @@ const BY_STATUS: Readonly<Record<number, string>> = {
   [AppStatus.NOT_SUPPORTED]: VERSION,
   [AppStatus.INVALID_ARGUMENT]: LIMIT,
   [AppStatus.IO_ERROR]: DISK,
-  [AppStatus.NOT_AUTHORIZED]: USER,
 };
 
 const BY_RPC: Readonly<Record<number, string>> = {
@@ -79,9 +105,11 @@ const BY_TSERVER: Readonly<Record<number, string>> = {
 };
 
 /** What a person does about it. @param error the cause itself, see {@link KuduError.lastCause} */
-export function remedyOf(error: KuduError): string {
-  if (error.kind === 'rpc' && error.code === RpcErrorCode.FATAL_UNAUTHORIZED) return SECURITY;
-  if (error.notAuthorized) return USER;
+function remedyOf(error: KuduError): string {
+  const security = securityCode(error);
+  if (security !== null) return ERRORS[security].remedy;
+  if (error.method === 'negotiation' && error.notAuthorized) return NEGOTIATION;
+  if (error.notAuthorized || error.status === AppStatus.NOT_AUTHORIZED) return missingRight(error);
   const { kind, code, status } = error;
   const table = kind === 'rpc' ? BY_RPC : kind === 'master' ? BY_MASTER : kind === 'tserver' ? BY_TSERVER : {};
   return table[code ?? -1] ?? BY_STATUS[status ?? -1] ?? OTHER;

@@ -3,6 +3,7 @@ import { KuduError } from '../kudu/errors.ts';
 import type { HybridTime } from '../kudu/hybrid-time.ts';
 import { TserverErrorCode } from '../kudu/status.ts';
 import { encodeMarker, type ApplyMarker } from '../change/apply-marker.ts';
+import { explain } from './kudu-refusal.ts';
 import { MarkerError, type MarkerErrorKind, type MarkerWriter } from '../keeping/marker-writing.ts';
 
 /** Long enough for an election, and short enough not to hold back the next marker, which says more. */
@@ -36,9 +37,8 @@ export class KuduMarkerWriter implements MarkerWriter {
 
 /** The message says what the servers said; a token is never in that. */
 function asMarkerError(error: unknown, tabletId: string): MarkerError {
-  const message = error instanceof Error ? error.message : String(error);
   const { kind, why } = judge(error);
-  return new MarkerError(kind, `the marker of tablet ${tabletId} was not written: ${why}: ${message}`, error);
+  return new MarkerError(kind, `the marker of tablet ${tabletId} was not written: ${why}: ${explain(error)}`, error);
 }
 
 function judge(error: unknown): { readonly kind: MarkerErrorKind; readonly why: string } {

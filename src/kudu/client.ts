@@ -1,4 +1,3 @@
-import { userInfo } from 'node:os';
 import {
   describeTableRef,
   tableDescriptionFromPb,
@@ -21,11 +20,12 @@ import type { HybridTime } from './hybrid-time.ts';
 import { MasterClient } from './master-client.ts';
 import type { Partition } from './partition.ts';
 import type { GetTableLocationsResponsePB, ListTablesResponsePB } from './proto/master_pb.ts';
-import { PlainAuthenticator, type Authenticator } from './rpc/authenticator.ts';
 import { Deadline, type CallOptions } from './rpc/deadline.ts';
 import { Messenger } from './rpc/messenger.ts';
 import { RequestTracker } from './rpc/request-tracker.ts';
 import { schemaToPb } from './schema-codec.ts';
+import type { SecurityOptions } from './security/options.ts';
+import { SecurityContext } from './security/security-context.ts';
 import { MasterService } from './services.ts';
 import { AppStatus, MasterErrorCode } from './status.ts';
 import { ObservedTime, type TableContext } from './table-context.ts';
@@ -33,13 +33,9 @@ import { KuduTable, type TableSource } from './table.ts';
 import { oncePer } from '../util/once-per.ts';
 import { TabletServerProxy } from './tserver-proxy.ts';
 
-export interface KuduClientOptions {
+export interface KuduClientOptions extends SecurityOptions {
   /** `host:port` of every master; the port may be left out. */
   readonly masters: readonly string[];
-  /** Name for PLAIN authentication. Default: the user that this process runs as. */
-  readonly user?: string | undefined;
-  /** Instead of PLAIN. */
-  readonly authenticator?: Authenticator | undefined;
   /** The time of a call that names none itself, in milliseconds. Default: 30 s. */
   readonly timeoutMs?: number | undefined;
   /** For connecting itself. */
@@ -76,7 +72,7 @@ export class KuduClient implements Disposable {
 
   private constructor(options: KuduClientOptions) {
     this.timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-    this.#messenger = new Messenger(options.authenticator ?? new PlainAuthenticator(options.user ?? osUser()));
+    this.#messenger = new Messenger(new SecurityContext(options));
     this.#masters = new MasterClient(this.#messenger, options.masters);
     this.#context = {
       tracker: new RequestTracker(),
@@ -342,15 +338,6 @@ async function pollUntil(deadline: Deadline, failure: string, isDone: () => Prom
   while (!(await isDone())) {
     if (deadline.remainingMs() === 0) throw new KuduError('timeout', failure);
     await deadline.sleep(POLL_MS);
-  }
-}
-
-/** @throws {KuduError} `usage` where the system has no name for the user id, as in some containers */
-function osUser(): string {
-  try {
-    return userInfo().username;
-  } catch (cause) {
-    throw new KuduError('usage', 'the operating system has no name for the user of this process; give one', { cause });
   }
 }
 

@@ -1,4 +1,12 @@
-import { AppStatus, MasterErrorCode, RpcErrorCode, SetFlagCode, TserverErrorCode, codeName } from './status.ts';
+import {
+  AppStatus,
+  MasterErrorCode,
+  RpcErrorCode,
+  SecurityFault,
+  SetFlagCode,
+  TserverErrorCode,
+  codeName,
+} from './status.ts';
 import type { AppStatusPB } from './proto/common_pb.ts';
 import type { MasterErrorPB } from './proto/master_pb.ts';
 import type { ErrorStatusPB } from './proto/rpc_pb.ts';
@@ -10,9 +18,11 @@ import type { TabletServerErrorPB } from './proto/tserver_pb.ts';
  * - `protocol`: the peer sent bytes that are not Kudu's protocol, or refused ours at negotiation.
  * - `rpc`: {@link RpcErrorCode}. `master`: {@link MasterErrorCode}. `tserver`: {@link TserverErrorCode}.
  * - `flag`: {@link SetFlagCode}. The server does not set that flag to that value.
+ * - `security`: {@link SecurityFault}. This side itself does not go on with the server, or cannot prove who it is.
  * - `usage`: this side asked for what cannot be (an unknown column, a value out of range, a closed client). No code.
  */
-export type KuduErrorKind = 'network' | 'timeout' | 'protocol' | 'rpc' | 'master' | 'tserver' | 'flag' | 'usage';
+export type KuduErrorKind =
+  'network' | 'timeout' | 'protocol' | 'rpc' | 'master' | 'tserver' | 'flag' | 'security' | 'usage';
 
 export interface KuduErrorDetails {
   /** The server's code, in the table of the kind. */
@@ -21,6 +31,8 @@ export interface KuduErrorDetails {
   readonly status?: number;
   /** `host:port` of the peer. */
   readonly address?: string;
+  /** The call, by Kudu's name, where a server answered it: `negotiation` before any. */
+  readonly method?: string;
   /** The server never began the call: trying again cannot do it twice. */
   readonly notRun?: boolean;
   readonly cause?: unknown;
@@ -33,6 +45,7 @@ export class KuduError extends Error {
   readonly code: number | null;
   readonly status: number | null;
   readonly address: string | null;
+  readonly method: string | null;
   /**
    * True when it is certain that the server did not run the call. When false, a write or a DDL may have happened
    * even though it failed here.
@@ -45,6 +58,7 @@ export class KuduError extends Error {
     this.code = details.code ?? null;
     this.status = details.status ?? null;
     this.address = details.address ?? null;
+    this.method = details.method ?? null;
     this.notRun = details.notRun ?? false;
   }
 
@@ -60,6 +74,8 @@ export class KuduError extends Error {
         return (this.code !== null && RETRIABLE_MASTER.has(this.code)) || this.#hasRetriableStatus();
       case 'tserver':
         return (this.code !== null && RETRIABLE_TSERVER.has(this.code)) || this.#hasRetriableStatus();
+      case 'security':
+        return this.code !== null && RETRIABLE_SECURITY.has(this.code);
       case 'protocol':
       case 'flag':
       case 'usage':
@@ -145,6 +161,7 @@ export function withNotRun(error: KuduError, notRun: boolean): KuduError {
     ...(error.code === null ? {} : { code: error.code }),
     ...(error.status === null ? {} : { status: error.status }),
     ...(error.address === null ? {} : { address: error.address }),
+    ...(error.method === null ? {} : { method: error.method }),
     notRun,
     cause: error.cause,
   });
@@ -170,6 +187,12 @@ const RETRIABLE_TSERVER: ReadonlySet<number> = new Set([
   TserverErrorCode.TXN_LOCKED_RETRY_OP,
   TserverErrorCode.TXN_LOCKED_ABORT,
 ]);
+/** A KDC comes back, a file is being written anew, a server gets its certificate. */
+const RETRIABLE_SECURITY: ReadonlySet<number> = new Set([
+  SecurityFault.NO_TICKET,
+  SecurityFault.NOT_READY,
+  SecurityFault.CREDENTIAL_FILE,
+]);
 /** What a tablet server says of itself through a general code: a follower, a lost leadership, a full queue. */
 const RETRIABLE_STATUS: ReadonlySet<number> = new Set([
   AppStatus.ILLEGAL_STATE,
@@ -190,6 +213,7 @@ const RPC_NOT_RUN: ReadonlySet<number> = new Set([
   RpcErrorCode.FATAL_UNAUTHORIZED,
   RpcErrorCode.FATAL_INVALID_AUTHENTICATION_TOKEN,
   RpcErrorCode.ERROR_INVALID_AUTHORIZATION_TOKEN,
+  RpcErrorCode.FATAL_INVALID_JWT,
 ]);
 
 /** With these a tablet server turns a call away before it looks at its rows. */
@@ -207,6 +231,7 @@ export function rpcError(address: string, method: string, pb: ErrorStatusPB): Ku
   return new KuduError('rpc', `${method} at ${address}: ${codeName(RpcErrorCode, code)}: ${pb.message}`, {
     code,
     address,
+    method,
     notRun: RPC_NOT_RUN.has(code),
   });
 }
@@ -238,5 +263,5 @@ function serverError(
 ): KuduError {
   const statusCode = status?.code ?? AppStatus.UNKNOWN_ERROR;
   const detail = `${codeName(table, code)}, ${codeName(AppStatus, statusCode)}: ${status?.message ?? ''}`;
-  return new KuduError(kind, `${method} at ${address}: ${detail}`, { code, status: statusCode, address });
+  return new KuduError(kind, `${method} at ${address}: ${detail}`, { code, status: statusCode, address, method });
 }

@@ -1,6 +1,6 @@
 import type { DescMessage, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
 import { KuduError, masterError } from './errors.ts';
-import type { MasterErrorPB } from './proto/master_pb.ts';
+import type { ConnectToMasterResponsePB, MasterErrorPB } from './proto/master_pb.ts';
 import { DEFAULT_MASTER_PORT, formatHostPort, parseHostPort } from './rpc/address.ts';
 import { Deadline, pauseBefore } from './rpc/deadline.ts';
 import type { Messenger, RpcMethod } from './rpc/messenger.ts';
@@ -9,6 +9,8 @@ import { MasterService } from './services.ts';
 /** One attempt of a call that may be repeated: a master that hangs must not use up the whole time. */
 const ATTEMPT_MS = 5000;
 const ROLE_LEADER = 1;
+/** Only who has shown more than a token of theirs gets a token of the masters. */
+const PRIMARY = 'primary';
 
 /** The masters of a cluster: finds the one that leads, and finds it again when it no longer does. */
 export class MasterClient {
@@ -21,6 +23,7 @@ export class MasterClient {
   constructor(messenger: Messenger, addresses: readonly string[]) {
     if (addresses.length === 0) throw new KuduError('usage', 'a cluster has at least one master address');
     this.#messenger = messenger;
+    messenger.security.renewBy((deadline) => this.#renewToken(deadline));
     this.addresses = addresses.map((address) => formatHostPort(parseHostPort(address, DEFAULT_MASTER_PORT)));
   }
 
@@ -43,7 +46,7 @@ export class MasterClient {
     requiredFeatures: readonly number[] = [],
   ): Promise<MessageShape<O>> {
     return this.#withLeader(method.name, method.idempotent, deadline, async (leader, attemptDeadline) => {
-      const options = { deadline: attemptDeadline, requiredFeatures };
+      const options = { deadline: attemptDeadline, requiredFeatures, use: PRIMARY } as const;
       const { message } = await this.#messenger.call(leader, method, request, options);
       const error = (message as { error?: MasterErrorPB }).error;
       if (error) throw masterError(leader, method.name, error);
@@ -91,14 +94,36 @@ export class MasterClient {
     });
   }
 
-  async #askAll(deadline: Deadline): Promise<string> {
+  /** Asks over connections that are new: those in hand may have been made by a token, or long ago as somebody else. */
+  async #renewToken(deadline: Deadline): Promise<void> {
+    await this.#askAll(deadline, (address) =>
+      this.#messenger.callAnew(address, MasterService.connectToMaster, {}, deadline),
+    );
+  }
+
+  async #connectToMaster(address: string, deadline: Deadline): Promise<ConnectToMasterResponsePB> {
+    const { message } = await this.#messenger.call(
+      address,
+      MasterService.connectToMaster,
+      {},
+      { deadline, use: PRIMARY },
+    );
+    return message;
+  }
+
+  /** @returns the leader's address, once what it says of the cluster is adopted */
+  async #askAll(
+    deadline: Deadline,
+    ask = (address: string) => this.#connectToMaster(address, deadline),
+  ): Promise<string> {
     const failures: string[] = [];
     const asked = this.addresses.map(async (address) => {
       try {
-        const { message } = await this.#messenger.call(address, MasterService.connectToMaster, {}, { deadline });
+        const message = await ask(address);
         if (message.error) throw masterError(address, 'ConnectToMaster', message.error);
         if (message.role !== ROLE_LEADER) throw new KuduError('network', `${address} does not lead`, { notRun: true });
         this.#clusterId = message.clusterId;
+        this.#messenger.security.adopt(message);
         return address;
       } catch (error) {
         failures.push(error instanceof Error ? error.message : String(error));

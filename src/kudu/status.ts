@@ -104,6 +104,24 @@ export const SetFlagCode = {
   NOT_SAFE: 4,
 } as const;
 
+/** Why this side itself does not go on with a server: nothing of Kudu's own. */
+export const SecurityFault = {
+  /** Kerberos is wanted, and neither the package nor the system's library that speaks it is there. */
+  KERBEROS_LIBRARY: 1,
+  /** No ticket: no keytab or cache, a KDC that does not answer or does not know us or the server. */
+  NO_TICKET: 2,
+  /** The server does not speak TLS, where nothing may go in the clear. */
+  NO_TLS: 3,
+  /** The server did not prove that it is of the cluster. */
+  UNTRUSTED_SERVER: 4,
+  /** No way to log in that both sides take. */
+  NO_MECHANISM: 5,
+  /** The server cannot take what we have yet: it has only just started. */
+  NOT_READY: 6,
+  /** A file with a JWT or certificates cannot be read. */
+  CREDENTIAL_FILE: 7,
+} as const;
+
 /** The name of a code in one of the tables above, or the number itself for one that is not in it. */
 export function codeName(table: Readonly<Record<string, number>>, code: number): string {
   for (const [name, value] of Object.entries(table)) if (value === code) return name;

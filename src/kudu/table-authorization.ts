@@ -37,9 +37,7 @@ export class TableAuthorization {
   }
 }
 
+/** A token that lacks a privilege is answered otherwise (FATAL_UNAUTHORIZED), and another one would lack it too. */
 function wantsToken(error: unknown): boolean {
-  return (
-    KuduError.is(error, 'rpc', RpcErrorCode.FATAL_UNAUTHORIZED) ||
-    KuduError.is(error, 'rpc', RpcErrorCode.ERROR_INVALID_AUTHORIZATION_TOKEN)
-  );
+  return KuduError.is(error, 'rpc', RpcErrorCode.ERROR_INVALID_AUTHORIZATION_TOKEN);
 }

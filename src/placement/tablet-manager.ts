@@ -40,6 +40,8 @@ export interface TabletManagerOptions extends StreamMembersOptions, HandOverOpti
   readonly fates: TabletFates;
   /** What time it is in the cluster, in milliseconds since 1970. */
   readonly kuduNow: () => number;
+  /** What is wrong with Kudu, in words for a person, with what to do about it where that is known. */
+  readonly explain: (error: unknown) => string;
   readonly logger: Logger;
 }
 
@@ -264,7 +266,7 @@ export class TabletManager {
       this.#kuduTrouble = null;
     } catch (error) {
       if (signal.aborted) return;
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = this.#options.explain(error);
       // What ships goes on shipping: the log is read from the disk. Only news of leaders and streams must wait.
       if (this.#kuduTrouble === null) this.#logger.warn({ reason }, 'kudu does not answer');
       this.#kuduTrouble = reason;

@@ -8,7 +8,7 @@ import { KuduError } from '../../src/kudu/errors.ts';
 import { ExtensionWriter, type ExtensionSource } from '../../src/kudu/extension-writer.ts';
 import { SignedTokenPBSchema, type SignedTokenPB } from '../../src/kudu/proto/rpc_pb.ts';
 import { WriteRequestPBSchema, WriteResponsePBSchema, type WriteRequestPB } from '../../src/kudu/proto/tserver_pb.ts';
-import { PlainAuthenticator } from '../../src/kudu/rpc/authenticator.ts';
+import { SecurityContext } from '../../src/kudu/security/security-context.ts';
 import { Deadline } from '../../src/kudu/rpc/deadline.ts';
 import { Messenger } from '../../src/kudu/rpc/messenger.ts';
 import { RequestTracker } from '../../src/kudu/rpc/request-tracker.ts';
@@ -87,7 +87,7 @@ describe('writing an extension when servers refuse and answers are lost', () => 
   after(() => Promise.all(servers.map((server) => server[Symbol.asyncDispose]())));
   beforeEach(() => {
     master = new ScriptedMaster(servers);
-    messenger = new Messenger(new PlainAuthenticator('tester'));
+    messenger = new Messenger(new SecurityContext({ user: 'tester' }));
     const context = {
       tracker: new RequestTracker(),
       observed: new ObservedTime(),
@@ -128,7 +128,7 @@ describe('writing an extension when servers refuse and answers are lost', () => 
   const mismatched = refuse(TserverErrorCode.MISMATCHED_SCHEMA, AppStatus.INVALID_ARGUMENT);
   const locked = refuse(TserverErrorCode.TXN_LOCKED_ABORT, AppStatus.ABORTED);
   const unauthorized: Act = (call) => {
-    call.refuse(RpcErrorCode.FATAL_UNAUTHORIZED, 'no token');
+    call.refuse(RpcErrorCode.ERROR_INVALID_AUTHORIZATION_TOKEN, 'no token');
   };
   const send = (timeoutMs = 3000, extension = Buffer.from('ours')): Promise<bigint> =>
     extensions.write(TABLET, extension, Deadline.from({ timeoutMs }, 0));

@@ -7,7 +7,7 @@ import {
   CreateTableResponsePBSchema,
   ListTablesResponsePBSchema,
 } from '../../src/kudu/proto/master_pb.ts';
-import { PlainAuthenticator } from '../../src/kudu/rpc/authenticator.ts';
+import { SecurityContext } from '../../src/kudu/security/security-context.ts';
 import { Deadline } from '../../src/kudu/rpc/deadline.ts';
 import { Messenger } from '../../src/kudu/rpc/messenger.ts';
 import { MasterService } from '../../src/kudu/services.ts';
@@ -27,7 +27,7 @@ describe('master client', () => {
   });
   after(() => Promise.all(servers.map((server) => server[Symbol.asyncDispose]())));
   beforeEach(() => {
-    messenger = new Messenger(new PlainAuthenticator('tester'));
+    messenger = new Messenger(new SecurityContext({ user: 'tester' }));
     masters = new MasterClient(
       messenger,
       servers.map(({ address }) => address),

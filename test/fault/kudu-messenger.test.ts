@@ -3,7 +3,7 @@ import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { KuduError } from '../../src/kudu/errors.ts';
 import { ServerClockResponsePBSchema } from '../../src/kudu/proto/server_pb.ts';
 import { WriteResponsePBSchema } from '../../src/kudu/proto/tserver_pb.ts';
-import { PlainAuthenticator } from '../../src/kudu/rpc/authenticator.ts';
+import { SecurityContext } from '../../src/kudu/security/security-context.ts';
 import { Deadline } from '../../src/kudu/rpc/deadline.ts';
 import { Messenger } from '../../src/kudu/rpc/messenger.ts';
 import { GenericService, TabletServerService } from '../../src/kudu/services.ts';
@@ -19,7 +19,7 @@ describe('messenger', () => {
   });
   after(() => server[Symbol.asyncDispose]());
   beforeEach(() => {
-    messenger = new Messenger(new PlainAuthenticator('somebody'));
+    messenger = new Messenger(new SecurityContext({ user: 'somebody' }));
     calls = [];
     server.mechanism = 'PLAIN';
     server.onCall = (call) => {
@@ -148,7 +148,7 @@ describe('messenger', () => {
     const now = performance.now.bind(performance);
     t.mock.method(performance, 'now', () => now() + skippedMs);
     messenger[Symbol.dispose]();
-    messenger = new Messenger(new PlainAuthenticator('somebody'));
+    messenger = new Messenger(new SecurityContext({ user: 'somebody' }));
     await clock();
     const logins = server.users.length;
     skippedMs = 50_000;
@@ -201,7 +201,7 @@ describe('messenger', () => {
 
   it('does not log in where PLAIN is not taken', async () => {
     server.mechanism = 'GSSAPI';
-    await assert.rejects(clock(), (error) => fails('rpc', true)(error) && /GSSAPI/.test((error as Error).message));
+    await assert.rejects(clock(), (error) => fails('security', true)(error) && /Kerberos/.test((error as Error).message));
   });
 
   it('refuses a request that servers would close the connection for, before sending it', async () => {

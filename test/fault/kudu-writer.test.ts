@@ -156,9 +156,9 @@ describe('writes when answers are lost and servers refuse', () => {
       scripted.token = create(SignedTokenPBSchema, { tokenData: Buffer.from(text) });
     };
     give('first');
-    script(0, demand(RpcErrorCode.FATAL_UNAUTHORIZED, ''));
+    script(0, demand(RpcErrorCode.ERROR_INVALID_AUTHORIZATION_TOKEN, ''));
     await scripted.table.write([insert(1)]);
-    script(0, demand(RpcErrorCode.FATAL_UNAUTHORIZED, 'first'));
+    script(0, demand(RpcErrorCode.ERROR_INVALID_AUTHORIZATION_TOKEN, 'first'));
     await scripted.table.write([insert(2)]);
     await scripted.table.write([insert(3)]);
     assert.deepEqual(tokens, ['', '', 'first', 'first']);

@@ -6,6 +6,7 @@ import { KafkaServer, type KafkaServerOptions } from '../../src/demo/kafka-serve
 import { KuduCluster } from '../../src/demo/kudu-servers.ts';
 import type { ArtifactOptions } from '../../src/demo/maven.ts';
 import { ensureSystemTools } from '../../src/demo/system-packages.ts';
+import type { KuduSecurity } from '../../src/demo/kudu-security.ts';
 import { WorkDir } from '../../src/demo/work-dir.ts';
 
 let artifacts: Promise<ArtifactOptions> | null = null;
@@ -83,16 +84,19 @@ export async function startKudu(
     masterFlags?: readonly string[];
     /** In which its folders are; it is emptied. */
     dir?: string;
+    security?: KuduSecurity;
   } = {},
 ): Promise<KuduCluster> {
+  const { security } = options;
   const install = await fetchKudu(await artifactOptions());
   const dir = options.dir === undefined ? await WorkDir.create('spoor-test-kudu') : { path: options.dir };
   return KuduCluster.start({
     install,
     dir: dir.path,
     tservers: options.tservers ?? 3,
-    tserverFlags: [...QUIET, ...(options.flags ?? [])],
-    masterFlags: options.masterFlags ?? [],
+    tserverFlags: [...QUIET, ...(security?.tserverFlags ?? []), ...(options.flags ?? [])],
+    masterFlags: [...(security?.masterFlags ?? []), ...(options.masterFlags ?? [])],
+    ...(security && { env: security.serverEnv, cliEnv: security.cliEnv }),
   });
 }
 

@@ -8,7 +8,7 @@ import {
   ResponseHeaderSchema,
   type RequestHeader,
 } from '../../src/kudu/proto/rpc_pb.ts';
-import { NegotiateStep } from '../../src/kudu/rpc/authenticator.ts';
+import { NegotiateStep } from '../../src/kudu/rpc/negotiation-link.ts';
 
 export interface ScriptedCall {
   readonly header: RequestHeader;

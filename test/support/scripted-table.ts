@@ -1,6 +1,6 @@
 import type { TabletLocation } from '../../src/kudu/catalog.ts';
 import type { SignedTokenPB } from '../../src/kudu/proto/rpc_pb.ts';
-import { PlainAuthenticator } from '../../src/kudu/rpc/authenticator.ts';
+import { SecurityContext } from '../../src/kudu/security/security-context.ts';
 import { Messenger } from '../../src/kudu/rpc/messenger.ts';
 import { RequestTracker } from '../../src/kudu/rpc/request-tracker.ts';
 import { DataType } from '../../src/kudu/schema.ts';
@@ -24,7 +24,7 @@ export class ScriptedTable implements Disposable {
   /** What the master gives to those who ask for a token. */
   token: SignedTokenPB | null = null;
   readonly #servers: readonly ScriptedKuduServer[];
-  readonly #messenger = new Messenger(new PlainAuthenticator('tester'));
+  readonly #messenger = new Messenger(new SecurityContext({ user: 'tester' }));
 
   constructor(servers: readonly ScriptedKuduServer[], timeoutMs = 5000) {
     this.#servers = servers;

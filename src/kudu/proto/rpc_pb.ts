@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file rpc.proto.
  */
 export const file_rpc: GenFile = /*@__PURE__*/
-  fileDesc("CglycGMucHJvdG8SCGt1ZHUucnBjIlMKDVNpZ25lZFRva2VuUEISEgoKdG9rZW5fZGF0YRgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwSGwoTc2lnbmluZ19rZXlfc2VxX251bRgDIAEoAyIcCghKd3RSYXdQQhIQCghqd3RfZGF0YRgBIAEoDCI+ChFVc2VySW5mb3JtYXRpb25QQhIWCg5lZmZlY3RpdmVfdXNlchgBIAEoCRIRCglyZWFsX3VzZXIYAiACKAkiZwoTQ29ubmVjdGlvbkNvbnRleHRQQhI5ChRERVBSRUNBVEVEX3VzZXJfaW5mbxgCIAEoCzIbLmt1ZHUucnBjLlVzZXJJbmZvcm1hdGlvblBCEhUKDWVuY29kZWRfbm9uY2UYAyABKAwipwIKFEF1dGhlbnRpY2F0aW9uVHlwZVBCEjMKBHNhc2wYASABKAsyIy5rdWR1LnJwYy5BdXRoZW50aWNhdGlvblR5cGVQQi5TYXNsSAASNQoFdG9rZW4YAiABKAsyJC5rdWR1LnJwYy5BdXRoZW50aWNhdGlvblR5cGVQQi5Ub2tlbkgAEkEKC2NlcnRpZmljYXRlGAMgASgLMioua3VkdS5ycGMuQXV0aGVudGljYXRpb25UeXBlUEIuQ2VydGlmaWNhdGVIABIxCgNqd3QYBCABKAsyIi5rdWR1LnJwYy5BdXRoZW50aWNhdGlvblR5cGVQQi5Kd3RIABoGCgRTYXNsGgcKBVRva2VuGg0KC0NlcnRpZmljYXRlGgUKA0p3dEIGCgR0eXBlIvACCgtOZWdvdGlhdGVQQhIaChJzdXBwb3J0ZWRfZmVhdHVyZXMYASADKAUSDAoEc3RlcBgCIAIoBRINCgV0b2tlbhgDIAEoDBI8Cg9zYXNsX21lY2hhbmlzbXMYBCADKAsyIy5rdWR1LnJwYy5OZWdvdGlhdGVQQi5TYXNsTWVjaGFuaXNtEhUKDXRsc19oYW5kc2hha2UYBSABKAwSGAoQY2hhbm5lbF9iaW5kaW5ncxgGIAEoDBIzCgthdXRobl90eXBlcxgHIAMoCzIeLmt1ZHUucnBjLkF1dGhlbnRpY2F0aW9uVHlwZVBCEiwKC2F1dGhuX3Rva2VuGAggASgLMhcua3VkdS5ycGMuU2lnbmVkVG9rZW5QQhINCgVub25jZRgJIAEoDBIjCgdqd3RfcmF3GAogASgLMhIua3VkdS5ycGMuSnd0UmF3UEIaIgoNU2FzbE1lY2hhbmlzbRIRCgltZWNoYW5pc20YAiACKAkiOwoOUmVtb3RlTWV0aG9kUEISFAoMc2VydmljZV9uYW1lGAEgAigJEhMKC21ldGhvZF9uYW1lGAIgAigJImUKC1JlcXVlc3RJZFBCEhEKCWNsaWVudF9pZBgBIAIoCRIOCgZzZXFfbm8YAiACKAMSHwoXZmlyc3RfaW5jb21wbGV0ZV9zZXFfbm8YAyACKAMSEgoKYXR0ZW1wdF9ubxgEIAIoAyLNAQoNUmVxdWVzdEhlYWRlchIPCgdjYWxsX2lkGAMgAigFEi8KDXJlbW90ZV9tZXRob2QYBiABKAsyGC5rdWR1LnJwYy5SZW1vdGVNZXRob2RQQhIWCg50aW1lb3V0X21pbGxpcxgKIAEoDRIeChZyZXF1aXJlZF9mZWF0dXJlX2ZsYWdzGAsgAygNEikKCnJlcXVlc3RfaWQYDyABKAsyFS5rdWR1LnJwYy5SZXF1ZXN0SWRQQhIXCg9zaWRlY2FyX29mZnNldHMYECADKA0iUwoOUmVzcG9uc2VIZWFkZXISDwoHY2FsbF9pZBgBIAIoBRIXCghpc19lcnJvchgCIAEoCDoFZmFsc2USFwoPc2lkZWNhcl9vZmZzZXRzGAMgAygNIlEKDUVycm9yU3RhdHVzUEISDwoHbWVzc2FnZRgBIAIoCRIMCgRjb2RlGAIgASgFEiEKGXVuc3VwcG9ydGVkX2ZlYXR1cmVfZmxhZ3MYAyADKA0");
+  fileDesc("CglycGMucHJvdG8SCGt1ZHUucnBjIlMKDVNpZ25lZFRva2VuUEISEgoKdG9rZW5fZGF0YRgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwSGwoTc2lnbmluZ19rZXlfc2VxX251bRgDIAEoAyIgCgxBdXRoblRva2VuUEISEAoIdXNlcm5hbWUYASABKAkiUwoHVG9rZW5QQhIhChlleHBpcmVfdW5peF9lcG9jaF9zZWNvbmRzGAEgASgDEiUKBWF1dGhuGAMgASgLMhYua3VkdS5ycGMuQXV0aG5Ub2tlblBCIhwKCEp3dFJhd1BCEhAKCGp3dF9kYXRhGAEgASgMIj4KEVVzZXJJbmZvcm1hdGlvblBCEhYKDmVmZmVjdGl2ZV91c2VyGAEgASgJEhEKCXJlYWxfdXNlchgCIAIoCSJnChNDb25uZWN0aW9uQ29udGV4dFBCEjkKFERFUFJFQ0FURURfdXNlcl9pbmZvGAIgASgLMhsua3VkdS5ycGMuVXNlckluZm9ybWF0aW9uUEISFQoNZW5jb2RlZF9ub25jZRgDIAEoDCKnAgoUQXV0aGVudGljYXRpb25UeXBlUEISMwoEc2FzbBgBIAEoCzIjLmt1ZHUucnBjLkF1dGhlbnRpY2F0aW9uVHlwZVBCLlNhc2xIABI1CgV0b2tlbhgCIAEoCzIkLmt1ZHUucnBjLkF1dGhlbnRpY2F0aW9uVHlwZVBCLlRva2VuSAASQQoLY2VydGlmaWNhdGUYAyABKAsyKi5rdWR1LnJwYy5BdXRoZW50aWNhdGlvblR5cGVQQi5DZXJ0aWZpY2F0ZUgAEjEKA2p3dBgEIAEoCzIiLmt1ZHUucnBjLkF1dGhlbnRpY2F0aW9uVHlwZVBCLkp3dEgAGgYKBFNhc2waBwoFVG9rZW4aDQoLQ2VydGlmaWNhdGUaBQoDSnd0QgYKBHR5cGUi8AIKC05lZ290aWF0ZVBCEhoKEnN1cHBvcnRlZF9mZWF0dXJlcxgBIAMoBRIMCgRzdGVwGAIgAigFEg0KBXRva2VuGAMgASgMEjwKD3Nhc2xfbWVjaGFuaXNtcxgEIAMoCzIjLmt1ZHUucnBjLk5lZ290aWF0ZVBCLlNhc2xNZWNoYW5pc20SFQoNdGxzX2hhbmRzaGFrZRgFIAEoDBIYChBjaGFubmVsX2JpbmRpbmdzGAYgASgMEjMKC2F1dGhuX3R5cGVzGAcgAygLMh4ua3VkdS5ycGMuQXV0aGVudGljYXRpb25UeXBlUEISLAoLYXV0aG5fdG9rZW4YCCABKAsyFy5rdWR1LnJwYy5TaWduZWRUb2tlblBCEg0KBW5vbmNlGAkgASgMEiMKB2p3dF9yYXcYCiABKAsyEi5rdWR1LnJwYy5Kd3RSYXdQQhoiCg1TYXNsTWVjaGFuaXNtEhEKCW1lY2hhbmlzbRgCIAIoCSI7Cg5SZW1vdGVNZXRob2RQQhIUCgxzZXJ2aWNlX25hbWUYASACKAkSEwoLbWV0aG9kX25hbWUYAiACKAkiZQoLUmVxdWVzdElkUEISEQoJY2xpZW50X2lkGAEgAigJEg4KBnNlcV9ubxgCIAIoAxIfChdmaXJzdF9pbmNvbXBsZXRlX3NlcV9ubxgDIAIoAxISCgphdHRlbXB0X25vGAQgAigDIs0BCg1SZXF1ZXN0SGVhZGVyEg8KB2NhbGxfaWQYAyACKAUSLwoNcmVtb3RlX21ldGhvZBgGIAEoCzIYLmt1ZHUucnBjLlJlbW90ZU1ldGhvZFBCEhYKDnRpbWVvdXRfbWlsbGlzGAogASgNEh4KFnJlcXVpcmVkX2ZlYXR1cmVfZmxhZ3MYCyADKA0SKQoKcmVxdWVzdF9pZBgPIAEoCzIVLmt1ZHUucnBjLlJlcXVlc3RJZFBCEhcKD3NpZGVjYXJfb2Zmc2V0cxgQIAMoDSJTCg5SZXNwb25zZUhlYWRlchIPCgdjYWxsX2lkGAEgAigFEhcKCGlzX2Vycm9yGAIgASgIOgVmYWxzZRIXCg9zaWRlY2FyX29mZnNldHMYAyADKA0iUQoNRXJyb3JTdGF0dXNQQhIPCgdtZXNzYWdlGAEgAigJEgwKBGNvZGUYAiABKAUSIQoZdW5zdXBwb3J0ZWRfZmVhdHVyZV9mbGFncxgDIAMoDQ");
 
 /**
  * @generated from message kudu.rpc.SignedTokenPB
@@ -43,6 +43,47 @@ export const SignedTokenPBSchema: GenMessage<SignedTokenPB> = /*@__PURE__*/
   messageDesc(file_rpc, 0);
 
 /**
+ * What is signed: who somebody is (authn), or what he may do with a table (authz, not looked into here).
+ *
+ * @generated from message kudu.rpc.AuthnTokenPB
+ */
+export type AuthnTokenPB = Message<"kudu.rpc.AuthnTokenPB"> & {
+  /**
+   * @generated from field: optional string username = 1;
+   */
+  username: string;
+};
+
+/**
+ * Describes the message kudu.rpc.AuthnTokenPB.
+ * Use `create(AuthnTokenPBSchema)` to create a new message.
+ */
+export const AuthnTokenPBSchema: GenMessage<AuthnTokenPB> = /*@__PURE__*/
+  messageDesc(file_rpc, 1);
+
+/**
+ * @generated from message kudu.rpc.TokenPB
+ */
+export type TokenPB = Message<"kudu.rpc.TokenPB"> & {
+  /**
+   * @generated from field: optional int64 expire_unix_epoch_seconds = 1;
+   */
+  expireUnixEpochSeconds: bigint;
+
+  /**
+   * @generated from field: optional kudu.rpc.AuthnTokenPB authn = 3;
+   */
+  authn?: AuthnTokenPB | undefined;
+};
+
+/**
+ * Describes the message kudu.rpc.TokenPB.
+ * Use `create(TokenPBSchema)` to create a new message.
+ */
+export const TokenPBSchema: GenMessage<TokenPB> = /*@__PURE__*/
+  messageDesc(file_rpc, 2);
+
+/**
  * @generated from message kudu.rpc.JwtRawPB
  */
 export type JwtRawPB = Message<"kudu.rpc.JwtRawPB"> & {
@@ -57,7 +98,7 @@ export type JwtRawPB = Message<"kudu.rpc.JwtRawPB"> & {
  * Use `create(JwtRawPBSchema)` to create a new message.
  */
 export const JwtRawPBSchema: GenMessage<JwtRawPB> = /*@__PURE__*/
-  messageDesc(file_rpc, 1);
+  messageDesc(file_rpc, 3);
 
 /**
  * @generated from message kudu.rpc.UserInformationPB
@@ -79,7 +120,7 @@ export type UserInformationPB = Message<"kudu.rpc.UserInformationPB"> & {
  * Use `create(UserInformationPBSchema)` to create a new message.
  */
 export const UserInformationPBSchema: GenMessage<UserInformationPB> = /*@__PURE__*/
-  messageDesc(file_rpc, 2);
+  messageDesc(file_rpc, 4);
 
 /**
  * @generated from message kudu.rpc.ConnectionContextPB
@@ -101,7 +142,7 @@ export type ConnectionContextPB = Message<"kudu.rpc.ConnectionContextPB"> & {
  * Use `create(ConnectionContextPBSchema)` to create a new message.
  */
 export const ConnectionContextPBSchema: GenMessage<ConnectionContextPB> = /*@__PURE__*/
-  messageDesc(file_rpc, 3);
+  messageDesc(file_rpc, 5);
 
 /**
  * @generated from message kudu.rpc.AuthenticationTypePB
@@ -142,7 +183,7 @@ export type AuthenticationTypePB = Message<"kudu.rpc.AuthenticationTypePB"> & {
  * Use `create(AuthenticationTypePBSchema)` to create a new message.
  */
 export const AuthenticationTypePBSchema: GenMessage<AuthenticationTypePB> = /*@__PURE__*/
-  messageDesc(file_rpc, 4);
+  messageDesc(file_rpc, 6);
 
 /**
  * @generated from message kudu.rpc.AuthenticationTypePB.Sasl
@@ -155,7 +196,7 @@ export type AuthenticationTypePB_Sasl = Message<"kudu.rpc.AuthenticationTypePB.S
  * Use `create(AuthenticationTypePB_SaslSchema)` to create a new message.
  */
 export const AuthenticationTypePB_SaslSchema: GenMessage<AuthenticationTypePB_Sasl> = /*@__PURE__*/
-  messageDesc(file_rpc, 4, 0);
+  messageDesc(file_rpc, 6, 0);
 
 /**
  * @generated from message kudu.rpc.AuthenticationTypePB.Token
@@ -168,7 +209,7 @@ export type AuthenticationTypePB_Token = Message<"kudu.rpc.AuthenticationTypePB.
  * Use `create(AuthenticationTypePB_TokenSchema)` to create a new message.
  */
 export const AuthenticationTypePB_TokenSchema: GenMessage<AuthenticationTypePB_Token> = /*@__PURE__*/
-  messageDesc(file_rpc, 4, 1);
+  messageDesc(file_rpc, 6, 1);
 
 /**
  * @generated from message kudu.rpc.AuthenticationTypePB.Certificate
@@ -181,7 +222,7 @@ export type AuthenticationTypePB_Certificate = Message<"kudu.rpc.AuthenticationT
  * Use `create(AuthenticationTypePB_CertificateSchema)` to create a new message.
  */
 export const AuthenticationTypePB_CertificateSchema: GenMessage<AuthenticationTypePB_Certificate> = /*@__PURE__*/
-  messageDesc(file_rpc, 4, 2);
+  messageDesc(file_rpc, 6, 2);
 
 /**
  * @generated from message kudu.rpc.AuthenticationTypePB.Jwt
@@ -194,7 +235,7 @@ export type AuthenticationTypePB_Jwt = Message<"kudu.rpc.AuthenticationTypePB.Jw
  * Use `create(AuthenticationTypePB_JwtSchema)` to create a new message.
  */
 export const AuthenticationTypePB_JwtSchema: GenMessage<AuthenticationTypePB_Jwt> = /*@__PURE__*/
-  messageDesc(file_rpc, 4, 3);
+  messageDesc(file_rpc, 6, 3);
 
 /**
  * @generated from message kudu.rpc.NegotiatePB
@@ -256,7 +297,7 @@ export type NegotiatePB = Message<"kudu.rpc.NegotiatePB"> & {
  * Use `create(NegotiatePBSchema)` to create a new message.
  */
 export const NegotiatePBSchema: GenMessage<NegotiatePB> = /*@__PURE__*/
-  messageDesc(file_rpc, 5);
+  messageDesc(file_rpc, 7);
 
 /**
  * @generated from message kudu.rpc.NegotiatePB.SaslMechanism
@@ -273,7 +314,7 @@ export type NegotiatePB_SaslMechanism = Message<"kudu.rpc.NegotiatePB.SaslMechan
  * Use `create(NegotiatePB_SaslMechanismSchema)` to create a new message.
  */
 export const NegotiatePB_SaslMechanismSchema: GenMessage<NegotiatePB_SaslMechanism> = /*@__PURE__*/
-  messageDesc(file_rpc, 5, 0);
+  messageDesc(file_rpc, 7, 0);
 
 /**
  * @generated from message kudu.rpc.RemoteMethodPB
@@ -295,7 +336,7 @@ export type RemoteMethodPB = Message<"kudu.rpc.RemoteMethodPB"> & {
  * Use `create(RemoteMethodPBSchema)` to create a new message.
  */
 export const RemoteMethodPBSchema: GenMessage<RemoteMethodPB> = /*@__PURE__*/
-  messageDesc(file_rpc, 6);
+  messageDesc(file_rpc, 8);
 
 /**
  * Names a call across retries, so that the server runs it once (kudu/rpc/result_tracker.h).
@@ -329,7 +370,7 @@ export type RequestIdPB = Message<"kudu.rpc.RequestIdPB"> & {
  * Use `create(RequestIdPBSchema)` to create a new message.
  */
 export const RequestIdPBSchema: GenMessage<RequestIdPB> = /*@__PURE__*/
-  messageDesc(file_rpc, 7);
+  messageDesc(file_rpc, 9);
 
 /**
  * @generated from message kudu.rpc.RequestHeader
@@ -371,7 +412,7 @@ export type RequestHeader = Message<"kudu.rpc.RequestHeader"> & {
  * Use `create(RequestHeaderSchema)` to create a new message.
  */
 export const RequestHeaderSchema: GenMessage<RequestHeader> = /*@__PURE__*/
-  messageDesc(file_rpc, 8);
+  messageDesc(file_rpc, 10);
 
 /**
  * @generated from message kudu.rpc.ResponseHeader
@@ -398,7 +439,7 @@ export type ResponseHeader = Message<"kudu.rpc.ResponseHeader"> & {
  * Use `create(ResponseHeaderSchema)` to create a new message.
  */
 export const ResponseHeaderSchema: GenMessage<ResponseHeader> = /*@__PURE__*/
-  messageDesc(file_rpc, 9);
+  messageDesc(file_rpc, 11);
 
 /**
  * @generated from message kudu.rpc.ErrorStatusPB
@@ -425,5 +466,5 @@ export type ErrorStatusPB = Message<"kudu.rpc.ErrorStatusPB"> & {
  * Use `create(ErrorStatusPBSchema)` to create a new message.
  */
 export const ErrorStatusPBSchema: GenMessage<ErrorStatusPB> = /*@__PURE__*/
-  messageDesc(file_rpc, 10);
+  messageDesc(file_rpc, 12);
 

@@ -1,20 +1,13 @@
-import { connect, type Socket } from 'node:net';
-import { create, toBinary } from '@bufbuild/protobuf';
+import { connect } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { create } from '@bufbuild/protobuf';
 import { KuduError, rpcError, withNotRun } from '../errors.ts';
-import {
-  ConnectionContextPBSchema,
-  ErrorStatusPBSchema,
-  NegotiatePBSchema,
-  RemoteMethodPBSchema,
-  type NegotiatePB,
-  type RequestIdPB,
-} from '../proto/rpc_pb.ts';
+import { ErrorStatusPBSchema, RemoteMethodPBSchema, type RequestIdPB } from '../proto/rpc_pb.ts';
+import type { Credentials, SecurityContext } from '../security/security-context.ts';
 import { RpcErrorCode } from '../status.ts';
 import { parseHostPort } from './address.ts';
-import { NegotiateStep, RpcFeature, type Authenticator } from './authenticator.ts';
 import type { Deadline } from './deadline.ts';
 import {
-  CONNECTION_PREAMBLE,
   FrameReader,
   MAX_REQUEST_BYTES,
   decodeMessage,
@@ -23,10 +16,7 @@ import {
   newRequestHeader,
   type ResponseFrame,
 } from './framing.ts';
-
-/** Call ids that are no calls (kudu/rpc/constants.h). */
-const NEGOTIATE_CALL_ID = -33;
-const CONNECTION_CONTEXT_CALL_ID = -3;
+import { negotiate } from './negotiation.ts';
 
 /** So long may a peer answer nothing at all before its connection is given up, at the next call that times out. */
 const SILENCE_MS = 10_000;
@@ -48,6 +38,12 @@ interface PendingCall {
   reject(error: Error): void;
 }
 
+/** By what a connection is negotiated. */
+export interface NegotiationMeans {
+  readonly security: SecurityContext;
+  readonly credentials: Credentials;
+}
+
 /**
  * One negotiated TCP connection, with any number of calls in flight: answers may come in any order.
  * It never comes back from being closed; {@link Messenger} opens the next one.
@@ -56,7 +52,7 @@ export class Connection {
   readonly address: string;
   /** When the last byte came or went, by the monotonic clock. */
   lastUsedMs = performance.now();
-  readonly #socket: Socket;
+  readonly #stream: Duplex;
   readonly #frames = new FrameReader();
   readonly #pending = new Map<number, PendingCall>();
   readonly #onClose: () => void;
@@ -65,20 +61,21 @@ export class Connection {
   #nextCallId = 0;
   #closedBy: KuduError | null = null;
 
-  private constructor(address: string, socket: Socket, onClose: () => void) {
+  /** @param stream negotiated, and standing still */
+  private constructor(address: string, stream: Duplex, onClose: () => void) {
     this.address = address;
-    this.#socket = socket;
+    this.#stream = stream;
     this.#onClose = onClose;
-    socket.setNoDelay(true);
-    socket.on('data', (chunk: Buffer) => {
+    stream.on('data', (chunk: Buffer) => {
       this.#onData(chunk);
     });
-    socket.on('error', (cause) => {
+    stream.on('error', (cause) => {
       this.close(new KuduError('network', `the connection to ${address} broke: ${cause.message}`, { address, cause }));
     });
-    socket.on('close', () => {
+    stream.on('close', () => {
       this.close(new KuduError('network', `${address} closed the connection`, { address }));
     });
+    stream.resume();
   }
 
   /**
@@ -88,24 +85,23 @@ export class Connection {
    */
   static async open(
     address: string,
-    authenticator: Authenticator,
+    { security, credentials }: NegotiationMeans,
     deadline: Deadline,
     onClose: () => void,
   ): Promise<Connection> {
     const { host, port } = parseHostPort(address);
     const socket = connect({ host, port });
-    const connection = new Connection(address, socket, onClose);
+    socket.setNoDelay(true);
     try {
-      await deadline.race(connection.#negotiate(authenticator), () => {
+      const negotiating = negotiate(socket, { address, credentials, security, deadline });
+      const stream = await deadline.race(negotiating, () => {
         return new KuduError('timeout', `no connection to ${address} in time`, { address, notRun: true });
       });
-      return connection;
+      return new Connection(address, stream, onClose);
     } catch (error) {
-      const asKudu = error instanceof KuduError ? withNotRun(error, true) : error;
-      connection.close(
-        new KuduError('network', `no connection to ${address}`, { address, notRun: true, cause: error }),
-      );
-      throw asKudu;
+      socket.on('error', () => undefined); // what comes of ending it in the middle
+      socket.destroy();
+      throw error instanceof KuduError ? withNotRun(error, true) : error;
     }
   }
 
@@ -156,8 +152,8 @@ export class Connection {
   close(reason: KuduError): void {
     if (this.#closedBy) return;
     this.#closedBy = reason;
-    while (this.#socket.writableCorked > 0) this.#socket.uncork(); // what was called just now
-    this.#socket.destroy();
+    while (this.#stream.writableCorked > 0) this.#stream.uncork(); // what was called just now
+    this.#stream.destroy();
     const pending = [...this.#pending.values()];
     this.#pending.clear();
     for (const call of pending) call.reject(reason);
@@ -188,11 +184,11 @@ export class Connection {
 
   #write(pieces: readonly Uint8Array[]): void {
     this.lastUsedMs = performance.now();
-    this.#socket.cork();
-    for (const piece of pieces) this.#socket.write(piece);
+    this.#stream.cork();
+    for (const piece of pieces) this.#stream.write(piece);
     // Calls that are made together go out together: each writing of its own costs more than all else of a small call.
     process.nextTick(() => {
-      this.#socket.uncork();
+      this.#stream.uncork();
     });
   }
 
@@ -221,35 +217,6 @@ export class Connection {
     }
     // After a FATAL_ code the server reads nothing more from this connection.
     if (failure && isFatal(failure.code)) this.close(failure);
-  }
-
-  async #negotiate(authenticator: Authenticator): Promise<void> {
-    this.#socket.write(CONNECTION_PREAMBLE);
-    const exchange = async (step: Omit<Partial<NegotiatePB>, '$typeName'> & { step: number }): Promise<NegotiatePB> => {
-      const call = {
-        service: '',
-        method: 'negotiation',
-        body: toBinary(NegotiatePBSchema, create(NegotiatePBSchema, step)),
-      };
-      const pieces = encodeRequest(newRequestHeader(NEGOTIATE_CALL_ID), call.body);
-      const response = await this.#send(NEGOTIATE_CALL_ID, call, pieces);
-      return decodeMessage(NegotiatePBSchema, response.body);
-    };
-    const answer = await exchange({
-      step: NegotiateStep.NEGOTIATE,
-      supportedFeatures: [RpcFeature.APPLICATION_FEATURE_FLAGS],
-      authnTypes: [...authenticator.authnTypes],
-    });
-    if (answer.step !== NegotiateStep.NEGOTIATE)
-      throw new KuduError('protocol', `${this.address} answers the offer with step ${answer.step}`, {
-        address: this.address,
-      });
-    const { encodedNonce } = await authenticator.authenticate({ address: this.address, exchange }, answer);
-    const context = create(ConnectionContextPBSchema, encodedNonce ? { encodedNonce } : {});
-    // The server does not answer this one.
-    this.#write(
-      encodeRequest(newRequestHeader(CONNECTION_CONTEXT_CALL_ID), toBinary(ConnectionContextPBSchema, context)),
-    );
   }
 }
 

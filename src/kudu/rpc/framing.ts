@@ -55,18 +55,31 @@ export class FrameReader {
 
   /** Frames that are whole now, without their length prefix. @throws {KuduError} `protocol` for an absurd length */
   push(chunk: Buffer): Buffer[] {
+    this.add(chunk);
+    const frames: Buffer[] = [];
+    for (let frame = this.take(); frame !== null; frame = this.take()) frames.push(frame);
+    return frames;
+  }
+
+  add(chunk: Buffer): void {
     this.#chunks.push(chunk);
     this.#bytes += chunk.length;
-    const frames: Buffer[] = [];
-    for (;;) {
-      const length = this.#peekLength();
-      if (length === null || this.#bytes < 4 + length) return frames;
-      const joined = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks, this.#bytes);
-      frames.push(joined.subarray(4, 4 + length));
-      const rest = joined.subarray(4 + length);
-      this.#chunks = rest.length === 0 ? [] : [rest];
-      this.#bytes = rest.length;
-    }
+  }
+
+  /** The next frame, or null before it is whole. @throws {KuduError} `protocol` for an absurd length */
+  take(): Buffer | null {
+    const length = this.#peekLength();
+    if (length === null || this.#bytes < 4 + length) return null;
+    const joined = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks, this.#bytes);
+    const rest = joined.subarray(4 + length);
+    this.#chunks = rest.length === 0 ? [] : [rest];
+    this.#bytes = rest.length;
+    return joined.subarray(4, 4 + length);
+  }
+
+  /** What lies behind the last frame that was taken. */
+  rest(): Buffer {
+    return Buffer.concat(this.#chunks, this.#bytes);
   }
 
   #peekLength(): number | null {

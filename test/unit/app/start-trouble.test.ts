@@ -11,10 +11,11 @@ describe('why a sidecar cannot begin', () => {
   it('names the setting, and what to do where Kudu refused', async () => {
     const refused = new KuduError('rpc', 'unauthorized access to method: GetStatus', {
       code: RpcErrorCode.ERROR_APPLICATION,
+      method: 'GetStatus',
     });
     await assert.rejects(
       askedOf('SPOOR_TSERVER a:7050', Promise.reject(refused)),
-      /^Error: SPOOR_TSERVER a:7050: unauthorized access to method: GetStatus\. Set SPOOR_KUDU_USER .*--user_acl/,
+      /^Error: SPOOR_TSERVER a:7050: unauthorized access to method: GetStatus\. GetStatus takes the right: user\..*SPOOR_KUDU_USER.*--user_acl/,
     );
   });
 

@@ -5,6 +5,8 @@ import { loadClientConfig, loadServersConfig } from '../../../src/config/client-
 
 const load = (env: Record<string, string>) => loadClientConfig(env, `${tmpdir()}/no-such-folder`);
 
+const BY_DEFAULT = { auth: 'auto', encryption: 'optional', saslProtocolName: 'kudu' };
+
 describe('loadClientConfig', () => {
   it('calls where a sidecar listens by default', () => {
     assert.deepEqual(load({}), { url: 'http://127.0.0.1:8100', token: null });
@@ -43,7 +45,7 @@ describe('loadServersConfig', () => {
 
   it('says where Kudu and Kafka are, whatever else a sidecar needs', () => {
     assert.deepEqual(servers({ ...given, SPOOR_MODE: 'learner' }), {
-      kudu: { masters: ['a:1', 'b:2'] },
+      kudu: { masters: ['a:1', 'b:2'], ...BY_DEFAULT },
       kafka: { brokers: ['k:9092'] },
       systemTablePrefix: 'spoor.',
       registry: { files: {} },
@@ -58,7 +60,7 @@ describe('loadServersConfig', () => {
       SPOOR_KAFKA_SASL_PASSWORD: 'p',
     };
     assert.deepEqual(servers({ ...given, ...sasl, SPOOR_KUDU_USER: 'kudu', SPOOR_KAFKA_SSL: 'true' }), {
-      kudu: { masters: ['a:1', 'b:2'], user: 'kudu' },
+      kudu: { masters: ['a:1', 'b:2'], user: 'kudu', ...BY_DEFAULT },
       kafka: { brokers: ['k:9092'], ssl: true, sasl: { mechanism: 'plain', username: 'u', password: 'p' } },
       systemTablePrefix: 'spoor.',
       registry: { files: {} },

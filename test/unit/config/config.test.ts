@@ -59,7 +59,7 @@ describe('loadConfig', () => {
   it('has the defaults of the contract', () => {
     assert.deepEqual(configOf({}), {
       mode: 'leader',
-      kudu: { masters: ['m1:7051'], user: 'kudu' },
+      kudu: { masters: ['m1:7051'], user: 'kudu', auth: 'auto', encryption: 'optional', saslProtocolName: 'kudu' },
       tserver: 'ts:7050',
       walDir: '/wal',
       hold: { dir: '/wal/spoor-hold', server: false, maxBytes: 0, maxAgeS: 0, minFreePercent: 10 },
@@ -83,6 +83,12 @@ describe('loadConfig', () => {
       SPOOR_HOLD_DIR: '/wal/held',
       SPOOR_HOLD_SERVER: 'on',
       SPOOR_KUDU_USER: 'impala',
+      SPOOR_KUDU_AUTH: 'kerberos',
+      SPOOR_KUDU_ENCRYPTION: 'required',
+      SPOOR_KUDU_PRINCIPAL: 'spoor@EXAMPLE.COM',
+      SPOOR_KUDU_KEYTAB: '/etc/spoor/spoor.keytab',
+      SPOOR_KUDU_SASL_PROTOCOL_NAME: 'kuduserver',
+      SPOOR_KUDU_CA: CERT,
       SPOOR_KAFKA_BROKERS: 'b1:9092,b2:9092',
       SPOOR_KAFKA_SSL: 'true',
       SPOOR_KAFKA_SSL_CA: CERT,
@@ -110,7 +116,15 @@ describe('loadConfig', () => {
     });
     assert.deepEqual(config, {
       mode: 'leader',
-      kudu: { masters: ['m1:7051', 'm2:7051', '[::1]:7053'], user: 'impala' },
+      kudu: {
+        masters: ['m1:7051', 'm2:7051', '[::1]:7053'],
+        user: 'impala',
+        auth: 'kerberos',
+        encryption: 'required',
+        saslProtocolName: 'kuduserver',
+        kerberos: { principal: 'spoor@EXAMPLE.COM', keytab: '/etc/spoor/spoor.keytab' },
+        ca: { value: CERT },
+      },
       tserver: 'ts:7050',
       walDir: '/wal',
       hold: { dir: '/wal/held', server: true, maxBytes: 10_737_418_240, maxAgeS: 86_400, minFreePercent: 25 },
@@ -130,6 +144,39 @@ describe('loadConfig', () => {
       logLevel: 'debug',
     });
     assert.deepEqual(secretsOf(config), ['t0ken', 'p w', KEY, 'r w', 'p']);
+  });
+
+  it('says who it is to Kudu in one way', () => {
+    const [jwt, later] = ['eyJhbGciOiJSUzI1NiJ9.e30.c2ln', 'eyJhbGciOiJSUzI1NiJ9.e30.bGF0ZXI'];
+    const { kudu, ...rest } = configOf({ SPOOR_KUDU_AUTH: 'jwt', SPOOR_KUDU_JWT: jwt, SPOOR_KUDU_CA: CERT });
+    assert.deepEqual([kudu.auth, kudu.jwt, kudu.ca], ['jwt', { value: jwt }, { value: CERT }]);
+    assert.deepEqual(secretsOf({ kudu, ...rest }), [jwt]);
+    const file = write('jwt', `${later}\n`);
+    const ofFile = configOf({
+      SPOOR_KUDU_AUTH: 'jwt',
+      SPOOR_KUDU_JWT_FILE: file,
+      SPOOR_KUDU_CA_FILE: write('kca', CERT),
+    });
+    assert.deepEqual(ofFile.kudu.jwt, { file }, 'which is read again when it is needed');
+    assert.deepEqual(faultsOf({ SPOOR_KUDU_AUTH: 'jwt' }), [
+      'SPOOR_KUDU_JWT: not given; allowed: a JSON Web Token in compact form, three parts with dots between (goes with SPOOR_KUDU_AUTH=jwt)',
+      'SPOOR_KUDU_CA: not given; allowed: certificates in PEM (goes with SPOOR_KUDU_AUTH=jwt)',
+    ]);
+    assert.deepEqual(faultsOf({ SPOOR_KUDU_JWT: jwt, SPOOR_KUDU_CA: CERT }), [
+      'SPOOR_KUDU_JWT: got ***; allowed: nothing, unless SPOOR_KUDU_AUTH is jwt; it is auto',
+    ]);
+    assert.deepEqual(faultsOf({ SPOOR_KUDU_AUTH: 'plain', SPOOR_KUDU_KEYTAB: '/k', SPOOR_KUDU_PRINCIPAL: 'p' }), [
+      'SPOOR_KUDU_PRINCIPAL: got "p"; allowed: nothing, unless SPOOR_KUDU_AUTH is auto or kerberos; it is plain',
+      'SPOOR_KUDU_KEYTAB: got "/k"; allowed: nothing, unless SPOOR_KUDU_AUTH is auto or kerberos; it is plain',
+    ]);
+    assert.deepEqual(faultsOf({ SPOOR_KUDU_ENCRYPTION: 'on' }), [
+      'SPOOR_KUDU_ENCRYPTION: got "on"; allowed: optional or required',
+    ]);
+  });
+
+  it('needs no name of the operating system where Kerberos says who it is', () => {
+    const loaded = load({ ...REQUIRED, SPOOR_KUDU_AUTH: 'kerberos' }, undefined, null);
+    assert.ok('config' in loaded && loaded.config.kudu.user === undefined);
   });
 
   it('says who it is to a registry in one way, and wholly', () => {
@@ -408,6 +455,7 @@ describe('loadConfig', () => {
     it('is there for every secret', () => {
       const secrets = VARIABLE_NAMES.filter((name) => variableInfo(name).secret === true);
       assert.deepEqual(secrets, [
+        'SPOOR_KUDU_JWT',
         'SPOOR_KAFKA_SSL_KEY',
         'SPOOR_KAFKA_SASL_PASSWORD',
         'SPOOR_REGISTRY_PASSWORD',

@@ -4,7 +4,7 @@ import { askKudu } from '../../../src/kudu-side/ask-kudu.ts';
 import { rowRefused } from '../../../src/kudu-side/kudu-refusal.ts';
 import { toProblem } from '../../../src/control/problem.ts';
 import { KuduError, type KuduErrorDetails, type KuduErrorKind } from '../../../src/kudu/errors.ts';
-import { AppStatus, MasterErrorCode, RpcErrorCode, TserverErrorCode } from '../../../src/kudu/status.ts';
+import { AppStatus, MasterErrorCode, RpcErrorCode, SecurityFault, TserverErrorCode } from '../../../src/kudu/status.ts';
 
 describe('what Kudu refuses', () => {
   const CASES: [KuduErrorKind, KuduErrorDetails, number, RegExp][] = [
@@ -12,7 +12,12 @@ describe('what Kudu refuses', () => {
     ['usage', { status: AppStatus.NOT_FOUND }, 502, /is gone/],
     ['usage', {}, 503, /ask again later/],
     ['rpc', { code: RpcErrorCode.ERROR_APPLICATION }, 502, /SPOOR_KUDU_USER/],
-    ['rpc', { code: RpcErrorCode.FATAL_UNAUTHORIZED }, 502, /does not support servers with --rpc_encryption=required/],
+    ['rpc', { code: RpcErrorCode.FATAL_UNAUTHORIZED, method: 'negotiation' }, 502, /SPOOR_KUDU_ENCRYPTION/],
+    ['rpc', { code: RpcErrorCode.FATAL_INVALID_JWT, method: 'negotiation' }, 503, /SPOOR_KUDU_JWT/],
+    ['security', { code: SecurityFault.KERBEROS_LIBRARY }, 503, /npm install koffi.*libgssapi-krb5-2/],
+    ['security', { code: SecurityFault.NO_TICKET }, 503, /SPOOR_KUDU_KEYTAB/],
+    ['security', { code: SecurityFault.NO_TLS }, 502, /SPOOR_KUDU_ENCRYPTION/],
+    ['timeout', { cause: new KuduError('security', 'no', { code: SecurityFault.NO_TICKET }) }, 503, /KEYTAB/],
     ['rpc', { code: RpcErrorCode.ERROR_NO_SUCH_METHOD }, 502, /another version/],
     ['rpc', { code: RpcErrorCode.ERROR_SERVER_TOO_BUSY }, 503, /ask again later/],
     ['master', { code: MasterErrorCode.NOT_AUTHORIZED }, 502, /SPOOR_KUDU_USER/],
