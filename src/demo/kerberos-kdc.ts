@@ -67,11 +67,20 @@ export class KerberosKdc implements AsyncDisposable {
     return this.#server.logFile;
   }
 
-  /** Makes a principal with a random key. @returns its keytab, readable by its owner alone */
-  async addPrincipal(name: string): Promise<string> {
-    const keytab = join(this.#dir, `${name.replaceAll('/', '_')}.keytab`);
+  /**
+   * Makes a principal with a random key.
+   * @param options.ticketLifeS of its tickets, where that is to be shorter than others'
+   * @param options.into a keytab that there is already
+   * @returns its keytab, readable by its owner alone
+   */
+  async addPrincipal(
+    name: string,
+    options: { readonly ticketLifeS?: number; readonly into?: string } = {},
+  ): Promise<string> {
+    const keytab = options.into ?? join(this.#dir, `${name.replaceAll('/', '_')}.keytab`);
+    const life = options.ticketLifeS === undefined ? '' : `-maxlife ${options.ticketLifeS}sec `;
     const made = this.#turn.then(async () => {
-      await this.#admin(`addprinc -randkey ${name}`);
+      await this.#admin(`addprinc -randkey ${life}${name}`);
       await this.#admin(`ktadd -k ${keytab} ${name}`);
       await chmod(keytab, 0o600); // servers do not start with one that others can read
     });

@@ -23,18 +23,26 @@ export const ENCRYPTED: readonly string[] = ['--rpc_encryption=required'];
  */
 export async function kerberosSecurity(
   kdc: KerberosKdc,
-  options: { readonly user?: string; readonly superusers?: readonly string[] } = {},
+  options: {
+    readonly user?: string;
+    readonly superusers?: readonly string[];
+    readonly flags?: readonly string[];
+    /** Of the user's tickets. */
+    readonly ticketLifeS?: number;
+  } = {},
 ): Promise<KuduSecurity> {
-  const { user = 'spoor', superusers = ['kudu', user] } = options;
+  const { user = 'spoor', superusers = ['kudu', user], flags: more = [], ticketLifeS } = options;
   // The host of every server here is 127.0.0.1, so they share a principal.
   const server = await kdc.addPrincipal('kudu/127.0.0.1');
-  const keytab = await kdc.addPrincipal(user);
+  await kdc.addPrincipal('kudu/localhost', { into: server }); // what Java's client makes of the address
+  const keytab = await kdc.addPrincipal(user, ticketLifeS === undefined ? {} : { ticketLifeS });
   const flags = [
     ...ENCRYPTED,
     '--rpc_authentication=required',
     `--keytab_file=${server}`,
     '--principal=kudu/127.0.0.1',
     `--superuser_acl=${superusers.join(',')}`,
+    ...more,
   ];
   return {
     masterFlags: flags,

@@ -5,6 +5,7 @@ import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { KafkaServer } from '../../src/demo/kafka-server.ts';
+import type { KuduSecurity } from '../../src/demo/kudu-security.ts';
 import type { KuduCluster } from '../../src/demo/kudu-servers.ts';
 import { SidecarProcess } from '../../src/demo/sidecar-process.ts';
 import { WorkDir } from '../../src/demo/work-dir.ts';
@@ -66,15 +67,24 @@ export class SpoorCluster implements AsyncDisposable {
       masterFlags?: readonly string[];
       /** See {@link startKudu}. */
       kuduDir?: string;
+      /** How Kudu is guarded; the sidecars are let in. */
+      security?: KuduSecurity;
       /** Of the sidecars. */
       env?: Readonly<Record<string, string>>;
       /** Of another version: its `dist/cli/main.js`. */
       program?: string;
     } = {},
   ): Promise<SpoorCluster> {
-    const { tservers = 3, flags = [], masterFlags = [], kuduDir, env = {}, program = BUILT } = options;
+    const { tservers = 3, flags = [], masterFlags = [], security, kuduDir, program = BUILT } = options;
+    const env = { ...security?.sidecarEnv, ...options.env };
     const [kudu, kafka, dir] = await Promise.all([
-      startKudu({ tservers, flags, masterFlags, ...(kuduDir !== undefined && { dir: kuduDir }) }),
+      startKudu({
+        tservers,
+        flags,
+        masterFlags,
+        ...(security && { security }),
+        ...(kuduDir !== undefined && { dir: kuduDir }),
+      }),
       startKafka(),
       WorkDir.create('spoor-test-sidecars'),
     ]);
