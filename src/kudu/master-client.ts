@@ -137,7 +137,15 @@ export class MasterClient {
       const fatal = errors.find((error): error is KuduError => error instanceof KuduError && !error.retriable);
       // Being refused by one master is not settled by looking for another.
       if (fatal) throw fatal;
-      throw new KuduError('network', `no master leads: ${failures.join('; ')}`, { notRun: true, cause });
+      const message = `no master leads: ${failures.join('; ')}`;
+      // Without a ticket nobody could be asked: that is what a person has to know, not that nobody answers.
+      const own = errors.find((error): error is KuduError => KuduError.is(error, 'security'));
+      const code = own?.code ?? null;
+      throw new KuduError(own ? 'security' : 'network', message, {
+        ...(code !== null && { code }),
+        notRun: true,
+        cause,
+      });
     }
   }
 }
