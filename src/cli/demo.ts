@@ -11,6 +11,7 @@ const STOP_LIMIT_MS = 60_000;
 interface DemoFlags {
   readonly exitAfter?: number;
   readonly rate: number;
+  readonly secure: boolean;
   readonly cache: string;
 }
 
@@ -21,8 +22,9 @@ export function addDemoCommand(program: Command): void {
     .description('a whole cluster on this machine: Kudu, Kafka, a sidecar each, a table under load; Ctrl-C ends it')
     .option('--exit-after <seconds>', 'end by itself after so long under load', positive)
     .option('--rate <rows>', 'row operations a second', positive, DEFAULT_RATE)
+    .option('--secure', 'TLS and Kerberos everywhere in Kudu, with a KDC of its own', false)
     .option('--cache <folder>', 'where Kudu and Kafka are kept between runs', defaultCacheDir())
-    .action(async ({ exitAfter, rate, cache }: DemoFlags) => {
+    .action(async ({ exitAfter, rate, secure, cache }: DemoFlags) => {
       const endAtOnce = (): void => {
         process.exit(1); // what was started ends with us
       };
@@ -30,7 +32,14 @@ export function addDemoCommand(program: Command): void {
       const exitAfterMs = exitAfter === undefined ? null : exitAfter * 1000;
       const { runDemo } = await loadDemo();
       const screen = new Screen(process.stdout);
-      const outcome = await runDemo({ screen, cacheDir: cache, rate, exitAfterMs, signal: stop.signal });
+      const outcome = await runDemo({
+        screen,
+        cacheDir: cache,
+        rate,
+        isSecure: secure,
+        exitAfterMs,
+        signal: stop.signal,
+      });
       if (outcome === 'unstarted') throw new CliError(1, 'ended before the load began');
       if (outcome === 'not-all-shipped') throw new CliError(1, 'not every row that was written has arrived');
     });

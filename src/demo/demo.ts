@@ -4,6 +4,8 @@ import { KuduClient } from '../kudu/client.ts';
 import { TimeLimit } from '../util/time-limit.ts';
 import { fetchKafka, fetchKudu, type KafkaInstall, type KuduInstall } from './artifacts.ts';
 import { KafkaServer } from './kafka-server.ts';
+import { KerberosKdc } from './kerberos-kdc.ts';
+import { kerberosSecurity, type KuduSecurity } from './kudu-security.ts';
 import { KuduCluster, type TabletServer } from './kudu-servers.ts';
 import { DemoFigures, statusLine } from './figures.ts';
 import { createOrders, OrderWriter } from './order-writer.ts';
@@ -30,6 +32,8 @@ export interface DemoOptions {
   readonly cacheDir: string;
   /** Row operations a second. */
   readonly rate: number;
+  /** TLS and Kerberos everywhere in Kudu. */
+  readonly isSecure: boolean;
   /** How long the load runs; null: until the signal. */
   readonly exitAfterMs: number | null;
   /** Ends the load; what was started is then stopped in order. */
@@ -67,11 +71,11 @@ export async function runDemo(options: DemoOptions): Promise<DemoOutcome> {
   }
 }
 
-async function install({ screen, cacheDir, signal }: DemoOptions): Promise<Installs> {
+async function install({ screen, cacheDir, isSecure, signal }: DemoOptions): Promise<Installs> {
   const progress = (line: string): void => {
     screen.status(line, performance.now());
   };
-  const tools = await ensureSystemTools({ compiler: false, progress });
+  const tools = await ensureSystemTools({ compiler: false, kerberos: isSecure, progress });
   signal.throwIfAborted();
   const kudu = await fetchKudu({ tools, cacheDir, progress });
   signal.throwIfAborted();
@@ -81,7 +85,7 @@ async function install({ screen, cacheDir, signal }: DemoOptions): Promise<Insta
 }
 
 async function runCluster(
-  { screen, rate, exitAfterMs, signal }: DemoOptions,
+  { screen, rate, isSecure, exitAfterMs, signal }: DemoOptions,
   installs: Installs,
   load: { begun: boolean },
 ): Promise<DemoOutcome> {
@@ -89,12 +93,22 @@ async function runCluster(
     screen.status(line, performance.now());
   };
   await using dir = await WorkDir.create('spoor-demo');
+  await using kdc = isSecure ? await KerberosKdc.start({ dir: join(dir.path, 'kdc') }) : null;
+  const security = kdc === null ? null : await secure(kdc);
   progress('starting Kudu: a master and three tablet servers');
   await using kudu = await KuduCluster.start({
     install: installs.kudu,
     dir: join(dir.path, 'kudu'),
     tservers: SIDECARS,
+    ...(security && {
+      masterFlags: security.masterFlags,
+      tserverFlags: security.tserverFlags,
+      env: security.serverEnv,
+      cliEnv: security.cliEnv,
+    }),
   });
+  if (kdc !== null)
+    screen.line(`Security   TLS and Kerberos, realm ${kdc.realm}; sidecars log in from a keytab as spoor`);
   screen.line(`Kudu       master ${kudu.masters.join(',')}`);
   signal.throwIfAborted();
 
@@ -104,13 +118,13 @@ async function runCluster(
   signal.throwIfAborted();
 
   progress('starting the sidecars');
-  await using sidecars = await startSidecars(dir.path, kudu, kafka, signal);
+  await using sidecars = await startSidecars(dir.path, kudu, kafka, security?.sidecarEnv ?? {}, signal);
   for (const [i, { url }] of sidecars.all.entries()) {
     screen.line(`Sidecar ${i + 1}  ${url}  beside tablet server ${kudu.tservers[i]!.rpc}`);
   }
   signal.throwIfAborted();
 
-  using client = await KuduClient.connect({ masters: kudu.masters, signal });
+  using client = await KuduClient.connect({ masters: kudu.masters, signal, ...security?.client });
   progress(`creating table ${TABLE} and stream ${STREAM}`);
   const table = await createOrders(client, TABLE, signal);
   const api = sidecars.all[0]!.url;
@@ -163,11 +177,18 @@ async function runCluster(
   return complete ? 'all-shipped' : 'not-all-shipped';
 }
 
+/** The servers' own traffic is encrypted too, although it stays on this machine. */
+async function secure(kdc: KerberosKdc): Promise<KuduSecurity> {
+  Object.assign(process.env, kdc.env); // this process writes the table, in the same realm
+  return kerberosSecurity(kdc, { flags: ['--rpc_encrypt_loopback_connections'] });
+}
+
 /** One beside each tablet server; resolves when each says that it is ready. */
 async function startSidecars(
   dir: string,
   kudu: KuduCluster,
   kafka: KafkaServer,
+  env: Readonly<Record<string, string>>,
   signal: AbortSignal,
 ): Promise<AsyncDisposable & { readonly all: readonly SidecarProcess[] }> {
   const all: SidecarProcess[] = [];
@@ -177,7 +198,7 @@ async function startSidecars(
   const start = async (tserver: TabletServer, i: number): Promise<void> => {
     const name = `sidecar ${i + 1}`;
     const servers = { masters: kudu.masters, tserver, brokers: kafka.brokers };
-    const sidecar = await SidecarProcess.start({ name, dir: join(dir, `sidecar-${i + 1}`), ...servers });
+    const sidecar = await SidecarProcess.start({ name, dir: join(dir, `sidecar-${i + 1}`), env, ...servers });
     all[i] = sidecar;
     await waitUntilReady(sidecar, signal);
   };

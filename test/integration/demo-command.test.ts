@@ -80,6 +80,14 @@ describe('spoor demo', { skip: await serversMissing() }, () => {
     assert.deepEqual(left, []);
   });
 
+  it('--secure: the same with TLS and Kerberos everywhere in Kudu', async () => {
+    const { exitCode, output, left } = await runDemo(['--secure', '--exit-after', '4', '--rate', '200']);
+    assert.equal(exitCode, 0, output);
+    assert.match(output, /^Security +TLS and Kerberos, realm KUDU\.TEST/m);
+    assert.match(output, /(\d+) row changes written, \1 records read from Kafka: all shipped/);
+    assert.deepEqual(left, []);
+  });
+
   it('stops in order on Ctrl-C: what was written is shipped first', async () => {
     const { exitCode, output, left } = await runDemo(['--rate', '200'], (line, kill) => {
       if (line.includes('first record of an update')) kill('SIGINT');
