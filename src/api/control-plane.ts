@@ -1,5 +1,5 @@
 import type { OpId } from '../kudu/opid.ts';
-import type { AskedStream } from '../streams/definition.ts';
+import type { AskedStream, StreamDefinition } from '../streams/definition.ts';
 import type { StreamChange } from '../streams/change-definition.ts';
 import type { Precondition } from '../streams/precondition.ts';
 import type { LogRequest } from '../wal/log-transfer.ts';
@@ -25,6 +25,9 @@ export interface SidecarStatus {
   readiness(): Promise<{ readonly kudu: PartHealth; readonly kafka: PartHealth; readonly wal: PartHealth }>;
 }
 
+/** A stream as somebody defined it, and which change of it that is. */
+export type AuditedStream = StreamDefinition & Pick<StreamView, 'paused' | 'revision'>;
+
 /** What the HTTP API asks of a sidecar that is at work. */
 export interface ControlPlane extends SidecarStatus {
   /**
@@ -43,6 +46,8 @@ export interface ControlPlane extends SidecarStatus {
   planPut(asked: AskedStream, precondition: Precondition): Promise<StreamPlan>;
   listStreams(): Promise<readonly StreamView[]>;
   getStream(name: string): Promise<StreamView | null>;
+  /** What {@link getStream} shows of how it is defined. */
+  definitionOf(name: string): Promise<AuditedStream | null>;
   /**
    * What a consumer needs to know of the records of its tables, or of one. Null when there is no such stream.
    * @throws {UnknownMemberError} it has no such table

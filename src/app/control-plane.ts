@@ -24,7 +24,7 @@ import type {
   ReasonedView,
   UpdatedStream,
 } from '../api/shapes.ts';
-import type { ControlPlane } from '../api/control-plane.ts';
+import type { AuditedStream, ControlPlane } from '../api/control-plane.ts';
 import { UnknownMemberError } from '../streams/stream-errors.ts';
 import { encodeLog, type HeldIncarnation, type LogRequest } from '../wal/log-transfer.ts';
 import { StreamChanges, tabletIdsOf, type MadeStream } from './stream-changes.ts';
@@ -169,6 +169,13 @@ export class RunningControlPlane implements ControlPlane {
     return askKudu(async (signal) => {
       const stored = await this.#options.store.get(name, signal);
       return stored && this.#describe(stored, signal);
+    });
+  }
+
+  async definitionOf(name: string): Promise<AuditedStream | null> {
+    return askKudu(async (signal) => {
+      const stored = await this.#options.store.get(name, signal);
+      return stored && { ...stored.definition, paused: stored.paused, revision: stored.number };
     });
   }
 

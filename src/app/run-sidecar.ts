@@ -2,7 +2,7 @@ import { getPriority } from 'node:os';
 import { join } from 'node:path';
 import type { ReasonedView } from '../api/shapes.ts';
 import type { SinkPlanner } from '../api/stream-plan.ts';
-import { advertisedAddress, type Config } from '../config/config.ts';
+import { advertisedAddress, ownHosts, type Config } from '../config/config.ts';
 import { startControlServer } from '../control/server.ts';
 import { ForeignInstallations } from '../kudu-side/foreign-installations.ts';
 import {
@@ -44,7 +44,10 @@ import { isStreamable, matchTables } from '../streams/table-patterns.ts';
 import { setNice } from '../util/cpu-priority.ts';
 import type { Logger } from '../util/logger.ts';
 import { StandBack } from '../util/stand-back.ts';
+import type { CurrentCredentials } from '../util/http-credentials.ts';
+import type { SecretMask } from '../util/secret-mask.ts';
 import { SPOOR_VERSION } from '../util/version.ts';
+import { HttpCredentialsInForce } from './http-credentials.ts';
 import { connectToKudu, type KuduParts } from './connect.ts';
 import { RunningControlPlane } from './control-plane.ts';
 import { describeTable, formatFor, isChoosy, planWithFormat, troubleOf } from './formats.ts';
@@ -76,10 +79,14 @@ export async function runSidecar(
   config: Config,
   deps: {
     readonly logger: Logger;
+    /** Where it is said who changed what. */
+    readonly audit: Logger;
+    /** Of the logger; learns secrets that change. */
+    readonly mask: SecretMask;
     readonly signal: AbortSignal;
   },
 ): Promise<void> {
-  const { logger, signal } = deps;
+  const { logger, audit, mask, signal } = deps;
   const sidecar = new StartingSidecar();
   const logs = new LocalLogs(config, logger);
   const metrics = createMetrics({
@@ -87,8 +94,18 @@ export async function runSidecar(
     holds: () => sidecar.holds(),
     freePercent: () => logs.freeSpace.freePercent,
   });
-  const { listen, token } = config.http;
-  const server = await startControlServer({ listen, token, sidecar, metrics, logger, version: SPOOR_VERSION });
+  await using credentials = new HttpCredentialsInForce(config.http, { mask, logger });
+  const server = await startControlServer({
+    listen: config.http.listen,
+    ownHosts: ownHosts(config.http),
+    credentials,
+    sidecar,
+    metrics,
+    logger,
+    audit,
+    mask: mask.apply,
+    version: SPOOR_VERSION,
+  });
   const advertise = advertisedAddress(config.http, server.address.port);
   logger.info({ listen: `${server.address.host}:${server.address.port}`, version: SPOOR_VERSION }, 'sidecar started');
   try {
@@ -103,7 +120,7 @@ export async function runSidecar(
       logger,
       signal,
     });
-    if (kudu) await work(config, { kudu, logs, sidecar, metrics, advertise, logger, signal });
+    if (kudu) await work(config, { kudu, logs, sidecar, metrics, advertise, credentials, mask, logger, signal });
   } finally {
     await logs[Symbol.asyncDispose]();
     await server.close();
@@ -118,13 +135,15 @@ interface Parts {
   readonly metrics: Metrics;
   /** Where others call our API. */
   readonly advertise: string;
+  readonly credentials: CurrentCredentials;
+  readonly mask: SecretMask;
   readonly logger: Logger;
   readonly signal: AbortSignal;
 }
 
 /** All that needs Kudu. */
 async function work(config: Config, parts: Parts): Promise<void> {
-  const { kudu, logs, sidecar, metrics, advertise, logger, signal } = parts;
+  const { kudu, logs, sidecar, metrics, advertise, credentials, mask, logger, signal } = parts;
   using client = kudu.client;
   logs.ofCluster(client.clusterId);
   logs.markersThrough(new KuduMarkerWriter(client, { timeoutMs: MARKER_TIMEOUT_MS }));
@@ -140,7 +159,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
   const self = { id: selfId, http: advertise, tserver: config.tserver, tserverUuid: selfId, version: SPOOR_VERSION };
   const registry = new SidecarRegistry(kudu.sidecars, self, { kuduNow, logger });
   const living = new LivingSidecars((s) => registry.list(s));
-  const sidecarClient = new SidecarClient(config.http.token);
+  using sidecarClient = new SidecarClient(credentials);
   const others = new OtherSidecars({ selfId, listSidecars: (s) => registry.list(s), client: sidecarClient, logger });
 
   const installations = new ForeignInstallations(client);
@@ -221,7 +240,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
   });
 
   const localTablets = (which: 'all' | 'exceptions'): ReasonedView[] =>
-    manager.views(which).map((view) => ({ ...view, sidecar: advertise }));
+    manager.views(which).map((view) => shownTablet({ ...view, sidecar: advertise }, mask));
   const cluster = new ClusterView({
     selfId,
     others,
@@ -295,6 +314,13 @@ async function work(config: Config, parts: Parts): Promise<void> {
     new StreamSweeper(kudu.streams, logger).run(signal),
   ]);
   await registry.leave(AbortSignal.timeout(LEAVE_WITHIN_MS)); // all that we know is in the markers by now
+}
+
+/** What failed is told in the words of Kudu's, Kafka's and other clients, which may quote what they were given. */
+function shownTablet(view: ReasonedView, mask: SecretMask): ReasonedView {
+  return view.error === undefined
+    ? view
+    : { ...view, error: { ...view.error, message: mask.apply(view.error.message) } };
 }
 
 /** Aborts some time after `signal` does: how long a batch in hand may take at a stop. */

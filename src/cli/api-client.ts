@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { problem } from '../control/schemas.ts';
 import type { BodyFault } from '../util/zod-faults.ts';
+import { TlsFetch, type FetchAnswer, type FetchInit, type TlsClientOptions } from '../util/tls-fetch.ts';
 import { CliError, RefusedError, UnavailableError } from './cli-error.ts';
 
 const TIMEOUT_MS = 60_000;
@@ -8,16 +9,19 @@ const TIMEOUT_MS = 60_000;
 export interface ApiTarget {
   readonly url: string;
   readonly token: string | null;
+  readonly tls: TlsClientOptions;
 }
 
 /** Calls the HTTP API of a running sidecar. Every failure is a {@link CliError} that says all there is to know. */
 export class ApiClient {
   readonly #target: ApiTarget;
+  readonly #tls: TlsFetch;
 
   constructor(target: ApiTarget) {
     if (!URL.canParse(target.url) || !/^https?:$/.test(new URL(target.url).protocol))
       throw new CliError(2, `--url: got ${JSON.stringify(target.url)}; allowed: http://host:port or https://host:port`);
     this.#target = target;
+    this.#tls = new TlsFetch(target.tls);
   }
 
   /** @returns the answer's JSON, or null where it has no body */
@@ -35,18 +39,20 @@ export class ApiClient {
     }
   }
 
-  async #fetch(method: string, path: string, body: unknown): Promise<Response> {
+  async #fetch(method: string, path: string, body: unknown): Promise<FetchAnswer> {
     const { url, token } = this.#target;
     const headers: Record<string, string> = { accept: 'application/json' };
     if (token !== null) headers.authorization = `Bearer ${token}`;
     if (body !== undefined) headers['content-type'] = 'application/json';
     try {
-      return await fetch(new URL(path.replace(/^\//, ''), url.endsWith('/') ? url : `${url}/`), {
+      const target = new URL(path.replace(/^\//, ''), url.endsWith('/') ? url : `${url}/`);
+      const init: FetchInit = {
         method,
         headers,
         ...(body !== undefined && { body: JSON.stringify(body) }),
         signal: AbortSignal.timeout(TIMEOUT_MS),
-      });
+      };
+      return await (target.protocol === 'https:' ? this.#tls.fetch(target, init) : fetch(target, init));
     } catch (error) {
       throw new UnavailableError(1, `cannot reach ${url}: ${networkReason(error)}`, error);
     }
@@ -63,14 +69,14 @@ export function expectShape<T>(schema: z.ZodType<T>, answer: unknown): T {
   );
 }
 
-function describeFailure(response: Response, text: string): string {
+function describeFailure(response: FetchAnswer, text: string): string {
   const parsed = problem.safeParse(parseJson(text));
   if (!parsed.success) return `${response.url} answered ${response.status} ${response.statusText}`;
   const { title, status, detail, errors = [], remedy } = parsed.data;
   const lines = [`${title} (${status}): ${detail}`];
   for (const { path, message } of errors) lines.push(`  ${path === '' ? 'the body' : path}: ${message}`);
   if (remedy !== undefined) lines.push(remedy);
-  if (status === 401) lines.push('Give the token with --token, SPOOR_HTTP_TOKEN or SPOOR_HTTP_TOKEN_FILE.');
+  if (status === 401) lines.push('Give the token with --token-file, SPOOR_HTTP_TOKEN or SPOOR_HTTP_TOKEN_FILE.');
   return lines.join('\n');
 }
 
@@ -90,6 +96,18 @@ function networkReason(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   if (error.name === 'TimeoutError') return `no answer within ${TIMEOUT_MS / 1000} s`;
   const { cause } = error;
+  const hint = tlsHint(cause);
+  if (hint !== null) return hint;
   if (cause instanceof AggregateError && cause.errors[0] instanceof Error) return cause.errors[0].message;
   return cause instanceof Error && cause.message !== '' ? cause.message : error.message;
+}
+
+/** What is wrong between two who speak TLS, in words; null where it is something else. */
+function tlsHint(cause: unknown): string | null {
+  if (!(cause instanceof Error) || !('code' in cause) || typeof cause.code !== 'string') return null;
+  const { code, message } = cause;
+  if (/^(?:SELF_SIGNED_CERT|DEPTH_ZERO|UNABLE_TO_(?:GET_ISSUER|VERIFY)|CERT_UNTRUSTED)/.test(code))
+    return `${message}; give the CA that its certificate is of with --ca or SPOOR_HTTP_TLS_CLIENT_CA_FILE`;
+  if (code === 'ERR_SSL_WRONG_VERSION_NUMBER') return 'it does not speak TLS; use http://';
+  return /^(?:CERT_|ERR_TLS_|ERR_SSL_)/.test(code) ? `${message} (${code})` : null;
 }

@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import * as z from 'zod';
 import { loadClientConfig } from '../config/client-config.ts';
 import { sidecarView, streamView, tableSchemas } from '../api/shapes.ts';
@@ -13,7 +13,9 @@ import { renderSidecars, renderStream, renderStreams, renderTablets } from './st
 
 export interface ApiOptions {
   readonly url?: string;
+  readonly ca?: string;
   readonly token?: string;
+  readonly tokenFile?: string;
   readonly json?: boolean;
 }
 
@@ -148,15 +150,28 @@ function apiCommand(parent: Command, name: string, description: string): Command
 export function addApiOptions(command: Command): Command {
   return command
     .option('--url <url>', 'API of a sidecar (default: SPOOR_HTTP_LISTEN, else http://127.0.0.1:8100)')
-    .option('--token <token>', 'bearer token (default: SPOOR_HTTP_TOKEN)')
+    .option('--ca <file>', 'certificates to trust, PEM (default: SPOOR_HTTP_TLS_CLIENT_CA, else those of Node)')
+    .option('--token-file <file>', 'file that holds the bearer token (default: SPOOR_HTTP_TOKEN)')
+    .addOption(new Option('--token <token>').hideHelp()) // taken by earlier versions
     .option('--json', 'print the answer as JSON');
 }
 
 /** Options win over the environment. A token of the environment belongs to the sidecar of the environment, or to `--url`'s. */
-export function openClient({ url, token }: ApiOptions, { env, cwd }: CliContext): ApiClient {
-  const loaded = loadClientConfig(env, cwd);
+export function openClient({ url, ca, token, tokenFile }: ApiOptions, { env, cwd }: CliContext): ApiClient {
+  if (token !== undefined)
+    throw new CliError(
+      2,
+      '--token: got ***; an argument can be seen by every user of the machine; allowed: --token-file <file>, SPOOR_HTTP_TOKEN or SPOOR_HTTP_TOKEN_FILE',
+    );
+  // What is given by options is not asked of the environment, where it may be wrong.
+  const given = {
+    ...env,
+    ...(ca !== undefined && { SPOOR_HTTP_TLS_CLIENT_CA: '', SPOOR_HTTP_TLS_CLIENT_CA_FILE: ca }),
+    ...(tokenFile !== undefined && { SPOOR_HTTP_TOKEN: '', SPOOR_HTTP_TOKEN_FILE: tokenFile }),
+  };
+  const loaded = loadClientConfig(given, cwd);
   if ('faults' in loaded) throw new CliError(2, loaded.faults.join('\n'));
-  return new ApiClient({ url: url ?? loaded.url, token: token ?? loaded.token });
+  return new ApiClient({ ...loaded, url: url ?? loaded.url });
 }
 
 export function streamPath(name: string): string {

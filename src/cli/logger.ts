@@ -1,34 +1,33 @@
 import { pino, type DestinationStream, type Logger } from 'pino';
 import { prettyFactory } from 'pino-pretty';
 import type { LogLevel } from '../config/config.ts';
+import type { SecretMask } from '../util/secret-mask.ts';
 import { LogOutput } from './log-output.ts';
 
 export interface LoggerOptions {
   readonly level: LogLevel;
-  /** Values that must not appear in any line, whatever message brings them along. */
-  readonly secrets: readonly string[];
+  /** Takes out of every line what must not appear there, whatever message brings it along. */
+  readonly mask: SecretMask;
   /** Where lines go; standard output when left out: pretty on a terminal, else JSON. */
   readonly destination?: DestinationStream;
 }
 
-/** Shorter ones would blot out harmless words. */
-const MIN_SECRET_LENGTH = 4;
-
 /** The program's log. A secret is taken out by its value, as errors of libraries quote what they were given. */
-export function createLogger({ level, secrets, destination }: LoggerOptions): Logger {
-  const forms = secrets
-    .filter((secret) => secret.length >= MIN_SECRET_LENGTH)
-    .flatMap((secret) => [JSON.stringify(secret).slice(1, -1), encodeURIComponent(secret)]);
-  const mask = (line: string) => forms.reduce((masked, form) => masked.replaceAll(form, '***'), line);
+export function createLogger({ level, mask, destination }: LoggerOptions): Logger {
   return pino(
     {
       level,
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
-      ...(forms.length > 0 && { hooks: { streamWrite: mask } }),
+      hooks: { streamWrite: mask.apply },
     },
     destination ?? standardOutput(),
   );
+}
+
+/** For lines that say who changed what: they are written at every level but `silent`. */
+export function auditLogger(logger: Logger): Logger {
+  return logger.child({}, logger.isLevelEnabled('info') || logger.level === 'silent' ? {} : { level: 'info' });
 }
 
 /** For people on a terminal, else for machines. */

@@ -1,6 +1,7 @@
 import { loadConfig, secretsOf } from '../config/config.ts';
 import type { CliContext } from './cli-context.ts';
-import { createLogger } from './logger.ts';
+import { SecretMask } from '../util/secret-mask.ts';
+import { auditLogger, createLogger } from './logger.ts';
 import { StopSignals, tellStraySignals } from './stop-signals.ts';
 
 /** Contract 3: SIGTERM ends within 10 s. A little is left for the process itself to end. */
@@ -17,7 +18,9 @@ export async function runCommand({ err: writeError, env, cwd }: CliContext): Pro
     return 2;
   }
   const { config } = loaded;
-  const logger = createLogger({ level: config.logLevel, secrets: secretsOf(config) });
+  const mask = new SecretMask(...secretsOf(config));
+  const logger = createLogger({ level: config.logLevel, mask });
+  const audit = auditLogger(logger);
   tellStraySignals((signalName) => {
     logger.warn({ signal: signalName }, 'a signal that means nothing to a sidecar: it goes on');
   });
@@ -43,7 +46,7 @@ export async function runCommand({ err: writeError, env, cwd }: CliContext): Pro
   });
   try {
     const { runSidecar } = await loadApp();
-    await runSidecar(config, { logger, signal: stop.signal });
+    await runSidecar(config, { logger, audit, mask, signal: stop.signal });
     return 0;
   } catch (err) {
     logger.fatal({ err }, 'sidecar failed');

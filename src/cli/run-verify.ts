@@ -26,6 +26,7 @@ import { streamPath } from './api-commands.ts';
 import type { CliContext } from './cli-context.ts';
 import { CliError, UnavailableError } from './cli-error.ts';
 import { createLogger } from './logger.ts';
+import { SecretMask } from '../util/secret-mask.ts';
 import { ApiCorrector } from './verify-corrector.ts';
 
 /** What is asked of {@link runVerify}, checked. */
@@ -66,7 +67,11 @@ export async function runVerify(request: VerifyRequest, around: VerifySurroundin
 async function run(request: VerifyRequest, { client, servers, context, signal }: VerifySurroundings): Promise<0 | 1> {
   const stream = async (): Promise<StreamView> => viewOf(client, request.name);
   const definition = await stream();
-  const logger = createLogger({ level: 'warn', secrets: servers.secrets, destination: { write: context.err } });
+  const logger = createLogger({
+    level: 'warn',
+    mask: new SecretMask(...servers.secrets),
+    destination: { write: context.err },
+  });
   const selection = await selectionFor(definition).catch((error: unknown) => {
     if (error instanceof SinkError) throw new CliError(2, error.message, error);
     throw error;

@@ -1,4 +1,6 @@
-import { isWildcardHost, formatHostPort } from '../util/host-port.ts';
+import { hostname } from 'node:os';
+import { isWildcardHost, formatHostPort, type HostPort } from '../util/host-port.ts';
+import type { TlsClientOptions } from '../util/tls-fetch.ts';
 import {
   kafkaFaults,
   kafkaOptions,
@@ -10,28 +12,63 @@ import {
 } from './config.ts';
 import { missingOf, readEnvironment, valueFault, type Environment } from './environment.ts';
 import { kuduFaults, kuduOptions, type KuduOptions } from './kudu-options.ts';
-import { VARIABLES, variableInfo, type VariableName } from './variables.ts';
+import { variableInfo, type VariableName } from './variables.ts';
 
 /** How a command reaches the sidecar of the same environment. */
 export interface ClientConfig {
   readonly url: string;
   readonly token: string | null;
+  readonly tls: TlsClientOptions;
 }
 
+const NAMES = [
+  'SPOOR_HTTP_LISTEN',
+  'SPOOR_HTTP_ADVERTISE',
+  'SPOOR_HTTP_TOKEN',
+  'SPOOR_HTTP_TOKEN_READ',
+  'SPOOR_HTTP_TLS_CERT',
+  'SPOOR_HTTP_TLS_KEY',
+  'SPOOR_HTTP_TLS_CLIENT_CA',
+] as const;
+
 /**
- * Reads from the sidecar's own variables where its API listens and with which token. The others may be missing or
- * wrong: a shell on an operator's machine has no tablet server beside it. Unknown names are refused all the same.
+ * Reads from the sidecar's own variables where its API listens, with which token, and whom to trust: as the other sidecars
+ * do. The others may be missing or wrong: a shell on an operator's machine has no tablet server beside it. Unknown names
+ * are refused all the same.
  */
-export function loadClientConfig(env: Environment, cwd: string): ClientConfig | { readonly faults: readonly string[] } {
+export function loadClientConfig(
+  env: Environment,
+  cwd: string,
+  hostName = hostname(),
+): ClientConfig | { readonly faults: readonly string[] } {
   const given = readEnvironment(env, cwd);
-  const listen = VARIABLES.shape.SPOOR_HTTP_LISTEN.safeParse(given.values.SPOOR_HTTP_LISTEN);
-  const token = VARIABLES.shape.SPOOR_HTTP_TOKEN.safeParse(given.values.SPOOR_HTTP_TOKEN);
-  const faults = [...given.faults];
-  if (!listen.success) faults.push(valueFault('SPOOR_HTTP_LISTEN', given));
-  if (!token.success) faults.push(valueFault('SPOOR_HTTP_TOKEN', given));
-  if (faults.length > 0 || !listen.success || !token.success) return { faults };
-  const host = isWildcardHost(listen.data.host) ? '127.0.0.1' : listen.data.host;
-  return { url: `http://${formatHostPort({ host, port: listen.data.port })}`, token: token.data ?? null };
+  const { values, faulty } = parseVariables(given);
+  const faults = [
+    ...given.faults,
+    ...NAMES.filter((name) => faulty.includes(name)).map((name) => valueFault(name, given)),
+  ];
+  const { SPOOR_HTTP_TLS_CERT: cert, SPOOR_HTTP_TLS_KEY: key, SPOOR_HTTP_TLS_CLIENT_CA: ca = null } = values;
+  const pair = ['SPOOR_HTTP_TLS_CERT', 'SPOOR_HTTP_TLS_KEY'] as const;
+  const pairGiven = pair.find((name) => given.names.has(name));
+  if (pairGiven !== undefined) faults.push(...missingOf(pair, given, `goes with ${pairGiven}`));
+  if (faults.length > 0) return { faults };
+  const { SPOOR_HTTP_LISTEN: listen, SPOOR_HTTP_ADVERTISE: advertise = null } = values;
+  const identity = cert === undefined || key === undefined ? null : { cert, key };
+  return {
+    url:
+      identity === null ? `http://${plainAddress(listen)}` : `https://${certifiedAddress(listen, advertise, hostName)}`,
+    token: values.SPOOR_HTTP_TOKEN ?? values.SPOOR_HTTP_TOKEN_READ ?? null,
+    tls: { ca, identity },
+  };
+}
+
+function plainAddress({ host, port }: HostPort): string {
+  return formatHostPort({ host: isWildcardHost(host) ? '127.0.0.1' : host, port });
+}
+
+/** A certificate names what the other sidecars call it by, and hardly ever 127.0.0.1. */
+function certifiedAddress({ host, port }: HostPort, advertise: string | null, hostName: string): string {
+  return advertise ?? formatHostPort({ host: isWildcardHost(host) ? hostName : host, port });
 }
 
 /** How a command reaches what the sidecars of the same environment work with. */

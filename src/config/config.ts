@@ -1,6 +1,7 @@
 import { hostname, userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import { formatHostPort, isLoopbackHost, isWildcardHost, parseHostPort, type HostPort } from '../util/host-port.ts';
+import type { HttpCredentials } from '../util/http-credentials.ts';
 import { isByName, kuduFaults, kuduOptions, type KuduOptions } from './kudu-options.ts';
 import {
   missing,
@@ -10,6 +11,13 @@ import {
   type Environment,
   type GivenVariables,
 } from './environment.ts';
+import {
+  httpCredentials,
+  httpSecretFaults,
+  httpSecretFiles,
+  httpSecretsOf,
+  type HttpSecretName,
+} from './http-secrets.ts';
 import { VARIABLES, VARIABLE_NAMES, type VariableName, type Variables } from './variables.ts';
 
 /** What a sidecar runs with: read once, checked, frozen. Handed down as these small groups. */
@@ -76,7 +84,9 @@ export interface HttpOptions {
   readonly listen: HostPort;
   /** `host:port` for other sidecars, or null for what {@link advertisedAddress} makes of the listen address. */
   readonly advertise: string | null;
-  readonly token: string | null;
+  readonly credentials: HttpCredentials;
+  /** Absolute paths of those that are read again when their files change. */
+  readonly files: Readonly<Partial<Record<HttpSecretName, string>>>;
 }
 
 export type LogLevel = Variables['SPOOR_LOG_LEVEL'];
@@ -121,7 +131,8 @@ export function loadConfig(env: Environment, cwd: string, host: HostFacts = { us
       http: {
         listen: values.SPOOR_HTTP_LISTEN,
         advertise: values.SPOOR_HTTP_ADVERTISE ?? null,
-        token: values.SPOOR_HTTP_TOKEN ?? null,
+        credentials: httpCredentials(values),
+        files: httpSecretFiles(given, cwd),
       },
       systemTables: { prefix: values.SPOOR_SYSTEM_TABLE_PREFIX, replicas: values.SPOOR_SYSTEM_TABLE_REPLICAS },
       markerIntervalMs: values.SPOOR_MARKER_INTERVAL_MS,
@@ -135,12 +146,23 @@ export function loadConfig(env: Environment, cwd: string, host: HostFacts = { us
 
 /**
  * The address by which other sidecars call this one: as configured, else the listen address with the port that was
- * bound. A listener on every interface has no address of its own; it is called by the machine's name.
+ * bound. A listener on every interface has no address of its own; it is called by the machine's name. With `https://` in
+ * front where it speaks TLS; nothing in front is plain HTTP, as versions before 0.2 read it.
  */
-export function advertisedAddress(http: HttpOptions, boundPort: number, hostName = hostname()): string {
-  if (http.advertise !== null) return http.advertise;
-  const host = isWildcardHost(http.listen.host) ? hostName : http.listen.host;
-  return formatHostPort({ host, port: boundPort });
+export function advertisedAddress(
+  { listen, advertise, credentials }: Pick<HttpOptions, 'listen' | 'advertise' | 'credentials'>,
+  boundPort: number,
+  hostName = hostname(),
+): string {
+  const host = isWildcardHost(listen.host) ? hostName : listen.host;
+  const address = advertise ?? formatHostPort({ host, port: boundPort });
+  return credentials.tls === null ? address : `https://${address}`;
+}
+
+/** Names besides those of this machine by which it is called. */
+export function ownHosts({ advertise }: HttpOptions): readonly string[] {
+  const named = advertise === null ? null : parseHostPort(advertise);
+  return named === null ? [] : [named.host.toLowerCase()];
 }
 
 /** The values that must not appear in a log. */
@@ -148,8 +170,8 @@ export function secretsOf({ http, kafka, kudu, registry, redis }: Config): strin
   const key = typeof kafka.ssl === 'object' ? kafka.ssl.key : undefined;
   const redisPassword = redis.url === null ? '' : new URL(redis.url).password;
   const secrets = [
-    http.token,
     kudu.jwt && 'value' in kudu.jwt ? kudu.jwt.value : undefined,
+    ...httpSecretsOf(http.credentials),
     kafka.sasl?.password,
     key,
     registry.basic?.password,
@@ -213,7 +235,12 @@ function relationFaults(values: Variables, given: GivenVariables): string[] {
   faults.push(...missingOf(['SPOOR_KUDU_MASTERS'], given, 'required'));
   faults.push(...missingOf(['SPOOR_TSERVER', 'SPOOR_WAL_DIR'], given, 'required in leader mode'));
 
-  faults.push(...kuduFaults(values, given), ...kafkaFaults(values, given), ...registryFaults(given));
+  faults.push(
+    ...kuduFaults(values, given),
+    ...kafkaFaults(values, given),
+    ...registryFaults(given),
+    ...httpSecretFaults(values, given),
+  );
   const { SPOOR_HTTP_LISTEN: listen, SPOOR_HTTP_ADVERTISE: advertise } = values;
   if (advertise !== undefined && isWildcardHost(parseHostPort(advertise)!.host))
     faults.push(

@@ -267,10 +267,40 @@ export const VARIABLES = z.strictObject({
   SPOOR_HTTP_TOKEN: optional(
     {
       allowed: 'visible ASCII characters without spaces',
-      describe: 'Bearer token that every call but /healthz and /readyz must carry.',
+      describe:
+        'Bearer token of those who operate Spoor: every call may be made with it. The same on every sidecar, they ask each other.',
       secret: true,
     },
     text.regex(/^[\x21-\x7e]+$/),
+  ),
+  SPOOR_HTTP_TOKEN_READ: optional(
+    {
+      allowed: 'visible ASCII characters without spaces',
+      describe: 'Bearer token of those who only look: GET, /metrics and the page. Goes with SPOOR_HTTP_TOKEN.',
+      secret: true,
+    },
+    text.regex(/^[\x21-\x7e]+$/),
+  ),
+  SPOOR_HTTP_TLS_CERT: optional(
+    {
+      allowed: 'a certificate in PEM, with those between it and its CA behind it',
+      describe: "The API's certificate, PEM: with it the API speaks HTTPS alone. Goes with the key.",
+      fileToo: true,
+    },
+    pem,
+  ),
+  SPOOR_HTTP_TLS_KEY: optional(
+    { allowed: 'a private key in PEM', describe: 'Its private key, PEM, not encrypted.', secret: true },
+    pem,
+  ),
+  SPOOR_HTTP_TLS_CLIENT_CA: optional(
+    {
+      allowed: 'certificates in PEM',
+      describe:
+        "Certificates of the CA, PEM, whose clients may call the API: each must show a certificate of it. The other sidecars' certificates are of it too.",
+      fileToo: true,
+    },
+    pem,
   ),
   SPOOR_SYSTEM_TABLE_PREFIX: defaulted(
     {

@@ -4,6 +4,7 @@ import type { ServedSidecar } from '../api/control-plane.ts';
 import { putStream, streamPlan, streamView } from '../api/shapes.ts';
 import { type StreamChange } from '../streams/change-definition.ts';
 import { namedStreamBody, parseStreamBody, streamBody, type AskedStream } from '../streams/definition.ts';
+import { auditedOf, type Audit } from './audit.ts';
 import { preconditionHeaders, preconditionOf } from './precondition-headers.ts';
 import { ProblemError } from './problem.ts';
 import { OF_BODY, OF_KUDU, routeSchema } from './route-schema.ts';
@@ -14,7 +15,7 @@ import { noSuchStream, notSupported, sendStream, type NameParam } from './stream
 const SHOWN_ONLY: readonly string[] = Object.keys(putStream.shape).filter((name) => !(name in streamBody.shape));
 
 /** Adds the routes that make, change and delete streams. What a definition asks of later versions answers 501. */
-export function addDefinitionRoutes(app: FastifyInstance, sidecar: ServedSidecar): void {
+export function addDefinitionRoutes(app: FastifyInstance, sidecar: ServedSidecar, audit: Audit): void {
   const create = routeSchema({
     tag: 'streams',
     summary: 'Create a stream',
@@ -25,10 +26,12 @@ export function addDefinitionRoutes(app: FastifyInstance, sidecar: ServedSidecar
     etag: true,
     problems: [...OF_BODY, 403, 409, 501, ...OF_KUDU],
   });
-  app.post('/v1/streams', { schema: create }, async ({ body, query }, reply) => {
+  app.post('/v1/streams', { schema: create }, async (request, reply) => {
+    const { body, query } = request;
     const asked = parseAsked(body);
     if (isDryRun(query)) return sidecar.plane.planStream(asked);
     const stream = await sidecar.plane.createStream(asked);
+    audit.tell(request, { stream: stream.name, before: null, after: auditedOf(stream) });
     return sendStream(reply.code(201).header('location', streamPath(stream.name)), stream);
   });
 
@@ -47,11 +50,14 @@ export function addDefinitionRoutes(app: FastifyInstance, sidecar: ServedSidecar
     etag: true,
     problems: [...OF_BODY, 403, 409, 412, 501, ...OF_KUDU],
   });
-  app.put<NameParam>('/v1/streams/:name', { schema: put }, async ({ params, body, query, headers }, reply) => {
+  app.put<NameParam>('/v1/streams/:name', { schema: put }, async (request, reply) => {
+    const { params, body, query, headers } = request;
     const asked = parseAsked(namedBody(body, params.name));
     const precondition = preconditionOf(headers);
     if (isDryRun(query)) return sidecar.plane.planPut(asked, precondition);
+    const before = await audit.before(params.name);
     const stream = await sidecar.plane.putStream(asked, precondition);
+    if (stream.outcome !== 'unchanged') audit.tell(request, { stream: params.name, before, after: auditedOf(stream) });
     if (stream.outcome === 'created') reply.code(201).header('location', streamPath(stream.name));
     return sendStream(reply, stream);
   });
@@ -65,13 +71,16 @@ export function addDefinitionRoutes(app: FastifyInstance, sidecar: ServedSidecar
     etag: true,
     problems: [...OF_BODY, 403, 404, 412, 501, ...OF_KUDU],
   });
-  app.patch<NameParam>('/v1/streams/:name', { schema: update }, async ({ params, body, headers }, reply) => {
+  app.patch<NameParam>('/v1/streams/:name', { schema: update }, async (request, reply) => {
+    const { params, body, headers } = request;
+    const before = await audit.before(params.name);
     const updated = await sidecar.plane.updateStream(params.name, body as StreamChange, preconditionOf(headers));
     if (updated.kind === 'missing') throw noSuchStream(params.name);
     if (updated.kind === 'invalid')
       throw new ProblemError(400, 'The change of the stream is wrong.', { errors: updated.faults });
     if (updated.kind === 'unsupported')
       throw notSupported('The change asks for what this version cannot do yet.', { errors: updated.faults });
+    audit.tell(request, { stream: params.name, before, after: auditedOf(updated.stream) });
     return sendStream(reply, updated.stream);
   });
 
@@ -82,8 +91,11 @@ export function addDefinitionRoutes(app: FastifyInstance, sidecar: ServedSidecar
     answer: [204, 'The stream is gone.', null],
     problems: [...OF_BODY, 403, 404, 412, ...OF_KUDU],
   });
-  app.delete<NameParam>('/v1/streams/:name', { schema: remove }, async ({ params, headers }, reply) => {
+  app.delete<NameParam>('/v1/streams/:name', { schema: remove }, async (request, reply) => {
+    const { params, headers } = request;
+    const before = await audit.before(params.name);
     if (!(await sidecar.plane.deleteStream(params.name, preconditionOf(headers)))) throw noSuchStream(params.name);
+    audit.tell(request, { stream: params.name, before, after: null });
     return reply.code(204).send();
   });
 }

@@ -1,5 +1,6 @@
-import type { Server } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Listener } from './listener.ts';
 
 /**
  * Knows on which connections of a server nothing is being answered, to end them when the server closes. Node's own
@@ -7,22 +8,33 @@ import type { Socket } from 'node:net';
  * after a call that it aborted.
  * @returns what ends them, now and as soon as the answers in hand are given
  */
-export function watchQuietConnections(server: Server): () => void {
-  const quiet = new Set<Socket>();
+export function watchQuietConnections(server: Listener): () => void {
+  // By address and port, by which a TLS connection and the plain one under it are known to be one.
+  const quiet = new Map<string, Socket>();
   let isClosing = false;
-  server.on('connection', (socket: Socket) => {
-    quiet.add(socket);
-    socket.once('close', () => quiet.delete(socket));
-  });
-  server.on('request', ({ socket }, response) => {
-    quiet.delete(socket);
+  const add = (socket: Socket): void => {
+    const key = keyOf(socket);
+    quiet.set(key, socket);
+    socket.once('close', () => {
+      if (quiet.get(key) === socket) quiet.delete(key);
+    });
+  };
+  server.on('connection', add);
+  server.on('secureConnection', add);
+  server.on('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
+    const key = keyOf(socket);
+    quiet.delete(key);
     response.once('close', () => {
       if (isClosing) socket.destroySoon();
-      else if (!socket.destroyed) quiet.add(socket);
+      else if (!socket.destroyed) quiet.set(key, socket);
     });
   });
   return () => {
     isClosing = true;
-    for (const socket of quiet) socket.destroySoon();
+    for (const socket of quiet.values()) socket.destroySoon();
   };
+}
+
+function keyOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
 }

@@ -24,7 +24,7 @@ export interface RouteDoc {
   readonly answer?: readonly [status: number, description: string, shape: z.ZodType | string | null];
   /** The answer where nothing was to be done but to say what would be. */
   readonly dryAnswer?: readonly [status: number, description: string, shape: z.ZodType];
-  /** Status codes that come as problem+json, or one with the shape of what stands there besides. 401 and 500 go without saying. */
+  /** Status codes that come as problem+json, or one with the shape of what stands there besides. 401, 429 and 500 go without saying. */
   readonly problems?: readonly (number | readonly [status: number, shape: z.ZodType])[];
   /** Answered without a token, whatever is configured. */
   readonly open?: boolean;
@@ -40,7 +40,7 @@ export function routeSchema(doc: RouteDoc): FastifySchema {
       const [status, description, shape] = answer;
       response[status] = { description, ...(doc.etag === true && { headers: ETAG }), ...answerContent(shape) };
     }
-  for (const each of [...(doc.problems ?? []), ...(doc.open === true ? [] : [401]), 500]) {
+  for (const each of [...(doc.problems ?? []), ...(doc.open === true ? [] : [401]), 429, 500]) {
     const [status, shape] = typeof each === 'number' ? [each, problem] : each;
     response[status] = {
       description: STATUS_CODES[status],

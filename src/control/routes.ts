@@ -2,6 +2,9 @@ import type { FastifyInstance } from 'fastify';
 import * as z from 'zod';
 import type { ServedSidecar } from '../api/control-plane.ts';
 import { describeIssue, faultsOf } from '../util/zod-faults.ts';
+import type { Logger } from '../util/logger.ts';
+import { Audit, auditedOf } from './audit.ts';
+import { callerOf } from './gate.ts';
 import { addLogRoute } from './log-route.ts';
 import { addDefinitionRoutes } from './definition-routes.ts';
 import { ProblemError, PROBLEM_TYPE } from './problem.ts';
@@ -20,18 +23,23 @@ export interface RouteParts {
   readonly sidecar: ServedSidecar;
   readonly metrics: MetricsPage;
   readonly version: string;
+  /** Where it is said who changed what. */
+  readonly audit: Logger;
+  /** Takes out of reasons what must not be shown. */
+  readonly mask?: (text: string) => string;
 }
 
 /** Adds the routes of contract 4. */
 export function addRoutes(app: FastifyInstance, parts: RouteParts): void {
-  addDefinitionRoutes(app, parts.sidecar);
-  addStreamRoutes(app, parts.sidecar);
-  addClusterRoutes(app, parts);
+  const audit = new Audit(parts.sidecar, parts.audit);
+  addDefinitionRoutes(app, parts.sidecar, audit);
+  addStreamRoutes(app, parts.sidecar, audit);
+  addClusterRoutes(app, parts, audit);
   addLogRoute(app, parts.sidecar);
   addHealthRoutes(app, parts);
 }
 
-function addStreamRoutes(app: FastifyInstance, sidecar: ServedSidecar): void {
+function addStreamRoutes(app: FastifyInstance, sidecar: ServedSidecar, audit: Audit): void {
   const list = routeSchema({
     tag: 'streams',
     summary: 'List the streams, with the state of each tablet across the cluster',
@@ -75,9 +83,12 @@ function addStreamRoutes(app: FastifyInstance, sidecar: ServedSidecar): void {
     const answer = [200, 'The stream.', streamView] as const;
     const problems = [...OF_BODY, 403, 404, 501, ...OF_KUDU];
     const schema = routeSchema({ tag: 'streams', summary, answer, etag: true, problems });
-    app.post<NameParam>(`/v1/streams/:name/${verb}`, { schema }, async ({ params }, reply) => {
-      const stream = await sidecar.plane[change](params.name);
-      if (stream === null) throw noSuchStream(params.name);
+    app.post<NameParam>(`/v1/streams/:name/${verb}`, { schema }, async (request, reply) => {
+      const { name } = request.params;
+      const before = await audit.before(name);
+      const stream = await sidecar.plane[change](name);
+      if (stream === null) throw noSuchStream(name);
+      if (before?.revision !== stream.revision) audit.tell(request, { stream: name, before, after: auditedOf(stream) });
       return sendStream(reply, stream);
     });
   }
@@ -90,15 +101,17 @@ function addStreamRoutes(app: FastifyInstance, sidecar: ServedSidecar): void {
     etag: true,
     problems: [400, 403, 404, 413, 415, 501, ...OF_KUDU],
   });
-  app.post<NameParam>('/v1/streams/:name/resync', { schema: resync }, async ({ params, body }, reply) => {
-    const request = parseInput('body', resyncRequest, body ?? {});
-    const stream = await sidecar.plane.resyncStream(params.name, request);
-    if (stream === null) throw noSuchStream(params.name);
+  app.post<NameParam>('/v1/streams/:name/resync', { schema: resync }, async (request, reply) => {
+    const { name } = request.params;
+    const { keys, ...asked } = parseInput('body', resyncRequest, request.body ?? {});
+    const stream = await sidecar.plane.resyncStream(name, { ...asked, ...(keys && { keys }) });
+    if (stream === null) throw noSuchStream(name);
+    audit.tell(request, { stream: name, asked: { ...asked, ...(keys && { keys: keys.length }) } });
     return sendStream(reply, stream);
   });
 }
 
-function addClusterRoutes(app: FastifyInstance, { sidecar }: RouteParts): void {
+function addClusterRoutes(app: FastifyInstance, { sidecar }: RouteParts, audit: Audit): void {
   const local = routeSchema({
     tag: 'cluster',
     summary: "List this sidecar's own tablets",
@@ -118,8 +131,10 @@ function addClusterRoutes(app: FastifyInstance, { sidecar }: RouteParts): void {
     answer: [204, 'They are held, where there is a replica of them.', null],
     problems: [400, 403, 413, 415, 503],
   });
-  app.post('/v1/local/holds', { schema: holds }, async ({ body }, reply) => {
-    await sidecar.plane.holdTablets(parseInput('body', holdsRequest, body).tablets);
+  app.post('/v1/local/holds', { schema: holds }, async (request, reply) => {
+    const { tablets } = parseInput('body', holdsRequest, request.body);
+    await sidecar.plane.holdTablets(tablets);
+    audit.tell(request, { asked: { tablets } });
     return reply.code(204).send();
   });
 
@@ -132,7 +147,7 @@ function addClusterRoutes(app: FastifyInstance, { sidecar }: RouteParts): void {
   app.get('/v1/sidecars', { schema: sidecars }, () => sidecar.plane.listSidecars());
 }
 
-function addHealthRoutes(app: FastifyInstance, { sidecar, metrics, version }: RouteParts): void {
+function addHealthRoutes(app: FastifyInstance, { sidecar, metrics, version, mask = same }: RouteParts): void {
   const healthz = routeSchema({
     tag: 'health',
     summary: 'Whether the process lives',
@@ -148,11 +163,17 @@ function addHealthRoutes(app: FastifyInstance, { sidecar, metrics, version }: Ro
     problems: [[503, notReady]],
     open: true,
   });
-  app.get('/readyz', { schema: readyz }, async (_request, reply) => {
-    const parts = await sidecar.readiness();
+  app.get('/readyz', { schema: readyz }, async (request, reply) => {
+    const found = await sidecar.readiness();
+    // Reasons name addresses, files and users of the cluster: not for whoever is let in without a token.
+    const isTold = callerOf(request).role !== null;
+    const parts = mapParts(found, ({ ok, reason }) =>
+      reason === undefined || !isTold ? { ok } : { ok, reason: mask(reason) },
+    );
     const failing = Object.entries(parts).filter(([, { ok }]) => !ok);
     if (failing.length === 0) return reply.send({ ready: true, ...parts });
-    const detail = failing.map(([part, { reason }]) => `${part}: ${reason ?? 'no reason known'}`).join('; ');
+    const untold = isTold ? 'no reason known' : 'the reason is for callers with a token';
+    const detail = failing.map(([part, { reason }]) => `${part}: ${reason ?? untold}`).join('; ');
     const body: z.output<typeof notReady> = { title: 'Not ready', status: 503, detail, ready: false, ...parts };
     return reply.code(503).type(PROBLEM_TYPE).send(JSON.stringify(body));
   });
@@ -172,6 +193,14 @@ function addHealthRoutes(app: FastifyInstance, { sidecar, metrics, version }: Ro
     answer: [200, 'OpenAPI 3.1.', z.looseObject({ openapi: z.string() })],
   });
   app.get('/openapi.json', { schema: openapi }, async () => Promise.resolve(app.swagger()));
+}
+
+function same(text: string): string {
+  return text;
+}
+
+function mapParts<T>({ kudu, kafka, wal }: Record<'kudu' | 'kafka' | 'wal', T>, shown: (part: T) => T) {
+  return { kudu: shown(kudu), kafka: shown(kafka), wal: shown(wal) };
 }
 
 /** @throws {ProblemError} with every fault of the body */

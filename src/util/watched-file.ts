@@ -1,8 +1,13 @@
 import { readFileSync, statSync } from 'node:fs';
 
-/** A file's text without its closing line break. @throws {Error} it cannot be read */
+/** What a file's text says of a value: one closing line break is the file's own. */
+export function readValueText(content: string): string {
+  return content.replace(/\r?\n$/, '');
+}
+
+/** {@link readValueText} of a file. @throws {Error} it cannot be read */
 export function readValueFile(path: string): string {
-  return readFileSync(path, 'utf8').replace(/\r?\n$/, '');
+  return readValueText(readFileSync(path, 'utf8'));
 }
 
 /**

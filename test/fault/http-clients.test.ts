@@ -3,6 +3,7 @@ import { connect, type Socket } from 'node:net';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { startControlServer, type ControlServer } from '../../src/control/server.ts';
+import { withToken } from '../support/credentials.ts';
 import { eventually } from '../support/eventually.ts';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
 import { MemoryControlPlane } from '../support/memory-control-plane.ts';
@@ -20,10 +21,11 @@ let server: ControlServer;
 before(async () => {
   server = await startControlServer({
     listen: { host: '127.0.0.1', port: 0 },
-    token: null,
+    credentials: withToken(null),
     sidecar: plane,
     metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
     logger: keepingLogger(),
+    audit: keepingLogger(),
     version: '1.2.3',
   });
 });
@@ -214,18 +216,20 @@ describe('clients that come and do not go', () => {
     const lines: LogLine[] = [];
     const bounded = await startControlServer({
       listen: { host: '127.0.0.1', port: 0 },
-      token: null,
+      credentials: withToken(null),
       sidecar: plane,
       metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
       logger: keepingLogger(lines),
+      audit: keepingLogger(),
       version: '1.2.3',
       maxConnections: 3,
+      allowances: { openConnections: 100 }, // this test's clients are one
       quietTimeoutMs: 300,
     });
     const { host, port } = bounded.address;
     const sockets: Socket[] = [];
     const come = (): void => {
-      const ask = 'GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(500);
+      const ask = 'GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n'.repeat(500);
       const socket = connect(port, host, () => socket.write(ask));
       socket.pause(); // it never reads the answers
       socket.on('error', () => undefined);
@@ -244,7 +248,7 @@ describe('clients that come and do not go', () => {
           () => false,
         );
       });
-      assert.equal(lines.filter(({ level }) => level === 'warn').length, 1);
+      assert.equal(lines.filter(({ message }) => message.includes('others are turned away')).length, 1);
     } finally {
       for (const socket of sockets) socket.destroy();
       await bounded.close();

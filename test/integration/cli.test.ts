@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { runCli } from '../../src/cli/program.ts';
 import { startControlServer, type ControlServer } from '../../src/control/server.ts';
 import { SPOOR_VERSION } from '../../src/util/version.ts';
+import { withToken } from '../support/credentials.ts';
 import { keepingLogger } from '../support/loggers.ts';
 import { MemoryControlPlane } from '../support/memory-control-plane.ts';
 
@@ -232,10 +233,11 @@ describe('streams and status', () => {
   before(async () => {
     server = await startControlServer({
       listen: { host: '127.0.0.1', port: 0 },
-      token: TOKEN,
+      credentials: withToken(TOKEN),
       sidecar: plane,
       metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
       logger: keepingLogger(),
+      audit: keepingLogger(),
       version: SPOOR_VERSION,
     });
     env = { SPOOR_HTTP_LISTEN: `127.0.0.1:${server.address.port}`, SPOOR_HTTP_TOKEN: TOKEN };
@@ -472,10 +474,11 @@ describe('streams and status', () => {
       more: { SPOOR_KUDU_MASTERS: '127.0.0.1:1', SPOOR_KAFKA_BROKERS: '127.0.0.1:1' },
       says: /\(404\)/,
     },
-    { what: 'no token', args: ['streams', 'list'], more: { SPOOR_HTTP_TOKEN: '' }, says: /\(401\).*\n.*--token/ },
+    { what: 'no token', args: ['streams', 'list'], more: { SPOOR_HTTP_TOKEN: '' }, says: /\(401\).*\n.*--token-file/ },
     {
       what: 'a wrong token',
-      args: ['streams', 'list', '--token', 'x'],
+      args: ['streams', 'list'],
+      more: { SPOOR_HTTP_TOKEN: 'x' },
       says: /\(401\): The bearer token is not the right one/,
     },
     { what: 'no file', args: ['streams', 'create', 'nope.json'], says: /^cannot read nope\.json: ENOENT/ },

@@ -11,6 +11,7 @@ import { formatOpId } from '../../src/kudu/opid.ts';
 import { RefusedDefinitionError } from '../../src/streams/stream-errors.ts';
 import { type LogRequest } from '../../src/api/control-plane.ts';
 import type * as z from 'zod';
+import { withToken } from '../support/credentials.ts';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
 import { MemoryControlPlane, tabletView } from '../support/memory-control-plane.ts';
 
@@ -26,16 +27,18 @@ interface Answer {
 
 const plane = new MemoryControlPlane();
 const lines: LogLine[] = [];
+const audited: LogLine[] = [];
 let server: ControlServer;
 let base: string;
 
 async function start(token: string | null): Promise<ControlServer> {
   return startControlServer({
     listen: { host: '127.0.0.1', port: 0 },
-    token,
+    credentials: withToken(token),
     sidecar: plane,
     metrics: { contentType: 'text/plain; version=0.0.4', text: () => Promise.resolve('spoor_lag_ops 0\n') },
     logger: keepingLogger(lines),
+    audit: keepingLogger(audited),
     version: '1.2.3',
   });
 }
@@ -936,10 +939,11 @@ describe('close', () => {
     await assert.rejects(
       startControlServer({
         listen,
-        token: null,
+        credentials: withToken(null),
         sidecar: plane,
         metrics: { contentType: '', text: () => Promise.resolve('') },
         logger: keepingLogger(),
+        audit: keepingLogger(),
         version: '',
       }),
       /EADDRINUSE/,

@@ -24,6 +24,7 @@ import { HoldStore } from '../../src/wal/hold-store.ts';
 import { encodeLog, type HeldIncarnation, type LogRequest } from '../../src/wal/log-transfer.ts';
 import type { TabletHold } from '../../src/wal/tablet-hold.ts';
 import { goldenWal } from '../support/golden-wal.ts';
+import { withToken } from '../support/credentials.ts';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
 import { MemoryControlPlane } from '../support/memory-control-plane.ts';
 import { segmentBytes } from '../support/segment-bytes.ts';
@@ -48,10 +49,11 @@ async function startPeer(): Promise<Peer> {
   const plane = new MemoryControlPlane();
   const server = await startControlServer({
     listen: { host: '127.0.0.1', port: 0 },
-    token: TOKEN,
+    credentials: withToken(TOKEN),
     sidecar: plane,
     metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
     logger: keepingLogger(),
+    audit: keepingLogger(),
     version: '',
   });
   return { plane, server, asked: [] };
@@ -120,7 +122,7 @@ describe("the log of the tablet's other replicas", () => {
           ...peers.map(({ server }, i) => viewOf(ids[i]!, `127.0.0.1:${server.address.port}`)),
         ]),
       holdOf: (tabletId) => store.enable(tabletId),
-      client: new SidecarClient(token),
+      client: new SidecarClient(withToken(token)),
       logger: keepingLogger(lines),
       idleTimeoutMs,
     });
@@ -412,7 +414,7 @@ describe("the log of the tablet's other replicas", () => {
       listSidecars: () =>
         Promise.resolve(peers.map(({ server }, i) => viewOf(ids[i]!, `127.0.0.1:${server.address.port}`))),
       holdOf: () => ({ receive: () => Promise.reject(full), received: () => [], damagedCount: 0 }),
-      client: new SidecarClient(TOKEN),
+      client: new SidecarClient(withToken(TOKEN)),
       logger: keepingLogger(lines),
     });
     await assert.rejects(log.fill(TABLET, parseOpId('1.0'), AbortSignal.timeout(60_000)), full);

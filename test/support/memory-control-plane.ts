@@ -19,7 +19,12 @@ import {
   type WaitingView,
 } from '../../src/api/shapes.ts';
 import { StreamExistsError, UnchangeableError, UnknownMemberError } from '../../src/streams/stream-errors.ts';
-import { type ControlPlane, type LogRequest, type ServedSidecar } from '../../src/api/control-plane.ts';
+import {
+  type AuditedStream,
+  type ControlPlane,
+  type LogRequest,
+  type ServedSidecar,
+} from '../../src/api/control-plane.ts';
 
 /** A control plane that keeps its streams in memory, for tests of the API in front of it. */
 export class MemoryControlPlane implements ControlPlane, ServedSidecar {
@@ -101,6 +106,15 @@ export class MemoryControlPlane implements ControlPlane, ServedSidecar {
 
   getStream(name: string): Promise<StreamView | null> {
     return this.#answer(() => this.#streams.get(name) ?? null);
+  }
+
+  definitionOf(name: string): Promise<AuditedStream | null> {
+    return this.#answer(() => {
+      const known = this.#streams.get(name);
+      if (!known) return null;
+      const { definition, paused } = askedOf(known);
+      return { ...definition, paused, revision: known.revision };
+    });
   }
 
   pauseStream(name: string): Promise<StreamView | null> {

@@ -27,6 +27,7 @@ import {
 import type { Sink } from '../../../src/sinks/sink.ts';
 import type { SettingsFault, SinkReport } from '../../../src/sinks/sink-type.ts';
 import type { HeldIncarnation } from '../../../src/wal/log-transfer.ts';
+import { withToken } from '../../support/credentials.ts';
 import { keepingLogger, type LogLine } from '../../support/loggers.ts';
 import { tabletView } from '../../support/memory-control-plane.ts';
 import { MemorySystemTable } from '../../support/memory-system-table.ts';
@@ -114,7 +115,7 @@ describe('the control plane', () => {
     const others = new OtherSidecars({
       selfId: 'self',
       listSidecars,
-      client: new SidecarClient(null),
+      client: new SidecarClient(withToken(null)),
       logger: keepingLogger(),
     });
     const cluster = new ClusterView({

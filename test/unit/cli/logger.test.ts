@@ -1,11 +1,18 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { createLogger } from '../../../src/cli/logger.ts';
+import { SecretMask } from '../../../src/util/secret-mask.ts';
 import type { Logger } from '../../../src/util/logger.ts';
 
 function logged(secrets: string[], say: (logger: Logger) => void): string[] {
   const lines: string[] = [];
-  say(createLogger({ level: 'info', secrets, destination: { write: (line) => void lines.push(line) } }));
+  say(
+    createLogger({
+      level: 'info',
+      mask: new SecretMask(...secrets),
+      destination: { write: (line) => void lines.push(line) },
+    }),
+  );
   return lines;
 }
 

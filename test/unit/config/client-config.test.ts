@@ -1,15 +1,21 @@
 import assert from 'node:assert/strict';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { describe, it } from 'node:test';
 import { loadClientConfig, loadServersConfig } from '../../../src/config/client-config.ts';
+import { makeAuthority } from '../../support/certificates.ts';
 
 const load = (env: Record<string, string>) => loadClientConfig(env, `${tmpdir()}/no-such-folder`);
 
 const BY_DEFAULT = { auth: 'auto', encryption: 'optional', saslProtocolName: 'kudu' };
+const PLAIN = { ca: null, identity: null };
+const { cert, key, ca } = await makeAuthority().then(async (authority) => ({
+  ...(await authority.issue('node-1')),
+  ca: authority.cert,
+}));
 
 describe('loadClientConfig', () => {
   it('calls where a sidecar listens by default', () => {
-    assert.deepEqual(load({}), { url: 'http://127.0.0.1:8100', token: null });
+    assert.deepEqual(load({}), { url: 'http://127.0.0.1:8100', token: null, tls: PLAIN });
   });
 
   const LISTEN: [listen: string, url: string][] = [
@@ -21,8 +27,33 @@ describe('loadClientConfig', () => {
   ];
   for (const [listen, url] of LISTEN)
     it(`calls ${url} for SPOOR_HTTP_LISTEN=${listen}`, () => {
-      assert.deepEqual(load({ SPOOR_HTTP_LISTEN: listen, SPOOR_HTTP_TOKEN: 't' }), { url, token: 't' });
+      assert.deepEqual(load({ SPOOR_HTTP_LISTEN: listen, SPOOR_HTTP_TOKEN: 't' }), { url, token: 't', tls: PLAIN });
     });
+
+  it('calls by TLS where the sidecar serves so, by the name that its certificate has for others', () => {
+    const tls = { SPOOR_HTTP_TLS_CERT: cert, SPOOR_HTTP_TLS_KEY: key };
+    const of = (more: Record<string, string>): unknown => load({ ...tls, ...more });
+    const trusting = { url: 'https://127.0.0.1:8100', token: null, tls: { ca, identity: { cert, key } } };
+    assert.deepEqual(of({ SPOOR_HTTP_TLS_CLIENT_CA: ca }), trusting);
+    const url = { SPOOR_HTTP_LISTEN: '0.0.0.0:9' };
+    const named = { url: `https://${hostname()}:9`, token: null, tls: { ca: null, identity: { cert, key } } };
+    assert.deepEqual(of(url), named);
+    assert.deepEqual(of({ ...url, SPOOR_HTTP_ADVERTISE: 'node-1:8100' }), { ...named, url: 'https://node-1:8100' });
+    assert.deepEqual(load({ SPOOR_HTTP_TLS_KEY: key }), {
+      faults: [
+        'SPOOR_HTTP_TLS_CERT: not given; allowed: a certificate in PEM, with those between it and its CA behind it (goes with SPOOR_HTTP_TLS_KEY)',
+      ],
+    });
+  });
+
+  it('takes the token for reading where it has no other', () => {
+    assert.deepEqual(load({ SPOOR_HTTP_TOKEN_READ: 'r' }), { url: 'http://127.0.0.1:8100', token: 'r', tls: PLAIN });
+    assert.deepEqual(load({ SPOOR_HTTP_TOKEN_READ: 'r', SPOOR_HTTP_TOKEN: 'o' }), {
+      url: 'http://127.0.0.1:8100',
+      token: 'o',
+      tls: PLAIN,
+    });
+  });
 
   it("does not ask for the sidecar's other variables, nor mind them", () => {
     assert.ok('url' in load({ SPOOR_MODE: 'learner' }));

@@ -12,6 +12,7 @@ import {
   type Config,
   type KafkaOptions,
 } from '../../../src/config/config.ts';
+import { makeAuthority } from '../../support/certificates.ts';
 import type { Environment } from '../../../src/config/environment.ts';
 import { VARIABLE_NAMES, hasFileVariant, variableInfo } from '../../../src/config/variables.ts';
 
@@ -66,7 +67,12 @@ describe('loadConfig', () => {
       kafka: { brokers: null },
       registry: { files: {} },
       redis: { url: null },
-      http: { listen: { host: '127.0.0.1', port: 8100 }, advertise: null, token: null },
+      http: {
+        listen: { host: '127.0.0.1', port: 8100 },
+        advertise: null,
+        credentials: { tokens: null, tls: null },
+        files: {},
+      },
       systemTables: { prefix: 'spoor.', replicas: 3 },
       markerIntervalMs: 1000,
       gapRepair: 'auto',
@@ -135,7 +141,12 @@ describe('loadConfig', () => {
       },
       registry: { basic: { username: 'reg', password: 'r w' }, ca: CERT, files: {} },
       redis: { url: 'rediss://u:p@cache:6380/2' },
-      http: { listen: { host: '0.0.0.0', port: 0 }, advertise: 'node-1:8100', token: 't0ken' },
+      http: {
+        listen: { host: '0.0.0.0', port: 0 },
+        advertise: 'node-1:8100',
+        credentials: { tokens: { operate: 't0ken', read: null }, tls: null },
+        files: {},
+      },
       systemTables: { prefix: 'cdc.', replicas: 1 },
       markerIntervalMs: 250,
       gapRepair: 'manual',
@@ -351,6 +362,56 @@ describe('loadConfig', () => {
         configOf({ SPOOR_HTTP_LISTEN: listen, SPOOR_HTTP_TOKEN_FILE: write('token', 't') });
       });
 
+    it('takes a token for reading beside that for all, and no other way', () => {
+      const both = { SPOOR_HTTP_TOKEN: 'all', SPOOR_HTTP_TOKEN_READ: 'look' };
+      assert.deepEqual(configOf(both).http.credentials.tokens, { operate: 'all', read: 'look' });
+      assert.deepEqual(faultsOf({ SPOOR_HTTP_TOKEN_READ: 'look' }), [
+        'SPOOR_HTTP_TOKEN: not given; allowed: visible ASCII characters without spaces (goes with SPOOR_HTTP_TOKEN_READ)',
+      ]);
+      assert.deepEqual(faultsOf({ ...both, SPOOR_HTTP_TOKEN_READ: 'all' }), [
+        'SPOOR_HTTP_TOKEN_READ: got ***; allowed: another token than SPOOR_HTTP_TOKEN',
+      ]);
+      assert.deepEqual(secretsOf(configOf(both)), ['all', 'look']);
+    });
+
+    it('takes a certificate with its key, and says which of them is wrong', async () => {
+      const authority = await makeAuthority();
+      const [{ cert, key }, other] = [await authority.issue('node-1'), await authority.issue('node-2')];
+      const tls = { SPOOR_HTTP_TLS_CERT: cert, SPOOR_HTTP_TLS_KEY: key };
+      assert.deepEqual(configOf(tls).http.credentials.tls, { cert, key, clientCa: null });
+      const mutual = { ...tls, SPOOR_HTTP_TLS_CLIENT_CA_FILE: write('client-ca', authority.cert) };
+      const { http } = configOf(mutual);
+      assert.equal(http.credentials.tls?.clientCa, authority.cert.trim());
+      assert.deepEqual(http.files, { SPOOR_HTTP_TLS_CLIENT_CA: join(dir, 'client-ca') });
+      assert.deepEqual(secretsOf(configOf(tls)), [key]);
+      const faultOf = (more: Environment): string => faultsOf({ ...tls, ...more }).join();
+      assert.match(
+        faultOf({ SPOOR_HTTP_TLS_KEY: '' }),
+        /^SPOOR_HTTP_TLS_KEY: not given; .*goes with SPOOR_HTTP_TLS_CERT/,
+      );
+      assert.match(
+        faultOf({ SPOOR_HTTP_TLS_KEY: other.key }),
+        /_KEY: got \*\*\*; allowed: the private key of SPOOR_HTTP_TLS_C/,
+      );
+      assert.match(
+        faultOf({ SPOOR_HTTP_TLS_KEY: KEY }),
+        /_KEY: got \*\*\*; allowed: a private key in PEM, not encrypted/,
+      );
+      assert.match(
+        faultOf({ SPOOR_HTTP_TLS_CERT: CERT }),
+        /_CERT: got ".*allowed: a certificate in PEM, which OpenSSL/,
+      );
+      assert.match(
+        faultOf({ SPOOR_HTTP_TLS_CLIENT_CA: CERT }),
+        /_CLIENT_CA: got ".*allowed: certificates in PEM, which/,
+      );
+      const alone = faultsOf({ SPOOR_HTTP_TLS_CLIENT_CA: authority.cert });
+      assert.deepEqual(
+        alone.map((fault) => fault.split(':', 1)[0]),
+        ['SPOOR_HTTP_TLS_CERT', 'SPOOR_HTTP_TLS_KEY'],
+      );
+    });
+
     for (const advertise of ['0.0.0.0:8100', '[::]:8100', '[0:0::0]:8100'])
       it(`refuses to be called at ${advertise}`, () => {
         assert.deepEqual(faultsOf({ SPOOR_HTTP_ADVERTISE: advertise }), [
@@ -437,9 +498,15 @@ describe('loadConfig', () => {
     });
 
     it('either form of a secret in the environment hides both forms in .env', () => {
-      assert.equal(configOf({ SPOOR_HTTP_TOKEN: 'mine' }, 'SPOOR_HTTP_TOKEN_FILE=/nope').http.token, 'mine');
+      assert.equal(
+        configOf({ SPOOR_HTTP_TOKEN: 'mine' }, 'SPOOR_HTTP_TOKEN_FILE=/nope').http.credentials.tokens?.operate,
+        'mine',
+      );
       const file = write('env-token', 'filed');
-      assert.equal(configOf({ SPOOR_HTTP_TOKEN_FILE: file }, 'SPOOR_HTTP_TOKEN=theirs').http.token, 'filed');
+      assert.equal(
+        configOf({ SPOOR_HTTP_TOKEN_FILE: file }, 'SPOOR_HTTP_TOKEN=theirs').http.credentials.tokens?.operate,
+        'filed',
+      );
     });
 
     it('that cannot be read is a fault', () => {
@@ -462,13 +529,15 @@ describe('loadConfig', () => {
         'SPOOR_REGISTRY_TOKEN',
         'SPOOR_REDIS_URL',
         'SPOOR_HTTP_TOKEN',
+        'SPOOR_HTTP_TOKEN_READ',
+        'SPOOR_HTTP_TLS_KEY',
       ]);
       assert.ok(secrets.every(hasFileVariant));
     });
 
     it('gives the content without its last line break', () => {
-      assert.equal(configOf({ SPOOR_HTTP_TOKEN_FILE: write('t1', 'abc\n') }).http.token, 'abc');
-      assert.equal(configOf({ SPOOR_HTTP_TOKEN_FILE: write('t2', 'abc\r\n') }).http.token, 'abc');
+      assert.equal(configOf({ SPOOR_HTTP_TOKEN_FILE: write('t1', 'abc\n') }).http.credentials.tokens?.operate, 'abc');
+      assert.equal(configOf({ SPOOR_HTTP_TOKEN_FILE: write('t2', 'abc\r\n') }).http.credentials.tokens?.operate, 'abc');
       const sasl = { SPOOR_KAFKA_SASL_MECHANISM: 'plain', SPOOR_KAFKA_SASL_USERNAME: 'u' };
       assert.equal(
         configOf({ ...sasl, SPOOR_KAFKA_SASL_PASSWORD_FILE: write('p', ' p w \n') }).kafka.sasl?.password,
@@ -520,10 +589,10 @@ it('loadConfig never throws, and a fault is always one line that names its varia
 });
 
 describe('advertisedAddress', () => {
-  const http = (host: string, advertise: string | null = null) => ({
+  const http = (host: string, advertise: string | null = null, isTls = false) => ({
     listen: { host, port: 0 },
     advertise,
-    token: null,
+    credentials: { tokens: null, tls: isTls ? { cert: '', key: '', clientCa: null } : null },
   });
   it('is what was configured', () => {
     assert.equal(advertisedAddress(http('0.0.0.0', 'node-1:80'), 4711, 'me'), 'node-1:80');
@@ -535,5 +604,9 @@ describe('advertisedAddress', () => {
   it('is the host name where it listens on every interface', () => {
     assert.equal(advertisedAddress(http('0.0.0.0'), 4711, 'me'), 'me:4711');
     assert.equal(advertisedAddress(http('::'), 4711, 'me'), 'me:4711');
+  });
+  it('says that it is called by TLS', () => {
+    assert.equal(advertisedAddress(http('0.0.0.0', 'node-1:80', true), 4711, 'me'), 'https://node-1:80');
+    assert.equal(advertisedAddress(http('::1', null, true), 4711, 'me'), 'https://[::1]:4711');
   });
 });

@@ -7,6 +7,7 @@ import { Catalog } from '../../../src/streams/table-catalog.ts';
 import type { StoredStream } from '../../../src/streams/stored-stream.ts';
 import { parseStreamDefinition } from '../../../src/streams/definition.ts';
 import type { ReasonedView, KnownSidecar, TabletView } from '../../../src/api/shapes.ts';
+import { withToken } from '../../support/credentials.ts';
 import { keepingLogger, type LogLine } from '../../support/loggers.ts';
 import { tabletView } from '../../support/memory-control-plane.ts';
 
@@ -46,7 +47,7 @@ describe('the view of the cluster', () => {
     local = [];
     lines = [];
     const listSidecars = () => Promise.resolve(['self', 'peer', 'stranger'].map(sidecar));
-    const client = new SidecarClient(null);
+    const client = new SidecarClient(withToken(null));
     others = new OtherSidecars({ selfId: 'self', listSidecars, client, logger: keepingLogger(lines) });
     view = new ClusterView({
       selfId: 'self',
