@@ -41,7 +41,8 @@ export function addGate(app: FastifyInstance, { credentials, limits, ownHosts }:
     const path = routeOptions.url ?? '';
     const address = clientKey(raw.socket.remoteAddress);
     const ownNames = credentials.current.tokens === null && path !== LIVENESS ? ownHosts : null;
-    const fault = originFault({ method, target: raw.url ?? '', headers, rawHeaders: raw.rawHeaders }, ownNames);
+    const { httpVersion, rawHeaders, url: target = '' } = raw;
+    const fault = originFault({ method, httpVersion, target, headers, rawHeaders }, ownNames);
     if (fault) return limits.refuse(address) ?? fault;
     const verdict = rule.decide({
       method,

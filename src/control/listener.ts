@@ -42,6 +42,7 @@ export function createListener(handler: RequestListener, options: ListenerOption
     headersTimeout: options.headersTimeoutMs,
     connectionsCheckingInterval: Math.min(LOOK_FOR_SLOW_MS, options.headersTimeoutMs),
     keepAliveTimeout: KEEP_ALIVE_MS,
+    requireHostHeader: false, // it is asked for with an answer of our own (request-origin)
   };
   const server = tls === null ? createHttpServer(timing, handler) : createTlsListener(tls, handler, timing, options);
   server.setTimeout(options.quietTimeoutMs);
@@ -51,7 +52,7 @@ export function createListener(handler: RequestListener, options: ListenerOption
 
 type Timing = Pick<
   Parameters<typeof createHttpServer>[0] & object,
-  'requestTimeout' | 'headersTimeout' | 'connectionsCheckingInterval' | 'keepAliveTimeout'
+  'requireHostHeader' | 'requestTimeout' | 'headersTimeout' | 'connectionsCheckingInterval' | 'keepAliveTimeout'
 >;
 
 function createTlsListener(

@@ -5,6 +5,7 @@ import { ProblemError } from './problem.ts';
 
 export interface AskedFrom {
   readonly method: string;
+  readonly httpVersion: string;
   /** The target as it stands in the request: a path, or a whole URL. */
   readonly target: string;
   readonly headers: IncomingHttpHeaders;
@@ -31,9 +32,12 @@ const ONCE = new Set([
  *   for its browser, and gives itself away by that name alone.
  */
 export function originFault(
-  { method, target, headers, rawHeaders }: AskedFrom,
+  { method, httpVersion, target, headers, rawHeaders }: AskedFrom,
   ownHosts: readonly string[] | null,
 ): ProblemError | null {
+  if (httpVersion !== '1.1' && httpVersion !== '1.0')
+    return new ProblemError(400, `HTTP/${httpVersion} is not spoken here; HTTP/1.1 is.`);
+  if (headers.host === undefined && httpVersion === '1.1') return new ProblemError(400, 'The header Host is missing.');
   const twice = namedTwice(rawHeaders);
   if (twice !== null) return new ProblemError(400, `The header ${twice} came more than once.`);
   // As a proxy is asked: the URL's own host counts then (RFC 9112 3.2.2).

@@ -60,8 +60,8 @@ const QUIET_TIMEOUT_MS = 60_000;
 const SHARE_OF_DESCRIPTORS = 1 / 4;
 /** More than a large cluster's sidecars and whoever looks at one of them need. */
 const MAX_CONNECTIONS = 1000;
-/** A body of no more is read to its end although nobody wants it, so that the connection may go on. */
-const UNREAD_BYTES = 64 << 10;
+/** Of a body that is refused so much is read. */
+const UNREAD_BYTES = 16 << 20;
 /** One client alone does not take all of these. */
 const SHARE_OF_CONNECTIONS = 1 / 2;
 /** Kudu may be away when the sidecar stops, and what waits for it would outlast the time that a stop may take. */
@@ -160,15 +160,19 @@ async function closeSoon(app: FastifyInstance): Promise<void> {
   }
 }
 
-/** An answer that comes before a large body has: what is still under way is not worth reading. */
-function endsConnection({ raw, headers }: FastifyRequest, status: number): boolean {
-  const isLong = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > UNREAD_BYTES;
-  return status >= 400 && isLong && !raw.complete;
+/** Reads on what comes of a body that is refused, since a client that is cut off while it sends does not see why; up to a bound. */
+function readOut({ raw }: FastifyRequest): void {
+  if (raw.complete) return;
+  let bytes = 0;
+  raw.on('data', (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes > UNREAD_BYTES) raw.destroy();
+  });
 }
 
 function sendProblem(reply: FastifyReply, error: unknown, mask: (text: string) => string): FastifyReply {
   const { problem, headers } = toProblem(error);
-  if (endsConnection(reply.request, problem.status)) reply.header('connection', 'close');
+  readOut(reply.request);
   return reply
     .code(problem.status)
     .headers(headers)

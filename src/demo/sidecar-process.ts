@@ -20,23 +20,32 @@ export interface SidecarOptions {
   readonly command?: readonly [string, ...string[]];
   /** More variables, or other values. */
   readonly env?: Readonly<Record<string, string>>;
+  /** How its API is asked where that speaks TLS. */
+  readonly httpsGet?: Get;
 }
+
+type Get = (url: string, signal: AbortSignal) => Promise<Pick<Response, 'ok' | 'text'>>;
+const httpGet: Get = (url, signal) => fetch(url, { signal });
 
 /** A sidecar as a process of its own, beside a tablet server of this machine. */
 export class SidecarProcess implements AsyncDisposable {
   readonly #process: ServerProcess;
   /** Of its HTTP API; stays the same over restarts. */
   readonly url: string;
+  readonly #get: Get;
 
-  private constructor(process: ServerProcess, url: string) {
+  private constructor(process: ServerProcess, url: string, get: Get) {
     this.#process = process;
     this.url = url;
+    this.#get = get;
   }
 
   /** Resolves when its API answers; it may still be waiting for Kudu then. */
   static async start(options: SidecarOptions): Promise<SidecarProcess> {
     await mkdir(options.dir, { recursive: true });
     const listen = `127.0.0.1:${await freePort()}`;
+    const url = `${options.httpsGet ? 'https' : 'http'}://${listen}`;
+    const get = options.httpsGet ?? httpGet;
     const [command, ...args] = options.command ?? spoorCommand();
     const server = await ServerProcess.start({
       name: options.name,
@@ -53,10 +62,10 @@ export class SidecarProcess implements AsyncDisposable {
         ...options.env,
       },
       logFile: join(options.dir, `${options.name.replaceAll(' ', '-')}.log`),
-      isReady: async (signal) => (await fetch(`http://${listen}/healthz`, { signal })).ok,
+      isReady: async (signal) => (await get(`${url}/healthz`, signal)).ok,
       readyTimeoutMs: START_TIMEOUT_MS,
     });
-    return new SidecarProcess(server, `http://${listen}`);
+    return new SidecarProcess(server, url, get);
   }
 
   get pid(): number {
@@ -75,10 +84,10 @@ export class SidecarProcess implements AsyncDisposable {
   async waitUntilReady(timeoutMs: number = START_TIMEOUT_MS): Promise<void> {
     const deadline = Date.now() + timeoutMs;
     for (;;) {
-      const answer = await fetch(`${this.url}/readyz`);
+      const answer = await this.#get(`${this.url}/readyz`, AbortSignal.timeout(timeoutMs));
+      const text = await answer.text();
       if (answer.ok) return;
-      if (Date.now() > deadline) throw new Error(`${this.url} is not ready: ${await answer.text()}`);
-      await answer.body?.cancel();
+      if (Date.now() > deadline) throw new Error(`${this.url} is not ready: ${text}`);
       await sleep(READY_POLL_MS);
     }
   }
