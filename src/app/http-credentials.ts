@@ -6,21 +6,31 @@ import type { CurrentCredentials, HttpCredentials, HttpTls } from '../util/http-
 import type { Logger } from '../util/logger.ts';
 import type { SecretMask } from '../util/secret-mask.ts';
 
+export interface HttpCredentialsDeps {
+  /** Learns the tokens and keys that are new. */
+  readonly mask: SecretMask;
+  readonly logger: Logger;
+  /** How often the files are looked at; every second when left out. */
+  readonly everyMs?: number;
+}
+
 /** The API's tokens and certificates. They follow their files from the start until they are disposed of. */
 export class HttpCredentialsInForce implements CurrentCredentials, AsyncDisposable {
   readonly #files: HttpOptions['files'];
   readonly #mask: SecretMask;
   readonly #logger: Logger;
+  readonly #everyMs: number | undefined;
   readonly #listeners = new Set<(credentials: HttpCredentials) => void>();
   readonly #stop = new AbortController();
   readonly #following: Promise<void>;
   #current: HttpCredentials;
 
-  constructor({ credentials, files }: HttpOptions, { mask, logger }: { mask: SecretMask; logger: Logger }) {
+  constructor({ credentials, files }: HttpOptions, { mask, logger, everyMs }: HttpCredentialsDeps) {
     this.#current = credentials;
     this.#files = files;
     this.#mask = mask;
     this.#logger = logger;
+    this.#everyMs = everyMs;
     this.#following = this.#follow(this.#stop.signal);
   }
 
@@ -37,12 +47,12 @@ export class HttpCredentialsInForce implements CurrentCredentials, AsyncDisposab
     const expired = expiredSince(this.#current.tls);
     if (expired !== null)
       this.#logger.error({ validTo: expired }, 'the certificate of the API has expired, clients will not take it');
-    const logger = this.#logger;
+    const common = { logger: this.#logger, ...(this.#everyMs !== undefined && { everyMs: this.#everyMs }) };
     await Promise.all([
       rereadFiles(
         {
           files: this.#filesOf(HTTP_TOKEN_NAMES),
-          logger,
+          ...common,
           take: (values) => {
             this.#takeTokens(values);
           },
@@ -52,7 +62,7 @@ export class HttpCredentialsInForce implements CurrentCredentials, AsyncDisposab
       rereadFiles(
         {
           files: this.#filesOf(HTTP_TLS_NAMES),
-          logger,
+          ...common,
           take: (values) => {
             this.#takeTls(values);
           },

@@ -27,11 +27,12 @@ const LOOP_MS = 5_000;
 const missing = await serversMissing();
 
 describe('an API that anybody may reach', { skip: missing }, () => {
-  let kudu: KuduCluster;
-  let dir: string;
+  let kudu: KuduCluster | undefined;
+  let dir: string | undefined;
   let authority: Authority;
   let client: Issued;
   let tls: TlsFetch;
+  const started: SidecarProcess[] = [];
   /** On loopback, without tokens or TLS. */
   let open: SidecarProcess;
   /** With TLS, client certificates and tokens. */
@@ -92,13 +93,13 @@ describe('an API that anybody may reach', { skip: missing }, () => {
   };
 
   before(async () => {
-    dir = mkdtempSync(join(tmpdir(), 'spoor-exposed-'));
+    const folder = (dir = mkdtempSync(join(tmpdir(), 'spoor-exposed-')));
     authority = await makeAuthority();
     client = await authority.issue('an operator');
     const server = await authority.issue('sidecar');
     const write = (name: string, content: string): string => {
-      writeFileSync(join(dir, name), content);
-      return join(dir, name);
+      writeFileSync(join(folder, name), content);
+      return join(folder, name);
     };
     hunt = new SecretHunt({
       ...TOKENS,
@@ -108,15 +109,15 @@ describe('an API that anybody may reach', { skip: missing }, () => {
       'password of Redis': 'marked-redis-c41b08',
     });
     tls = new TlsFetch({ ca: authority.cert, identity: client });
-    kudu = await startKudu({ tservers: 2 });
+    const cluster = (kudu = await startKudu({ tservers: 2 }));
     const start = (number: number, name: string, env: Record<string, string>, isTls: boolean) =>
       SidecarProcess.start({
         name,
         ...(BUILT !== undefined && { command: [process.execPath, BUILT] }),
-        masters: kudu.masters,
-        tserver: kudu.tservers[number]!,
+        masters: cluster.masters,
+        tserver: cluster.tservers[number]!,
         brokers: ['127.0.0.1:1'],
-        dir,
+        dir: folder,
         env: {
           SPOOR_SYSTEM_TABLE_PREFIX: `${name}.`,
           SPOOR_SYSTEM_TABLE_REPLICAS: '1',
@@ -131,7 +132,7 @@ describe('an API that anybody may reach', { skip: missing }, () => {
         },
         ...(isTls && { httpsGet: (url: string, signal: AbortSignal) => tls.fetch(url, { headers: {}, signal }) }),
       });
-    open = await start(0, 'open', {}, false);
+    started.push((open = await start(0, 'open', {}, false)));
     guarded = await start(
       1,
       'guarded',
@@ -144,7 +145,8 @@ describe('an API that anybody may reach', { skip: missing }, () => {
       },
       true,
     );
-    for (const sidecar of [open, guarded])
+    started.push(guarded);
+    for (const sidecar of started)
       for (;;) {
         const made = await ask(sidecar, '/v1/streams', { method: 'POST', body: JSON.stringify(ORDERS) });
         if (made.status === 201) break;
@@ -154,8 +156,8 @@ describe('an API that anybody may reach', { skip: missing }, () => {
     [openAtFirst, guardedAtFirst] = [await defined(open), await defined(guarded)];
   });
   after(async () => {
-    await Promise.all([open, guarded].map((sidecar) => sidecar?.stop()));
-    tls?.[Symbol.dispose]();
+    await Promise.all(started.map((sidecar) => sidecar.stop()));
+    tls[Symbol.dispose]();
     await kudu?.[Symbol.asyncDispose]();
     if (dir !== undefined) rmSync(dir, { recursive: true, force: true });
   });
@@ -227,13 +229,13 @@ describe('an API that anybody may reach', { skip: missing }, () => {
   });
 
   it('cuts off who is slow', { timeout: 2 * SLOW_MS }, async () => {
-    const drip = (text: string, everyMs: number): RawPiece[] => [...text].flatMap((char) => [char, everyMs]);
+    const drip = (text: string, everyMs: number): RawPiece[] => Array.from(text).flatMap((char) => [char, everyMs]);
     const head = `POST /v1/streams HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n`;
     const plain = (pieces: readonly RawPiece[]) => sendRaw(targetOf(open), pieces, SLOW_MS);
-    const started = performance.now();
+    const begunMs = performance.now();
     const took = async (answer: Promise<RawAnswer>): Promise<RawAnswer & { seconds: number }> => ({
       ...(await answer),
-      seconds: (performance.now() - started) / 1000,
+      seconds: (performance.now() - begunMs) / 1000,
     });
     const [headers, line, silent, body, chunks, handshake, behind] = await Promise.all([
       took(plain(['GET /v1/streams HTTP/1.1\r\n', ...drip('X-Slow: '.repeat(20), 400)])),
