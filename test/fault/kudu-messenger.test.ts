@@ -201,7 +201,10 @@ describe('messenger', () => {
 
   it('does not log in where PLAIN is not taken', async () => {
     server.mechanism = 'GSSAPI';
-    await assert.rejects(clock(), (error) => fails('security', true)(error) && /Kerberos/.test((error as Error).message));
+    await assert.rejects(
+      clock(),
+      (error) => fails('security', true)(error) && /Kerberos/.test((error as Error).message),
+    );
   });
 
   it('refuses a request that servers would close the connection for, before sending it', async () => {
