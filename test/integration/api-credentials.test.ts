@@ -355,7 +355,7 @@ describe('the command line', () => {
       SPOOR_HTTP_TOKEN_FILE: token,
     };
     assert.deepEqual((await spoor(['status'], env)).code, 0);
-    const reading: Record<string, string | undefined> = { ...env, SPOOR_HTTP_TOKEN_READ: TOKENS.read };
+    const reading: Record<string, string> = { ...env, SPOOR_HTTP_TOKEN_READ: TOKENS.read };
     delete reading['SPOOR_HTTP_TOKEN_FILE'];
     assert.equal((await spoor(['status'], reading)).code, 0);
     assert.match(

@@ -12,33 +12,44 @@ const OPS = form(60_000, 300_000);
 const TICKET_LIFE_S = 60;
 
 /**
- * TLS and Kerberos, the least rights, privileges looked at by the tablet servers, and everything that ends, ending soon:
+ * TLS and Kerberos, the least rights, privileges looked at by the tablet servers, encrypted logs, and everything that ends, ending soon:
  * tickets of a minute, authentication tokens of 20 s, authorization tokens of 10 s.
  */
-describe('a cluster with TLS, Kerberos and access control', { skip: await serversMissing(), timeout: 600_000 }, () => {
-  let realm: KerberosRealm;
-  let cluster: SpoorCluster;
-  before(async () => {
-    realm = await KerberosRealm.start({ ticketLifeS: TICKET_LIFE_S });
-    cluster = await SpoorCluster.start({
-      security: realm.security,
-      masterFlags: SHORT_TOKENS,
-      // Connections that are idle end soon, so that there are more negotiations.
-      flags: [...USUAL_FLAGS, '--tserver_enforce_access_control=true', '--rpc_default_keepalive_time_ms=5000'],
-      env: { SPOOR_HOLD_SERVER: 'on' },
+describe(
+  'a cluster with TLS, Kerberos, access control and encrypted logs',
+  { skip: await serversMissing(), timeout: 600_000 },
+  () => {
+    let realm: KerberosRealm;
+    let cluster: SpoorCluster;
+    before(async () => {
+      realm = await KerberosRealm.start({ ticketLifeS: TICKET_LIFE_S });
+      cluster = await SpoorCluster.start({
+        security: realm.security,
+        masterFlags: SHORT_TOKENS,
+        // Connections that are idle end soon, so that there are more negotiations.
+        flags: [
+          ...USUAL_FLAGS,
+          ...['--tserver_enforce_access_control=true', '--rpc_default_keepalive_time_ms=5000'],
+          ...['--encrypt_data_at_rest', '--encryption_key_length=256'],
+        ],
+        env: { SPOOR_HOLD_SERVER: 'on' },
+      });
     });
-  });
-  after(async () => {
-    await cluster[Symbol.asyncDispose]();
-    await realm[Symbol.asyncDispose]();
-  });
+    after(async () => {
+      await cluster[Symbol.asyncDispose]();
+      await realm[Symbol.asyncDispose]();
+    });
 
-  it('does the main job, over the ends of tokens and tickets', async (t) => {
-    const { client, sidecarEnv } = realm.security;
-    await mainJob(t, cluster, 'kerberos', { client, settings: sidecarEnv, ops: OPS, rate: 1000 });
-    const log = await readFile(realm.kdc.logFile, 'utf8');
-    const logins = log.match(/AS_REQ .* ISSUE: .*, spoor@/g)?.length ?? 0;
-    t.diagnostic(`${logins} tickets from the keytab`);
-    assert.ok(logins > 2 * cluster.sidecars.length, `each sidecar had its tickets renewed: ${logins} from the keytab`);
-  });
-});
+    it('does the main job, over the ends of tokens and tickets', async (t) => {
+      const { client, sidecarEnv } = realm.security;
+      await mainJob(t, cluster, 'kerberos', { client, settings: sidecarEnv, ops: OPS, rate: 1000 });
+      const log = await readFile(realm.kdc.logFile, 'utf8');
+      const logins = log.match(/AS_REQ .* ISSUE: .*, spoor@/g)?.length ?? 0;
+      t.diagnostic(`${logins} tickets from the keytab`);
+      assert.ok(
+        logins > 2 * cluster.sidecars.length,
+        `each sidecar had its tickets renewed: ${logins} from the keytab`,
+      );
+    });
+  },
+);
