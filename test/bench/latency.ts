@@ -12,6 +12,8 @@ export interface LatencyOptions {
   readonly kudu: KuduCluster;
   readonly kafka: KafkaServer;
   readonly sidecars: readonly SidecarProcess[];
+  /** How the cluster lets clients in, where it does not take anybody. */
+  readonly client?: Partial<Parameters<typeof KuduClient.connect>[0]>;
   /** Of stream and topic, and so of the table. */
   readonly name: string;
   readonly delivery: Delivery;
@@ -49,7 +51,7 @@ export async function measureLatency(options: LatencyOptions): Promise<Latency> 
   const { kudu, kafka, sidecars, name, delivery, tablets, replicas, rate, flushesPerSecond, seconds, meanwhile } =
     options;
   const table = `bench_latency.${name}`;
-  using client = await KuduClient.connect({ masters: kudu.masters, timeoutMs: 60_000 });
+  using client = await KuduClient.connect({ masters: kudu.masters, timeoutMs: 60_000, ...options.client });
   await client.createTable({
     name: table,
     columns: [
