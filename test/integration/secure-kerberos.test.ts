@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
+import { measureLatency } from '../bench/latency.ts';
+import { percentile } from '../bench/percentiles.ts';
 import { serversMissing } from '../support/cluster.ts';
 import { form } from '../support/forms.ts';
 import { USUAL_FLAGS } from '../support/leased-cluster.ts';
@@ -10,6 +12,9 @@ import { SpoorCluster } from '../support/spoor-cluster.ts';
 
 const OPS = form(60_000, 300_000);
 const TICKET_LIFE_S = 60;
+/** In the long form half an hour: 90 lives of an authentication token, 30 of a ticket. */
+const STEADY_S = form(30, 1800);
+const MAX_LATE_MS = 5_000;
 
 /**
  * TLS and Kerberos, the least rights, privileges looked at by the tablet servers, encrypted logs, and everything that ends, ending soon:
@@ -17,7 +22,7 @@ const TICKET_LIFE_S = 60;
  */
 describe(
   'a cluster with TLS, Kerberos, access control and encrypted logs',
-  { skip: await serversMissing(), timeout: 600_000 },
+  { skip: await serversMissing(), timeout: form(600_000, 3_600_000) },
   () => {
     let realm: KerberosRealm;
     let cluster: SpoorCluster;
@@ -50,6 +55,17 @@ describe(
         logins > 2 * cluster.sidecars.length,
         `each sidecar had its tickets renewed: ${logins} from the keytab`,
       );
+    });
+
+    it(`has no row late by more than ${MAX_LATE_MS / 1000} s under a steady load, whatever ends meanwhile`, async (t) => {
+      const { kudu, kafka, sidecars } = cluster;
+      const { samplesMs } = await measureLatency({
+        ...{ kudu, kafka, sidecars, client: realm.security.client, name: 'steady', delivery: 'exactly-once' },
+        ...{ tablets: 4, replicas: 3, rate: 200, flushesPerSecond: 20, seconds: STEADY_S },
+      });
+      const at = (share: number): string => percentile(samplesMs, share).toFixed(1);
+      t.diagnostic(`${samplesMs.length} rows in ${STEADY_S} s; ms: p50 ${at(0.5)}, p99 ${at(0.99)}, max ${at(1)}`);
+      assert.ok(samplesMs.every((ms) => ms < MAX_LATE_MS));
     });
   },
 );
