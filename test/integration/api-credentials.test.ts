@@ -355,8 +355,7 @@ describe('the command line', () => {
       SPOOR_HTTP_TOKEN_FILE: token,
     };
     assert.deepEqual((await spoor(['status'], env)).code, 0);
-    const reading: Record<string, string> = { ...env, SPOOR_HTTP_TOKEN_READ: TOKENS.read };
-    delete reading['SPOOR_HTTP_TOKEN_FILE'];
+    const reading = { ...env, SPOOR_HTTP_TOKEN_FILE: '', SPOOR_HTTP_TOKEN_READ: TOKENS.read };
     assert.equal((await spoor(['status'], reading)).code, 0);
     assert.match(
       (await spoor(['streams', 'pause', 'orders'], reading)).err,
