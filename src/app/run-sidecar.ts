@@ -44,6 +44,7 @@ import { isStreamable, matchTables } from '../streams/table-patterns.ts';
 import { setNice } from '../util/cpu-priority.ts';
 import type { Logger } from '../util/logger.ts';
 import { StandBack } from '../util/stand-back.ts';
+import { isLoopbackHost } from '../util/host-port.ts';
 import type { CurrentCredentials } from '../util/http-credentials.ts';
 import type { SecretMask } from '../util/secret-mask.ts';
 import { SPOOR_VERSION } from '../util/version.ts';
@@ -106,6 +107,8 @@ export async function runSidecar(
     mask: mask.apply,
     version: SPOOR_VERSION,
   });
+  if (!isLoopbackHost(config.http.listen.host) && credentials.current.tls === null)
+    logger.warn({}, 'the API is served beyond this machine without TLS, tokens can be read on their way');
   const advertise = advertisedAddress(config.http, server.address.port);
   logger.info({ listen: `${server.address.host}:${server.address.port}`, version: SPOOR_VERSION }, 'sidecar started');
   try {
@@ -160,6 +163,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
   const registry = new SidecarRegistry(kudu.sidecars, self, { kuduNow, logger });
   const living = new LivingSidecars((s) => registry.list(s));
   using sidecarClient = new SidecarClient(credentials);
+  await sidecarClient.prepare();
   const others = new OtherSidecars({ selfId, listSidecars: (s) => registry.list(s), client: sidecarClient, logger });
 
   const installations = new ForeignInstallations(client);

@@ -14,10 +14,12 @@ export interface ClientAllowances {
   readonly handshakes: Allowance;
   /** Connections at a time. */
   readonly openConnections: number;
+  /** Of all clients together. Counted here: Node goes on to count those that were cut off until its next turn. */
+  readonly allConnections: number;
 }
 
 /** Far more than a CLI in a loop, a scrape and all sidecars of a cluster ask, and what a core does in a tenth of its time. */
-export const ALLOWANCES: Omit<ClientAllowances, 'openConnections'> = {
+export const ALLOWANCES: Omit<ClientAllowances, 'openConnections' | 'allConnections'> = {
   calls: { burst: 1000, perSecond: 200 },
   connections: { burst: 1000, perSecond: 200 },
   refusals: { burst: 100, perSecond: 2 },
@@ -36,6 +38,8 @@ export class ClientLimits {
   readonly #refusals: TokenBuckets;
   readonly #handshakes: TokenBuckets;
   readonly #openConnections: number;
+  readonly #allConnections: number;
+  #connected = 0;
   readonly #open = new Map<string, number>();
   readonly #toldMs = new Map<string, number>();
   readonly #logger: Logger;
@@ -46,24 +50,31 @@ export class ClientLimits {
     this.#refusals = new TokenBuckets(allowances.refusals);
     this.#handshakes = new TokenBuckets(allowances.handshakes);
     this.#openConnections = allowances.openConnections;
+    this.#allConnections = allowances.allConnections;
     this.#logger = logger;
   }
 
   /** Whether a client may have one more connection. If so, `release` must be called when it has ended. */
   connect(address: string): boolean {
+    if (this.#connected >= this.#allConnections) {
+      this.#tell(address, 'more clients of the API than may be connected at a time, others are turned away');
+      return false;
+    }
     const open = this.#open.get(address) ?? 0;
-    const isFree =
-      open < this.#openConnections && !this.#handshakes.isSpent(address) && this.#connections.spend(address);
-    if (isFree) this.#open.set(address, open + 1);
-    else
+    if (open >= this.#openConnections || this.#handshakes.isSpent(address) || !this.#connections.spend(address)) {
       this.#tell(
         address,
         'connections of a client of the API are cut off, it has or opens too many, or none comes to anything',
       );
-    return isFree;
+      return false;
+    }
+    this.#open.set(address, open + 1);
+    this.#connected++;
+    return true;
   }
 
   release(address: string): void {
+    this.#connected--;
     const open = (this.#open.get(address) ?? 0) - 1;
     if (open > 0) this.#open.set(address, open);
     else this.#open.delete(address);

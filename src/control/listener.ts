@@ -12,8 +12,6 @@ export type Listener = HttpServer | HttpsServer;
 export interface ListenerOptions {
   readonly credentials: CurrentCredentials;
   readonly limits: ClientLimits;
-  /** Of all clients together, at a time. */
-  readonly maxConnections: number;
   /** A client that neither sends nor takes anything for so long is cut off. */
   readonly quietTimeoutMs: number;
   /** A request must have come whole by then. */
@@ -27,8 +25,6 @@ export interface ListenerOptions {
 const LOOK_FOR_SLOW_MS = 1000;
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 const KEEP_ALIVE_MS = 72_000;
-/** How often it is told that there are too many. */
-const TELL_DROPPED_MS = 60_000;
 
 /**
  * Makes the HTTP or HTTPS server of the API, with what bounds its clients. New certificates are in force for the next
@@ -103,14 +99,7 @@ function hasCertificate(socket: TLSSocket): boolean {
 }
 
 /** Clients that connect and do not go would else take the descriptors that logs are read with. */
-function boundConnections(server: Listener, { limits, maxConnections, logger }: ListenerOptions): void {
-  server.maxConnections = maxConnections;
-  let toldMs = -Infinity;
-  server.on('drop', () => {
-    if (performance.now() - toldMs < TELL_DROPPED_MS) return;
-    toldMs = performance.now();
-    logger.warn({ maxConnections }, 'more clients of the API than may be connected at a time, others are turned away');
-  });
+function boundConnections(server: Listener, { limits }: ListenerOptions): void {
   server.prependListener('connection', (socket: Socket) => {
     const address = clientKey(socket.remoteAddress);
     if (!limits.connect(address)) {

@@ -74,7 +74,10 @@ export async function startControlServer(options: ControlServerOptions): Promise
   const { listen, credentials, logger, mask = (text: string): string => text } = options;
   const atATime = options.maxConnections ?? maxConnections(descriptorLimit());
   const openConnections = Math.ceil(atATime * SHARE_OF_CONNECTIONS);
-  const limits = new ClientLimits({ ...ALLOWANCES, openConnections, ...options.allowances }, logger);
+  const limits = new ClientLimits(
+    { ...ALLOWANCES, openConnections, allConnections: atATime, ...options.allowances },
+    logger,
+  );
   const requestTimeoutMs = options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
   const unreadable = new UnreadableRequests(limits);
   const send = (reply: FastifyReply, error: unknown): FastifyReply => sendProblem(reply, error, mask);
@@ -85,7 +88,6 @@ export async function startControlServer(options: ControlServerOptions): Promise
       createListener(handler, {
         credentials,
         limits,
-        maxConnections: atATime,
         quietTimeoutMs: options.quietTimeoutMs ?? QUIET_TIMEOUT_MS,
         requestTimeoutMs,
         headersTimeoutMs: Math.min(options.headersTimeoutMs ?? HEADERS_TIMEOUT_MS, requestTimeoutMs),

@@ -17,6 +17,11 @@ export class SidecarClient implements Disposable {
     });
   }
 
+  /** So that the first call takes no longer than others. */
+  async prepare(): Promise<void> {
+    if (this.#credentials.current.tls !== null) await this.#openTls().prepare();
+  }
+
   /**
    * GETs, or POSTs a JSON body.
    * @param http as that sidecar announces itself: `host:port`, or `https://host:port`

@@ -27,6 +27,11 @@ export class TlsFetch implements Disposable {
     this.#options = options;
   }
 
+  /** Loads what the first call needs, which takes a second where the CPU is short: as long as some callers wait. */
+  async prepare(): Promise<void> {
+    await (this.#agent ??= this.#open());
+  }
+
   /** @throws what `fetch` throws */
   async fetch(url: string | URL, init: FetchInit): Promise<FetchAnswer> {
     const { fetch } = await import('undici'); // 200 ms and 10 MB that plain HTTP does without

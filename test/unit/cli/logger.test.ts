@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { createLogger } from '../../../src/cli/logger.ts';
+import { auditLogger, createLogger } from '../../../src/cli/logger.ts';
 import { SecretMask } from '../../../src/util/secret-mask.ts';
 import type { Logger } from '../../../src/util/logger.ts';
 
@@ -38,5 +38,37 @@ describe('createLogger', () => {
     assert.equal(lines.length, 3);
     for (const secret of [...secrets, 'a%2Fb%3Dc', 'p\\"w\\nd']) assert.ok(!lines.join('').includes(secret), secret);
     assert.equal((JSON.parse(lines[0]!) as { msg: string }).msg, 'read ***');
+  });
+});
+
+describe('auditLogger', () => {
+  const LEVELS = [
+    ['trace', ['asked', 'changed']],
+    ['warn', ['changed']],
+    ['fatal', ['changed']],
+    ['silent', []],
+  ] as const;
+  for (const [level, expected] of LEVELS)
+    it(`writes ${expected.join(' and ') || 'nothing'} at level ${level}, without secrets`, () => {
+      const lines: string[] = [];
+      const mask = new SecretMask();
+      const logger = createLogger({ level, mask, destination: { write: (line) => void lines.push(line) } });
+      const audit = auditLogger(logger);
+      mask.add('hunter2'); // one that came later
+      logger.info({}, 'asked');
+      audit.info({ by: 'hunter2' }, 'changed');
+      assert.deepEqual(
+        lines.map((line) => (JSON.parse(line) as { msg: string }).msg),
+        expected,
+      );
+      assert.ok(!lines.join('').includes('hunter2'));
+    });
+});
+
+describe('SecretMask', () => {
+  it('takes out a key in PEM line by line, and leaves its frame', () => {
+    const line = 'MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg';
+    const mask = new SecretMask(`-----BEGIN PRIVATE KEY-----\n${line}\nAB==\n-----END PRIVATE KEY-----\n`);
+    assert.equal(mask.apply(`of ${line}: -----BEGIN PRIVATE KEY-----`), 'of ***: -----BEGIN PRIVATE KEY-----');
   });
 });
