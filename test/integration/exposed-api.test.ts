@@ -56,9 +56,8 @@ describe('an API that anybody may reach', { skip: missing }, () => {
       authorization: `Bearer ${token}`,
     };
     const asked = { method, headers, ...(body !== undefined && { body }), signal: AbortSignal.timeout(60_000) };
-    const answer = await (sidecar === guarded
-      ? tls.fetch(sidecar.url + path, asked)
-      : fetch(sidecar.url + path, asked));
+    const url = sidecar.url + path;
+    const answer = await (sidecar === open ? fetch(url, asked) : tls.fetch(url, asked));
     const text = await answer.text();
     hunt.look(`${method} ${path}`, text);
     return { status: answer.status, text };
@@ -290,10 +289,12 @@ describe('an API that anybody may reach', { skip: missing }, () => {
     const target = targetOf(guarded, { tls: asClient(), from: '127.0.200.1' });
     const wrong = request('GET /v1/streams', ['Authorization: Bearer wrong']);
     const statuses: (number | null)[] = [];
-    for (let i = 0; i < 130; i++) statuses.push((await sendRaw(target, wrong)).status);
+    const refusals = (): number => statuses.filter((status) => status === 429).length;
+    // So many that what comes back meanwhile, two a second, is no matter on a busy machine.
+    while (refusals() < 10 && statuses.length < 1000) statuses.push((await sendRaw(target, wrong)).status);
     assert.equal(statuses[0], 401);
-    const refused = statuses.filter((status) => status === 429).length;
-    assert.ok(refused >= 10 && statuses.at(-1) === 429, `${refused} times 429`);
+    assert.equal(refusals(), 10, `${statuses.length} tries`);
+    assert.ok(statuses.length < 400, `${statuses.length} tries`);
     const last = await sendRaw(target, wrong);
     assertAnswer('too many', last, [429]);
     assert.match(last.head, /retry-after: \d+/);
@@ -349,7 +350,8 @@ describe('an API that anybody may reach', { skip: missing }, () => {
     );
     for (const socket of sockets) socket.on('error', () => undefined);
     try {
-      for (let i = 0; i < 20; i++, await sleep(50)) {
+      for (let i = 0; i < 20; i++) {
+        await sleep(50);
         const answer = await sendRaw(targetOf(open), request('GET /healthz'));
         assert.equal(answer.status, 200, 'every one that comes from elsewhere');
       }

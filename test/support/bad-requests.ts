@@ -79,8 +79,9 @@ const HUGE: readonly Row[] = [
   ['a URL', get(`/v1/streams?${'x'.repeat(20_000)}`), 431],
   ['a name in a URL', get(`/v1/streams/${'x'.repeat(2000)}`), 414],
   ['a length', request('POST /v1/streams', ['Content-Length: 5000000000', JSON_TYPE]), 413],
-  ['a body', post(`"${'x'.repeat(2 << 20)}"`), 413],
-  ['a body in chunks', chunked(`200000\r\n${'x'.repeat(0x200000)}\r\n0\r\n\r\n`), 413],
+  // Who still sends when the connection ends, as it was asked to, may not get the answer.
+  ['a body', post(`"${'x'.repeat(2 << 20)}"`), 413, 'cut'],
+  ['a body in chunks', chunked(`200000\r\n${'x'.repeat(0x200000)}\r\n0\r\n\r\n`), 413, 'cut'],
   ['what stands behind the size of a chunk', chunked(`1;${'x'.repeat(20_000)}\r\n`), 413],
   ['depth', post('['.repeat(5000) + ']'.repeat(5000)), 400],
   ['depth of objects', post('{"a":'.repeat(5000) + '1' + '}'.repeat(5000)), 400],
