@@ -35,6 +35,7 @@ import { SidecarRegistry } from '../sidecars/sidecar-registry.ts';
 import { TabletChanges } from '../source/tablet-changes.ts';
 import { ImageMemories } from '../images/image-memory.ts';
 import { ImagedSource } from '../images/imaged-source.ts';
+import { RestSource } from '../images/rest-source.ts';
 import { TabletSource } from '../source/tablet-source.ts';
 import type { StreamDefinition } from '../streams/definition.ts';
 import { StreamStore } from '../streams/stream-store.ts';
@@ -228,7 +229,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
             moreBytesPerRow: () => imaged?.bytesPerRow ?? 0,
           }),
       });
-      if (images === 'changed') return source;
+      if (images === 'changed') return request.from.upTo ? new RestSource(source, request.from) : source;
       const isDropped = async (during: AbortSignal): Promise<boolean> => (await request.whyGone(during)) !== null;
       imaged = new ImagedSource(source, { ...request, mode: images, copier, memories, allowsPartial, isDropped });
       return imaged;

@@ -23,8 +23,12 @@ export class ShippedRows {
     return this.#upTo !== undefined && isUpTo({ index, row }, this.#upTo);
   }
 
-  /** Whether what is no row was: it goes before the rows of its operation. The first schema is said by who is asked to. */
+  /**
+   * Whether what is no row was: it goes before the rows of its operation. The first schema is said by who is asked to; and of a
+   * tablet that was dropped its end, which names the last operation that there was: nothing comes behind it.
+   */
   hasOther(change: Exclude<Change, ChangeBatch>): boolean {
+    if (change.kind === 'event' && change.event !== 'recopied') return false;
     if (change.kind === 'schema' && change.before === null) return false;
     return this.#upTo !== undefined && change.opId.index <= this.#upTo.index;
   }
