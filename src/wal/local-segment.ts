@@ -19,8 +19,7 @@ export class LocalSegment implements SegmentFile {
   readonly sequenceNumber: number;
   readonly inode: bigint;
   readonly #fd: number;
-  readonly #cipher: SegmentCipher | null;
-  readonly unreadable: string | null;
+  #encryption: Encryption | null;
   #holders = 1;
 
   /** Opens it, held once. @throws what the file system says, ENOENT if the file is gone by now */
@@ -30,11 +29,15 @@ export class LocalSegment implements SegmentFile {
     this.#fd = openSync(path, 'r');
     try {
       this.inode = fstatSync(this.#fd, { bigint: true }).ino;
-      ({ cipher: this.#cipher, unreadable: this.unreadable } = cipherOf(this.#fd, path));
+      this.#encryption = encryptionOf(this.#fd, path);
     } catch (error) {
       closeSync(this.#fd);
       throw error;
     }
+  }
+
+  get unreadable(): string | null {
+    return this.#encryption?.unreadable ?? null;
   }
 
   get held(): boolean {
@@ -52,6 +55,8 @@ export class LocalSegment implements SegmentFile {
   }
 
   read(target: Buffer, position: number): number | Promise<number> {
+    if (position === 0 && this.unreadable !== null) this.#encryption = encryptionOf(this.#fd, this.path); // asked again
+    if (this.#known === null) return 0;
     const at = position + this.#shift;
     if (target.length <= AT_ONCE_BYTES)
       return this.#decrypt(target, readSync(this.#fd, target, 0, target.length, at), at);
@@ -75,9 +80,14 @@ export class LocalSegment implements SegmentFile {
     return readSync(this.#fd, looked, 0, looked.length, at) === looked.length && looked.equals(BLANK);
   }
 
+  /** Null while the file has only its name: then nothing is read of it, and it is looked at again. */
+  get #known(): Encryption | null {
+    return (this.#encryption ??= encryptionOf(this.#fd, this.path));
+  }
+
   /** Where in the file the content begins. */
   get #shift(): number {
-    return this.#cipher === null ? 0 : CIPHER_HEADER_BYTES;
+    return this.#known?.cipher ? CIPHER_HEADER_BYTES : 0;
   }
 
   /**
@@ -85,9 +95,10 @@ export class LocalSegment implements SegmentFile {
    * so it has to begin where something would be written. Sixteen bytes that are zeros by encryption there are none.
    */
   #decrypt(target: Buffer, bytes: number, at: number): number {
-    if (this.#cipher === null || bytes === 0) return bytes;
+    const cipher = this.#encryption?.cipher;
+    if (!cipher || bytes === 0) return bytes;
     const read = target.subarray(0, bytes);
-    if (bytes < BLANK.length || !isZeros(read)) this.#cipher.apply(read, at);
+    if (bytes < BLANK.length || !isZeros(read)) cipher.apply(read, at);
     return bytes;
   }
 }
@@ -97,13 +108,19 @@ function isZeros(bytes: Buffer): boolean {
   return bytes[0] === 0 && bytes.subarray(1).equals(bytes.subarray(0, -1));
 }
 
-function cipherOf(
-  fd: number,
-  path: string,
-): { readonly cipher: SegmentCipher | null; readonly unreadable: string | null } {
+interface Encryption {
+  /** Null: it is plain, or cannot be read. */
+  readonly cipher: SegmentCipher | null;
+  /** Why it cannot be read. */
+  readonly unreadable: string | null;
+}
+const PLAIN: Encryption = { cipher: null, unreadable: null };
+
+/** @returns null where it cannot be told yet: a tablet copy makes files under their names, and writes into them then */
+function encryptionOf(fd: number, path: string): Encryption | null {
   const start = Buffer.alloc(CIPHER_HEADER_BYTES);
-  if (readSync(fd, start, 0, start.length, 0) < start.length || !isEncrypted(start))
-    return { cipher: null, unreadable: null };
+  if (readSync(fd, start, 0, start.length, 0) === 0) return null;
+  if (!isEncrypted(start)) return PLAIN;
   const server = serverKeyAbove(path);
   if (server.kind === 'key') {
     const cipher = SegmentCipher.of(start, server.key);

@@ -35,7 +35,7 @@ export function serverKeyAbove(segmentPath: string): ServerKey {
     const last = known.get(path);
     if (last?.version === version) return last.key;
     const key = readServerKey(path);
-    known.set(path, { version, key });
+    if (key.kind !== 'unknown') known.set(path, { version, key }); // what kept it from being read may pass, with the file as it is
     return key;
   }
   return { kind: 'unknown', why: `there is no file ${INSTANCE_FILE} in the folders above it, which has the key` };

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import fs, { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
@@ -127,5 +128,34 @@ describe('a segment that Kudu has encrypted', () => {
     assert.match(await why(), /cannot be read: it ends early/);
     writeFileSync(join(walDir, 'instance'), instanceFile());
     assert.match(await why(), /no key for it/);
+  });
+
+  it('is read by who opened it when it had no more than its name', async () => {
+    serverHas(KEYS[0]!);
+    const content = segmentBytes(['R1.1', 'C1.1'], { closed: true });
+    writeFileSync(path, ''); // as a tablet copy makes it
+    const segment = new LocalSegment(path, 1);
+    const cursor = new SegmentCursor(segment);
+    assert.deepEqual([...(await drain(cursor)), segment.size()], ['unborn', 0]);
+    writeFileSync(path, await encrypt(content, KEYS[0]!), { flag: 'r+' });
+    assert.deepEqual(await drain(cursor), ['1.1', '1.1', 'closed']);
+    assert.equal(segment.size(), content.length);
+    segment.release();
+  });
+
+  it('is read again when what kept its key from being read has passed', async () => {
+    serverHas(KEYS[0]!);
+    writeFileSync(path, await encrypt(segmentBytes(['R1.1', 'C1.1'], { closed: true }), KEYS[0]!));
+    const { readFileSync } = fs;
+    fs.readFileSync = () => {
+      throw new Error('EMFILE: too many open files');
+    };
+    syncBuiltinESMExports();
+    const segment = new LocalSegment(path, 1);
+    fs.readFileSync = readFileSync;
+    syncBuiltinESMExports();
+    assert.match(segment.unreadable ?? '', /cannot be read: EMFILE/);
+    assert.deepEqual(await drain(new SegmentCursor(segment)), ['1.1', '1.1', 'closed']);
+    segment.release();
   });
 });
