@@ -80,8 +80,10 @@ export function decoderFor(
     case 'avro':
     case 'protobuf': {
       const { type, decimals, time } = format;
-      const compile = type === 'avro' ? avroRecordReader : protoRecordReader;
-      return new RegisteredDecoder({ ...registered(format.registry), compile, decimals, time });
+      const of = { ...registered(format.registry), decimals, time };
+      return type === 'avro'
+        ? new RegisteredDecoder({ ...of, compile: avroRecordReader, times: 'adaptive' })
+        : new RegisteredDecoder({ ...of, compile: protoRecordReader });
     }
   }
 }

@@ -1,6 +1,9 @@
 import * as z from 'zod';
+import { readBigEndian } from '../big-endian.ts';
+import { parseIsoDate, parseIsoMicros } from '../iso-time.ts';
 import type { RawJson, RawObject } from '../raw-json.ts';
 import type { SchemaText } from '../registry/registry-client.ts';
+import { decimalToString } from '../../kudu/decimal.ts';
 import { numberText } from '../typed/number-text.ts';
 import type { RecordReader } from '../typed/registered-decoder.ts';
 import { COLUMN_PROPERTY } from './avro-schema.ts';
@@ -39,7 +42,10 @@ class Cursor {
   }
 }
 
-/** Reads a value as the JSON that a JSON record with the same options has in its place. */
+/**
+ * Reads a value as the JSON that a JSON record without options has in its place: how it was written its own schema says, and the
+ * stream's options may be others by now.
+ */
 type ValueReader = (cursor: Cursor) => RawJson;
 
 const field = z.looseObject({ name: z.string(), type: z.unknown() });
@@ -47,6 +53,9 @@ const node = z.looseObject({
   type: z.string(),
   name: z.string().optional(),
   fields: z.array(field).optional(),
+  logicalType: z.string().optional(),
+  scale: z.int().optional(),
+  'connect.name': z.string().optional(),
 });
 type Node = z.output<typeof node>;
 
@@ -103,24 +112,38 @@ function recordReader({ name = '', fields = [] }: Node, named: Map<string, Value
   return read;
 }
 
-function primitiveReader({ type }: Pick<Node, 'type'>): ValueReader {
+function primitiveReader({ type, logicalType, scale = 0, 'connect.name': connectName }: Node): ValueReader {
   switch (type) {
     case 'null':
       return () => 'null';
     case 'boolean':
       return (cursor) => (cursor.take(1)[0] === 0 ? 'false' : 'true');
     case 'int':
+      return (cursor) => String(cursor.long());
     case 'long':
+      if (logicalType === 'timestamp-millis') return (cursor) => String(cursor.long() * 1000n);
       return (cursor) => String(cursor.long());
     case 'float':
       return (cursor) => numberText(cursor.take(4).readFloatLE());
     case 'double':
       return (cursor) => numberText(cursor.take(8).readDoubleLE());
     case 'bytes':
+      if (logicalType === 'decimal')
+        return (cursor) => JSON.stringify(decimalToString(readBigEndian(cursor.run()), scale));
       return (cursor) => JSON.stringify(cursor.run().toString('base64'));
     case 'string':
+      if (connectName === 'io.debezium.time.IsoTimestamp') return isoReader(parseIsoMicros);
+      if (connectName === 'io.debezium.time.IsoDate') return isoReader(parseIsoDate);
       return (cursor) => JSON.stringify(cursor.run().toString());
     default:
       throw new SyntaxError(`has a type ${JSON.stringify(type)} that no schema of ours has`);
   }
+}
+
+function isoReader(parse: (text: string) => bigint | number | null): ValueReader {
+  return (cursor) => {
+    const value = parse(cursor.run().toString());
+    if (value === null) throw new SyntaxError('a time that is none');
+    return String(value);
+  };
 }

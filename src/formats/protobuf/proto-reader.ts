@@ -1,6 +1,8 @@
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { asError } from '../../util/as-error.ts';
-import { scalarOf } from '../json-members.ts';
+import { decimalToString } from '../../kudu/decimal.ts';
+import { readBigEndian } from '../big-endian.ts';
+import { numberOf, textOf } from '../json-members.ts';
 import type { RawJson, RawObject } from '../raw-json.ts';
 import type { SchemaText } from '../registry/registry-client.ts';
 import type { RecordReader } from '../typed/registered-decoder.ts';
@@ -13,6 +15,8 @@ interface Field {
 }
 type Message = ReadonlyMap<number, Field>;
 
+/** Kudu's decimals have as many digits at most. */
+const MAX_SCALE = 38;
 const DECIMAL_TYPES: readonly string[] = ['Decimal', 'KeyDecimal'];
 const MESSAGE = /message\s+(\w+)\s*\{((?:"(?:[^"\\]|\\.)*"|[^}"])*)\}/g;
 const FIELD =
@@ -83,8 +87,7 @@ function readValue(
       const message = messages.get(type);
       if (message) {
         const read = readMessage(run, message, messages);
-        // As JSON has a decimal: where the point is the table knows.
-        return DECIMAL_TYPES.includes(type) ? scalarOf(read.get('value') ?? '""') : read;
+        return DECIMAL_TYPES.includes(type) ? decimalOf(read) : read;
       }
       return JSON.stringify(run.toString(type === 'bytes' ? 'base64' : 'utf8'));
     }
@@ -92,6 +95,14 @@ function readValue(
     case WireType.EndGroup:
       throw new SyntaxError('a field that is written as none of ours is');
   }
+}
+
+/** As JSON has it without options. A number that is 0 is not written. */
+function decimalOf(message: RawObject): string {
+  const unscaled = Buffer.from(textOf(message.get('value') ?? '""'), 'base64');
+  const scale = numberOf(message.get('scale') ?? '0');
+  if (scale < 0 || scale > MAX_SCALE) throw new SyntaxError('a decimal that Kudu has not');
+  return JSON.stringify(decimalToString(readBigEndian(unscaled), scale));
 }
 
 /** The reader throws errors of several kinds where bytes end too early, or are none of the format. */

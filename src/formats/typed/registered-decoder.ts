@@ -8,8 +8,8 @@ import type { RawObject } from '../raw-json.ts';
 import type { RegistryClient, SchemaText } from '../registry/registry-client.ts';
 
 /**
- * Reads what was written under one schema. What it gives is in the form of a JSON record, its scalars as JSON with the stream's options would have them: from
- * there on the formats are read alike.
+ * Reads what was written under one schema. What it gives is in the form of a JSON record, decimals that are no doubles as text and
+ * times as {@link RegisteredDecoderOptions.times} says: from there on the formats are read alike.
  */
 export type RecordReader = (record: Buffer) => RawObject;
 /** @throws {SyntaxError} it is no schema of ours */
@@ -23,24 +23,28 @@ export interface RegisteredDecoderOptions extends LossyOptions {
   readonly images: 'after' | 'full';
   readonly registry: Pick<RegistryClient, 'schemaOf'>;
   readonly compile: ReaderCompiler;
+  /** How readers give times, where schemas say what is written; else as the stream's options have them. */
+  readonly times?: LossyOptions['time'];
 }
 
 /** Reads records in Confluent's framing, whose schemas are in a registry. */
 export class RegisteredDecoder implements RecordDecoder {
   readonly #options: RegisteredDecoderOptions;
   readonly #values: ValueReader;
+  readonly #shown: ValueReader;
   /** By the number of a schema; a text where there is no such schema, or none that can be read. */
   readonly #readers = new Map<number, RecordReader | string>();
 
   constructor(options: RegisteredDecoderOptions) {
     this.#options = options;
-    const { decimals, time } = options;
-    this.#values = new ValueReader({
-      decimals: decimals === 'double' ? 'nearest' : decimals,
-      time,
+    const { decimals, time, times = time } = options;
+    const values = {
+      decimals: decimals === 'double' ? 'nearest' : 'string',
       binary: 'base64',
       nonFinite: 'string',
-    });
+    } as const;
+    this.#values = new ValueReader({ ...values, time: times });
+    this.#shown = new ValueReader({ ...values, time });
   }
 
   /** @throws {SinkError} `unavailable`: the registry cannot be asked; `refused`: we may not */
@@ -81,7 +85,7 @@ export class RegisteredDecoder implements RecordDecoder {
 
   canonical: RecordDecoder['canonical'] = (column, text) => this.#values.canonical(column, text);
 
-  shown: NonNullable<RecordDecoder['shown']> = (type, value) => this.#values.shown(type, value);
+  shown: NonNullable<RecordDecoder['shown']> = (type, value) => this.#shown.shown(type, value);
 
   #read(bytes: Buffer): RawObject {
     const id = schemaIdOf(bytes);

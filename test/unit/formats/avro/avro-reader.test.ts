@@ -30,7 +30,13 @@ class Trip {
   constructor(options: Partial<AvroOptions> = {}) {
     const format = { ...OPTIONS, ...options };
     const { registry } = this;
-    const of = { streamName: 'orders', images: 'full' as const, registry, compile: avroRecordReader };
+    const of = {
+      streamName: 'orders',
+      images: 'full' as const,
+      registry,
+      compile: avroRecordReader,
+      times: 'adaptive' as const,
+    };
     this.decoder = new RegisteredDecoder({ ...format, ...of });
     this.#format = registeredFormat(avroFormat(format), this.registry);
   }

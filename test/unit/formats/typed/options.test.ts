@@ -23,9 +23,14 @@ const NAMED = { streamName: 'orders', version: '0.1.0' };
 interface Format {
   readonly make: (options: LossyOptions) => TypedFormat;
   readonly compile: ReaderCompiler;
+  readonly times?: LossyOptions['time'];
 }
 const FORMATS: readonly Format[] = [
-  { make: (options) => avroFormat({ names: 'avro', ...NAMED, ...options }), compile: avroRecordReader },
+  {
+    make: (options) => avroFormat({ names: 'avro', ...NAMED, ...options }),
+    compile: avroRecordReader,
+    times: 'adaptive',
+  },
   { make: (options) => protobufFormat({ ...NAMED, ...options }), compile: protoRecordReader },
 ];
 
@@ -37,7 +42,7 @@ function canonicalOf(batch: ChangeBatch, place: number, row: number): Buffer {
   return out.subarray(0, codec.write(out, 0, batch.rows, cell, batch.indirect));
 }
 
-for (const { make, compile } of FORMATS)
+for (const { make, compile, ...readers } of FORMATS)
   describe(`options of ${make({ decimals: 'string', time: 'adaptive' }).schemaType}`, () => {
     for (const decimals of DECIMALS)
       for (const time of TIMES)
@@ -48,6 +53,7 @@ for (const { make, compile } of FORMATS)
             streamName: 'orders',
             registry,
             compile,
+            ...readers,
             images: 'full',
             decimals,
             time,
@@ -72,6 +78,39 @@ for (const { make, compile } of FORMATS)
             }
           }
         });
+
+    it('reads what was written under other options of the stream, where its schema says what that was', async () => {
+      const columns = [
+        column('id', T.DECIMAL64, { isKey: true, id: 0, precision: 10, scale: 2 }),
+        column('at', T.UNIXTIME_MICROS, { id: 1 }),
+      ];
+      const batch = writeBatch({ columns }, inserts([[int64(12_345n), int64(1_700_000_000_123_000n)]]));
+      const decimals: readonly LossyOptions['decimals'][] = ['string', 'precise'];
+      const times = readers.times === undefined ? [] : TIMES;
+      for (const was of decimals)
+        for (const is of decimals)
+          for (const [writtenAs, time] of [
+            ['adaptive', 'adaptive'],
+            ...times.flatMap((a) => times.map((b) => [a, b])),
+          ]) {
+            const format = make({ decimals: was, time: writtenAs as LossyOptions['time'] });
+            const registry = new MemoryRegistry(format.schemaType);
+            const options = { decimals: is, time: time as LossyOptions['time'] };
+            const of = { streamName: 'orders', images: 'full', registry, compile, ...readers, ...options } as const;
+            const decoder = new RegisteredDecoder(of);
+            const encoder = registeredFormat(format, registry);
+            await encoder.prepare([batch], AbortSignal.timeout(1000));
+            const [record] = recordsOf(encoder, batch).map((each) => ({ ...each, position: null }));
+            await decoder.prepare([record!], AbortSignal.timeout(1000));
+            const decoded = decoder.decode(record!);
+            assert.ok(decoded.kind === 'row');
+            const texts = columns.map((each) => {
+              assert.ok(decoded.cells.fits(each.name, each.type), each.name);
+              return String(decoder.canonical(each, Buffer.from(decoded.cells.textOf(each.name))));
+            });
+            assert.deepEqual(texts, ['"123.45"', '1700000000123000'], `${was} as ${is}, ${writtenAs} as ${time}`);
+          }
+    });
 
     it('takes no room for a row that there was not before', async () => {
       const format = make({ decimals: 'string', time: 'adaptive' });
