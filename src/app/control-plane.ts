@@ -41,6 +41,8 @@ export interface RunningControlPlaneOptions extends StreamRulesOptions, StreamPl
   readonly registry: SidecarRegistry;
   readonly cluster: ClusterView;
   readonly manager: Pick<TabletManager, 'poke' | 'sinks' | 'kuduTrouble' | 'holdForNow'>;
+  /** What the tablet server here does not tell this sidecar's user, and what to do about it; null where it tells all. */
+  readonly refusedCall: () => string | null;
   /** The tablets that are shipped from here. */
   readonly localTablets: (which: 'all' | 'exceptions') => readonly ReasonedView[];
   /** What this sidecar is configured to ship to, whether a stream does or not; null where it is to nothing. */
@@ -232,7 +234,7 @@ export class RunningControlPlane implements ControlPlane {
   }
 
   async readiness(): Promise<{ kudu: PartHealth; kafka: PartHealth; wal: PartHealth }> {
-    const trouble = this.#options.manager.kuduTrouble;
+    const trouble = this.#options.manager.kuduTrouble ?? this.#options.refusedCall();
     const [kafka, wal] = await Promise.all([
       this.#checkSinks(),
       healthOf(this.#options.checkWal(AbortSignal.timeout(CHECK_TIMEOUT_MS))),

@@ -179,8 +179,9 @@ async function work(config: Config, parts: Parts): Promise<void> {
   const tserver = { address: config.tserver, uuid: selfId };
   const memories = new ImageMemories(MAX_REMEMBERED_BYTES);
   const copier = new KuduCopier({ client, tserver, keeperOf: (tabletId) => keepers.get(tabletId), logger });
+  const local = new RpcTserver(client, config.tserver, selfId, logger);
   const manager = new TabletManager({
-    tserver: new RpcTserver(client, config.tserver, selfId),
+    tserver: local,
     explain,
     selfUuid: selfId,
     keepers,
@@ -273,6 +274,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
     catalog: shown,
     cluster,
     manager,
+    refusedCall: () => local.refused,
     localTablets,
     endsOf: (tables, s) => fetchEnds(client, tables, s),
     tabletsOfKeys: (tableId, keys, s) => tabletsOfKeys(client, tableId, keys, s),

@@ -14,6 +14,7 @@ import type { TableSchema } from '../kudu/schema.ts';
 import { MasterErrorCode, TserverErrorCode } from '../kudu/status.ts';
 import { type LocalTablet, OpIdType } from '../kudu/tserver-proxy.ts';
 import type { TabletPosition } from '../change/position.ts';
+import type { Logger } from '../util/logger.ts';
 import { oncePer } from '../util/once-per.ts';
 import { pause } from '../util/pause.ts';
 import { Slots } from '../util/slots.ts';
@@ -22,6 +23,7 @@ import type { TabletFates } from '../keeping/dropped-tablets.ts';
 import type { LocalReplica, LocalTserver } from '../keeping/local-replica.ts';
 import type { NamedVersion } from '../source/name-history.ts';
 import { FolderError, readServerUuid } from '../keeping/server-folders.ts';
+import { explain } from './kudu-refusal.ts';
 
 /** How long to wait before a tablet without a leader is asked after again. */
 const ELECTION_POLL_MS = 300;
@@ -343,10 +345,19 @@ export class RpcTserver implements LocalTserver {
     readonly replicas: readonly LocalReplica[];
   } | null = null;
 
-  constructor(client: KuduClient, address: string, uuid: string) {
+  #refused: string | null = null;
+  readonly #logger: Logger;
+
+  constructor(client: KuduClient, address: string, uuid: string, logger: Logger) {
     this.#client = client;
     this.#address = address;
     this.#uuid = uuid;
+    this.#logger = logger;
+  }
+
+  /** The call that this sidecar may not make although it would do more with it, and the right that it takes. */
+  get refused(): string | null {
+    return this.#refused;
   }
 
   async listReplicas(signal: AbortSignal): Promise<readonly LocalReplica[]> {
@@ -360,10 +371,17 @@ export class RpcTserver implements LocalTserver {
   /** Nobody but the server's own user may ask (kudu-facts 3.1); another one ships what is led here, and stands in for none. */
   async #consensusStates(signal: AbortSignal): Promise<readonly ConsensusState[]> {
     try {
-      return await this.#client.tabletServer(this.#address).getConsensusState({ serverUuid: this.#uuid }, { signal });
+      const tserver = this.#client.tabletServer(this.#address);
+      const states = await tserver.getConsensusState({ serverUuid: this.#uuid }, { signal });
+      this.#refused = null;
+      return states;
     } catch (error) {
-      if (error instanceof KuduError && !error.retriable) return NOT_TOLD;
-      throw error;
+      if (!(error instanceof KuduError) || error.retriable) throw error;
+      const reason = explain(error);
+      if (this.#refused === null)
+        this.#logger.warn({ reason }, 'tablets that others lead cannot be seen, shipping what is led here');
+      this.#refused = reason;
+      return NOT_TOLD;
     }
   }
 

@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { KuduError } from '../kudu/errors.ts';
+import { explain } from './kudu-refusal.ts';
 import type { CallOptions } from '../kudu/rpc/deadline.ts';
 import type { ServerFlag } from '../kudu/tserver-proxy.ts';
 import type { Logger } from '../util/logger.ts';
@@ -150,7 +151,7 @@ export class ServerRetention {
   /** Once for each kind of trouble, until it is over. */
   #tell(error: unknown): number | null {
     const { enabled } = this.#options;
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = explain(error);
     const isKudu = error instanceof KuduError;
     const mayNot = isKudu && error.notAuthorized;
     const trouble = isKudu ? `${error.kind} ${error.code}` : reason;

@@ -10,6 +10,7 @@ import { measureManyTablets } from './many-tablets.ts';
 import { measureIdleTablets, measureRollingRestart, measureTabletCounts } from './tablet-counts.ts';
 import { percentile } from './percentiles.ts';
 import { measureRecords, WORKLOADS, type Variant, type Workload } from './records.ts';
+import { measureTls } from './tls.ts';
 import { measureWriteThroughput, type WriteRate } from './write-throughput.ts';
 
 /*
@@ -25,7 +26,7 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '30' },
     rates: { type: 'string', default: '1000,5000' },
     delivery: { type: 'string', default: 'exactly-once,at-least-once' },
-    only: { type: 'string', default: 'latency,writes,drain,images,formats,tablets,tablets-eos,idle,restart' },
+    only: { type: 'string', default: 'latency,writes,drain,images,formats,tablets,tablets-eos,idle,restart,tls' },
     counts: { type: 'string', default: '4,60,600' },
     rounds: { type: 'string', default: '1' },
     beside: { type: 'string' },
@@ -35,7 +36,7 @@ const { values } = parseArgs({
 if (values.help) {
   process.stdout.write(
     'npm run bench -- [--rows 1000000] [--seconds 30] [--rates 1000,5000] [--delivery exactly-once,at-least-once]\n' +
-      '                 [--only latency,writes,drain,images,formats,tablets,tablets-eos,idle,restart] [--counts 4,60,600]\n' +
+      '                 [--only latency,writes,drain,images,formats,tablets,tablets-eos,idle,restart,tls] [--counts 4,60,600]\n' +
       '                 [--beside <another version: a commit, or its main.js> [--rounds 1]]\n' +
       '--beside and --rounds: for latency, drain, tablets-eos (one round) and restart\n',
   );
@@ -299,3 +300,4 @@ if (ONLY.includes('tablets')) await measureOne();
 if (ONLY.includes('tablets-eos')) await measureCounts();
 if (ONLY.includes('idle')) await measureIdle();
 if (ONLY.includes('restart')) await measureRestart();
+if (ONLY.includes('tls')) await measureTls(say);

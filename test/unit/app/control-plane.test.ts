@@ -148,6 +148,7 @@ describe('the control plane', () => {
         kuduTrouble: null,
         holdForNow: (tabletIds) => heldForNow.push(...tabletIds),
       },
+      refusedCall: () => null,
       localTablets,
       planSink: ({ name, sink }, tables) => planTopics({ ...sink, streamName: name }, tables),
       schemaTexts: (_, { table }, { columns }) => ({ table, topic: `of ${columns.length} columns` }),

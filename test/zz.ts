@@ -1,0 +1,2 @@
+import { measureTls } from './bench/tls.ts';
+await measureTls(console.log);
