@@ -1,2 +1,0 @@
-import { measureTls } from './bench/tls.ts';
-await measureTls(console.log);
