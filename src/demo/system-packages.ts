@@ -29,6 +29,7 @@ const KERBEROS_LIBRARIES: Readonly<Record<string, string>> = { 'libgssapi_krb5.s
 const KERBEROS_PROGRAMS: Readonly<Record<string, readonly string[]>> = {
   'krb5-kdc': ['krb5kdc'],
   'krb5-admin-server': ['kadmin.local'],
+  'krb5-user': ['kinit'],
 };
 const SYSTEM_PROGRAMS = ['/usr/sbin', '/usr/local/sbin', '/sbin', '/usr/bin'];
 
@@ -46,7 +47,7 @@ export interface SystemTools {
 export async function ensureSystemTools(options: {
   /** The Java compiler too (the tests' own Java programs). */
   compiler: boolean;
-  /** A Kerberos KDC, and the library by which clients speak to it. */
+  /** A Kerberos KDC, its tools, and the library by which clients speak to it. */
   kerberos?: boolean;
   progress: (line: string) => void;
 }): Promise<SystemTools> {

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describe, it } from 'node:test';
 import { spoorCommand } from '../../src/demo/sidecar-process.ts';
-import { serversMissing } from '../support/cluster.ts';
+import { kerberosMissing, serversMissing } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
 
 interface DemoRun {
@@ -64,6 +64,8 @@ async function refuses(address: string): Promise<boolean> {
   });
 }
 
+const noKerberos = await kerberosMissing();
+
 describe('spoor demo', { skip: await serversMissing() }, () => {
   it('ships every row, ends by itself after --exit-after and leaves nothing running', async () => {
     const { exitCode, output, left } = await runDemo(['--exit-after', '6', '--rate', '200']);
@@ -80,7 +82,7 @@ describe('spoor demo', { skip: await serversMissing() }, () => {
     assert.deepEqual(left, []);
   });
 
-  it('--secure: the same with TLS and Kerberos everywhere in Kudu', async () => {
+  it('--secure: the same with TLS and Kerberos everywhere in Kudu', { skip: noKerberos }, async () => {
     const { exitCode, output, left } = await runDemo(['--secure', '--exit-after', '4', '--rate', '200']);
     assert.equal(exitCode, 0, output);
     assert.match(output, /^Security +TLS and Kerberos, realm KUDU\.TEST/m);

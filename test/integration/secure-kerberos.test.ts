@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { measureLatency } from '../bench/latency.ts';
 import { percentile } from '../bench/percentiles.ts';
-import { serversMissing } from '../support/cluster.ts';
+import { kerberosMissing, serversMissing } from '../support/cluster.ts';
 import { form } from '../support/forms.ts';
 import { USUAL_FLAGS } from '../support/leased-cluster.ts';
 import { mainJob } from '../support/main-job.ts';
@@ -22,7 +22,7 @@ const MAX_LATE_MS = 5_000;
  */
 describe(
   'a cluster with TLS, Kerberos, access control and encrypted logs',
-  { skip: await serversMissing(), timeout: form(600_000, 3_600_000) },
+  { skip: (await serversMissing()) || (await kerberosMissing()), timeout: form(600_000, 3_600_000) },
   () => {
     let realm: KerberosRealm;
     let cluster: SpoorCluster;

@@ -28,6 +28,19 @@ export async function prepareServers(): Promise<void> {
   await fetchKudu(options);
   const kafka = await fetchKafka(options);
   await withFileLock(join(options.cacheDir, '.lock'), () => archiveKafkaClasses(kafka));
+  await kerberosMissing(); // before there are several who would install it at once
+}
+
+/** As {@link serversMissing}, for what needs a KDC besides. */
+export async function kerberosMissing(): Promise<string | false> {
+  try {
+    const { progress } = await artifactOptions();
+    await ensureSystemTools({ compiler: false, kerberos: true, progress });
+    return false;
+  } catch (error) {
+    if (process.env['CI'] !== undefined) throw error;
+    return error instanceof Error ? error.message : String(error);
+  }
 }
 
 /** A broker that starts often, and never works long: half of its CPU time would go into compiling and loading classes. */

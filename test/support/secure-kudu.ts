@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { KerberosKdc } from '../../src/demo/kerberos-kdc.ts';
 import { ENCRYPTED, kerberosSecurity, type KuduSecurity } from '../../src/demo/kudu-security.ts';
 import { runCommand } from '../../src/demo/run-command.ts';
-import { ensureSystemTools } from '../../src/demo/system-packages.ts';
 import { WorkDir } from '../../src/demo/work-dir.ts';
 import { Deadline } from '../../src/kudu/rpc/deadline.ts';
 import { Messenger } from '../../src/kudu/rpc/messenger.ts';
@@ -38,7 +37,6 @@ export class KerberosRealm implements AsyncDisposable {
   }
 
   static async start(options: NonNullable<Parameters<typeof kerberosSecurity>[1]> = {}): Promise<KerberosRealm> {
-    await ensureSystemTools({ compiler: false, kerberos: true, progress: () => undefined });
     const dir = await WorkDir.create('spoor-test-kdc');
     const kdc = await KerberosKdc.start({ dir: dir.path });
     try {
