@@ -155,7 +155,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
   const { now: kuduNow } = client.clock;
   const { holds, watcher, keepers } = logs.parts;
   const { prefix: systemTablePrefix } = config.systemTables;
-  await using sinks = new Sinks(config, logger);
+  await using sinks = new Sinks(config, { mask, logger });
   using registries = new Registries(config.registry, logger);
   const planSink: SinkPlanner = (definition, tables) => planWithFormat(sinks.plan(definition, tables), definition);
 

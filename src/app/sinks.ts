@@ -1,22 +1,30 @@
-import type { ServersConfig } from '../config/client-config.ts';
 import type { Config } from '../config/config.ts';
 import type { SinkDefinition } from '../sinks/definitions.ts';
 import { createKafkaReader } from '../sinks/kafka/kafka-reader.ts';
 import { KafkaType } from '../sinks/kafka/kafka-type.ts';
+import type { KafkaAccess } from '../sinks/kafka/security/access.ts';
 import type { SinkReader } from '../sinks/reader.ts';
 import { SinkError, type Sink, type SinkPlan } from '../sinks/sink.ts';
 import type { SettingsFault, SinkReport, SinkStream, SinkType } from '../sinks/sink-type.ts';
 import type { StreamDefinition } from '../streams/definition.ts';
 import type { Logger } from '../util/logger.ts';
+import type { SecretMask } from '../util/secret-mask.ts';
+import { KafkaAccessInForce } from './kafka-access.ts';
 
 type SinkTypes = { readonly [Type in SinkDefinition['type']]: SinkType<Extract<SinkDefinition, { type: Type }>> };
 
 /** Every kind of sink that a stream may have, set up as this sidecar's variables say. One that is missing here does not compile. */
 export class Sinks implements AsyncDisposable {
   readonly #types: SinkTypes;
+  readonly #kafkaAccess: KafkaAccessInForce;
 
-  constructor(config: Config, logger: Logger) {
-    this.#types = { kafka: new KafkaType(kafkaClientOf(config), logger) };
+  constructor(
+    { kafka, kudu: { kerberos } }: Pick<Config, 'kafka' | 'kudu'>,
+    deps: { /** Learns secrets that change. */ readonly mask: SecretMask; readonly logger: Logger },
+  ) {
+    const access = new KafkaAccessInForce(kafka, { kerberos, ...deps });
+    this.#kafkaAccess = access;
+    this.#types = { kafka: new KafkaType(kafka.brokers && { brokers: kafka.brokers, access }, deps.logger) };
   }
 
   open({ sink }: StreamDefinition, stream: SinkStream): Sink {
@@ -54,24 +62,18 @@ export class Sinks implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(Object.values(this.#types).map((type) => type[Symbol.asyncDispose]()));
+    await this.#kafkaAccess[Symbol.asyncDispose]();
   }
 }
 
 /** What reads back the records of a stream. @throws {SinkError} nothing reads those of such a sink */
 export function readerFor(
   { name, sink }: Pick<StreamDefinition, 'name' | 'sink'>,
-  config: Pick<ServersConfig, 'kafka'>,
+  kafka: { readonly brokers: readonly string[]; readonly access: KafkaAccess },
   logger: Logger,
 ): SinkReader {
   if ((sink.type as string) !== 'kafka')
     throw new SinkError('refused', `the sink of stream ${name} is ${sink.type}; only kafka can be verified`);
   const { topic, topics, schemaTopic } = sink;
-  const { brokers } = config.kafka;
-  const client = { ...kafkaClientOf(config), brokers };
-  return createKafkaReader({ streamName: name, ...client, topic, ...(topics && { topics }), schemaTopic, logger });
-}
-
-/** Null where no brokers are given. */
-function kafkaClientOf({ kafka: { brokers, ssl, sasl } }: Pick<Config, 'kafka'>) {
-  return brokers && { brokers, ...(ssl && { ssl: ssl === true ? ssl : { ...ssl } }), ...(sasl && { sasl }) };
+  return createKafkaReader({ streamName: name, ...kafka, topic, ...(topics && { topics }), schemaTopic, logger });
 }

@@ -1,6 +1,7 @@
 import { streamView, type StreamView } from '../api/shapes.ts';
 import { decoderFor, selectionFor } from '../app/formats.ts';
 import { Registries } from '../app/registries.ts';
+import { KafkaAccessInForce } from '../app/kafka-access.ts';
 import { readerFor } from '../app/sinks.ts';
 import { SinkError } from '../sinks/sink.ts';
 import type { ServersConfig } from '../config/client-config.ts';
@@ -67,16 +68,18 @@ export async function runVerify(request: VerifyRequest, around: VerifySurroundin
 async function run(request: VerifyRequest, { client, servers, context, signal }: VerifySurroundings): Promise<0 | 1> {
   const stream = async (): Promise<StreamView> => viewOf(client, request.name);
   const definition = await stream();
+  const mask = new SecretMask(...servers.secrets);
   const logger = createLogger({
     level: 'warn',
-    mask: new SecretMask(...servers.secrets),
+    mask,
     destination: { write: context.err },
   });
   const selection = await selectionFor(definition).catch((error: unknown) => {
     if (error instanceof SinkError) throw new CliError(2, error.message, error);
     throw error;
   });
-  await using sink = readerFor(definition, servers, logger);
+  await using access = new KafkaAccessInForce(servers.kafka, { kerberos: servers.kudu.kerberos, mask, logger });
+  await using sink = readerFor(definition, { brokers: servers.kafka.brokers, access }, logger);
   using registries = new Registries(servers.registry, logger);
   const decoder = decoderFor(definition, registries);
   using kudu = await KuduClient.connect({ ...servers.kudu, timeoutMs: KUDU_TIMEOUT_MS, signal });

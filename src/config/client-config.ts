@@ -1,16 +1,9 @@
 import { hostname } from 'node:os';
 import { isWildcardHost, formatHostPort, type HostPort } from '../util/host-port.ts';
 import type { TlsClientOptions } from '../util/tls-fetch.ts';
-import {
-  kafkaFaults,
-  kafkaOptions,
-  parseVariables,
-  registryFaults,
-  registryOptions,
-  type KafkaOptions,
-  type RegistryOptions,
-} from './config.ts';
+import { parseVariables, registryFaults, registryOptions, type RegistryOptions } from './config.ts';
 import { missingOf, readEnvironment, valueFault, type Environment } from './environment.ts';
+import { kafkaFaults, kafkaOptions, type KafkaOptions } from './kafka-options.ts';
 import { kuduFaults, kuduOptions, type KuduOptions } from './kudu-options.ts';
 import { variableInfo, type VariableName } from './variables.ts';
 
@@ -96,7 +89,7 @@ export function loadServersConfig(
     ...kafkaFaults(values, given),
     ...registryFaults(given),
   ];
-  const kafka = kafkaOptions(values);
+  const kafka = kafkaOptions(values, given);
   const kudu = kuduOptions(values, given, cwd);
   const { SPOOR_SYSTEM_TABLE_PREFIX: systemTablePrefix } = values;
   if (faults.length > 0 || kudu === null || kafka.brokers === null) return { faults };

@@ -2,7 +2,6 @@ import { hostname, userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import { formatHostPort, isLoopbackHost, isWildcardHost, parseHostPort, type HostPort } from '../util/host-port.ts';
 import type { HttpCredentials } from '../util/http-credentials.ts';
-import { isByName, kuduFaults, kuduOptions, type KuduOptions } from './kudu-options.ts';
 import {
   missing,
   missingOf,
@@ -18,6 +17,8 @@ import {
   httpSecretsOf,
   type HttpSecretName,
 } from './http-secrets.ts';
+import { kafkaFaults, kafkaOptions, kafkaSecretsOf, type KafkaOptions } from './kafka-options.ts';
+import { isByName, kuduFaults, kuduOptions, type KuduOptions } from './kudu-options.ts';
 import { VARIABLES, VARIABLE_NAMES, type VariableName, type Variables } from './variables.ts';
 
 /** What a sidecar runs with: read once, checked, frozen. Handed down as these small groups. */
@@ -53,20 +54,6 @@ export interface HoldOptions {
   readonly maxBytes: number;
   readonly maxAgeS: number;
   readonly minFreePercent: number;
-}
-
-/** `ssl` and `sasl` in the form of kafkajs, absent where not wanted. */
-export interface KafkaOptions {
-  /** Each `host:port`; null where none were given, so that Kafka streams cannot run here. */
-  readonly brokers: readonly string[] | null;
-  readonly ssl?: true | { readonly ca?: string[]; readonly cert?: string; readonly key?: string };
-  readonly sasl?: Sasl<'plain'> | Sasl<'scram-sha-256'> | Sasl<'scram-sha-512'>;
-}
-
-interface Sasl<Mechanism extends string> {
-  readonly mechanism: Mechanism;
-  readonly username: string;
-  readonly password: string;
 }
 
 /** Who we are to schema registries, and whom to trust; where each one is a stream says. */
@@ -125,7 +112,7 @@ export function loadConfig(env: Environment, cwd: string, host: HostFacts = { us
         maxAgeS: values.SPOOR_HOLD_MAX_AGE_S,
         minFreePercent: values.SPOOR_HOLD_MIN_FREE_PERCENT,
       },
-      kafka: kafkaOptions(values),
+      kafka: kafkaOptions(values, given),
       registry: registryOptions(values, given),
       redis: { url: values.SPOOR_REDIS_URL ?? null },
       http: {
@@ -167,13 +154,11 @@ export function ownHosts({ advertise }: HttpOptions): readonly string[] {
 
 /** The values that must not appear in a log. */
 export function secretsOf({ http, kafka, kudu, registry, redis }: Config): string[] {
-  const key = typeof kafka.ssl === 'object' ? kafka.ssl.key : undefined;
   const redisPassword = redis.url === null ? '' : new URL(redis.url).password;
   const secrets = [
     kudu.jwt && 'value' in kudu.jwt ? kudu.jwt.value : undefined,
     ...httpSecretsOf(http.credentials),
-    kafka.sasl?.password,
-    key,
+    ...kafkaSecretsOf(kafka),
     registry.basic?.password,
     registry.token,
     redisPassword,
@@ -199,22 +184,6 @@ export function parseVariables(given: GivenVariables): { values: Variables; faul
   const faulty = VARIABLE_NAMES.filter((name) => names.has(name));
   const rest = Object.entries(given.values).filter(([name]) => !names.has(name));
   return { values: VARIABLES.parse(Object.fromEntries(rest)), faulty };
-}
-
-/** What no single variable can tell, of how to reach the brokers. */
-export function kafkaFaults(values: Variables, given: GivenVariables): string[] {
-  const isGiven = (name: VariableName) => given.names.has(name);
-  const faults: string[] = [];
-  const sasl = ['SPOOR_KAFKA_SASL_MECHANISM', 'SPOOR_KAFKA_SASL_USERNAME', 'SPOOR_KAFKA_SASL_PASSWORD'] as const;
-  const saslGiven = sasl.find(isGiven);
-  if (saslGiven !== undefined) faults.push(...missingOf(sasl, given, `goes with ${saslGiven}`));
-  const pair = ['SPOOR_KAFKA_SSL_CERT', 'SPOOR_KAFKA_SSL_KEY'] as const;
-  const pairGiven = pair.find(isGiven);
-  if (pairGiven !== undefined) faults.push(...missingOf(pair, given, `goes with ${pairGiven}`));
-  const pem = (['SPOOR_KAFKA_SSL_CA', ...pair] as const).find(isGiven);
-  if (values.SPOOR_KAFKA_SSL === 'false' && pem !== undefined)
-    faults.push(valueFault('SPOOR_KAFKA_SSL', given, `true, as ${pem} is given`));
-  return faults;
 }
 
 /** What no single variable can tell, of who we are to schema registries. */
@@ -255,22 +224,6 @@ function relationFaults(values: Variables, given: GivenVariables): string[] {
       ),
     );
   return faults;
-}
-
-export function kafkaOptions(values: Variables): KafkaOptions {
-  const { SPOOR_KAFKA_SSL_CA: ca, SPOOR_KAFKA_SSL_CERT: cert, SPOOR_KAFKA_SSL_KEY: key } = values;
-  const {
-    SPOOR_KAFKA_SASL_MECHANISM: mechanism,
-    SPOOR_KAFKA_SASL_USERNAME: username,
-    SPOOR_KAFKA_SASL_PASSWORD: password,
-  } = values;
-  const own = { ...(ca && { ca: [ca] }), ...(cert && { cert }), ...(key && { key }) };
-  const ssl = Object.keys(own).length > 0 ? own : values.SPOOR_KAFKA_SSL === 'true';
-  return {
-    brokers: values.SPOOR_KAFKA_BROKERS ?? null,
-    ...(ssl !== false && { ssl }),
-    ...(mechanism && username && password && { sasl: { mechanism, username, password } }),
-  };
 }
 
 export function registryOptions(values: Variables, { paths }: GivenVariables): RegistryOptions {

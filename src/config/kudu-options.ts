@@ -54,6 +54,9 @@ export function kuduFaults(values: Variables, given: GivenVariables): string[] {
   if (auth === 'jwt')
     faults.push(...missingOf(['SPOOR_KUDU_JWT', 'SPOOR_KUDU_CA'], given, 'goes with SPOOR_KUDU_AUTH=jwt'));
   else mustNot(['SPOOR_KUDU_JWT'], 'jwt');
-  if (auth === 'jwt' || auth === 'plain') mustNot(['SPOOR_KUDU_PRINCIPAL', 'SPOOR_KUDU_KEYTAB'], 'auto or kerberos');
+  // Kafka's Kerberos is the same, whatever Kudu has.
+  const isForKafka = values.SPOOR_KAFKA_SASL_MECHANISM === 'gssapi';
+  if ((auth === 'jwt' || auth === 'plain') && !isForKafka)
+    mustNot(['SPOOR_KUDU_PRINCIPAL', 'SPOOR_KUDU_KEYTAB'], 'auto or kerberos');
   return faults;
 }

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { parseHostPort } from '../util/host-port.ts';
+import { isLoopbackHost, parseHostPort } from '../util/host-port.ts';
 
 /** What is known of a variable besides its schema; `.env.example` and the error lines are made from it. */
 export interface VariableInfo {
@@ -203,15 +203,50 @@ export const VARIABLES = z.strictObject({
   ),
   SPOOR_KAFKA_SASL_MECHANISM: optional(
     {
-      allowed: 'plain, scram-sha-256 or scram-sha-512',
-      describe: 'plain, scram-sha-256 or scram-sha-512; goes with user name and password.',
+      allowed: 'plain, scram-sha-256, scram-sha-512, oauthbearer or gssapi',
+      describe:
+        'plain, scram-sha-256 or scram-sha-512, which go with user name and password; oauthbearer, with the four SPOOR_KAFKA_OAUTH_*; gssapi, Kerberos by SPOOR_KUDU_PRINCIPAL and SPOOR_KUDU_KEYTAB.',
     },
-    text.toLowerCase().pipe(z.enum(['plain', 'scram-sha-256', 'scram-sha-512'])),
+    text.toLowerCase().pipe(z.enum(['plain', 'scram-sha-256', 'scram-sha-512', 'oauthbearer', 'gssapi'])),
   ),
-  SPOOR_KAFKA_SASL_USERNAME: optional({ allowed: 'a user name', describe: 'User name for SASL.' }, printable),
+  SPOOR_KAFKA_SASL_USERNAME: optional(
+    { allowed: 'a user name', describe: 'User name for SASL plain and scram.' },
+    printable,
+  ),
   SPOOR_KAFKA_SASL_PASSWORD: optional(
-    { allowed: 'a password', describe: 'Password for SASL.', secret: true },
+    { allowed: 'a password', describe: 'Password for SASL plain and scram.', secret: true },
     text.min(1),
+  ),
+  SPOOR_KAFKA_SASL_KERBEROS_SERVICE_NAME: defaulted(
+    {
+      default: 'kafka',
+      allowed: "the first part of the brokers' principals, without / and @",
+      describe: "For gssapi: the brokers' sasl.kerberos.service.name.",
+    },
+    text.regex(/^[^/@\s\p{Cc}]+$/u),
+  ),
+  SPOOR_KAFKA_OAUTH_TOKEN_URL: optional(
+    {
+      allowed: 'https://..., or http://... on this machine, without user name and password',
+      describe:
+        "For oauthbearer: the token endpoint (RFC 6749). Trusted of it are Node's own certificates and those of SPOOR_KAFKA_SSL_CA.",
+    },
+    text.refine(isTokenUrl),
+  ),
+  SPOOR_KAFKA_OAUTH_CLIENT_ID: optional(
+    { allowed: 'a client id', describe: 'Who asks it for a token, by client credentials; goes with the secret.' },
+    printable,
+  ),
+  SPOOR_KAFKA_OAUTH_CLIENT_SECRET: optional(
+    { allowed: 'a client secret', describe: "That client's secret.", secret: true },
+    text.min(1),
+  ),
+  SPOOR_KAFKA_OAUTH_SCOPE: optional(
+    {
+      allowed: 'scopes with a space between them',
+      describe: 'What the token is asked for, where the endpoint wants that said.',
+    },
+    text.regex(/^[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*$/),
   ),
   SPOOR_REGISTRY_USERNAME: optional(
     {
@@ -392,6 +427,14 @@ export const VARIABLE_NAMES = Object.keys(VARIABLES.shape) as readonly VariableN
 export function hasFileVariant(name: VariableName): boolean {
   const { secret, fileToo } = variableInfo(name);
   return secret === true || fileToo === true;
+}
+
+/** A secret goes there: in the clear on this machine alone. */
+function isTokenUrl(value: string): boolean {
+  if (!URL.canParse(value)) return false;
+  const { protocol, hostname, username, password, hash } = new URL(value);
+  if (username !== '' || password !== '' || hash !== '') return false;
+  return protocol === 'https:' || (protocol === 'http:' && isLoopbackHost(hostname.replace(/^\[(.*)\]$/, '$1')));
 }
 
 function isRedisUrl(value: string): boolean {

@@ -6,6 +6,7 @@ import { ByteReader, ByteWriter } from '../../src/sinks/kafka/wire/bytes.ts';
 import type { Api } from '../../src/sinks/kafka/wire/api.ts';
 import { SinkError } from '../../src/sinks/sink.ts';
 import { FakeBroker, type FakeRequest } from '../support/fake-broker.ts';
+import { passwordLogin } from '../support/kafka-logins.ts';
 import { keepingLogger } from '../support/loggers.ts';
 
 const REQUEST_TIMEOUT_MS = 800;
@@ -96,7 +97,7 @@ describe('KafkaConnections', () => {
   it('takes a handshake for what it is: several answers, each as slow as any other', async () => {
     await using broker = await FakeBroker.start(echo);
     broker.answersAfterMs = 0.7 * REQUEST_TIMEOUT_MS;
-    await using connections = connect({ sasl: { mechanism: 'plain', username: 'u', password: 'p' } });
+    await using connections = connect({ access: { tls: () => null, login: passwordLogin('u', 'p') } });
     assert.equal(await connections.send(broker.address, 1, ECHO, 1, never), 1);
     assert.equal(connections.longestPatienceMs, REQUEST_TIMEOUT_MS, 'no answer took too long');
   });

@@ -17,6 +17,7 @@ import { startKafka } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
 import { someSidecar } from '../support/sink-load.ts';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
+import { passwordLogin } from '../support/kafka-logins.ts';
 import { TopicReader, type TopicRecord } from '../support/topic-reader.ts';
 import { batches } from '../support/record-batches.ts';
 
@@ -473,7 +474,7 @@ describe('a broker that asks who we are', () => {
 
   const asUser = (username: string, password: string): Partial<KafkaSinkOptions> => ({
     brokers: [address],
-    sasl: { mechanism: 'plain', username, password },
+    access: { tls: () => null, login: passwordLogin(username, password) },
   });
 
   it('is told, and again before the session ends', async () => {
@@ -514,7 +515,7 @@ describe('a broker that asks who we are', () => {
   });
 
   it('is not waited for when it does not speak TLS', async () => {
-    await using sink = sinkOf('tls', { ssl: true });
+    await using sink = sinkOf('tls', { access: { tls: () => ({}), login: null } });
     await assert.rejects(sink.check(never), SinkError);
   });
 });

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Kafka, logLevel, type ISocketFactory, type KafkaConfig, type Logger as KafkajsLogger } from 'kafkajs';
+import { Kafka, logLevel, type ISocketFactory, type Logger as KafkajsLogger } from 'kafkajs';
 import Broker from 'kafkajs/src/broker/index.js';
 import connectionPoolBuilder from 'kafkajs/src/cluster/connectionPoolBuilder.js';
 import createSocketFactory from 'kafkajs/src/network/socketFactory.js';
@@ -10,13 +10,15 @@ import { steadyNow } from '../../util/steady-clock.ts';
 import { waitFor } from '../../util/wait-for.ts';
 import { BrokerPatience } from './broker-patience.ts';
 import { QuotaWaits } from './quota-waits.ts';
+import { OPEN_ACCESS, type KafkaAccess } from './security/access.ts';
+import { reauthenticatedBeforeEndMs } from './security/session-life.ts';
 import type { Api } from './wire/api.ts';
 import { sendFramed } from './wire/framed-request.ts';
 
 export interface ConnectionOptions {
   readonly clientId: string;
-  readonly ssl?: KafkaConfig['ssl'];
-  readonly sasl?: KafkaConfig['sasl'];
+  /** In the clear, and as nobody, where it is left out. */
+  readonly access?: KafkaAccess;
   readonly socketFactory?: ISocketFactory;
   /** For TCP, which the broker's system answers even where the broker is slow. */
   readonly connectTimeoutMs: number;
@@ -154,6 +156,7 @@ const THROTTLED_FOR_MS = 5_000;
 class Channel implements AsyncDisposable {
   readonly #address: Address;
   readonly #options: ConnectionOptions;
+  readonly #access: KafkaAccess;
   readonly #patience: BrokerPatience;
   readonly #broker: Promise<Broker>;
   readonly #cut = new AbortController();
@@ -185,11 +188,17 @@ class Channel implements AsyncDisposable {
     this.#address = address;
     this.#options = options;
     this.#patience = patience;
+    this.#access = options.access ?? OPEN_ACCESS;
+    const { login } = this.#access;
     const pool = connectionPoolBuilder({
       brokers: [],
       clientId: options.clientId,
-      ...(options.ssl === undefined ? {} : { ssl: options.ssl }),
-      ...(options.sasl === undefined ? {} : { sasl: options.sasl }),
+      ...(login && {
+        sasl: {
+          mechanism: login.mechanism,
+          authenticationProvider: (connection) => ({ authenticate: () => login.authenticate(connection) }),
+        },
+      }),
       connectionTimeout: options.connectTimeoutMs + patience.ms, // TCP and then TLS; we watch each of them
       requestTimeout: patience.ms,
       enforceRequestTimeout: false, // it looks ten times a second, on an idle socket too; see #watch
@@ -199,7 +208,12 @@ class Channel implements AsyncDisposable {
     this.#broker = pool.then((connectionPool) => {
       // From its first answer on kafkajs looks for requests to send later a thousand times a second. There are none:
       // we hold back ourselves what a quota wants held back.
-      for (const { requestQueue } of connectionPool.pool) requestQueue.scheduleCheckPendingRequests = () => undefined;
+      for (const connection of connectionPool.pool) {
+        connection.requestQueue.scheduleCheckPendingRequests = () => undefined;
+        Object.defineProperty(connection, 'reauthenticationThreshold', {
+          get: () => reauthenticatedBeforeEndMs(Number(connection.sessionLifetime)),
+        });
+      }
       return new Broker({
         connectionPool,
         logger,
@@ -249,6 +263,8 @@ class Channel implements AsyncDisposable {
 
   async #connect(broker: Broker): Promise<void> {
     try {
+      // Whoever gives tokens and tickets is not the broker: neither is kept waiting for the other, nor takes the blame for it.
+      await this.#access.login?.prepare(this.#address.host, this.#cut.signal);
       await this.#watch(() => broker.connect());
     } finally {
       this.#connecting = null;
@@ -311,7 +327,8 @@ class Channel implements AsyncDisposable {
 
   #createSocket(to: Parameters<ISocketFactory>[0]): Socket {
     const { connectTimeoutMs, socketFactory = createSocketFactory() } = this.#options;
-    const socket = socketFactory(to);
+    const tls = this.#access.tls();
+    const socket = socketFactory(tls === null ? to : { ...to, ssl: { ...tls } });
     this.#socket = socket;
     const connecting = setTimeout(() => {
       if (socket.connecting) this.#end(`no connection for ${connectTimeoutMs} ms`);

@@ -1,15 +1,14 @@
-import type { KafkaConfig } from 'kafkajs';
 import type { Logger } from '../../util/logger.ts';
 import { describeCleanupPolicy, isCompacted } from './cleanup-policy.ts';
 import { KafkaCluster } from './cluster.ts';
 import { toSinkError } from './kafka-error.ts';
+import type { KafkaAccess } from './security/access.ts';
 import { TopicInquiry } from './topic-inquiry.ts';
 
 export interface KafkaBrokersOptions {
   /** `host:port` each. */
   readonly brokers: readonly string[];
-  readonly ssl?: KafkaConfig['ssl'];
-  readonly sasl?: KafkaConfig['sasl'];
+  readonly access?: KafkaAccess;
   readonly logger: Logger;
 }
 

@@ -1,10 +1,16 @@
 import { SinkError } from '../sink.ts';
 import { BatchError } from './producer.ts';
+import { isAuthenticationRefused } from './security/authentication-refused.ts';
 import { UnreachableError } from './unreachable-error.ts';
 import { KafkaCodeError } from './wire/error-codes.ts';
 
 /** OpenSSL's and Node's codes for a certificate or handshake that no retry makes good. */
 const TLS_CODE = /^(ERR_TLS_|ERR_SSL_|CERT_|SELF_SIGNED_|DEPTH_ZERO_|UNABLE_TO_|HOSTNAME_MISMATCH|EPROTO)/;
+
+/** Whether this is the code of an error that no retry makes good, see above. */
+export function isTlsCode(code: string): boolean {
+  return TLS_CODE.test(code);
+}
 
 /**
  * Says what an error of the Kafka client means for the core: a broker's error code by its table, refused
@@ -22,12 +28,8 @@ export function toSinkError(error: unknown): SinkError {
   if (error.name === 'AbortError' || error.name === 'TimeoutError')
     return new SinkError('unavailable', error.message, error);
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
-  if (
-    error.name.startsWith('KafkaJSSASLAuthentication') ||
-    ('type' in error && error.type === 'SASL_AUTHENTICATION_FAILED')
-  )
+  if (isAuthenticationRefused(error))
     return new SinkError('refused', `Kafka refused to authenticate us: ${error.message}`, error);
-  if (TLS_CODE.test(code))
-    return new SinkError('refused', `no TLS connection to Kafka: ${error.message} (${code})`, error);
+  if (isTlsCode(code)) return new SinkError('refused', `no TLS connection to Kafka: ${error.message} (${code})`, error);
   return new SinkError('unavailable', `Kafka cannot be reached: ${error.message}`, error);
 }

@@ -19,7 +19,7 @@ import { readCommittedBatches, type CommittedBatch } from './wire/record-batch-r
 
 export interface KafkaReaderOptions extends Pick<
   KafkaSinkOptions,
-  'streamName' | 'brokers' | 'ssl' | 'sasl' | 'socketFactory' | 'topic' | 'logger'
+  'streamName' | 'brokers' | 'access' | 'socketFactory' | 'topic' | 'logger'
 > {
   readonly schemaTopic: string;
   /** A broker that does not answer a request for so long is asked again. */
@@ -59,15 +59,14 @@ class KafkaReader implements SinkReader {
   readonly #stop = new AbortController();
 
   constructor(options: KafkaReaderOptions) {
-    const { streamName, brokers, ssl, sasl, socketFactory, logger } = options;
+    const { streamName, brokers, access, socketFactory, logger } = options;
     this.schemaDestination = options.schemaTopic;
     this.#nameTopic = compileTopicTemplate(options, streamName);
     this.#patienceMs = options.patienceMs ?? PATIENCE_MS;
     this.#logger = logger;
     this.#cluster = new KafkaCluster(brokers, {
       clientId: `spoor-${streamName}-reader`,
-      ...(ssl === undefined ? {} : { ssl }),
-      ...(sasl === undefined ? {} : { sasl }),
+      ...(access === undefined ? {} : { access }),
       ...(socketFactory === undefined ? {} : { socketFactory }),
       connectTimeoutMs: CONNECT_TIMEOUT_MS,
       requestTimeoutMs: options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS,

@@ -1,4 +1,4 @@
-import type { ISocketFactory, KafkaConfig } from 'kafkajs';
+import type { ISocketFactory } from 'kafkajs';
 import type { TabletPosition } from '../../change/position.ts';
 import type { Logger } from '../../util/logger.ts';
 import { Slots } from '../../util/slots.ts';
@@ -21,6 +21,7 @@ import { MarkPolicy } from './mark-policy.ts';
 import { Producer } from './producer.ts';
 import { nextEpoch } from './producer-epoch.ts';
 import { BatchLimits, RecordPlanner } from './record-planner.ts';
+import type { KafkaAccess } from './security/access.ts';
 import { clashOf, planTopics, type TopicPlanOptions } from './topic-plan.ts';
 import { TransactionTimes } from './transaction-time.ts';
 import { compileTopicTemplate, type TopicNamer, type TopicNaming } from './topic-template.ts';
@@ -39,9 +40,8 @@ export interface KafkaSinkOptions extends TopicNaming {
   readonly sidecar: string;
   /** `host:port` each; any one that answers is enough. */
   readonly brokers: readonly string[];
-  /** As in kafkajs. */
-  readonly ssl?: KafkaConfig['ssl'];
-  readonly sasl?: KafkaConfig['sasl'];
+  /** In the clear, and as nobody, where it is left out. */
+  readonly access?: KafkaAccess;
   /** As in kafkajs: for a proxy, or to see what happens when a connection breaks. */
   readonly socketFactory?: ISocketFactory;
   readonly schemaTopic?: string;
@@ -119,15 +119,14 @@ class KafkaSink implements Sink {
   #opened = 0;
 
   constructor(options: KafkaSinkOptions) {
-    const { logger, streamName, installation, brokers, ssl, sasl, socketFactory } = options;
+    const { logger, streamName, installation, brokers, access, socketFactory } = options;
     const { createTopics, partitions, replicationFactor, topicConfig = {} } = options;
     this.#options = options;
     const requestTimeoutMs = options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
     const schemaTopic = options.schemaTopic ?? DEFAULT_SCHEMA_TOPIC;
     this.#cluster = new KafkaCluster(brokers, {
       clientId: `spoor-${streamName}`,
-      ...(ssl === undefined ? {} : { ssl }),
-      ...(sasl === undefined ? {} : { sasl }),
+      ...(access === undefined ? {} : { access }),
       ...(socketFactory === undefined ? {} : { socketFactory }),
       connectTimeoutMs: CONNECT_TIMEOUT_MS,
       requestTimeoutMs,

@@ -30,6 +30,8 @@ declare module 'kafkajs/src/cluster/connectionPoolBuilder.js' {
       }): void;
     };
     isAuthenticated(): boolean;
+    /** As the broker has said at the last log-in, in milliseconds; 0: it lasts. */
+    readonly sessionLifetime: { toString(): string };
     authenticate(): Promise<void>;
     /** @throws when it has been closed */
     failIfNotConnected(): void;
@@ -46,7 +48,7 @@ declare module 'kafkajs/src/cluster/connectionPoolBuilder.js' {
   export default function connectionPoolBuilder(
     options: Pick<
       KafkaConfig,
-      'brokers' | 'ssl' | 'sasl' | 'clientId' | 'connectionTimeout' | 'requestTimeout' | 'enforceRequestTimeout'
+      'brokers' | 'sasl' | 'clientId' | 'connectionTimeout' | 'requestTimeout' | 'enforceRequestTimeout'
     > & {
       readonly logger: Logger;
       readonly socketFactory: ISocketFactory;
@@ -77,4 +79,20 @@ declare module 'kafkajs/src/broker/index.js' {
     connect(): Promise<void>;
     disconnect(): Promise<void>;
   }
+}
+
+declare module 'kafkajs/src/broker/saslAuthenticator/plain.js' {
+  import type { Mechanism } from 'kafkajs';
+  export default function plain(login: {
+    readonly username: string;
+    readonly password: string;
+  }): Mechanism['authenticationProvider'];
+}
+
+declare module 'kafkajs/src/broker/saslAuthenticator/scram256.js' {
+  export { default } from 'kafkajs/src/broker/saslAuthenticator/plain.js';
+}
+
+declare module 'kafkajs/src/broker/saslAuthenticator/scram512.js' {
+  export { default } from 'kafkajs/src/broker/saslAuthenticator/plain.js';
 }

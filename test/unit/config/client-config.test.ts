@@ -77,7 +77,7 @@ describe('loadServersConfig', () => {
   it('says where Kudu and Kafka are, whatever else a sidecar needs', () => {
     assert.deepEqual(servers({ ...given, SPOOR_MODE: 'learner' }), {
       kudu: { masters: ['a:1', 'b:2'], ...BY_DEFAULT },
-      kafka: { brokers: ['k:9092'] },
+      kafka: { brokers: ['k:9092'], tls: null, sasl: null, files: {} },
       systemTablePrefix: 'spoor.',
       registry: { files: {} },
       secrets: [],
@@ -92,7 +92,12 @@ describe('loadServersConfig', () => {
     };
     assert.deepEqual(servers({ ...given, ...sasl, SPOOR_KUDU_USER: 'kudu', SPOOR_KAFKA_SSL: 'true' }), {
       kudu: { masters: ['a:1', 'b:2'], user: 'kudu', ...BY_DEFAULT },
-      kafka: { brokers: ['k:9092'], ssl: true, sasl: { mechanism: 'plain', username: 'u', password: 'p' } },
+      kafka: {
+        brokers: ['k:9092'],
+        tls: {},
+        sasl: { mechanism: 'plain', username: 'u', password: 'p' },
+        files: {},
+      },
       systemTablePrefix: 'spoor.',
       registry: { files: {} },
       secrets: ['p'],
@@ -105,7 +110,7 @@ describe('loadServersConfig', () => {
         'SPOOR_FOO: got ***; no such variable; allowed: those in .env.example',
         'SPOOR_KUDU_MASTERS: got "x"; allowed: host:port,host:port,...',
         'SPOOR_KAFKA_BROKERS: not given; allowed: host:port,host:port,... (required)',
-        'SPOOR_KAFKA_SASL_MECHANISM: not given; allowed: plain, scram-sha-256 or scram-sha-512 (goes with SPOOR_KAFKA_SASL_PASSWORD)',
+        'SPOOR_KAFKA_SASL_MECHANISM: not given; allowed: plain, scram-sha-256, scram-sha-512, oauthbearer or gssapi (goes with SPOOR_KAFKA_SASL_PASSWORD)',
         'SPOOR_KAFKA_SASL_USERNAME: not given; allowed: a user name (goes with SPOOR_KAFKA_SASL_PASSWORD)',
       ],
     });

@@ -4,14 +4,7 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
-import type { KafkaConfig } from 'kafkajs';
-import {
-  advertisedAddress,
-  loadConfig,
-  secretsOf,
-  type Config,
-  type KafkaOptions,
-} from '../../../src/config/config.ts';
+import { advertisedAddress, loadConfig, secretsOf, type Config } from '../../../src/config/config.ts';
 import { makeAuthority } from '../../support/certificates.ts';
 import type { Environment } from '../../../src/config/environment.ts';
 import { VARIABLE_NAMES, hasFileVariant, variableInfo } from '../../../src/config/variables.ts';
@@ -19,9 +12,6 @@ import { VARIABLE_NAMES, hasFileVariant, variableInfo } from '../../../src/confi
 const REQUIRED = { SPOOR_KUDU_MASTERS: 'm1:7051', SPOOR_TSERVER: 'ts:7050', SPOOR_WAL_DIR: '/wal' };
 const CERT = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----';
 const KEY = '-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----';
-
-/** Compiles as long as kafkajs takes what the configuration makes. */
-const forKafkaJs = (options: KafkaOptions): KafkaConfig => ({ ...options, brokers: [...(options.brokers ?? [])] });
 
 let dir: string;
 before(() => {
@@ -64,7 +54,7 @@ describe('loadConfig', () => {
       tserver: 'ts:7050',
       walDir: '/wal',
       hold: { dir: '/wal/spoor-hold', server: false, maxBytes: 0, maxAgeS: 0, minFreePercent: 10 },
-      kafka: { brokers: null },
+      kafka: { brokers: null, tls: null, sasl: null, files: {} },
       registry: { files: {} },
       redis: { url: null },
       http: {
@@ -136,8 +126,9 @@ describe('loadConfig', () => {
       hold: { dir: '/wal/held', server: true, maxBytes: 10_737_418_240, maxAgeS: 86_400, minFreePercent: 25 },
       kafka: {
         brokers: ['b1:9092', 'b2:9092'],
-        ssl: { ca: [CERT], cert: CERT, key: KEY },
+        tls: { ca: CERT, cert: CERT, key: KEY },
         sasl: { mechanism: 'scram-sha-512', username: 'spoor', password: 'p w' },
+        files: {},
       },
       registry: { basic: { username: 'reg', password: 'r w' }, ca: CERT, files: {} },
       redis: { url: 'rediss://u:p@cache:6380/2' },
@@ -237,12 +228,12 @@ describe('loadConfig', () => {
   });
 
   it('reads line breaks of PEM where the environment cannot hold them', () => {
-    assert.deepEqual(configOf({ SPOOR_KAFKA_SSL_CA: CERT.replaceAll('\n', '\\n') }).kafka.ssl, { ca: [CERT] });
+    assert.deepEqual(configOf({ SPOOR_KAFKA_SSL_CA: CERT.replaceAll('\n', '\\n') }).kafka.tls, { ca: CERT });
   });
 
   it('speaks TLS to Kafka with no more than SSL=true, and not at all with false', () => {
-    assert.equal(forKafkaJs(configOf({ SPOOR_KAFKA_SSL: 'true' }).kafka).ssl, true);
-    assert.equal('ssl' in configOf({ SPOOR_KAFKA_SSL: 'false' }).kafka, false);
+    assert.deepEqual(configOf({ SPOOR_KAFKA_SSL: 'true' }).kafka.tls, {});
+    assert.equal(configOf({ SPOOR_KAFKA_SSL: 'false' }).kafka.tls, null);
   });
 
   describe('faults', () => {
@@ -295,8 +286,8 @@ describe('loadConfig', () => {
 
     it('SASL wants a known mechanism', () => {
       const sasl = { SPOOR_KAFKA_SASL_USERNAME: 'u', SPOOR_KAFKA_SASL_PASSWORD: 'pw' };
-      assert.deepEqual(faultsOf({ ...sasl, SPOOR_KAFKA_SASL_MECHANISM: 'gssapi' }), [
-        'SPOOR_KAFKA_SASL_MECHANISM: got "gssapi"; allowed: plain, scram-sha-256 or scram-sha-512',
+      assert.deepEqual(faultsOf({ ...sasl, SPOOR_KAFKA_SASL_MECHANISM: 'digest-md5' }), [
+        'SPOOR_KAFKA_SASL_MECHANISM: got "digest-md5"; allowed: plain, scram-sha-256, scram-sha-512, oauthbearer or gssapi',
       ]);
     });
 
@@ -448,6 +439,68 @@ describe('loadConfig', () => {
         assert.match(fault!, new RegExp(`^${left}: not given; allowed: .*\\(goes with SPOOR_KAFKA_SASL_`));
       });
 
+    const OAUTH = {
+      SPOOR_KAFKA_SASL_MECHANISM: 'OAUTHBEARER',
+      SPOOR_KAFKA_OAUTH_TOKEN_URL: 'https://idp/token',
+      SPOOR_KAFKA_OAUTH_CLIENT_ID: 'spoor',
+      SPOOR_KAFKA_OAUTH_CLIENT_SECRET_FILE: '',
+    };
+    const withOAuth = (more: Environment = {}): Environment => ({
+      ...OAUTH,
+      SPOOR_KAFKA_OAUTH_CLIENT_SECRET_FILE: write('client-secret', 's3cret\n'),
+      ...more,
+    });
+
+    it('OAuth wants an endpoint, a client and its secret, and takes a scope', () => {
+      const config = configOf(withOAuth({ SPOOR_KAFKA_OAUTH_SCOPE: 'kafka other' }));
+      assert.deepEqual(config.kafka.sasl, {
+        mechanism: 'oauthbearer',
+        tokenUrl: 'https://idp/token',
+        clientId: 'spoor',
+        clientSecret: 's3cret',
+        scope: 'kafka other',
+      });
+      assert.deepEqual(config.kafka.files, { SPOOR_KAFKA_OAUTH_CLIENT_SECRET: join(dir, 'client-secret') });
+      assert.deepEqual(secretsOf(config), ['s3cret']);
+      assert.deepEqual(faultsOf({ SPOOR_KAFKA_SASL_MECHANISM: 'oauthbearer' }), [
+        'SPOOR_KAFKA_OAUTH_TOKEN_URL: not given; allowed: https://..., or http://... on this machine, without user name and password (goes with SPOOR_KAFKA_SASL_MECHANISM=oauthbearer)',
+        'SPOOR_KAFKA_OAUTH_CLIENT_ID: not given; allowed: a client id (goes with SPOOR_KAFKA_SASL_MECHANISM=oauthbearer)',
+        'SPOOR_KAFKA_OAUTH_CLIENT_SECRET: not given; allowed: a client secret (goes with SPOOR_KAFKA_SASL_MECHANISM=oauthbearer)',
+      ]);
+    });
+
+    for (const [url, isTaken] of [
+      ['http://127.0.0.1:8080/token', true],
+      ['http://[::1]:8080/token', true],
+      ['http://localhost/token', true],
+      ['http://idp/token', false],
+      ['https://user:pass@idp/token', false],
+      ['idp/token', false],
+      ['ftp://idp/token', false],
+    ] as const)
+      it(`${isTaken ? 'a secret may' : 'a secret must not'} go to ${url}`, () => {
+        const env = withOAuth({ SPOOR_KAFKA_OAUTH_TOKEN_URL: url });
+        if (isTaken) configOf(env);
+        else assert.match(faultsOf(env).join(), /^SPOOR_KAFKA_OAUTH_TOKEN_URL: got "[^"]*"; allowed: https/);
+      });
+
+    it('what belongs to another SASL mechanism is not taken silently', () => {
+      assert.deepEqual(faultsOf(withOAuth({ SPOOR_KAFKA_SASL_PASSWORD: 'p' })), [
+        'SPOOR_KAFKA_SASL_PASSWORD: got ***; allowed: nothing, as SPOOR_KAFKA_SASL_MECHANISM is oauthbearer',
+      ]);
+      assert.deepEqual(faultsOf({ SPOOR_KAFKA_OAUTH_SCOPE: 'x' }), [
+        'SPOOR_KAFKA_SASL_MECHANISM: not given; allowed: plain, scram-sha-256, scram-sha-512, oauthbearer or gssapi (goes with SPOOR_KAFKA_OAUTH_SCOPE)',
+      ]);
+    });
+
+    it("Kafka's Kerberos is Kudu's, also where Kudu has none", () => {
+      const kerberos = { SPOOR_KUDU_PRINCIPAL: 'spoor', SPOOR_KUDU_KEYTAB: '/k' };
+      const config = configOf({ ...kerberos, SPOOR_KUDU_AUTH: 'plain', SPOOR_KAFKA_SASL_MECHANISM: 'gssapi' });
+      assert.deepEqual(config.kafka.sasl, { mechanism: 'gssapi', serviceName: 'kafka' });
+      assert.deepEqual(config.kudu.kerberos, { principal: 'spoor', keytab: '/k' });
+      assert.equal(faultsOf({ ...kerberos, SPOOR_KUDU_AUTH: 'plain' }).length, 2);
+    });
+
     it('a client certificate and its key go together', () => {
       assert.match(
         faultsOf({ SPOOR_KAFKA_SSL_CERT: CERT }).join(),
@@ -525,6 +578,7 @@ describe('loadConfig', () => {
         'SPOOR_KUDU_JWT',
         'SPOOR_KAFKA_SSL_KEY',
         'SPOOR_KAFKA_SASL_PASSWORD',
+        'SPOOR_KAFKA_OAUTH_CLIENT_SECRET',
         'SPOOR_REGISTRY_PASSWORD',
         'SPOOR_REGISTRY_TOKEN',
         'SPOOR_REDIS_URL',
@@ -539,11 +593,10 @@ describe('loadConfig', () => {
       assert.equal(configOf({ SPOOR_HTTP_TOKEN_FILE: write('t1', 'abc\n') }).http.credentials.tokens?.operate, 'abc');
       assert.equal(configOf({ SPOOR_HTTP_TOKEN_FILE: write('t2', 'abc\r\n') }).http.credentials.tokens?.operate, 'abc');
       const sasl = { SPOOR_KAFKA_SASL_MECHANISM: 'plain', SPOOR_KAFKA_SASL_USERNAME: 'u' };
-      assert.equal(
-        configOf({ ...sasl, SPOOR_KAFKA_SASL_PASSWORD_FILE: write('p', ' p w \n') }).kafka.sasl?.password,
-        ' p w ',
-      );
-      assert.deepEqual(configOf({ SPOOR_KAFKA_SSL_CA_FILE: write('ca', `${CERT}\n`) }).kafka.ssl, { ca: [CERT] });
+      const { kafka } = configOf({ ...sasl, SPOOR_KAFKA_SASL_PASSWORD_FILE: write('p', ' p w \n') });
+      assert.deepEqual(kafka.sasl, { mechanism: 'plain', username: 'u', password: ' p w ' });
+      assert.deepEqual(kafka.files, { SPOOR_KAFKA_SASL_PASSWORD: join(dir, 'p') });
+      assert.deepEqual(configOf({ SPOOR_KAFKA_SSL_CA_FILE: write('ca', `${CERT}\n`) }).kafka.tls, { ca: CERT });
       assert.equal(configOf({ SPOOR_REDIS_URL_FILE: write('r', 'redis://h') }).redis.url, 'redis://h');
     });
 
