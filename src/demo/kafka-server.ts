@@ -18,10 +18,18 @@ export interface KafkaServerOptions {
   readonly dir: string;
   /** More lines for `server.properties`; they win over ours. */
   readonly settings?: Readonly<Record<string, string | number | boolean>>;
+  /** More listeners, by name in capital letters, each at a port of its own. The plain one, which asks nobody, stays. */
+  readonly listeners?: Readonly<Record<string, KafkaListener>>;
   /** More options for its JVM, and that of its tools. */
   readonly javaOptions?: readonly string[];
   /** It is a further broker of that one's cluster, with this id; the first has the id 1 and is the controller. */
   readonly joins?: { readonly first: KafkaServer; readonly nodeId: number };
+}
+
+export interface KafkaListener {
+  readonly protocol: 'PLAINTEXT' | 'SSL' | 'SASL_PLAINTEXT' | 'SASL_SSL';
+  /** Its own settings, without the `listener.name.<name>.` in front. */
+  readonly settings: Readonly<Record<string, string | number | boolean>>;
 }
 
 /**
@@ -33,23 +41,33 @@ export class KafkaServer implements AsyncDisposable {
   readonly #process: ServerProcess;
   readonly #address: string;
   readonly #controller: string;
+  readonly #listeners: ReadonlyMap<string, string>;
 
-  private constructor(options: KafkaServerOptions, process: ServerProcess, address: string, controller: string) {
+  private constructor(
+    options: KafkaServerOptions,
+    process: ServerProcess,
+    addresses: { readonly plain: string; readonly controller: string; readonly others: ReadonlyMap<string, string> },
+  ) {
     this.#options = options;
     this.#process = process;
-    this.#address = address;
-    this.#controller = controller;
+    this.#address = addresses.plain;
+    this.#controller = addresses.controller;
+    this.#listeners = addresses.others;
   }
 
   /** Resolves when topics can be created. */
   static async start(options: KafkaServerOptions): Promise<KafkaServer> {
-    const { dir, install, joins, javaOptions = [] } = options;
+    const { dir, install, joins, javaOptions = [], listeners = {} } = options;
     const address = `127.0.0.1:${await freePort()}`;
     const controller = joins ? joins.first.#controller : `127.0.0.1:${await freePort()}`;
+    const others = new Map<string, string>();
+    for (const name of Object.keys(listeners)) others.set(name, `127.0.0.1:${await freePort()}`);
     const role = joins ? brokerOf(joins.nodeId, address, controller) : firstBroker(address, controller);
     await mkdir(dir, { recursive: true });
     const propertiesFile = join(dir, 'server.properties');
-    await writeFile(propertiesFile, toProperties({ ...role, ...settings(dir, address), ...options.settings }));
+    const own = { ...role, ...settings(dir, address) };
+    const all = { ...own, ...withListeners(own, listeners, others), ...options.settings };
+    await writeFile(propertiesFile, toProperties(all));
     const logFile = join(dir, 'output.log');
     const log4jFile = join(dir, 'log4j2.properties');
     await writeFile(log4jFile, toProperties(LOGGING));
@@ -68,11 +86,18 @@ export class KafkaServer implements AsyncDisposable {
       isReady: () => canServe(address),
       readyTimeoutMs: START_TIMEOUT_MS,
     });
-    return new KafkaServer(options, process, address, controller);
+    return new KafkaServer(options, process, { plain: address, controller, others });
   }
 
   get brokers(): readonly string[] {
     return [this.#address];
+  }
+
+  /** As {@link brokers}, of another listener. */
+  brokersAt(listener: string): readonly string[] {
+    const address = this.#listeners.get(listener);
+    if (address === undefined) throw new RangeError(`no listener ${listener}`);
+    return [address];
   }
 
   get pid(): number {
@@ -180,6 +205,32 @@ function settings(dir: string, address: string): Record<string, string | number 
     // A broker that was killed may register again only when its old session has ended (9 s as shipped).
     'broker.session.timeout.ms': 2_000,
     'broker.heartbeat.interval.ms': 500,
+  };
+}
+
+/** What of these settings is otherwise with more listeners, and what is theirs. */
+function withListeners(
+  own: Readonly<Record<string, string | number | boolean>>,
+  listeners: NonNullable<KafkaServerOptions['listeners']>,
+  addresses: ReadonlyMap<string, string>,
+): Record<string, string | number | boolean> {
+  const named = Object.entries(listeners);
+  if (named.length === 0) return {};
+  const append = (setting: string, more: (name: string, listener: KafkaListener) => string): string =>
+    [own[setting], ...named.map(([name, listener]) => more(name, listener))].join(',');
+  const at = (name: string): string => `${name}://${addresses.get(name) ?? ''}`;
+  return {
+    listeners: append('listeners', at),
+    'advertised.listeners': append('advertised.listeners', at),
+    'listener.security.protocol.map': append(
+      'listener.security.protocol.map',
+      (name, { protocol }) => `${name}:${protocol}`,
+    ),
+    ...Object.fromEntries(
+      named.flatMap(([name, listener]) =>
+        Object.entries(listener.settings).map(([key, value]) => [`listener.name.${name.toLowerCase()}.${key}`, value]),
+      ),
+    ),
   };
 }
 

@@ -117,17 +117,18 @@ export async function startKudu(
  * A Kafka broker, on loopback, in a temporary folder; ends as Kudu does. `lasting`: it is to be fast, however long it takes
  * to become so.
  */
-export async function startKafka(
-  options: Pick<KafkaServerOptions, 'settings' | 'joins'> & { lasting?: boolean } = {},
-): Promise<KafkaServer> {
-  const { lasting = false, ...more } = options;
+export async function startKafka(options: KafkaTestOptions & { lasting?: boolean } = {}): Promise<KafkaServer> {
+  const { lasting = false, javaOptions = [], ...more } = options;
   const archive = archiveOf(await fetchKafka(await artifactOptions()));
-  return launchKafka(lasting ? [] : [...SHORT_LIVED, `-XX:SharedArchiveFile=${archive}`], more);
+  const how = lasting ? [] : [...SHORT_LIVED, `-XX:SharedArchiveFile=${archive}`];
+  return launchKafka([...how, ...javaOptions], more);
 }
+
+export type KafkaTestOptions = Pick<KafkaServerOptions, 'settings' | 'joins' | 'listeners' | 'javaOptions'>;
 
 async function launchKafka(
   javaOptions: readonly string[],
-  more: Pick<KafkaServerOptions, 'settings' | 'joins'> = {},
+  more: Omit<KafkaTestOptions, 'javaOptions'> = {},
 ): Promise<KafkaServer> {
   const install = await fetchKafka(await artifactOptions());
   const dir = await WorkDir.create('spoor-test-kafka');

@@ -10,7 +10,7 @@ import type { KuduCluster } from '../../src/demo/kudu-servers.ts';
 import { SidecarProcess } from '../../src/demo/sidecar-process.ts';
 import { WorkDir } from '../../src/demo/work-dir.ts';
 import type { StreamView, TabletView } from '../../src/api/shapes.ts';
-import { startKafka, startKudu } from './cluster.ts';
+import { startKafka, startKudu, type KafkaTestOptions } from './cluster.ts';
 import { TableFold } from './fold.ts';
 import { javaTool } from './java-tools.ts';
 import { TopicReader } from './topic-reader.ts';
@@ -69,13 +69,22 @@ export class SpoorCluster implements AsyncDisposable {
       kuduDir?: string;
       /** How Kudu is guarded; the sidecars are let in. */
       security?: KuduSecurity;
+      kafka?: KafkaTestOptions;
       /** Of the sidecars. */
       env?: Readonly<Record<string, string>>;
       /** Of another version: its `dist/cli/main.js`. */
       program?: string;
     } = {},
   ): Promise<SpoorCluster> {
-    const { tservers = 3, flags = [], masterFlags = [], security, kuduDir, program = BUILT } = options;
+    const {
+      tservers = 3,
+      flags = [],
+      masterFlags = [],
+      kuduDir,
+      security,
+      kafka: kafkaOptions,
+      program = BUILT,
+    } = options;
     const env = { ...security?.sidecarEnv, ...options.env };
     const [kudu, kafka, dir] = await Promise.all([
       startKudu({
@@ -85,7 +94,7 @@ export class SpoorCluster implements AsyncDisposable {
         ...(security && { security }),
         ...(kuduDir !== undefined && { dir: kuduDir }),
       }),
-      startKafka(),
+      startKafka(kafkaOptions),
       WorkDir.create('spoor-test-sidecars'),
     ]);
     const cluster = new SpoorCluster(kudu, kafka, env, dir);

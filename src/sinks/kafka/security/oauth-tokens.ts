@@ -72,8 +72,7 @@ export class OAuthTokens implements AsyncDisposable {
 
   #renew(): Promise<GrantedToken> {
     const failure = this.#failure;
-    if (failure !== null && steadyNow() - failure.atMs < FAILURE_STANDS_MS)
-      return Promise.reject(failure.error);
+    if (failure !== null && steadyNow() - failure.atMs < FAILURE_STANDS_MS) return Promise.reject(failure.error);
     this.#request ??= this.#ask().finally(() => (this.#request = null));
     return this.#request;
   }

@@ -1,0 +1,230 @@
+import assert from 'node:assert/strict';
+import { copyFile, readFile, writeFile } from 'node:fs/promises';
+import { after, before, describe, it, type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { runCli } from '../../src/cli/program.ts';
+import { serversMissing } from '../support/cluster.ts';
+import { javaTool } from '../support/java-tools.ts';
+import { setScramPassword } from '../support/kafka-scram.ts';
+import { Load } from '../support/load.ts';
+import { SecureKafka } from '../support/secure-kafka.ts';
+import { isCaughtUp, SpoorCluster } from '../support/spoor-cluster.ts';
+import { joinPem } from '../support/test-authority.ts';
+
+const RATE = 500;
+/** Shorter than what kafkajs leaves of a session before it renews it. */
+const SESSION_MS = 6_000;
+const TOKEN_LIFE_S = 12;
+/** How late a row may be while nothing but sessions, tokens and files change. */
+const MAX_LAG_S = 5;
+
+const SECRETS = {
+  oauthFirst: 'oauth-secret-one/+&=%',
+  oauthSecond: 'oauth-secret-two/+&=%',
+  scramFirst: 'scram-password-one',
+  scramSecond: 'scram-password-two',
+};
+
+describe('Kafka on a secure cluster', { skip: await serversMissing(), timeout: 600_000 }, () => {
+  let secure: SecureKafka;
+  let cluster: SpoorCluster;
+  before(async () => {
+    secure = await SecureKafka.start({
+      ...{ sessionMs: SESSION_MS, tokenLifeS: TOKEN_LIFE_S, oauthSecret: SECRETS.oauthFirst },
+    });
+    cluster = await SpoorCluster.start({
+      tservers: 1,
+      kafka: secure.options,
+      env: { ...secure.kdc.env, SPOOR_SYSTEM_TABLE_REPLICAS: '1', SPOOR_LOG_LEVEL: 'trace' },
+    });
+    await setScramPassword(cluster.kafka, 'spoor', SECRETS.scramFirst);
+  });
+  after(async () => {
+    await cluster[Symbol.asyncDispose]();
+    await secure[Symbol.asyncDispose]();
+  });
+
+  const brokersAt = (listener: string): Record<string, string> => ({
+    SPOOR_KAFKA_BROKERS: cluster.kafka.brokersAt(listener).join(),
+  });
+
+  /** Sidecars by these settings ship a table that is written to while `during` runs; what arrived is the table. */
+  async function shipping(
+    t: TestContext,
+    name: string,
+    env: Readonly<Record<string, string>>,
+    during: (lag: LagWatch) => Promise<void>,
+  ): Promise<void> {
+    await cluster.replaceSidecars(env);
+    const table = `${name}.rows`;
+    await javaTool('create-table', { masters: cluster.masters, table, shape: 'small', replicas: 1 });
+    await cluster.createStream(name, [table]);
+    await cluster.waitForTablets(name, ({ state }) => state === 'running');
+    using load = Load.start(cluster, table, { rate: RATE });
+    {
+      await using lag = new LagWatch(cluster, name);
+      await during(lag);
+      t.diagnostic(
+        `${lag.maxS.toFixed(1)} s late at most${lag.errors.size > 0 ? `; ${[...lag.errors].join('; ')}` : ''}`,
+      );
+    }
+    const { applied } = await load.stop();
+    await cluster.waitForTablets(name, isCaughtUp);
+    await cluster.assertFoldIsTable(name, table, applied);
+    t.diagnostic(`${applied} rows`);
+    await verify(name, env);
+    await cluster.api('DELETE', `/v1/streams/${name}`);
+  }
+
+  /** The command reaches the brokers in the same way. */
+  async function verify(stream: string, env: Readonly<Record<string, string>>): Promise<void> {
+    let out = '';
+    const code = await runCli(['verify', stream], {
+      out: (text) => (out += text),
+      err: (text) => (out += text),
+      env: {
+        ...env,
+        SPOOR_KUDU_MASTERS: cluster.masters,
+        SPOOR_HTTP_LISTEN: cluster.sidecars[0]!.url.replace('http://', ''),
+      },
+      cwd: cluster.dir,
+      readStdin: () => '',
+    });
+    assert.equal(code, 0, out);
+  }
+
+  const sidecarLog = (): Promise<string> => readFile(cluster.sidecars[0]!.logFile, 'utf8');
+
+  it('ships by OAuth over the ends of tokens, a new client secret, and an endpoint that is away', async (t) => {
+    const secretFile = secure.file('oauth-secret');
+    await writeFile(secretFile, SECRETS.oauthFirst);
+    const env = {
+      ...brokersAt('OAUTH'),
+      SPOOR_KAFKA_SSL_CA_FILE: secure.authority.cert,
+      SPOOR_KAFKA_SASL_MECHANISM: 'oauthbearer',
+      SPOOR_KAFKA_OAUTH_TOKEN_URL: secure.oauth.tokenUrl,
+      SPOOR_KAFKA_OAUTH_CLIENT_ID: 'spoor',
+      SPOOR_KAFKA_OAUTH_CLIENT_SECRET_FILE: secretFile,
+      SPOOR_KAFKA_OAUTH_SCOPE: secure.oauth.scope,
+    };
+    await shipping(t, 'oauth', env, async (lag) => {
+      const before = secure.oauth.tokens.length;
+      await sleep(2.5 * TOKEN_LIFE_S * 1000);
+      const used = secure.oauth.tokens.length - before;
+      assert.ok(used >= 2 && used <= 4, `one token after the other, whatever connections there are: ${used}`);
+      assert.deepEqual([secure.oauth.refused, [...lag.errors]], [0, []]);
+      secure.oauth.changeSecret(SECRETS.oauthSecond);
+      await writeFile(secretFile, `${SECRETS.oauthSecond}\n`);
+      await sleep(1.5 * TOKEN_LIFE_S * 1000);
+      assert.ok(lag.maxS < MAX_LAG_S, `${lag.maxS} s late`);
+      assert.deepEqual([...lag.errors], []);
+      await secure.oauth.away();
+      await lag.until(() => lag.errors.size > 0, 3 * TOKEN_LIFE_S);
+      assert.match([...lag.errors].join(), /no token for Kafka from https:\/\/127\.0\.0\.1:\d+\/token: .*ECONNREFUSED/);
+      await secure.oauth.back();
+    });
+    assert.match(await sidecarLog(), /the token for kafka is not renewed, trying again/);
+  });
+
+  it('ships by Kerberos, over the ends of sessions', async (t) => {
+    const env = {
+      ...brokersAt('KERBEROS'),
+      SPOOR_KAFKA_SSL_CA_FILE: secure.authority.cert,
+      SPOOR_KAFKA_SASL_MECHANISM: 'gssapi',
+      SPOOR_KUDU_PRINCIPAL: 'spoor',
+      SPOOR_KUDU_KEYTAB: secure.keytab,
+    };
+    await shipping(t, 'kerberos', env, async (lag) => {
+      await sleep(3 * SESSION_MS);
+      assert.deepEqual([...lag.errors], []);
+      assert.ok(lag.maxS < MAX_LAG_S, `${lag.maxS} s late`);
+    });
+  });
+
+  it('takes a new CA, client certificate and password from their files, under load', async (t) => {
+    const [first, second] = [await secure.authority.issue('client'), await secure.newAuthority('second-ca')];
+    const files = {
+      SPOOR_KAFKA_SSL_CA_FILE: secure.file('client-trusted.pem'),
+      SPOOR_KAFKA_SSL_CERT_FILE: secure.file('client.pem'),
+      SPOOR_KAFKA_SSL_KEY_FILE: secure.file('client.key'),
+      SPOOR_KAFKA_SASL_PASSWORD_FILE: secure.file('client-password'),
+    };
+    await copyFile(secure.authority.cert, files.SPOOR_KAFKA_SSL_CA_FILE);
+    await copyFile(first.cert, files.SPOOR_KAFKA_SSL_CERT_FILE);
+    await copyFile(first.key, files.SPOOR_KAFKA_SSL_KEY_FILE);
+    await writeFile(files.SPOOR_KAFKA_SASL_PASSWORD_FILE, SECRETS.scramFirst);
+    const sasl = { SPOOR_KAFKA_SASL_MECHANISM: 'scram-sha-512', SPOOR_KAFKA_SASL_USERNAME: 'spoor' };
+    await shipping(t, 'scram', { ...brokersAt('SCRAM'), ...files, ...sasl }, async (lag) => {
+      await sleep(2 * SESSION_MS);
+      assert.deepEqual([...lag.errors], []);
+      assert.ok(lag.maxS < MAX_LAG_S, `${lag.maxS} s late`);
+
+      await writeFile(files.SPOOR_KAFKA_SASL_PASSWORD_FILE, SECRETS.scramSecond);
+      await setScramPassword(cluster.kafka, 'spoor', SECRETS.scramSecond);
+      await sleep(2 * SESSION_MS); // all sessions were renewed, with the new one
+      await lag.caughtUp();
+
+      // A key that is not the certificate's stays outside.
+      const other = await second.issue('client');
+      await copyFile(other.cert, files.SPOOR_KAFKA_SSL_CERT_FILE);
+      await lag.until(async () => (await sidecarLog()).includes('is not the key of SPOOR_KAFKA_SSL_CERT'), 10);
+      await copyFile(other.key, files.SPOOR_KAFKA_SSL_KEY_FILE);
+      await joinPem(files.SPOOR_KAFKA_SSL_CA_FILE, [secure.authority.cert, second.cert]);
+      await sleep(4_000);
+      // From here on nothing of the first CA is any good.
+      await secure.serveAs(await second.issue('broker'), [second.cert]);
+      await cluster.kafka.restart();
+      await lag.caughtUp();
+    });
+    const log = await sidecarLog();
+    assert.equal(log.match(/files of the configuration have changed, and are in force/g)?.length, 3 - 1);
+    assert.equal(log.match(/"sidecar started"/g)?.length, 1, 'no restart');
+  });
+});
+
+/** How late a stream is, and what its tablets complain of, from the beginning of its life to its end. */
+class LagWatch implements AsyncDisposable {
+  readonly #stop = new AbortController();
+  readonly #watching: Promise<void>;
+  readonly #cluster: SpoorCluster;
+  readonly #stream: string;
+  readonly errors = new Set<string>();
+  maxS = 0;
+
+  constructor(cluster: SpoorCluster, stream: string) {
+    [this.#cluster, this.#stream] = [cluster, stream];
+    this.#watching = this.#watch();
+  }
+
+  async #watch(): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      for (const { lagSeconds, error } of await this.#cluster.tablets(this.#stream)) {
+        this.maxS = Math.max(this.maxS, lagSeconds ?? 0);
+        if (error) this.errors.add(error.message);
+      }
+      await sleep(100);
+    }
+  }
+
+  /** @throws {Error} when it does not come true in time */
+  async until(isSo: () => boolean | Promise<boolean>, withinS: number): Promise<void> {
+    const deadline = performance.now() + withinS * 1000;
+    while (!(await isSo())) {
+      if (performance.now() > deadline) throw new Error(`not within ${withinS} s; ${[...this.errors].join('; ')}`);
+      await sleep(100);
+    }
+  }
+
+  /** Under load that is less than so many seconds. */
+  async caughtUp(): Promise<void> {
+    await this.until(async () => {
+      const tablets = await this.#cluster.tablets(this.#stream);
+      return tablets.every(({ state, lagSeconds }) => state === 'running' && (lagSeconds ?? 0) < 1);
+    }, 60);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#watching;
+  }
+}
