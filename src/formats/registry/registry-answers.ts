@@ -15,13 +15,18 @@ const TOO_MANY_REQUESTS = 429;
 /**
  * By the status alone: registries differ in their `error_code`s (consumers.md 2.2). 409 (incompatible), 422 (invalid), 401, 403
  * and 404 want a person; 429 and 5xx pass.
+ * @param masked its words without secrets: before they are cut short, or the begin of one would be left
  */
-export function answerOf(status: number, text: string): RegistryAnswer {
+export function answerOf(
+  status: number,
+  text: string,
+  masked: (words: string) => string = (words) => words,
+): RegistryAnswer {
   const json = parseJson(text);
   if (status === 200 || status === 201)
     return json === undefined ? { kind: 'unavailable', reason: 'answered what is no JSON' } : { kind: 'ok', json };
   const parsed = failure.safeParse(json);
-  const reason = (parsed.success ? parsed.data.message : text.trim() || 'no reason').slice(0, MAX_REASON_CHARS);
+  const reason = masked(parsed.success ? parsed.data.message : text.trim() || 'no reason').slice(0, MAX_REASON_CHARS);
   if (status < 400 || status >= 500 || status === TOO_MANY_REQUESTS || status === REQUEST_TIMEOUT)
     return { kind: 'unavailable', reason: `answered ${status} (${reason})` };
   return { kind: 'refused', status, reason };

@@ -163,8 +163,7 @@ export class RegistryClient implements Disposable {
     using limit = new TimeLimit(signal, timeoutMs);
     try {
       const { status, text } = await this.#send({ base, method, path, body, auth }, limit.signal);
-      const answer = answerOf(status, text);
-      return answer.kind === 'ok' ? answer : { ...answer, reason: withoutSecrets(answer.reason, auth) };
+      return answerOf(status, text, (words) => withoutSecrets(words, auth));
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       const isLate = limit.signal.aborted && !signal.aborted;
