@@ -151,7 +151,7 @@ export class HoldStore {
 function keepKeyNear(dir: string, walDir: string): void {
   const [instance, link] = [join(walDir, INSTANCE_FILE), join(dir, INSTANCE_FILE)];
   const inode = statSync(instance, { throwIfNoEntry: false })?.ino;
-  if (inode === undefined || readServerKey(instance).kind !== 'key') return;
+  if (inode === undefined || readServerKey(instance).kind === 'none') return;
   if (statSync(link, { throwIfNoEntry: false })?.ino === inode) return;
   rmSync(link, { force: true });
   linkSync(instance, link);

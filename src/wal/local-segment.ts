@@ -126,6 +126,6 @@ function encryptionOf(fd: number, path: string): Encryption | null {
     const cipher = SegmentCipher.of(start, server.key);
     return { cipher, unreadable: cipher === null ? `the file is encrypted by algorithm ${start[7]}` : null };
   }
-  const why = server.kind === 'unknown' ? server.why : 'the tablet server has no key for it';
+  const why = 'why' in server ? server.why : 'the tablet server has no key for it';
   return { cipher: null, unreadable: `the file is encrypted (encrypt_data_at_rest), and ${why}` };
 }

@@ -14,7 +14,9 @@ export type ServerKey =
   /** It encrypts nothing: new segments are plain. */
   | { readonly kind: 'none' }
   /** It cannot be had: `why` names what keeps it, or what is wrong with the file. */
-  | { readonly kind: 'unknown'; readonly why: string };
+  | { readonly kind: 'unknown'; readonly why: string }
+  /** There is no server near. */
+  | { readonly kind: 'absent'; readonly why: string };
 
 /** Segments lie two or three folders below: `wals/<tablet>/`, or `<hold>/<tablet>/<incarnation>/`. */
 const MAX_LEVELS = 4;
@@ -38,7 +40,7 @@ export function serverKeyAbove(segmentPath: string): ServerKey {
     if (key.kind !== 'unknown') known.set(path, { version, key }); // what kept it from being read may pass, with the file as it is
     return key;
   }
-  return { kind: 'unknown', why: `there is no file ${INSTANCE_FILE} in the folders above it, which has the key` };
+  return { kind: 'absent', why: `there is no file ${INSTANCE_FILE} in the folders above it, which has the key` };
 }
 
 /** @param path of a file `instance` */

@@ -243,6 +243,7 @@ export class TabletHold {
     try {
       // As the server's own: what it encrypts lies in no file of ours in the clear.
       const server = serverKeyAbove(arriving.path);
+      if (server.kind === 'unknown') throw new Error(`another sidecar's log is not kept: ${server.why}`);
       const written = server.kind === 'key' ? encrypted(content, server.key) : content;
       await writeDurably(arriving.path, written, options.lastAppendMs);
       this.#assertHeld();

@@ -236,7 +236,7 @@ describe('HoldStore', () => {
 
   it('refuses a folder that files of the server cannot be linked into', () => {
     using bench = new HeldTablet();
-    writeFileSync(join(bench.tablet.walDir, 'instance'), '');
+    writeFileSync(join(bench.tablet.walDir, 'instance'), instanceFile());
     bench.open();
     for (const [code, pattern] of [
       ['EXDEV', /on another mount/],
@@ -293,6 +293,12 @@ describe('TabletHold.receive', () => {
       assert.deepEqual(read.subarray(0, received.read(read, 0) as number), plain);
       received.release();
       assert.deepEqual([hold.received('uuid-1')[0]!.segments[0]!.size, hold.firstIndex], [plain.length, 1n]);
+      // Where it cannot be encrypted as the server's own are, it is not kept.
+      fs.rmSync(join(bench.tablet.walDir, 'instance'));
+      const kept = instanceFile({ serverKey: hiddenKey(key), serverKeyVersion: 'kudu_cluster_key@1' });
+      writeFileSync(join(bench.tablet.walDir, 'instance'), kept);
+      const other = HoldStore.open({ dir: elsewhere, walDir: bench.tablet.walDir }).enable(TEST_TABLET);
+      await assert.rejects(other.receive('uuid-1.g1', 8, segment(8, 5, 6)), /is not kept: .*another provider/);
     } finally {
       fs.rmSync(elsewhere, { recursive: true });
     }
