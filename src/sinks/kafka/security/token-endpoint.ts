@@ -47,6 +47,7 @@ export async function requestToken(options: TokenEndpointOptions, signal: AbortS
   using limit = new TimeLimit(signal, timeoutMs);
   const server = { issuer: tokenUrl, token_endpoint: tokenUrl };
   const client = { client_id: clientId };
+  let told = '';
   try {
     const response = await clientCredentialsGrantRequest(
       server,
@@ -56,7 +57,10 @@ export async function requestToken(options: TokenEndpointOptions, signal: AbortS
       {
         // Where that may be is the configuration's to say, and was checked.
         [allowInsecureRequests]: true,
-        [customFetch]: (url: string, post: Post) => send(url, post, ca, limit.signal),
+        [customFetch]: (url: string, post: Post) => {
+          told = post.headers['authorization'] ?? '';
+          return send(url, post, ca, limit.signal);
+        },
       },
     );
     const granted = await processClientCredentialsResponse(server, client, response);
@@ -68,10 +72,7 @@ export async function requestToken(options: TokenEndpointOptions, signal: AbortS
     const { kind, words } = limit.signal.aborted
       ? { kind: 'unavailable' as const, words: `it did not answer within ${timeoutMs} ms` }
       : explain(error);
-    throw new SinkError(
-      kind,
-      `no token for Kafka from ${placeOf(tokenUrl)}: ${withoutSecret(words, clientId, secret)}`,
-    );
+    throw new SinkError(kind, `no token for Kafka from ${placeOf(tokenUrl)}: ${withoutSecret(words, secret, told)}`);
   }
 }
 
@@ -81,16 +82,15 @@ function placeOf(tokenUrl: string): string {
   return `${origin}${pathname}`;
 }
 
-/** An endpoint's words may quote what it was told. */
-function withoutSecret(words: string, clientId: string, secret: string): string {
-  const form = new URLSearchParams([['', secret]]).toString().slice(1);
-  const basic = [`${clientId}:${secret}`, `${new URLSearchParams([['', clientId]]).toString().slice(1)}:${form}`];
-  return [
-    secret,
-    form,
-    encodeURIComponent(secret),
-    ...basic.map((each) => Buffer.from(each).toString('base64')),
-  ].reduce((shown, each) => shown.replaceAll(each, '***'), words);
+/** An endpoint's words may quote what it was told: the header, what that is of, and how the secret is written in it. */
+function withoutSecret(words: string, secret: string, told: string): string {
+  const credentials = told.replace(/^Basic /, '');
+  const decoded = Buffer.from(credentials, 'base64').toString();
+  const written = decoded.slice(decoded.indexOf(':') + 1);
+  return [credentials, secret, written, encodeURIComponent(secret)].reduce(
+    (shown, each) => (each === '' ? shown : shown.replaceAll(each, '***')),
+    words,
+  );
 }
 
 function explain(error: unknown): { readonly kind: 'refused' | 'unavailable'; readonly words: string } {
