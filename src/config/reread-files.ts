@@ -43,7 +43,9 @@ export async function rereadFiles<Name extends VariableName>(
   const entries = Object.entries(files) as [Name, string][];
   if (entries.length === 0) return;
   const names = entries.map(([name]) => `${name}_FILE`).join(', ');
-  let watch: Watch = { known: seenIn(await readAll(entries)), glimpsed: null };
+  // They may have changed since the configuration was read: what they hold first is taken up as well, which changes nothing else.
+  let watch: Watch = { known: '', glimpsed: null };
+  let isFirst = true;
   for (;;) {
     await pause(everyMs, signal);
     if (signal.aborted) return;
@@ -53,7 +55,7 @@ export async function rereadFiles<Name extends VariableName>(
     if (!looked.isNew) continue;
     try {
       take(valuesOf(contents));
-      logger.info({ variables: names }, 'files of the configuration have changed, and are in force');
+      if (!isFirst) logger.info({ variables: names }, 'files of the configuration have changed, and are in force');
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       logger.error(
@@ -61,6 +63,7 @@ export async function rereadFiles<Name extends VariableName>(
         'files of the configuration have changed and cannot be used, what was read before stays',
       );
     }
+    isFirst = false;
   }
 }
 
