@@ -195,7 +195,7 @@ async function runConsumers(): Promise<void> {
 
 /** The long forms, one at a time: they are as large as two cores carry. */
 async function runLong(): Promise<void> {
-  print(`the long forms take about 70 minutes on two cores, of that ${SOAK_MINUTES} minutes of soak`);
+  print(`the long forms take about 110 minutes on two cores, of that ${SOAK_MINUTES} minutes of soak`);
   process.env['SPOOR_TEST_FORM'] = 'long';
   await prepareIntegration();
   const files: string[] = [];

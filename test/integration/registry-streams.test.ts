@@ -7,6 +7,7 @@ import { runCli } from '../../src/cli/program.ts';
 import { KuduClient } from '../../src/kudu/client.ts';
 import type { KuduTable } from '../../src/kudu/table.ts';
 import { Apicurio } from '../support/apicurio.ts';
+import { form } from '../support/forms.ts';
 import { serversMissing } from '../support/cluster.ts';
 import { differencesFromKudu } from '../support/consumers/kudu-rows.ts';
 import { leaseCluster, type LeasedCluster } from '../support/leased-cluster.ts';
@@ -241,46 +242,50 @@ describe('streams whose schemas are in a registry', { skip: await serversMissing
     assert.ok(!(await subjectsOf(registry)).includes('dry.dry.orders-key'), 'nothing is registered by it');
   });
 
-  it('has its schemas again in a registry that has lost them, and writes no number of before for long', async () => {
-    await createTable('lost.orders');
-    await cluster.createStream('lost', ['lost.orders'], {
-      sink: { topic: 'lost.{table}' },
-      format: { type: 'avro', registry: registry.url },
-    });
-    await change('lost.orders', 10);
-    await cluster.waitForTablets('lost', isCaughtUp);
-    await registry.makeAnew();
-    // In another order than before: numbers of before are another's now.
-    for (let i = 0; i < 40; i++)
-      await post(registry, `/subjects/decoy-${i}/versions`, {
-        schema: JSON.stringify({ type: 'fixed', name: `F${i}`, size: 1 }),
+  it(
+    'has its schemas again in a registry that has lost them, and writes no number of before for long',
+    { skip: form<string | false>('only in test:long: it waits for a minute', false) },
+    async () => {
+      await createTable('lost.orders');
+      await cluster.createStream('lost', ['lost.orders'], {
+        sink: { topic: 'lost.{table}' },
+        format: { type: 'avro', registry: registry.url },
       });
-    await waitFor(async () => {
       await change('lost.orders', 10);
-      const there = await subjectsOf(registry);
-      return ['key', 'value'].every((which) => there.includes(`lost.lost.orders-${which}`)) ? there : null;
-    });
-    await cluster.waitForTablets('lost', isCaughtUp);
-    const [ids, before] = [new Set<number>(), new Set<number>()];
-    let into = before;
-    await using reader = await TopicReader.start({
-      brokers: cluster.kafka.brokers,
-      topics: ['lost.lost.orders'],
-      onRecord: ({ value }) => {
-        if (value) into.add(value.readInt32BE(1));
-      },
-    });
-    await reader.settle(() => before.size > 0, { timeoutMs: 60_000 });
-    into = ids;
-    await change('lost.orders', 50);
-    await cluster.waitForTablets('lost', isCaughtUp);
-    await reader.settle(() => ids.size > 0, { timeoutMs: 60_000 });
-    const latest = await fetch(`${registry.url}/subjects/lost.lost.orders-value/versions/latest`);
-    const { id } = (await latest.json()) as { id: number };
-    assert.deepEqual([...ids], [id]);
-    const logs = await Promise.all(cluster.sidecars.map(({ logFile }) => readFile(logFile, 'utf8')));
-    assert.match(logs.join('\n'), /has lost a schema and gave it another number/);
-  });
+      await cluster.waitForTablets('lost', isCaughtUp);
+      await registry.makeAnew();
+      // In another order than before: numbers of before are another's now.
+      for (let i = 0; i < 40; i++)
+        await post(registry, `/subjects/decoy-${i}/versions`, {
+          schema: JSON.stringify({ type: 'fixed', name: `F${i}`, size: 1 }),
+        });
+      await waitFor(async () => {
+        await change('lost.orders', 10);
+        const there = await subjectsOf(registry);
+        return ['key', 'value'].every((which) => there.includes(`lost.lost.orders-${which}`)) ? there : null;
+      });
+      await cluster.waitForTablets('lost', isCaughtUp);
+      const [ids, before] = [new Set<number>(), new Set<number>()];
+      let into = before;
+      await using reader = await TopicReader.start({
+        brokers: cluster.kafka.brokers,
+        topics: ['lost.lost.orders'],
+        onRecord: ({ value }) => {
+          if (value) into.add(value.readInt32BE(1));
+        },
+      });
+      await reader.settle(() => before.size > 0, { timeoutMs: 60_000 });
+      into = ids;
+      await change('lost.orders', 50);
+      await cluster.waitForTablets('lost', isCaughtUp);
+      await reader.settle(() => ids.size > 0, { timeoutMs: 60_000 });
+      const latest = await fetch(`${registry.url}/subjects/lost.lost.orders-value/versions/latest`);
+      const { id } = (await latest.json()) as { id: number };
+      assert.deepEqual([...ids], [id]);
+      const logs = await Promise.all(cluster.sidecars.map(({ logFile }) => readFile(logFile, 'utf8')));
+      assert.match(logs.join('\n'), /has lost a schema and gave it another number/);
+    },
+  );
 });
 
 async function subjectsOf({ url }: Apicurio): Promise<string[]> {
