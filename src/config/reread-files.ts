@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { Logger } from '../util/logger.ts';
 import { pause } from '../util/pause.ts';
@@ -45,7 +46,7 @@ export async function rereadFiles<Name extends VariableName>(
   const names = entries.map(([name]) => `${name}_FILE`).join(', ');
   // They may have changed since the configuration was read: what they hold first is taken up as well, which changes nothing else.
   let watch: Watch = { known: '', glimpsed: null };
-  let isFirst = true;
+  let atStart: string | null = seenIn(entries.map(([name, path]) => ({ name, path, text: readNow(path) })));
   for (;;) {
     await pause(everyMs, signal);
     if (signal.aborted) return;
@@ -55,7 +56,8 @@ export async function rereadFiles<Name extends VariableName>(
     if (!looked.isNew) continue;
     try {
       take(valuesOf(contents));
-      if (!isFirst) logger.info({ variables: names }, 'files of the configuration have changed, and are in force');
+      if (watch.known !== atStart)
+        logger.info({ variables: names }, 'files of the configuration have changed, and are in force');
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       logger.error(
@@ -63,7 +65,7 @@ export async function rereadFiles<Name extends VariableName>(
         'files of the configuration have changed and cannot be used, what was read before stays',
       );
     }
-    isFirst = false;
+    atStart = null; // from now on whatever is new is a change
   }
 }
 
@@ -78,6 +80,15 @@ function readAll<Name>(entries: readonly (readonly [Name, string])[]): Promise<C
   return Promise.all(
     entries.map(async ([name, path]) => ({ name, path, text: await readFile(path, 'utf8').catch(() => null) })),
   );
+}
+
+/** Null where it cannot be read. */
+function readNow(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return null;
+  }
 }
 
 function seenIn(contents: readonly Content<unknown>[]): string {
