@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import type { HttpOptions } from '../config/config.ts';
-import { HTTP_TLS_NAMES, HTTP_TOKEN_NAMES, tlsFault, type HttpSecretName } from '../config/http-secrets.ts';
+import { pathsOf } from '../config/environment.ts';
+import { HTTP_TLS_NAMES, HTTP_TOKEN_NAMES, tlsFault } from '../config/http-secrets.ts';
 import { rereadFiles } from '../config/reread-files.ts';
 import type { CurrentCredentials, HttpCredentials, HttpTls } from '../util/http-credentials.ts';
 import type { Logger } from '../util/logger.ts';
@@ -51,7 +52,7 @@ export class HttpCredentialsInForce implements CurrentCredentials, AsyncDisposab
     await Promise.all([
       rereadFiles(
         {
-          files: this.#filesOf(HTTP_TOKEN_NAMES),
+          files: pathsOf(this.#files, HTTP_TOKEN_NAMES),
           ...common,
           take: (values) => {
             this.#takeTokens(values);
@@ -61,7 +62,7 @@ export class HttpCredentialsInForce implements CurrentCredentials, AsyncDisposab
       ),
       rereadFiles(
         {
-          files: this.#filesOf(HTTP_TLS_NAMES),
+          files: pathsOf(this.#files, HTTP_TLS_NAMES),
           ...common,
           take: (values) => {
             this.#takeTls(values);
@@ -70,13 +71,6 @@ export class HttpCredentialsInForce implements CurrentCredentials, AsyncDisposab
         signal,
       ),
     ]);
-  }
-
-  #filesOf<Name extends HttpSecretName>(names: readonly Name[]): Partial<Record<Name, string>> {
-    const wanted: readonly string[] = names;
-    return Object.fromEntries(Object.entries(this.#files).filter(([name]) => wanted.includes(name))) as Partial<
-      Record<Name, string>
-    >;
   }
 
   /** @throws {Error} both would be the same */

@@ -7,6 +7,7 @@ import {
   type KafkaSasl,
   type KafkaTls,
 } from '../config/kafka-options.ts';
+import { pathsOf } from '../config/environment.ts';
 import { rereadFiles } from '../config/reread-files.ts';
 import { KerberosTickets } from '../kudu/gssapi/tickets.ts';
 import type { KerberosOptions } from '../kudu/security/options.ts';
@@ -100,7 +101,7 @@ export class KafkaAccessInForce implements KafkaAccess, AsyncDisposable {
     await Promise.all([
       rereadFiles(
         {
-          files: filesOf(this.#files, KAFKA_TLS_FILES),
+          files: pathsOf(this.#files, KAFKA_TLS_FILES),
           logger,
           take: (values) => {
             this.#takeTls(values);
@@ -110,7 +111,7 @@ export class KafkaAccessInForce implements KafkaAccess, AsyncDisposable {
       ),
       rereadFiles(
         {
-          files: filesOf(this.#files, KAFKA_SECRET_FILES),
+          files: pathsOf(this.#files, KAFKA_SECRET_FILES),
           logger,
           take: (values) => {
             this.#takeSecret(values);
@@ -141,12 +142,4 @@ export class KafkaAccessInForce implements KafkaAccess, AsyncDisposable {
         : { ...old, password: password ?? old.password };
     this.#mask.add(...kafkaSecretsOf({ tls: null, sasl: this.#sasl }));
   }
-}
-
-function filesOf<Name extends keyof KafkaFiles>(
-  files: KafkaFiles,
-  names: readonly Name[],
-): Partial<Record<Name, string>> {
-  const given = names.flatMap((name) => (files[name] === undefined ? [] : [[name, files[name]]]));
-  return Object.fromEntries(given) as Partial<Record<Name, string>>;
 }

@@ -5,15 +5,16 @@ import type { HttpCredentials } from '../util/http-credentials.ts';
 import {
   missing,
   missingOf,
+  pathsOf,
   readEnvironment,
   valueFault,
   type Environment,
   type GivenVariables,
 } from './environment.ts';
 import {
+  HTTP_SECRET_NAMES,
   httpCredentials,
   httpSecretFaults,
-  httpSecretFiles,
   httpSecretsOf,
   type HttpSecretName,
 } from './http-secrets.ts';
@@ -119,7 +120,7 @@ export function loadConfig(env: Environment, cwd: string, host: HostFacts = { us
         listen: values.SPOOR_HTTP_LISTEN,
         advertise: values.SPOOR_HTTP_ADVERTISE ?? null,
         credentials: httpCredentials(values),
-        files: httpSecretFiles(given, cwd),
+        files: pathsOf(given.paths, HTTP_SECRET_NAMES),
       },
       systemTables: { prefix: values.SPOOR_SYSTEM_TABLE_PREFIX, replicas: values.SPOOR_SYSTEM_TABLE_REPLICAS },
       markerIntervalMs: values.SPOOR_MARKER_INTERVAL_MS,

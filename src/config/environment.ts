@@ -108,6 +108,15 @@ function unknownNameFault(name: string): string {
   return `${shownName}: got ***; no such variable; ${meant === null ? 'allowed: those in .env.example' : `did you mean ${PREFIX}${meant}?`}`;
 }
 
+/** Of what was given as files, those of these names. @param paths by name, see {@link GivenVariables.paths} */
+export function pathsOf<Name extends VariableName>(
+  paths: Readonly<Partial<Record<VariableName, string>>>,
+  names: readonly Name[],
+): Partial<Record<Name, string>> {
+  const given = names.flatMap((name) => (paths[name] === undefined ? [] : [[name, paths[name]]]));
+  return Object.fromEntries(given) as Partial<Record<Name, string>>;
+}
+
 function readDotenv(path: string, faults: string[]): Environment {
   try {
     return parseDotenv(readFileSync(path));

@@ -1,14 +1,14 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { resolve } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import type { HttpCredentials, HttpTls } from '../util/http-credentials.ts';
 import { missingOf, valueFault, type GivenVariables } from './environment.ts';
+import { isReadable } from './is-readable.ts';
 import type { VariableName, Variables } from './variables.ts';
 
 export const HTTP_TOKEN_NAMES = ['SPOOR_HTTP_TOKEN', 'SPOOR_HTTP_TOKEN_READ'] as const;
 export const HTTP_TLS_NAMES = ['SPOOR_HTTP_TLS_CERT', 'SPOOR_HTTP_TLS_KEY', 'SPOOR_HTTP_TLS_CLIENT_CA'] as const;
-const NAMES = [...HTTP_TOKEN_NAMES, ...HTTP_TLS_NAMES] as const;
-export type HttpSecretName = (typeof NAMES)[number];
+export const HTTP_SECRET_NAMES = [...HTTP_TOKEN_NAMES, ...HTTP_TLS_NAMES] as const;
+export type HttpSecretName = (typeof HTTP_SECRET_NAMES)[number];
 export type HttpSecretValues = Pick<Variables, HttpSecretName>;
 
 /** What the variables say together; a pair of which one is missing is a fault elsewhere. */
@@ -55,16 +55,6 @@ export function tlsFault({ cert, key, clientCa }: HttpTls): { name: HttpSecretNa
   return null;
 }
 
-/** Where the values that were given as files are. */
-export function httpSecretFiles(given: GivenVariables, cwd: string): Partial<Record<HttpSecretName, string>> {
-  return Object.fromEntries(
-    NAMES.flatMap((name) => {
-      const path = given.files[name];
-      return path === undefined ? [] : [[name, resolve(cwd, path)]];
-    }),
-  );
-}
-
 /** The values of them that must not be shown. */
 export function httpSecretsOf({ tokens, tls }: HttpCredentials): string[] {
   return [tokens?.operate, tokens?.read, tls?.key].flatMap((secret) => secret ?? []);
@@ -75,13 +65,4 @@ function certificatesOf(pem: string): readonly string[] {
   const found = pem.match(/-----BEGIN CERTIFICATE-----[^]+?-----END CERTIFICATE-----/g);
   if (!found) throw new TypeError('no certificate');
   return found;
-}
-
-function isReadable(read: () => unknown): boolean {
-  try {
-    read();
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -1,6 +1,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
-import { missing, missingOf, valueFault, type GivenVariables } from './environment.ts';
+import { missing, missingOf, pathsOf, valueFault, type GivenVariables } from './environment.ts';
+import { isReadable } from './is-readable.ts';
 import type { VariableName, Variables } from './variables.ts';
 
 /** How the brokers are reached, and who we are to them. */
@@ -72,15 +73,11 @@ const SASL_NAMES: Readonly<
 
 /** @param paths where the values that were given as files are, absolute */
 export function kafkaOptions(values: Variables, { paths }: Pick<GivenVariables, 'paths'>): KafkaOptions {
-  const files = [...KAFKA_TLS_FILES, ...KAFKA_SECRET_FILES].flatMap((name) => {
-    const path = paths[name];
-    return path === undefined ? [] : [[name, path]];
-  });
   return {
     brokers: values.SPOOR_KAFKA_BROKERS ?? null,
     tls: tlsOf(values),
     sasl: saslOf(values),
-    files: Object.fromEntries(files) as KafkaOptions['files'],
+    files: pathsOf(paths, [...KAFKA_TLS_FILES, ...KAFKA_SECRET_FILES]),
   };
 }
 
@@ -165,15 +162,6 @@ export function kafkaTlsFault({ ca, cert, key }: KafkaTls): string | null {
   if (!new X509Certificate(cert).checkPrivateKey(createPrivateKey(key)))
     return 'SPOOR_KAFKA_SSL_KEY is not the key of SPOOR_KAFKA_SSL_CERT';
   return isReadable(() => createSecureContext({ cert, key })) ? null : 'OpenSSL does not take SPOOR_KAFKA_SSL_CERT';
-}
-
-function isReadable(read: () => unknown): boolean {
-  try {
-    read();
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** The values of them that must not be shown. */

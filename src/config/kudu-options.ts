@@ -15,7 +15,7 @@ export function isByName(auth: Variables['SPOOR_KUDU_AUTH']): boolean {
 }
 
 /** @returns null where no masters were given */
-export function kuduOptions(values: Variables, given: GivenVariables, cwd: string): KuduOptions | null {
+export function kuduOptions(values: Variables, { paths }: GivenVariables, cwd: string): KuduOptions | null {
   const { SPOOR_KUDU_MASTERS: masters, SPOOR_KUDU_USER: user } = values;
   if (masters === undefined) return null;
   const { SPOOR_KUDU_PRINCIPAL: principal, SPOOR_KUDU_KEYTAB: keytab } = values;
@@ -25,8 +25,8 @@ export function kuduOptions(values: Variables, given: GivenVariables, cwd: strin
   };
   /** From a file it is read again whenever it is needed: whoever renews it writes the file. */
   const source = (name: 'SPOOR_KUDU_JWT' | 'SPOOR_KUDU_CA'): TextSource | null => {
-    const [file, value] = [given.files[name], values[name]];
-    if (file !== undefined) return { file: resolve(cwd, file) };
+    const [file, value] = [paths[name], values[name]];
+    if (file !== undefined) return { file };
     return value === undefined ? null : { value };
   };
   const [jwt, ca] = [source('SPOOR_KUDU_JWT'), source('SPOOR_KUDU_CA')];

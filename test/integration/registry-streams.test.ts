@@ -3,7 +3,6 @@ import { readFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TableSchemas } from '../../src/api/shapes.ts';
-import { runCli } from '../../src/cli/program.ts';
 import { KuduClient } from '../../src/kudu/client.ts';
 import type { KuduTable } from '../../src/kudu/table.ts';
 import { Apicurio } from '../support/apicurio.ts';
@@ -62,20 +61,9 @@ describe('streams whose schemas are in a registry', { skip: await serversMissing
   }
 
   async function verify(stream: string): Promise<string> {
-    let out = '';
-    const code = await runCli(['verify', stream], {
-      out: (text) => (out += text),
-      err: (text) => (out += text),
-      env: {
-        SPOOR_KUDU_MASTERS: cluster.masters,
-        SPOOR_KAFKA_BROKERS: cluster.kafka.brokers.join(),
-        SPOOR_HTTP_LISTEN: cluster.sidecars[0]!.url.replace('http://', ''),
-      },
-      cwd: cluster.dir,
-      readStdin: () => '',
-    });
-    assert.equal(code, 0, out);
-    return out;
+    const { code, out, err } = await cluster.cli(['verify', stream]);
+    assert.equal(code, 0, out + err);
+    return out + err;
   }
 
   const FORMATS = [

@@ -10,7 +10,7 @@ import { RegistryClient, type SchemaText } from '../../src/formats/registry/regi
 import { DataType, type ColumnSchema } from '../../src/kudu/schema.ts';
 import { SinkError } from '../../src/sinks/sink.ts';
 import { Apicurio } from '../support/apicurio.ts';
-import { selfSigned } from '../support/certificates.ts';
+import { TestAuthority } from '../support/test-authority.ts';
 import { EDGE_SCHEMA } from '../support/edge-values.ts';
 import { column, int32 } from '../support/row-bytes.ts';
 
@@ -165,8 +165,8 @@ describe('a real schema registry', () => {
 describe('a real schema registry over TLS', () => {
   it('is trusted by the authority that we are given, and by another when its file has another', async () => {
     await using dir = await WorkDir.create('spoor-test-registry-tls');
-    const [own, other] = [await selfSigned(dir.path, 'own'), await selfSigned(dir.path, 'other')];
-    await using registry = await Apicurio.start({ tls: own });
+    const [own, other] = [await TestAuthority.create(dir.path, 'own'), await TestAuthority.create(dir.path, 'other')];
+    await using registry = await Apicurio.start({ tls: await own.issue('registry') });
     const file = join(dir.path, 'ca.pem');
     const [ownText, otherText] = [await readFile(own.cert, 'utf8'), await readFile(other.cert, 'utf8')];
     await writeFile(file, otherText);

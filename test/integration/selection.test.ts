@@ -3,14 +3,13 @@ import { createHmac } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { runCli } from '../../src/cli/program.ts';
 import { KuduClient } from '../../src/kudu/client.ts';
 import type { KuduTable } from '../../src/kudu/table.ts';
 import { partitionForKey } from '../../src/sinks/kafka/murmur2.ts';
 import { serversMissing } from '../support/cluster.ts';
 import { leaseCluster, type LeasedCluster } from '../support/leased-cluster.ts';
 import { Random } from '../support/random.ts';
-import { isCaughtUp, type SpoorCluster } from '../support/spoor-cluster.ts';
+import { isCaughtUp, type CliEnd, type SpoorCluster } from '../support/spoor-cluster.ts';
 import { TopicReader, type TopicRecord } from '../support/topic-reader.ts';
 
 type Values = Readonly<Record<string, unknown>>;
@@ -64,20 +63,8 @@ describe('what a stream selects', { skip: await serversMissing(), timeout: 300_0
     return records;
   }
 
-  async function verify(...args: readonly string[]): Promise<{ code: number; out: string; err: string }> {
-    let [out, err] = ['', ''];
-    const code = await runCli(['verify', ...args], {
-      out: (text) => (out += text),
-      err: (text) => (err += text),
-      env: {
-        SPOOR_KUDU_MASTERS: cluster.masters,
-        SPOOR_KAFKA_BROKERS: cluster.kafka.brokers.join(),
-        SPOOR_HTTP_LISTEN: cluster.sidecars[0]!.url.replace('http://', ''),
-      },
-      cwd: cluster.dir,
-      readStdin: () => '',
-    });
-    return { code, out, err };
+  function verify(...args: readonly string[]): Promise<CliEnd> {
+    return cluster.cli(['verify', ...args]);
   }
 
   it('folds to the selected part of the table, is placed as it says, and is found right by verify', async (t) => {

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Kafka, logLevel, type Message } from 'kafkajs';
-import { runCli } from '../../src/cli/program.ts';
 import { KuduClient } from '../../src/kudu/client.ts';
 import type { TableAlteration } from '../../src/kudu/ddl.ts';
 import { KuduError } from '../../src/kudu/errors.ts';
@@ -15,15 +14,9 @@ import { serversMissing } from '../support/cluster.ts';
 import { keepingLogger } from '../support/loggers.ts';
 import { Random } from '../support/random.ts';
 import { leaseCluster, type LeasedCluster } from '../support/leased-cluster.ts';
-import { isCaughtUp, type SpoorCluster } from '../support/spoor-cluster.ts';
+import { isCaughtUp, type CliEnd, type SpoorCluster } from '../support/spoor-cluster.ts';
 
 const TYPES = ['insert', 'upsert', 'upsert', 'update', 'update', 'delete'] as const;
-interface Ended {
-  readonly code: number;
-  readonly out: string;
-  readonly err: string;
-}
-
 /** Random rows of a table with the key `day`, `id` (from 10 on), whatever other columns it has at the moment. */
 class Writer implements AsyncDisposable {
   rows = 0;
@@ -97,20 +90,8 @@ describe('spoor verify', { skip: await serversMissing(), timeout: 900_000 }, () 
     await lease[Symbol.asyncDispose]();
   });
 
-  async function verify(...args: readonly string[]): Promise<Ended> {
-    let [out, err] = ['', ''];
-    const code = await runCli(['verify', ...args], {
-      out: (text) => (out += text),
-      err: (text) => (err += text),
-      env: {
-        SPOOR_KUDU_MASTERS: cluster.masters,
-        SPOOR_KAFKA_BROKERS: cluster.kafka.brokers.join(),
-        SPOOR_HTTP_LISTEN: cluster.sidecars[0]!.url.replace('http://', ''),
-      },
-      cwd: cluster.dir,
-      readStdin: () => '',
-    });
-    return { code, out, err };
+  function verify(...args: readonly string[]): Promise<CliEnd> {
+    return cluster.cli(['verify', ...args]);
   }
 
   async function assertSound(t: TestContext, stream: string, ...args: readonly string[]): Promise<void> {

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { runCli } from '../../src/cli/program.ts';
 import { KuduClient } from '../../src/kudu/client.ts';
 import type { SecurityOptions } from '../../src/kudu/security/options.ts';
 import { javaTool } from './java-tools.ts';
@@ -43,19 +42,8 @@ export async function mainJob(
   const fold = await cluster.foldIsTable(name, table);
   assert.ok(fold.baseRows > 0 && fold.records > 0, 'rows were copied, and changes shipped');
   t.diagnostic(`${fold.baseRows} rows copied, ${fold.records} changes, ${moved} leaders moved`);
-  let [out, err] = ['', ''];
-  const code = await runCli(['verify', name], {
-    out: (text) => (out += text),
-    err: (text) => (err += text),
-    env: {
-      SPOOR_KUDU_MASTERS: cluster.masters,
-      SPOOR_KAFKA_BROKERS: cluster.kafka.brokers.join(),
-      SPOOR_HTTP_LISTEN: cluster.sidecars[0]!.url.replace('http://', ''),
-      ...Object.fromEntries(Object.entries(options.settings).filter(([key]) => key.startsWith('SPOOR_'))),
-    },
-    cwd: cluster.dir,
-    readStdin: () => '',
-  });
+  const env = Object.fromEntries(Object.entries(options.settings).filter(([key]) => key.startsWith('SPOOR_')));
+  const { code, out, err } = await cluster.cli(['verify', name], env);
   assert.equal(code, 0, out + err);
   assert.match(out, /\nmissing +0\nextra +0\ndifferent +0\n$/);
 }

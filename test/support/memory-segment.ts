@@ -1,4 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises';
+import { formatOpId } from '../../src/kudu/opid.ts';
 import type { LogEntry } from '../../src/wal/entry.ts';
 import { SegmentCursor, type SegmentStep } from '../../src/wal/segment-cursor.ts';
 import type { SegmentFile } from '../../src/wal/segment-source.ts';
@@ -61,5 +62,16 @@ export async function readWholeSegment(bytes: Buffer, entries: LogEntry[] = []):
     const step = await cursor.step();
     if (step.kind === 'entries') entries.push(...step.entries);
     else if (step.kind !== 'header') return { entries, end: step };
+  }
+}
+
+/** Steps until there is nothing more: OpIds of entries, and the last step's kind or tail reason. */
+export async function drain(cursor: SegmentCursor): Promise<string[]> {
+  const seen: string[] = [];
+  for (;;) {
+    const step = await cursor.step();
+    if (step.kind === 'entries') seen.push(...step.entries.map((entry) => formatOpId(entry.opId)));
+    else if (step.kind === 'tail') return [...seen, step.reason];
+    else if (step.kind !== 'header') return [...seen, step.kind];
   }
 }

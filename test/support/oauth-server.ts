@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { Provider } from 'oidc-provider';
 import { freePort } from '../../src/demo/ports.ts';
-import type { Certificate } from './certificates.ts';
+import type { Certificate } from './test-authority.ts';
 
 export const AUDIENCE = 'spoor-kafka';
 const SCOPE = 'kafka.write';

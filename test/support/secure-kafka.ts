@@ -3,10 +3,9 @@ import { join } from 'node:path';
 import { KerberosKdc } from '../../src/demo/kerberos-kdc.ts';
 import { ensureSystemTools } from '../../src/demo/system-packages.ts';
 import { WorkDir } from '../../src/demo/work-dir.ts';
-import type { Certificate } from './certificates.ts';
 import type { KafkaTestOptions } from './cluster.ts';
 import { AUDIENCE, OAuthServer } from './oauth-server.ts';
-import { joinPem, TestAuthority } from './test-authority.ts';
+import { joinPem, TestAuthority, type Certificate } from './test-authority.ts';
 
 export interface SecureKafkaOptions {
   /** Of sessions of SCRAM and Kerberos (connections.max.reauth.ms). */

@@ -4,6 +4,7 @@ import { execFile } from 'node:child_process';
 import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { runCli } from '../../src/cli/program.ts';
 import type { KafkaServer } from '../../src/demo/kafka-server.ts';
 import type { KuduSecurity } from '../../src/demo/kudu-security.ts';
 import type { KuduCluster } from '../../src/demo/kudu-servers.ts';
@@ -18,6 +19,13 @@ import { TopicReader } from './topic-reader.ts';
 export interface ApiAnswer<T> {
   readonly status: number;
   readonly body: T;
+}
+
+/** How a command ended, and what it said. */
+export interface CliEnd {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
 }
 
 /** Of a record of a schema topic, what tests look at. */
@@ -189,6 +197,24 @@ export class SpoorCluster implements AsyncDisposable {
     }
     assert.ok(answer, 'no sidecar runs');
     return answer;
+  }
+
+  /** Runs a command of the program in this process, beside the first sidecar. @param env more of its environment */
+  async cli(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<CliEnd> {
+    let [out, err] = ['', ''];
+    const code = await runCli(args, {
+      out: (text) => (out += text),
+      err: (text) => (err += text),
+      env: {
+        SPOOR_KUDU_MASTERS: this.masters,
+        SPOOR_KAFKA_BROKERS: this.kafka.brokers.join(),
+        SPOOR_HTTP_LISTEN: this.sidecars[0]!.url.replace('http://', ''),
+        ...env,
+      },
+      cwd: this.dir,
+      readStdin: () => '',
+    });
+    return { code, out, err };
   }
 
   /** Makes a Kafka stream of the given tables into the topic `name`, beginning now unless told otherwise. */

@@ -5,12 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import fc from 'fast-check';
-import { formatOpId } from '../../../src/kudu/opid.ts';
 import { Codec } from '../../../src/wal/compression.ts';
 import { LocalSegment } from '../../../src/wal/local-segment.ts';
 import { encrypted, isEncrypted } from '../../../src/wal/segment-cipher.ts';
 import { SegmentCursor } from '../../../src/wal/segment-cursor.ts';
 import { hiddenKey, instanceFile } from '../../support/instance-file.ts';
+import { drain } from '../../support/memory-segment.ts';
 import { headerBytes, segmentBytes } from '../../support/segment-bytes.ts';
 
 const KEYS = [16, 24, 32].map((bytes) => Buffer.alloc(bytes, 'a server key of some length'));
@@ -33,16 +33,6 @@ async function encrypt(content: Buffer, key: Buffer): Promise<Buffer> {
   const pieces: Uint8Array[] = [];
   for await (const piece of encrypted([content.subarray(0, 7), content.subarray(7)], key)) pieces.push(piece);
   return Buffer.concat(pieces);
-}
-
-async function drain(cursor: SegmentCursor): Promise<string[]> {
-  const seen: string[] = [];
-  for (;;) {
-    const step = await cursor.step();
-    if (step.kind === 'entries') seen.push(...step.entries.map((entry) => formatOpId(entry.opId)));
-    else if (step.kind === 'tail') return [...seen, step.reason];
-    else if (step.kind !== 'header') return [...seen, step.kind];
-  }
 }
 
 describe('a segment that Kudu has encrypted', () => {

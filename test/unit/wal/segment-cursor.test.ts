@@ -2,23 +2,11 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { SpoorError } from '../../../src/errors.ts';
-import { formatOpId } from '../../../src/kudu/opid.ts';
 import { crc32c } from '../../../src/util/crc32c.ts';
 import { Codec } from '../../../src/wal/compression.ts';
 import { SegmentCursor } from '../../../src/wal/segment-cursor.ts';
-import { MemorySegment, readWholeSegment } from '../../support/memory-segment.ts';
+import { drain, MemorySegment, readWholeSegment } from '../../support/memory-segment.ts';
 import { batchBytes, footerBytes, headerBytes, segmentBytes } from '../../support/segment-bytes.ts';
-
-/** Steps until there is nothing more: OpIds of entries, and the last step's kind or tail reason. */
-async function drain(cursor: SegmentCursor): Promise<string[]> {
-  const seen: string[] = [];
-  for (;;) {
-    const step = await cursor.step();
-    if (step.kind === 'entries') seen.push(...step.entries.map((entry) => formatOpId(entry.opId)));
-    else if (step.kind === 'tail') return [...seen, step.reason];
-    else if (step.kind !== 'header') return [...seen, step.kind];
-  }
-}
 
 describe('SegmentCursor', () => {
   it('reads an open segment to its zeros, and a closed one to its footer', async () => {
