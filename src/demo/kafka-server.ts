@@ -249,10 +249,10 @@ function toProperties(entries: Readonly<Record<string, string | number | boolean
     .join('');
 }
 
-/** A broker is in the cluster's metadata only once it is allowed to lead partitions. */
+/** A broker is in the cluster's metadata only once it is allowed to lead partitions; others of the cluster are there before. */
 async function canServe(address: string): Promise<boolean> {
   const { brokers } = await withAdmin(address, (admin) => admin.describeCluster());
-  return brokers.length > 0;
+  return brokers.some(({ host, port }) => `${host}:${port}` === address);
 }
 
 async function withAdmin<T>(address: string, work: (admin: Admin) => Promise<T>): Promise<T> {

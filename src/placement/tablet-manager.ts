@@ -19,6 +19,7 @@ import { TimeLimit } from '../util/time-limit.ts';
 import { Gaps } from './gaps.ts';
 import { HandOver, type HandOverOptions } from './hand-over.ts';
 import { generationsOf, keptOf, keptTablet } from './kept-tablet.ts';
+import { KuduTrouble } from './kudu-trouble.ts';
 import { LastAnswers, LOOK_TIMEOUT_MS } from './last-answers.ts';
 import { StreamMembers, type OpenStream, type StreamMembersOptions, type StreamedTablet } from './open-streams.ts';
 import { OrphanedLogs } from './orphaned-logs.ts';
@@ -67,7 +68,6 @@ const listed = oncePer((tabletIds: ReadonlySet<string>): readonly string[] => [.
  */
 export class TabletManager {
   readonly #options: TabletManagerOptions;
-  readonly #logger: Logger;
   readonly #shipped: ShippedTablets;
   readonly #members: StreamMembers;
   readonly #gaps: Gaps;
@@ -79,11 +79,11 @@ export class TabletManager {
   readonly #replicas: ReplicaList;
   readonly #answers: LastAnswers;
   readonly #upkeep: ShippingUpkeep;
+  readonly #kuduTrouble: KuduTrouble;
   #wake: () => void = () => undefined;
   #poked = false;
   /** The look behind the list of replicas may be long in coming, or there is something to do. */
   #shipsAtOnce = true;
-  #kuduTrouble: string | null = 'not asked yet';
   #streamed: readonly StreamedTablet[] = [];
   /** Every tablet that has a log to read here, or of which something is held. */
   readonly #here = remembered(
@@ -95,7 +95,7 @@ export class TabletManager {
 
   constructor(options: TabletManagerOptions) {
     this.#options = options;
-    this.#logger = options.logger;
+    this.#kuduTrouble = new KuduTrouble(options.logger);
     this.#members = new StreamMembers(options);
     const { keepers, gaps: filler, gapRepair: repair, logger } = options;
     this.#gaps = new Gaps({
@@ -189,7 +189,7 @@ export class TabletManager {
 
   /** Why Kudu cannot be asked at present, or null. */
   get kuduTrouble(): string | null {
-    return this.#kuduTrouble;
+    return this.#kuduTrouble.now;
   }
 
   sinks(): readonly Sink[] {
@@ -212,7 +212,7 @@ export class TabletManager {
   }
 
   async #tick(signal: AbortSignal): Promise<void> {
-    this.#shipsAtOnce = this.#poked || this.#kuduTrouble !== null;
+    this.#shipsAtOnce = this.#poked || this.#kuduTrouble.now !== null;
     this.#poked = false;
     // What is asked of others may take as long as a server hangs, and that may be the old leader's.
     const meanwhile = setInterval(() => {
@@ -262,14 +262,11 @@ export class TabletManager {
           this.#answers.noteUnanswered(error);
         }
       if (this.#answers.unanswered !== null) throw this.#answers.unanswered as Error;
-      if (this.#kuduTrouble !== null) this.#logger.info({}, 'kudu answers');
-      this.#kuduTrouble = null;
+      this.#kuduTrouble.end();
     } catch (error) {
       if (signal.aborted) return;
-      const reason = this.#options.explain(error);
       // What ships goes on shipping: the log is read from the disk. Only news of leaders and streams must wait.
-      if (this.#kuduTrouble === null) this.#logger.warn({ reason }, 'kudu does not answer');
-      this.#kuduTrouble = reason;
+      this.#kuduTrouble.begin(this.#options.explain(error));
     }
   }
 

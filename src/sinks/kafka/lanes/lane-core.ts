@@ -20,6 +20,9 @@ import { PositionsView, type Decision, type LaneId, type LanePosition, type Posi
  * A lane that is fenced is opened anew, reads the partition to its end, and gives up the tablets whose newest claim is not
  * its own. Since the other claimed before it fenced, that claim cannot be missed.
  *
+ * A round that is under way then stands, and is seen anew behind that: its claims count on, and so do its fences. If it claimed
+ * anew, two lanes that want one another's tablets could make each other begin again for ever.
+ *
  * Invariant: a tablet is in a transaction of an epoch only if the partition was read to its end after that epoch was given
  * out, and the newest claim of the tablet there was ours, the one that the tablet is written under.
  *
@@ -42,10 +45,16 @@ export interface LaneLimits {
 }
 
 interface Round {
-  readonly step: 'claim' | 'see' | 'fence' | 'read';
+  /** `stand`: its claims are made, and it goes on when our epoch is new. */
+  readonly step: 'claim' | 'see' | 'fence' | 'read' | 'stand';
   readonly call: number;
   readonly tablets: readonly string[];
+  /** Fenced behind our claims: of those tablets they write nothing more, whatever epoch is ours by then. */
+  readonly fenced: readonly LaneId[];
 }
+
+/** The call of nothing: no answer has it. */
+const NO_CALL = 0;
 
 /** After more in a row whoever waits is told, and others that use our transactional id are not fenced as fast as we can. */
 const MAX_FAULTLESS = 2;
@@ -149,11 +158,10 @@ export class LaneCore {
         else if (this.#round?.call === event.call) this.#onRoundRead(this.#round);
         return;
       case 'claimed':
-        if (this.#round?.call === event.call) this.#onClaimed(this.#round.tablets, event.offsets);
+        if (this.#round?.call === event.call) this.#onClaimed(this.#round, event.offsets);
         return;
       case 'fenced':
-        if (this.#round?.call === event.call)
-          this.#round = { ...this.#round, step: 'read', call: this.#call((call) => ({ kind: 'read', call })) };
+        if (this.#round?.call === event.call) this.#readIn(this.#round, 'read');
         return;
       case 'committed':
         if (this.#transaction === event.call) this.#onCommitted(event);
@@ -189,22 +197,32 @@ export class LaneCore {
     this.#tablets.opened();
   }
 
-  #onClaimed(names: readonly string[], offsets: ReadonlyMap<string, bigint>): void {
-    this.#tablets.claimed(names, offsets);
-    this.#round = { step: 'see', call: this.#call((call) => ({ kind: 'read', call })), tablets: names };
+  #onClaimed(round: Round, offsets: ReadonlyMap<string, bigint>): void {
+    this.#tablets.claimed(round.tablets, offsets);
+    this.#readIn(round, 'see');
   }
 
-  #onRoundRead({ step, tablets }: Round): void {
-    const ours = tablets.filter((name) => {
+  /** What was read before our epoch is new would say nothing of it. */
+  #readIn(round: Round, step: 'see' | 'read'): void {
+    const isOpen = this.#phase.kind === 'open';
+    const call = isOpen ? this.#call((number) => ({ kind: 'read', call: number })) : NO_CALL;
+    this.#round = { ...round, step: isOpen ? step : 'stand', call };
+  }
+
+  #onRoundRead(round: Round): void {
+    const ours = round.tablets.filter((name) => {
+      if (!this.#tablets.isClaiming(name)) return false; // given up meanwhile
       const fault = this.#view.faultOf(name);
       if (fault === null) return this.#tablets.isOurs(name);
       this.#tablets.notTaken(name, fault);
       return false;
     });
-    const lanes = step === 'see' ? [...new Set(ours.flatMap((name) => this.#view.mayWrite(name, this.id)))] : [];
+    const lanes = [...new Set(ours.flatMap((name) => this.#view.mayWrite(name, this.id)))].filter(
+      (lane) => !round.fenced.includes(lane),
+    );
     if (lanes.length > 0) {
       const call = this.#call((number) => ({ kind: 'fence', call: number, lanes }));
-      this.#round = { step: 'fence', call, tablets: ours };
+      this.#round = { step: 'fence', call, tablets: ours, fenced: [...round.fenced, ...lanes] };
       return;
     }
     this.#round = null;
@@ -227,8 +245,15 @@ export class LaneCore {
     this.#tablets.notCommitted((name) => (isForAll ? cause : culprits === 'none' ? undefined : culprits.get(name)));
   }
 
-  /** A round that is under way may have read before the next epoch is given out, so it begins again behind that. */
+  /** A round that is under way may have read before the next epoch is given out, so it reads again behind that. */
   #close(phase: Phase): void {
+    this.#phase = phase;
+    const round = this.#round;
+    if (round && (round.step === 'see' || round.step === 'read')) this.#readIn(round, round.step);
+  }
+
+  /** As {@link #close}, where nobody knows for how long: who waits is told, and asks anew. */
+  #giveUp(phase: Phase): void {
     this.#phase = phase;
     this.#tablets.claimAgain(this.#round?.tablets ?? []);
     this.#round = null;
@@ -241,7 +266,7 @@ export class LaneCore {
       this.#round = null;
       for (const name of tablets) this.#tablets.notTaken(name, cause);
     } else if ((phase.kind === 'opening' || phase.kind === 'reading') && phase.call === call) {
-      this.#close({ kind: 'resting', untilMs: nowMs + this.#limits.retryMs });
+      this.#giveUp({ kind: 'resting', untilMs: nowMs + this.#limits.retryMs });
       this.#tablets.notOpened(cause);
       if (this.#reopening !== 'no') this.#effects.push({ kind: 'not-reopened', cause });
       this.#reopening = 'no';
@@ -252,6 +277,7 @@ export class LaneCore {
     const mayReopen = this.#phase.kind === 'open' && this.#transaction === null;
     if (this.#reopening === 'wanted' && mayReopen) this.#close({ kind: 'closed' });
     const phase = this.#phase;
+    if (phase.kind !== 'open') this.#tablets.forgetReleasedClaims();
     if (phase.kind === 'closed' || phase.kind === 'resting') {
       this.#tablets.forgetReleased();
       if (!this.#tablets.isNeeded && !this.#hasOpenEnd && this.#reopening === 'no') return;
@@ -259,6 +285,7 @@ export class LaneCore {
       else this.#open();
     } else if (phase.kind === 'open') {
       this.#tablets.answer();
+      if (this.#round?.step === 'stand') this.#readIn(this.#round, 'see');
       this.#beginRound();
       this.#beginTransaction(nowMs);
     }
@@ -273,7 +300,8 @@ export class LaneCore {
     if (this.#round) return;
     const tablets = this.#tablets.beginClaims();
     if (tablets.length === 0) return;
-    this.#round = { step: 'claim', call: this.#call((call) => ({ kind: 'claim', call, tablets })), tablets };
+    const call = this.#call((number) => ({ kind: 'claim', call: number, tablets }));
+    this.#round = { step: 'claim', call, tablets, fenced: [] };
   }
 
   #beginTransaction(nowMs: number): void {

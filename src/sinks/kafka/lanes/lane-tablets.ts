@@ -148,8 +148,13 @@ export class LaneTablets {
     for (const name of names) {
       const tablet = this.#tablets.get(name);
       const offset = offsets.get(name);
-      if (tablet && offset !== undefined) tablet.claim = { lane: this.#lane, offset };
+      if (tablet?.state === 'claiming' && offset !== undefined) tablet.claim = { lane: this.#lane, offset };
     }
+  }
+
+  /** Whether it is still the one whose claim is under way: it may have been given up since, and wanted anew. */
+  isClaiming(name: string): boolean {
+    return this.#tablets.get(name)?.state === 'claiming';
   }
 
   /** Whether no newer claim than ours was read; else the tablet is lost. */
@@ -243,6 +248,12 @@ export class LaneTablets {
       if (tablet.isAwaited) tablet.isReleased = false;
       else this.#onReleased(name, tablet);
     }
+  }
+
+  /** As {@link forgetReleased}, of those whose claim is under way while no epoch is ours. */
+  forgetReleasedClaims(): void {
+    for (const [name, tablet] of this.#tablets)
+      if (tablet.isReleased && tablet.state === 'claiming') this.#onReleased(name, tablet);
   }
 
   /** What the next transaction has, by what is wanted now; that one is under way from then on. @returns whether it has anything */
