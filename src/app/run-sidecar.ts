@@ -44,6 +44,7 @@ import { Catalog } from '../streams/table-catalog.ts';
 import { isStreamable, matchTables } from '../streams/table-patterns.ts';
 import { setNice } from '../util/cpu-priority.ts';
 import type { Logger } from '../util/logger.ts';
+import { tidyHeap } from '../util/heap-tidier.ts';
 import { StandBack } from '../util/stand-back.ts';
 import { isLoopbackHost } from '../util/host-port.ts';
 import type { CurrentCredentials } from '../util/http-credentials.ts';
@@ -319,6 +320,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
     registry.run(signal),
     retention.run(signal),
     new StreamSweeper(kudu.streams, logger).run(signal),
+    tidyHeap(signal),
   ]);
   await registry.leave(AbortSignal.timeout(LEAVE_WITHIN_MS)); // all that we know is in the markers by now
 }
