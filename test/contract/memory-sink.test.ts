@@ -1,5 +1,6 @@
 import { SinkError } from '../../src/sinks/sink.ts';
 import { MemorySink, MemoryStore } from '../support/memory-sink.ts';
+import { toSeen } from './sink-records.ts';
 import { describeSink } from './sink.ts';
 
 const stores = new Map<string, MemoryStore>();
@@ -16,15 +17,10 @@ describeSink(
   'the sink in memory',
   () => ({
     open: (streamName) => new MemorySink(storeOf(streamName)),
-    read: (streamName) =>
-      Promise.resolve(
-        storeOf(streamName).records.map(({ key, value, position, timestampMs }) => ({
-          key: key.toString(),
-          value: value?.toString() ?? null,
-          position,
-          timestampMs,
-        })),
-      ),
+    read: (streamName) => {
+      const rows = storeOf(streamName).records.filter(({ kind }) => kind === 'row' || kind === 'tombstone');
+      return Promise.resolve(rows.map(toSeen));
+    },
     duringOutage: async (work) => {
       const set = (value: SinkError | null): void => {
         outage = value;
@@ -37,6 +33,9 @@ describeSink(
         set(null);
       }
     },
+    loseAnswer: (streamName) => {
+      storeOf(streamName).losesAnswer = true;
+    },
   }),
-  { exactlyOnce: true },
+  { exactlyOnce: true, keepsInMemory: true, quickOutage: true },
 );

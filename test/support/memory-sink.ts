@@ -13,6 +13,8 @@ export class MemoryStore {
   sinkId = 'memory:1';
   /** While it is set, nothing can be written or opened. */
   outage: SinkError | null = null;
+  /** Whether the answer of the next write is lost, behind its effect. */
+  losesAnswer = false;
 
   openTablet(tablet: SinkTablet): { epoch: number; position: TabletPosition | null } {
     if (this.outage) throw this.outage;
@@ -37,6 +39,9 @@ export class MemoryStore {
     if (known?.epoch !== epoch) throw new SinkError('fenced', `tablet ${tablet.tabletId} has a newer writer`);
     this.records.push(...records);
     known.position = position;
+    if (!this.losesAnswer) return;
+    this.losesAnswer = false;
+    throw new SinkError('unavailable', 'the answer was lost');
   }
 }
 
