@@ -38,7 +38,7 @@ const ALLOWED = {
     'sinks/refusing-sink',
   ],
   'sinks/refusing-sink': ['sinks/sink'],
-  'sinks/sink-type': ['util', 'sinks/sink', 'sinks/transaction-metrics'],
+  'sinks/sink-type': ['util', 'sinks/sink', 'sinks/reader', 'sinks/transaction-metrics'],
   'sinks/definitions': ['util', 'sinks/kafka/definition'],
   streams: [
     'util',
@@ -81,6 +81,7 @@ const ALLOWED = {
     'api',
     'selection',
     'sinks/reader',
+    'sinks/definitions',
   ],
   metrics: ['util', 'kudu', 'api', 'sinks/transaction-metrics'],
   config: ['util', 'kudu', 'errors'],
@@ -123,6 +124,8 @@ const ALLOWED = {
     'placement',
     'verify',
     'sinks/sink',
+    'sinks/reader',
+    'sinks/definitions',
   ],
 };
 const FILES = [

@@ -1,10 +1,8 @@
 import type { Config } from '../config/config.ts';
 import type { SinkDefinition } from '../sinks/definitions.ts';
-import { createKafkaReader } from '../sinks/kafka/kafka-reader.ts';
 import { KafkaType } from '../sinks/kafka/kafka-type.ts';
-import type { KafkaAccess } from '../sinks/kafka/security/access.ts';
 import type { SinkReader } from '../sinks/reader.ts';
-import { SinkError, type Sink, type SinkPlan } from '../sinks/sink.ts';
+import type { Sink, SinkPlan } from '../sinks/sink.ts';
 import type { SettingsFault, SinkReport, SinkStream, SinkType } from '../sinks/sink-type.ts';
 import type { StreamDefinition } from '../streams/definition.ts';
 import type { Logger } from '../util/logger.ts';
@@ -28,19 +26,19 @@ export class Sinks implements AsyncDisposable {
   }
 
   open({ sink }: StreamDefinition, stream: SinkStream): Sink {
-    return this.#types[sink.type].open(sink, stream);
+    return this.#typeOf(sink).open(sink, stream);
   }
 
   plan({ name, sink }: Pick<StreamDefinition, 'name' | 'sink'>, tables: readonly string[]): SinkPlan {
-    return this.#types[sink.type].plan(sink, name, tables);
+    return this.#typeOf(sink).plan(sink, name, tables);
   }
 
   markless({ sink }: StreamDefinition, places: readonly string[], signal: AbortSignal): Promise<readonly string[]> {
-    return this.#types[sink.type].markless(places, signal);
+    return this.#typeOf(sink).markless(places, signal);
   }
 
   inquire({ sink }: StreamDefinition, places: readonly string[], signal: AbortSignal): Promise<SinkReport> {
-    return this.#types[sink.type].inquire(sink, places, signal);
+    return this.#typeOf(sink).inquire(sink, places, signal);
   }
 
   wrongSettings(
@@ -48,11 +46,16 @@ export class Sinks implements AsyncDisposable {
     places: readonly string[],
     signal: AbortSignal,
   ): Promise<SettingsFault | null> {
-    return this.#types[sink.type].wrongSettings(sink, places, signal);
+    return this.#typeOf(sink).wrongSettings(sink, places, signal);
   }
 
   writeIntervalMs({ sink }: StreamDefinition): number {
-    return this.#types[sink.type].writeIntervalMs(sink);
+    return this.#typeOf(sink).writeIntervalMs(sink);
+  }
+
+  /** @throws {SinkError} this process is not told how to reach it, or nobody can read such a sink */
+  reader({ name, sink }: Pick<StreamDefinition, 'name' | 'sink'>): SinkReader {
+    return this.#typeOf(sink).reader(sink, name);
   }
 
   /** To be asked for readiness, whatever streams there are. */
@@ -64,16 +67,8 @@ export class Sinks implements AsyncDisposable {
     await Promise.all(Object.values(this.#types).map((type) => type[Symbol.asyncDispose]()));
     await this.#kafkaAccess[Symbol.asyncDispose]();
   }
-}
 
-/** What reads back the records of a stream. @throws {SinkError} nothing reads those of such a sink */
-export function readerFor(
-  { name, sink }: Pick<StreamDefinition, 'name' | 'sink'>,
-  kafka: { readonly brokers: readonly string[]; readonly access: KafkaAccess },
-  logger: Logger,
-): SinkReader {
-  if ((sink.type as string) !== 'kafka')
-    throw new SinkError('refused', `the sink of stream ${name} is ${sink.type}; only kafka can be verified`);
-  const { topic, topics, schemaTopic } = sink;
-  return createKafkaReader({ streamName: name, ...kafka, topic, ...(topics && { topics }), schemaTopic, logger });
+  #typeOf({ type }: SinkDefinition): SinkType<SinkDefinition> {
+    return this.#types[type] as SinkType<SinkDefinition>; // each is given definitions of its own type alone
+  }
 }

@@ -1,8 +1,8 @@
 import { streamView, type StreamView } from '../api/shapes.ts';
 import { decoderFor, selectionFor } from '../app/formats.ts';
 import { Registries } from '../app/registries.ts';
-import { KafkaAccessInForce } from '../app/kafka-access.ts';
-import { readerFor } from '../app/sinks.ts';
+import { Sinks } from '../app/sinks.ts';
+import type { SinkReader } from '../sinks/reader.ts';
 import { SinkError } from '../sinks/sink.ts';
 import type { ServersConfig } from '../config/client-config.ts';
 import { KuduClient } from '../kudu/client.ts';
@@ -78,8 +78,8 @@ async function run(request: VerifyRequest, { client, servers, context, signal }:
     if (error instanceof SinkError) throw new CliError(2, error.message, error);
     throw error;
   });
-  await using access = new KafkaAccessInForce(servers.kafka, { kerberos: servers.kudu.kerberos, mask, logger });
-  await using sink = readerFor(definition, { brokers: servers.kafka.brokers, access }, logger);
+  await using sinks = new Sinks(servers, { mask, logger });
+  await using sink = readerOf(sinks, definition);
   using registries = new Registries(servers.registry, logger);
   const decoder = decoderFor(definition, registries);
   using kudu = await KuduClient.connect({ ...servers.kudu, timeoutMs: KUDU_TIMEOUT_MS, signal });
@@ -145,6 +145,15 @@ async function run(request: VerifyRequest, { client, servers, context, signal }:
     if (isShown(place + 1)) print((request.json ? skippedToJson : skippedToText)(row));
   const second = await pass(null, repaired);
   return isSound(second.result) && repaired.skipped.length === 0 ? 0 : 1;
+}
+
+function readerOf(sinks: Sinks, definition: StreamView): SinkReader {
+  try {
+    return sinks.reader(definition);
+  } catch (error) {
+    if (error instanceof SinkError) throw new CliError(2, error.message, error);
+    throw error;
+  }
 }
 
 async function viewOf(client: ApiClient, name: string): Promise<StreamView> {

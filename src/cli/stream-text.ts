@@ -1,4 +1,5 @@
 import type { CopyView, SidecarView, StreamView, TabletView } from '../api/shapes.ts';
+import { whereOf } from '../sinks/definitions.ts';
 import { printable, renderTable } from './text-table.ts';
 
 /** `spoor streams list`: one line a stream. */
@@ -7,7 +8,7 @@ export function renderStreams(streams: readonly StreamView[]): string {
   const rows = streams.map(({ name, tables, sink, start, tablets }) => [
     name,
     tables.join(','),
-    `${sink.type}:${sink.topic}`,
+    `${sink.type}:${whereOf(sink)}`,
     start,
     String(tablets.length),
     countStates(tablets),

@@ -67,7 +67,7 @@ function certifiedAddress({ host, port }: HostPort, advertise: string | null, ho
 /** How a command reaches what the sidecars of the same environment work with. */
 export interface ServersConfig {
   readonly kudu: KuduOptions;
-  readonly kafka: KafkaOptions & { readonly brokers: readonly string[] };
+  readonly kafka: KafkaOptions;
   readonly registry: RegistryOptions;
   readonly systemTablePrefix: string;
   /** The values that must not be shown. */
@@ -84,18 +84,17 @@ export function loadServersConfig(
   const faults = [
     ...given.faults,
     ...faulty.filter(isOfServers).map((name) => valueFault(name, given)),
-    ...missingOf(['SPOOR_KUDU_MASTERS', 'SPOOR_KAFKA_BROKERS'], given, 'required'),
+    ...missingOf(['SPOOR_KUDU_MASTERS'], given, 'required'),
     ...kuduFaults(values, given),
     ...kafkaFaults(values, given),
     ...registryFaults(given),
   ];
-  const kafka = kafkaOptions(values, given);
   const kudu = kuduOptions(values, given, cwd);
   const { SPOOR_SYSTEM_TABLE_PREFIX: systemTablePrefix } = values;
-  if (faults.length > 0 || kudu === null || kafka.brokers === null) return { faults };
+  if (faults.length > 0 || kudu === null) return { faults };
   return {
     kudu,
-    kafka: { ...kafka, brokers: kafka.brokers },
+    kafka: kafkaOptions(values, given),
     registry: registryOptions(values, given),
     systemTablePrefix,
     secrets: Object.entries(given.values).flatMap(([name, value]) =>

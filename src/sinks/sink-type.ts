@@ -1,4 +1,5 @@
 import type { Logger } from '../util/logger.ts';
+import type { SinkReader } from './reader.ts';
 import type { Sink, SinkPlan } from './sink.ts';
 import type { TransactionMetrics } from './transaction-metrics.ts';
 
@@ -72,6 +73,11 @@ export interface SinkType<Definition> extends AsyncDisposable {
   wrongSettings(definition: Definition, places: readonly string[], signal: AbortSignal): Promise<SettingsFault | null>;
   /** To be asked for readiness while no stream may be there; null where this sidecar has none configured. */
   readonly configured: Pick<Sink, 'check'> | null;
+  /**
+   * Reads back what the sink has of a stream: for `spoor verify`.
+   * @throws {SinkError} `refused`: this process is not told how to reach it, or nobody can read such a sink
+   */
+  reader(definition: Definition, streamName: string): SinkReader;
   /** Under steady load writes of a tablet start so far apart: what a write costs by itself. */
   writeIntervalMs(definition: Definition): number;
 }

@@ -4,6 +4,7 @@ import type { OpId } from '../kudu/opid.ts';
 import type { TableSchema } from '../kudu/schema.ts';
 import type { Selection } from '../selection/selection.ts';
 import type { StreamView } from '../api/shapes.ts';
+import { mayRepeat } from '../sinks/definitions.ts';
 import type { SinkReader, StoredRecord } from '../sinks/reader.ts';
 import { pause } from '../util/pause.ts';
 import type { ComparedColumn } from './cells.ts';
@@ -216,7 +217,7 @@ class VerifyRun implements AsyncDisposable {
     reports: boolean,
   ): Promise<RunResult> {
     const { sink, decoder, reader, report, reportUnreadable, reportRepeated, bufferBytes, progress } = this.#options;
-    const allowsRepeats = this.#options.allowsRepeats ?? view.sink.delivery === 'at-least-once';
+    const allowsRepeats = this.#options.allowsRepeats ?? mayRepeat(view.sink);
     const signal = this.#signal;
     const notCompared = unknowable(view.skipOperations ?? []);
     const schemas = new SchemaVersions(tables.map(({ tableId }) => tableId));

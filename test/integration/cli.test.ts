@@ -102,7 +102,7 @@ describe('wrong use: exit code 2, and standard output stays clean', () => {
     { args: ['verify', 'orders', '--timeout', '0'], says: /^--timeout: got "0"; allowed: a whole number from 1/ },
     {
       args: ['verify', 'orders'],
-      says: /^SPOOR_KUDU_MASTERS: not given; .*\nSPOOR_KAFKA_BROKERS: not given; .*\n$/,
+      says: /^SPOOR_KUDU_MASTERS: not given; .*\n$/,
     },
     { args: ['demo', '--exit-after', 'soon'], says: /--exit-after/ },
   ];

@@ -1,10 +1,12 @@
 import type { Logger } from '../../util/logger.ts';
 import { zstd, ZSTD_NEEDS } from '../../util/zstd.ts';
 import { refusingSink } from '../refusing-sink.ts';
-import type { SinkPlan, Sink } from '../sink.ts';
+import type { SinkReader } from '../reader.ts';
+import { SinkError, type SinkPlan, type Sink } from '../sink.ts';
 import type { SettingsFault, SinkReport, SinkStream, SinkType } from '../sink-type.ts';
 import type { KafkaDefinition } from './definition.ts';
 import { KafkaBrokers, type KafkaBrokersOptions } from './kafka-brokers.ts';
+import { createKafkaReader } from './kafka-reader.ts';
 import { createKafkaSink } from './kafka-sink.ts';
 import { planTopics } from './topic-plan.ts';
 
@@ -17,10 +19,12 @@ const AT_LEAST_ONCE_INTERVAL_MS = 2;
 export class KafkaType implements SinkType<KafkaDefinition> {
   readonly configured: KafkaBrokers | null;
   readonly #client: Omit<KafkaBrokersOptions, 'logger'> | null;
+  readonly #logger: Logger;
 
   /** @param client null where the sidecar is given no brokers */
   constructor(client: Omit<KafkaBrokersOptions, 'logger'> | null, logger: Logger) {
     this.#client = client;
+    this.#logger = logger;
     this.configured = client && new KafkaBrokers({ ...client, logger });
   }
 
@@ -63,6 +67,12 @@ export class KafkaType implements SinkType<KafkaDefinition> {
     if (!this.configured || definition.topicConfig === undefined || !definition.createTopics) return null;
     const message = await this.configured.inquiry.wrongSettings(definition, places, signal);
     return message === null ? null : { path: 'topicConfig', message: `Kafka refuses it: ${message}` };
+  }
+
+  reader({ topic, topics, schemaTopic }: KafkaDefinition, streamName: string): SinkReader {
+    if (!this.#client) throw new SinkError('refused', 'SPOOR_KAFKA_BROKERS is not given: it says where Kafka is');
+    const naming = { topic, ...(topics && { topics }), schemaTopic };
+    return createKafkaReader({ streamName, ...this.#client, ...naming, logger: this.#logger });
   }
 
   writeIntervalMs({ delivery }: KafkaDefinition): number {

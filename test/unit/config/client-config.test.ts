@@ -109,7 +109,6 @@ describe('loadServersConfig', () => {
       faults: [
         'SPOOR_FOO: got ***; no such variable; allowed: those in .env.example',
         'SPOOR_KUDU_MASTERS: got "x"; allowed: host:port,host:port,...',
-        'SPOOR_KAFKA_BROKERS: not given; allowed: host:port,host:port,... (required)',
         'SPOOR_KAFKA_SASL_MECHANISM: not given; allowed: plain, scram-sha-256, scram-sha-512, oauthbearer or gssapi (goes with SPOOR_KAFKA_SASL_PASSWORD)',
         'SPOOR_KAFKA_SASL_USERNAME: not given; allowed: a user name (goes with SPOOR_KAFKA_SASL_PASSWORD)',
       ],
