@@ -38,7 +38,7 @@ export const BUGS = {
   'takes an outage for a refusal': 'says that the store cannot be reached, and loses nothing when it is back',
   'keeps every batch until the end': 'keeps no more memory than what is on its way, in one write and in many',
   'never lets go of a batch': 'keeps no more memory than what is on its way, in one write and in many',
-  'orders by the clock': 'loses and refuses nothing when the clock jumps an hour, back or forth',
+  'orders by the clock': 'loses and refuses nothing when the clock jumps by hours, back or forth',
   'closes for all tablets when one fails':
     'rejects what an encoder cannot do, keeps nothing of it that the position does not say, and goes on with other tablets',
   'commits what came before a record that cannot be encoded':
@@ -100,7 +100,7 @@ class Store {
  * A sink over a store in this process that keeps its promises, unless it is told to break one. It is not an example:
  * test/support/memory-sink.ts is.
  */
-export class BrokenSink implements Sink {
+class BrokenSink implements Sink {
   readonly store: Store;
   readonly bug: Bug | null;
   isDead = false;

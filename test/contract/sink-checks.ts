@@ -42,7 +42,7 @@ export async function assertUnavailable(work: Promise<unknown>): Promise<void> {
   await assertKind('unavailable', work);
 }
 
-export async function assertKind(kind: SinkErrorKind, work: Promise<unknown>): Promise<void> {
+async function assertKind(kind: SinkErrorKind, work: Promise<unknown>): Promise<void> {
   const outcome = await work.then(
     () => 'it resolved',
     (error: unknown) => (isOfKind(error, kind) ? kind : error),

@@ -10,7 +10,7 @@ export interface SeenRecord {
   readonly timestampMs: number;
 }
 
-export const TABLE = 'shop.orders';
+const TABLE = 'shop.orders';
 /** Not long ago: a topic's retention goes by the records' own time. */
 const START_MS = Date.now() - 3_600_000;
 const TABLET = '0f1e2d3c4b5a69788796a5b4c3d2e1f0';

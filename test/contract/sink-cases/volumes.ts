@@ -8,7 +8,7 @@ import { form } from '../../support/forms.ts';
 import type { SinkCase, SinkKit } from '../sink-kit.ts';
 import { never, positionAt, recordAt, tabletOf } from '../sink-records.ts';
 
-const ROWS = form(60_000, 300_000);
+const ROWS = form(30_000, 300_000);
 const ROWS_A_BATCH = 2_000;
 const MIB = 1 << 20;
 const BULK_BYTES = form(96 * MIB, 200 * MIB);

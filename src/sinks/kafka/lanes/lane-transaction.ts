@@ -16,7 +16,7 @@ import { recordBytesBound, type RecordPart } from '../wire/record-batch.ts';
 import type { Cause, Share } from './lane-events.ts';
 import type { OpenEnds } from './open-ends.ts';
 import { byTopic, distinct, placeKey, placesIn, type Place } from './places.ts';
-import { encodeStored } from './positions-codec.ts';
+import { encodeStored, NO_TIMESTAMP_MS } from './positions-codec.ts';
 import type { PositionsPartition } from './positions-partition.ts';
 import { isSameReading, type LaneId, type LanePosition } from './positions-view.ts';
 import type { WriteCursor } from './write-cursor.ts';
@@ -247,7 +247,9 @@ export class LaneTransaction {
     const { isSure, positions } = this.#of;
     const position = this.#parts.get(tablet) ?? whole;
     const stored = encodeStored(positions.owner, tablet, { claim, position, isReleased: isReleased && isSure });
-    const batch = RecordBatch.of([{ kind: 'row', table: '', ...stored, position: tablet, timestampMs: Date.now() }]);
+    const batch = RecordBatch.of([
+      { kind: 'row', table: '', ...stored, position: tablet, timestampMs: NO_TIMESTAMP_MS },
+    ]);
     return { ...place, parts: [{ batch, records: [0] }], count: 1, bytes: recordBytesBound(batch, 0) };
   }
 

@@ -14,6 +14,12 @@ import type { Decision, LaneId, PositionsEntry, StoredPosition } from './positio
  *     → {"spoor":1,"producer":"…","epoch":…?,"outcome":"commit"|"abort","ends":[{"topic":…,"partition":…,"since":"<offset>"}…]?}
  */
 
+/**
+ * Kafka's word for none, of the records of the positions topic: by a time of ours a broker would judge our clock, and refuse
+ * positions where that is an hour ahead of its own. Without one it closes segments by its own clock, as they are to be.
+ */
+export const NO_TIMESTAMP_MS = -1;
+
 /** Whose positions they are: a partition may hold those of several. */
 export interface PositionsOwner {
   readonly installation: string;

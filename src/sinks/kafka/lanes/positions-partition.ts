@@ -12,7 +12,14 @@ import { END_OFFSETS, FETCH } from '../wire/fetch.ts';
 import { encodeProduceRequest } from '../wire/record-batch.ts';
 import { readStoredBatches } from '../wire/record-batch-reader.ts';
 import { leaderOf, type Place } from './places.ts';
-import { decodeEntry, encodeClaim, encodeDecision, type KeyAndValue, type PositionsOwner } from './positions-codec.ts';
+import {
+  decodeEntry,
+  encodeClaim,
+  encodeDecision,
+  NO_TIMESTAMP_MS,
+  type KeyAndValue,
+  type PositionsOwner,
+} from './positions-codec.ts';
 import { POSITIONS_PARTITIONS, PositionsTopic, type PositionsTopicOptions } from './positions-topic.ts';
 import type { Decision, LaneId, PositionsEntry } from './positions-view.ts';
 
@@ -140,7 +147,7 @@ export class PositionsPartition implements AsyncDisposable {
   /** @returns offset of the first */
   async #append(entries: readonly KeyAndValue[], what: string, signal: AbortSignal): Promise<bigint> {
     const { topic, leader } = await this.#leader(signal);
-    const timestampMs = Date.now();
+    const timestampMs = NO_TIMESTAMP_MS;
     const records = RecordBatch.of(
       entries.map(({ key, value }) => ({ kind: 'row', table: '', key, value, position: '', timestampMs })),
     );
