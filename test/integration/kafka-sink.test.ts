@@ -4,7 +4,9 @@ import type { ISocketFactory } from 'kafkajs';
 import type { KafkaServer } from '../../src/demo/kafka-server.ts';
 import { createKafkaSink } from '../../src/sinks/kafka/kafka-sink.ts';
 import type { Sink } from '../../src/sinks/sink.ts';
-import { describeSink, type SeenRecord } from '../contract/sink.ts';
+import { VOLUME_CASES } from '../contract/sink-cases/volumes.ts';
+import { describeSink, SINK_CASES, type SeenRecord } from '../contract/sink.ts';
+import { form } from '../support/forms.ts';
 import { startKafka } from '../support/cluster.ts';
 import { someSidecar } from '../support/sink-load.ts';
 import { keepingLogger } from '../support/loggers.ts';
@@ -40,6 +42,8 @@ interface Process {
   readonly sockets: Set<Socket>;
   isDead: boolean;
 }
+/** At least once reads and writes as the other does, of which the short form has these. */
+const WITHOUT_SLOW_ONES = SINK_CASES.filter((one) => one.needs !== 'duringFreeze' && !VOLUME_CASES.includes(one));
 const processes = new Map<Sink, Process>();
 /** Streams of which the next answer to a write is lost. */
 const losing = new Set<string>();
@@ -115,4 +119,5 @@ for (const delivery of ['exactly-once', 'at-least-once'] as const)
       tooLargeBytes: 2 << 20,
     }),
     { exactlyOnce: delivery === 'exactly-once' },
+    delivery === 'exactly-once' ? SINK_CASES : form(WITHOUT_SLOW_ONES, SINK_CASES),
   );
