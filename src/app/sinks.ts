@@ -69,6 +69,6 @@ export class Sinks implements AsyncDisposable {
   }
 
   #typeOf({ type }: SinkDefinition): SinkType<SinkDefinition> {
-    return this.#types[type] as SinkType<SinkDefinition>; // each is given definitions of its own type alone
+    return this.#types[type]; // each is given definitions of its own type alone
   }
 }

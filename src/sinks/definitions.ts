@@ -17,9 +17,9 @@ interface SinkTraits<Definition> {
   /** The names that may stand in them. */
   readonly keys: readonly string[];
   /** Where records go, for a person: `kafka:<this>` in `spoor streams list`. */
-  readonly where: (definition: Definition) => string;
+  where(definition: Definition): string;
   /** Whether a record may come twice, so that `spoor verify` lets it. */
-  readonly mayRepeat: (definition: Definition) => boolean;
+  mayRepeat(definition: Definition): boolean;
 }
 
 const TRAITS: { readonly [Type in SinkDefinition['type']]: SinkTraits<Extract<SinkDefinition, { type: Type }>> } = {
@@ -44,5 +44,5 @@ export function mayRepeat(sink: SinkDefinition): boolean {
 }
 
 function traitsOf({ type }: SinkDefinition): SinkTraits<SinkDefinition> {
-  return TRAITS[type] as SinkTraits<SinkDefinition>;
+  return TRAITS[type];
 }

@@ -4,6 +4,7 @@ import type { ISocketFactory } from 'kafkajs';
 import type { KafkaServer } from '../../src/demo/kafka-server.ts';
 import { createKafkaSink } from '../../src/sinks/kafka/kafka-sink.ts';
 import type { Sink } from '../../src/sinks/sink.ts';
+import { SCHEDULE_CASES } from '../contract/sink-cases/schedules.ts';
 import { VOLUME_CASES } from '../contract/sink-cases/volumes.ts';
 import { describeSink, SINK_CASES, type SeenRecord } from '../contract/sink.ts';
 import { form } from '../support/forms.ts';
@@ -43,7 +44,8 @@ interface Process {
   isDead: boolean;
 }
 /** At least once reads and writes as the other does, of which the short form has these. */
-const WITHOUT_SLOW_ONES = SINK_CASES.filter((one) => one.needs !== 'duringFreeze' && !VOLUME_CASES.includes(one));
+const SLOW = [...VOLUME_CASES, ...SCHEDULE_CASES];
+const WITHOUT_SLOW_ONES = SINK_CASES.filter((one) => one.needs !== 'duringFreeze' && !SLOW.includes(one));
 const processes = new Map<Sink, Process>();
 /** Streams of which the next answer to a write is lost. */
 const losing = new Set<string>();

@@ -6,7 +6,7 @@ import { isOfKind } from '../sink-checks.ts';
 import type { SinkCase, SinkKit } from '../sink-kit.ts';
 import { assertShipped, outcomeOf, Sidecar, TabletLog } from '../sink-sidecar.ts';
 
-const SCHEDULES = form(3, 30);
+const SCHEDULES = form(2, 30);
 const STEPS = form(60, 150);
 const TABLETS = 3;
 const HOUR_MS = 3_600_000;
