@@ -203,6 +203,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
       sinks.open(definition, {
         name: definition.name,
         generation,
+        format: definition.format.type,
         partialRows: definition.images === 'changed',
         tables: () => tablesOf(definition),
         installation: kudu.streams.tableId,

@@ -7,6 +7,8 @@ import type { TransactionMetrics } from './transaction-metrics.ts';
 export interface SinkStream {
   readonly name: string;
   readonly generation: string;
+  /** The type of its format, such as `json`: what keys and values are made of. */
+  readonly format: string;
   /** Whether a record may lack columns of its row (`images: "changed"`), so that those before it are needed as well. */
   readonly partialRows: boolean;
   /** The id of the table of streams: two installations may share a sink, and never a table. */

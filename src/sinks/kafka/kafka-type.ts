@@ -33,11 +33,24 @@ export class KafkaType implements SinkType<KafkaDefinition> {
     const { topics, topicConfig, compression, ...sink } = definition;
     if (compression === 'zstd' && zstd === null)
       return refusingSink(`sink.compression of the stream is zstd, which needs ${ZSTD_NEEDS}`);
-    const { name: streamName, generation: streamGeneration, ...others } = stream;
+    const {
+      name: streamName,
+      generation: streamGeneration,
+      partialRows,
+      installation,
+      sidecar,
+      tables,
+      metrics,
+    } = stream;
     return createKafkaSink({
       streamName,
       streamGeneration,
-      ...others,
+      partialRows,
+      installation,
+      sidecar,
+      tables,
+      metrics,
+      logger: stream.logger,
       ...this.#client,
       ...(topics && { topics }),
       ...(topicConfig && { topicConfig }),
