@@ -12,8 +12,8 @@ import { SpoorCluster } from '../support/spoor-cluster.ts';
 
 const OPS = form(60_000, 300_000);
 const TICKET_LIFE_S = 60;
-/** In the long form half an hour: 90 lives of an authentication token, 30 of a ticket. */
-const STEADY_S = form(30, 1800);
+/** Half an hour: 90 lives of an authentication token, 30 of a ticket. */
+const STEADY_S = 1800;
 const MAX_LATE_MS = 5_000;
 
 /**
@@ -57,15 +57,19 @@ describe(
       );
     });
 
-    it(`has no row late by more than ${MAX_LATE_MS / 1000} s under a steady load, whatever ends meanwhile`, async (t) => {
-      const { kudu, kafka, sidecars } = cluster;
-      const { samplesMs } = await measureLatency({
-        ...{ kudu, kafka, sidecars, client: realm.security.client, name: 'steady', delivery: 'exactly-once' },
-        ...{ tablets: 4, replicas: 3, rate: 200, flushesPerSecond: 20, seconds: STEADY_S },
-      });
-      const at = (share: number): string => percentile(samplesMs, share).toFixed(1);
-      t.diagnostic(`${samplesMs.length} rows in ${STEADY_S} s; ms: p50 ${at(0.5)}, p99 ${at(0.99)}, max ${at(1)}`);
-      assert.ok(samplesMs.every((ms) => ms < MAX_LATE_MS));
-    });
+    it(
+      `has no row late by more than ${MAX_LATE_MS / 1000} s under a steady load, whatever ends meanwhile`,
+      { skip: form<string | false>('only in test:long: half an hour', false) },
+      async (t) => {
+        const { kudu, kafka, sidecars } = cluster;
+        const { samplesMs } = await measureLatency({
+          ...{ kudu, kafka, sidecars, client: realm.security.client, name: 'steady', delivery: 'exactly-once' },
+          ...{ tablets: 4, replicas: 3, rate: 200, flushesPerSecond: 20, seconds: STEADY_S },
+        });
+        const at = (share: number): string => percentile(samplesMs, share).toFixed(1);
+        t.diagnostic(`${samplesMs.length} rows in ${STEADY_S} s; ms: p50 ${at(0.5)}, p99 ${at(0.99)}, max ${at(1)}`);
+        assert.ok(samplesMs.every((ms) => ms < MAX_LATE_MS));
+      },
+    );
   },
 );
