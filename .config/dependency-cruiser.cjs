@@ -37,9 +37,21 @@ const ALLOWED = {
     'sinks/sink-type',
     'sinks/refusing-sink',
   ],
+  'sinks/redis': [
+    'util',
+    'kudu',
+    'change',
+    'errors',
+    'sinks/sink',
+    'sinks/sink-id',
+    'sinks/record-name',
+    'sinks/reader',
+    'sinks/sink-type',
+    'sinks/refusing-sink',
+  ],
   'sinks/refusing-sink': ['sinks/sink'],
   'sinks/sink-type': ['util', 'sinks/sink', 'sinks/reader', 'sinks/transaction-metrics'],
-  'sinks/definitions': ['util', 'sinks/kafka/definition'],
+  'sinks/definitions': ['util', 'sinks/kafka/definition', 'sinks/redis/definition'],
   streams: [
     'util',
     'kudu',
@@ -148,6 +160,7 @@ const FILES = [
   'sinks/transaction-metrics',
   'sinks/reader',
   'sinks/kafka/definition',
+  'sinks/redis/definition',
 ];
 const at = (room) => (FILES.includes(room) ? `^src/${room}\\.ts$` : `^src/${room}/`);
 module.exports = {

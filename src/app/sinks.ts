@@ -2,27 +2,33 @@ import type { Config } from '../config/config.ts';
 import type { SinkDefinition } from '../sinks/definitions.ts';
 import { KafkaType } from '../sinks/kafka/kafka-type.ts';
 import type { SinkReader } from '../sinks/reader.ts';
+import { RedisType } from '../sinks/redis/redis-type.ts';
 import type { Sink, SinkPlan } from '../sinks/sink.ts';
 import type { SettingsFault, SinkReport, SinkStream, SinkType } from '../sinks/sink-type.ts';
 import type { StreamDefinition } from '../streams/definition.ts';
 import type { Logger } from '../util/logger.ts';
 import type { SecretMask } from '../util/secret-mask.ts';
 import { KafkaAccessInForce } from './kafka-access.ts';
+import { RedisAccessInForce } from './redis-access.ts';
 
 type SinkTypes = { readonly [Type in SinkDefinition['type']]: SinkType<Extract<SinkDefinition, { type: Type }>> };
 
 /** Every kind of sink that a stream may have, set up as this sidecar's variables say. One that is missing here does not compile. */
 export class Sinks implements AsyncDisposable {
   readonly #types: SinkTypes;
-  readonly #kafkaAccess: KafkaAccessInForce;
+  readonly #access: readonly AsyncDisposable[];
 
   constructor(
-    { kafka, kudu: { kerberos } }: Pick<Config, 'kafka' | 'kudu'>,
+    { kafka, redis, kudu: { kerberos } }: Pick<Config, 'kafka' | 'redis' | 'kudu'>,
     deps: { /** Learns secrets that change. */ readonly mask: SecretMask; readonly logger: Logger },
   ) {
-    const access = new KafkaAccessInForce(kafka, { kerberos, ...deps });
-    this.#kafkaAccess = access;
-    this.#types = { kafka: new KafkaType(kafka.brokers && { brokers: kafka.brokers, access }, deps.logger) };
+    const kafkaAccess = new KafkaAccessInForce(kafka, { kerberos, ...deps });
+    const redisAccess = new RedisAccessInForce(redis, deps);
+    this.#access = [kafkaAccess, redisAccess];
+    this.#types = {
+      kafka: new KafkaType(kafka.brokers && { brokers: kafka.brokers, access: kafkaAccess }, deps.logger),
+      redis: new RedisType(redis.servers && { servers: redis.servers, access: redisAccess }, deps.logger),
+    };
   }
 
   open({ sink }: StreamDefinition, stream: SinkStream): Sink {
@@ -65,7 +71,7 @@ export class Sinks implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(Object.values(this.#types).map((type) => type[Symbol.asyncDispose]()));
-    await this.#kafkaAccess[Symbol.asyncDispose]();
+    await Promise.all(this.#access.map((access) => access[Symbol.asyncDispose]()));
   }
 
   #typeOf({ type }: SinkDefinition): SinkType<SinkDefinition> {

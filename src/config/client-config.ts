@@ -5,6 +5,7 @@ import { parseVariables, registryFaults, registryOptions, type RegistryOptions }
 import { missingOf, readEnvironment, valueFault, type Environment } from './environment.ts';
 import { kafkaFaults, kafkaOptions, type KafkaOptions } from './kafka-options.ts';
 import { kuduFaults, kuduOptions, type KuduOptions } from './kudu-options.ts';
+import { redisFaults, redisOptions, redisSecretsOf, type RedisOptions } from './redis-options.ts';
 import { variableInfo, type VariableName } from './variables.ts';
 
 /** How a command reaches the sidecar of the same environment. */
@@ -68,13 +69,14 @@ function certifiedAddress({ host, port }: HostPort, advertise: string | null, ho
 export interface ServersConfig {
   readonly kudu: KuduOptions;
   readonly kafka: KafkaOptions;
+  readonly redis: RedisOptions;
   readonly registry: RegistryOptions;
   readonly systemTablePrefix: string;
   /** The values that must not be shown. */
   readonly secrets: readonly string[];
 }
 
-/** As {@link loadClientConfig}, of the variables that say where Kudu and Kafka are. */
+/** As {@link loadClientConfig}, of the variables that say where Kudu and the sinks are. */
 export function loadServersConfig(
   env: Environment,
   cwd: string,
@@ -88,23 +90,29 @@ export function loadServersConfig(
     ...kuduFaults(values, given),
     ...kafkaFaults(values, given),
     ...registryFaults(given),
+    ...redisFaults(values, given),
   ];
+  const redis = redisOptions(values, given);
   const kudu = kuduOptions(values, given, cwd);
   const { SPOOR_SYSTEM_TABLE_PREFIX: systemTablePrefix } = values;
   if (faults.length > 0 || kudu === null) return { faults };
   return {
     kudu,
     kafka: kafkaOptions(values, given),
+    redis,
     registry: registryOptions(values, given),
     systemTablePrefix,
-    secrets: Object.entries(given.values).flatMap(([name, value]) =>
-      variableInfo(name as VariableName).secret === true ? [value] : [],
-    ),
+    secrets: [
+      ...Object.entries(given.values).flatMap(([name, value]) =>
+        variableInfo(name as VariableName).secret === true ? [value] : [],
+      ),
+      ...redisSecretsOf(redis),
+    ],
   };
 }
 
 function isOfServers(name: VariableName): boolean {
-  return ['SPOOR_KUDU_', 'SPOOR_KAFKA_', 'SPOOR_REGISTRY_', 'SPOOR_SYSTEM_TABLE_PREFIX'].some((prefix) =>
-    name.startsWith(prefix),
+  return ['SPOOR_KUDU_', 'SPOOR_KAFKA_', 'SPOOR_REDIS_', 'SPOOR_REGISTRY_', 'SPOOR_SYSTEM_TABLE_PREFIX'].some(
+    (prefix) => name.startsWith(prefix),
   );
 }

@@ -20,6 +20,7 @@ import {
 } from './http-secrets.ts';
 import { kafkaFaults, kafkaOptions, kafkaSecretsOf, type KafkaOptions } from './kafka-options.ts';
 import { isByName, kuduFaults, kuduOptions, type KuduOptions } from './kudu-options.ts';
+import { redisFaults, redisOptions, redisSecretsOf, type RedisOptions } from './redis-options.ts';
 import { VARIABLES, VARIABLE_NAMES, type VariableName, type Variables } from './variables.ts';
 
 /** What a sidecar runs with: read once, checked, frozen. Handed down as these small groups. */
@@ -33,7 +34,7 @@ export interface Config {
   readonly hold: HoldOptions;
   readonly kafka: KafkaOptions;
   readonly registry: RegistryOptions;
-  readonly redis: { readonly url: string | null };
+  readonly redis: RedisOptions;
   readonly http: HttpOptions;
   readonly systemTables: { readonly prefix: string; readonly replicas: number };
   readonly markerIntervalMs: number;
@@ -115,7 +116,7 @@ export function loadConfig(env: Environment, cwd: string, host: HostFacts = { us
       },
       kafka: kafkaOptions(values, given),
       registry: registryOptions(values, given),
-      redis: { url: values.SPOOR_REDIS_URL ?? null },
+      redis: redisOptions(values, given),
       http: {
         listen: values.SPOOR_HTTP_LISTEN,
         advertise: values.SPOOR_HTTP_ADVERTISE ?? null,
@@ -155,26 +156,15 @@ export function ownHosts({ advertise }: HttpOptions): readonly string[] {
 
 /** The values that must not appear in a log. */
 export function secretsOf({ http, kafka, kudu, registry, redis }: Config): string[] {
-  const redisPassword = redis.url === null ? '' : new URL(redis.url).password;
   const secrets = [
     kudu.jwt && 'value' in kudu.jwt ? kudu.jwt.value : undefined,
     ...httpSecretsOf(http.credentials),
     ...kafkaSecretsOf(kafka),
     registry.basic?.password,
     registry.token,
-    redisPassword,
-    decoded(redisPassword),
+    ...redisSecretsOf(redis),
   ];
   return [...new Set(secrets.flatMap((secret) => secret || []))];
-}
-
-/** As it stands in the URL it is what an error about the URL quotes; decoded it is what the client sends. */
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text; // a percent sign that stands for itself
-  }
 }
 
 /** Parses what was given; a faulty variable is left out of `values` (or stands there with its default). */
@@ -209,6 +199,7 @@ function relationFaults(values: Variables, given: GivenVariables): string[] {
     ...kuduFaults(values, given),
     ...kafkaFaults(values, given),
     ...registryFaults(given),
+    ...redisFaults(values, given),
     ...httpSecretFaults(values, given),
   );
   const { SPOOR_HTTP_LISTEN: listen, SPOOR_HTTP_ADVERTISE: advertise } = values;

@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { isLoopbackHost, parseHostPort } from '../util/host-port.ts';
+import { parseRedisUrl } from './redis-url.ts';
 
 /** What is known of a variable besides its schema; `.env.example` and the error lines are made from it. */
 export interface VariableInfo {
@@ -277,11 +278,36 @@ export const VARIABLES = z.strictObject({
   ),
   SPOOR_REDIS_URL: optional(
     {
-      allowed: 'redis://[user:password@]host[:port][/db] or rediss://...',
-      describe: 'Server for Redis streams (a later version).',
+      allowed:
+        'redis://[user:password@]host[:port][/db], redis+sentinel://host:port,.../<master name>[/db] or redis+cluster://host:port,...; with rediss for TLS',
+      describe:
+        'Redis 7.0 or newer for Redis streams: redis://host:port, redis+sentinel://host:port,.../<master name> or redis+cluster://host:port,...; rediss, rediss+sentinel and rediss+cluster speak TLS.',
       secret: true, // may hold a password
     },
-    text.refine(isRedisUrl),
+    text.transform((value, ctx) => {
+      const url = parseRedisUrl(value.trim());
+      if (url === null) ctx.addIssue({ code: 'custom', message: 'no URL of Redis' });
+      return url ?? z.NEVER;
+    }),
+  ),
+  SPOOR_REDIS_USERNAME: optional(
+    {
+      allowed: 'a user name',
+      describe: 'User name for Redis (ACL), the default user without it; goes with the password.',
+    },
+    printable,
+  ),
+  SPOOR_REDIS_PASSWORD: optional(
+    { allowed: 'a password', describe: 'Password for Redis, where the URL has none.', secret: true },
+    text.min(1),
+  ),
+  SPOOR_REDIS_CA: optional(
+    {
+      allowed: 'certificates in PEM',
+      describe: "Certificates to trust of Redis instead of Node's own, PEM; with rediss://.",
+      fileToo: true,
+    },
+    pem,
   ),
   SPOOR_HTTP_LISTEN: defaulted(
     {
@@ -435,10 +461,4 @@ function isTokenUrl(value: string): boolean {
   const { protocol, hostname, username, password, hash } = new URL(value);
   if (username !== '' || password !== '' || hash !== '') return false;
   return protocol === 'https:' || (protocol === 'http:' && isLoopbackHost(hostname.replace(/^\[(.*)\]$/, '$1')));
-}
-
-function isRedisUrl(value: string): boolean {
-  if (!URL.canParse(value)) return false;
-  const { protocol, hostname } = new URL(value);
-  return (protocol === 'redis:' || protocol === 'rediss:') && hostname !== '';
 }

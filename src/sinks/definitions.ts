@@ -1,6 +1,6 @@
 import * as z from 'zod';
-import { unservedVariant } from '../util/zod-unserved.ts';
 import { kafkaSink } from './kafka/definition.ts';
+import { redisSink } from './redis/definition.ts';
 
 /*
  * A kind of sink registers here, with its options, and in app/sinks.ts, with what it does. Once it is in the union below,
@@ -8,7 +8,7 @@ import { kafkaSink } from './kafka/definition.ts';
  */
 
 /** `sink` of a stream: every kind that there is. */
-export const sinkDefinition = z.discriminatedUnion('type', [kafkaSink, unservedVariant('redis', 'kafka')]);
+export const sinkDefinition = z.discriminatedUnion('type', [kafkaSink, redisSink]);
 
 export type SinkDefinition = Readonly<z.output<typeof sinkDefinition>>;
 
@@ -27,6 +27,11 @@ const TRAITS: { readonly [Type in SinkDefinition['type']]: SinkTraits<Extract<Si
     keys: Object.keys(kafkaSink.shape),
     where: ({ topic }) => topic,
     mayRepeat: ({ delivery }) => delivery === 'at-least-once',
+  },
+  redis: {
+    keys: Object.keys(redisSink.shape),
+    where: ({ key }) => key,
+    mayRepeat: () => false,
   },
 };
 

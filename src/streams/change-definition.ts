@@ -29,6 +29,10 @@ const CHANGEABLE_OF_SINK = [
   'topicConfig',
   'compression',
   'schemaTopic',
+  'maxLen',
+  'minIdAgeMs',
+  'wait',
+  'durability',
 ] as const;
 
 /** A field in which two definitions differ; what is not given in one of them is undefined there. */

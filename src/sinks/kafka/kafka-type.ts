@@ -77,7 +77,8 @@ export class KafkaType implements SinkType<KafkaDefinition> {
     places: readonly string[],
     signal: AbortSignal,
   ): Promise<SettingsFault | null> {
-    if (!this.configured || definition.topicConfig === undefined || !definition.createTopics) return null;
+    if (!this.configured) return { path: 'type', message: NO_BROKERS };
+    if (definition.topicConfig === undefined || !definition.createTopics) return null;
     const message = await this.configured.inquiry.wrongSettings(definition, places, signal);
     return message === null ? null : { path: 'topicConfig', message: `Kafka refuses it: ${message}` };
   }

@@ -31,6 +31,7 @@ import { withToken } from '../../support/credentials.ts';
 import { keepingLogger, type LogLine } from '../../support/loggers.ts';
 import { tabletView } from '../../support/memory-control-plane.ts';
 import { MemorySystemTable } from '../../support/memory-system-table.ts';
+import { kafkaOf } from '../../support/kafka-of.ts';
 
 const { signal } = new AbortController();
 const TABLETS = ['t1', 't2', 't3'];
@@ -150,7 +151,7 @@ describe('the control plane', () => {
       },
       refusedCall: () => null,
       localTablets,
-      planSink: ({ name, sink }, tables) => planTopics({ ...sink, streamName: name }, tables),
+      planSink: ({ name, sink }, tables) => planTopics({ ...kafkaOf({ sink }), streamName: name }, tables),
       schemaTexts: (_, { table }, { columns }) => ({ table, topic: `of ${columns.length} columns` }),
       markless: (_, topics) => markless(topics),
       wrongSettings: () => Promise.resolve(wrongSettings),

@@ -6,6 +6,7 @@ import { DataType, type ColumnSchema } from '../../../src/kudu/schema.ts';
 import { planTopics } from '../../../src/sinks/kafka/topic-plan.ts';
 import { parseStreamDefinition } from '../../../src/streams/definition.ts';
 import { column } from '../../support/row-bytes.ts';
+import { kafkaOf } from '../../support/kafka-of.ts';
 
 const NAMES = { table: 'shop.orders', joinedAs: 'shop.orders' };
 const ID = column('id', DataType.INT32, { isKey: true, id: 0 });
@@ -16,7 +17,7 @@ function textsOf(format: object, columns: readonly ColumnSchema[]): TableSchemas
   const parsed = parseStreamDefinition({ name: 'orders', tables: ['shop.*'], sink, format });
   assert.ok(parsed.kind === 'ok');
   return schemaTexts(parsed.definition, NAMES, { columns: [ID, ...columns] }, (of, tables) =>
-    planTopics({ ...of.sink, streamName: of.name }, tables),
+    planTopics({ ...kafkaOf(of), streamName: of.name }, tables),
   );
 }
 

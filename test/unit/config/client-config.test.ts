@@ -78,6 +78,7 @@ describe('loadServersConfig', () => {
     assert.deepEqual(servers({ ...given, SPOOR_MODE: 'learner' }), {
       kudu: { masters: ['a:1', 'b:2'], ...BY_DEFAULT },
       kafka: { brokers: ['k:9092'], tls: null, sasl: null, files: {} },
+      redis: { servers: null, files: {} },
       systemTablePrefix: 'spoor.',
       registry: { files: {} },
       secrets: [],
@@ -98,6 +99,7 @@ describe('loadServersConfig', () => {
         sasl: { mechanism: 'plain', username: 'u', password: 'p' },
         files: {},
       },
+      redis: { servers: null, files: {} },
       systemTablePrefix: 'spoor.',
       registry: { files: {} },
       secrets: ['p'],

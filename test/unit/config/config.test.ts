@@ -56,7 +56,7 @@ describe('loadConfig', () => {
       hold: { dir: '/wal/spoor-hold', server: false, maxBytes: 0, maxAgeS: 0, minFreePercent: 10 },
       kafka: { brokers: null, tls: null, sasl: null, files: {} },
       registry: { files: {} },
-      redis: { url: null },
+      redis: { servers: null, files: {} },
       http: {
         listen: { host: '127.0.0.1', port: 8100 },
         advertise: null,
@@ -131,7 +131,12 @@ describe('loadConfig', () => {
         files: {},
       },
       registry: { basic: { username: 'reg', password: 'r w' }, ca: CERT, files: {} },
-      redis: { url: 'rediss://u:p@cache:6380/2' },
+      redis: {
+        servers: { kind: 'single', hosts: [{ host: 'cache', port: 6380 }], masterName: '', db: 2, isTls: true },
+        username: 'u',
+        password: 'p',
+        files: {},
+      },
       http: {
         listen: { host: '0.0.0.0', port: 0 },
         advertise: 'node-1:8100',
@@ -582,6 +587,7 @@ describe('loadConfig', () => {
         'SPOOR_REGISTRY_PASSWORD',
         'SPOOR_REGISTRY_TOKEN',
         'SPOOR_REDIS_URL',
+        'SPOOR_REDIS_PASSWORD',
         'SPOOR_HTTP_TOKEN',
         'SPOOR_HTTP_TOKEN_READ',
         'SPOOR_HTTP_TLS_KEY',
@@ -597,7 +603,8 @@ describe('loadConfig', () => {
       assert.deepEqual(kafka.sasl, { mechanism: 'plain', username: 'u', password: ' p w ' });
       assert.deepEqual(kafka.files, { SPOOR_KAFKA_SASL_PASSWORD: join(dir, 'p') });
       assert.deepEqual(configOf({ SPOOR_KAFKA_SSL_CA_FILE: write('ca', `${CERT}\n`) }).kafka.tls, { ca: CERT });
-      assert.equal(configOf({ SPOOR_REDIS_URL_FILE: write('r', 'redis://h') }).redis.url, 'redis://h');
+      const { redis } = configOf({ SPOOR_REDIS_URL_FILE: write('r', 'redis://h\n') });
+      assert.deepEqual(redis.servers?.hosts, [{ host: 'h', port: 6379 }]);
     });
 
     it('and the value itself, both given, is a fault', () => {

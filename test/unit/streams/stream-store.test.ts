@@ -262,7 +262,7 @@ describe('the stream store', () => {
       { what: 'an option', rows: [{ item: 'definition', body: body({ later: 1 }) }], reason: /"newer" .*: later: / },
       {
         what: 'a sink',
-        rows: [{ item: 'definition', body: body({ sink: { type: 'redis' } }) }],
+        rows: [{ item: 'definition', body: body({ sink: { type: 'pulsar' } }) }],
         reason: /sink\.type: /,
       },
       { what: 'another form', rows: [{ item: 'definition', body: '{"definitions":[]}' }], reason: /generation: / },

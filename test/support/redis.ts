@@ -1,0 +1,73 @@
+import { RedisServer, type RedisServerOptions } from '../../src/demo/redis-server.ts';
+import { runCommand } from '../../src/demo/run-command.ts';
+import { WorkDir } from '../../src/demo/work-dir.ts';
+import type { RedisSinkOptions } from '../../src/sinks/redis/redis-sink.ts';
+import { redisSink } from '../../src/sinks/redis/definition.ts';
+import type { RedisServers } from '../../src/sinks/redis/settings.ts';
+import type { SeenRecord } from '../contract/sink.ts';
+import { keepingLogger } from './loggers.ts';
+
+/** A Redis in a temporary folder. */
+export async function startRedis(options: Partial<Omit<RedisServerOptions, 'dir'>> = {}): Promise<RedisServer> {
+  const dir = await WorkDir.create('spoor-test-redis');
+  return RedisServer.start({ dir: dir.path, ...options });
+}
+
+/** For a test's `skip`: why there is no Redis here, or false. In CI it rejects instead. */
+export async function redisMissing(): Promise<string | false> {
+  const { exitCode } = await runCommand('redis-server', ['--version']).catch(() => ({ exitCode: 1 }));
+  if (exitCode === 0) return false;
+  const why = 'redis-server is not installed (apt-get install redis-server)';
+  if (process.env['CI'] !== undefined) throw new Error(why);
+  return why;
+}
+
+export function serverAt(port: number, changes: Partial<RedisServers> = {}): RedisServers {
+  return { kind: 'single', hosts: [{ host: '127.0.0.1', port }], masterName: '', db: 0, isTls: false, ...changes };
+}
+
+/** What a sink is made with, the stream's definition as it is without options. */
+export function sinkOptions(
+  servers: RedisServers,
+  streamName: string,
+  changes: Partial<RedisSinkOptions> = {},
+): RedisSinkOptions {
+  return {
+    ...redisSink.parse({ type: 'redis', key: 'cdc.{stream}.{table}' }),
+    streamName,
+    installation: 'test',
+    servers,
+    access: { credentials: () => ({}) },
+    logger: keepingLogger(),
+    requestTimeoutMs: 3_000,
+    ...changes,
+  };
+}
+
+/** All entries of stream keys, as Debezium Server's `extended` layout has them. */
+export async function readEntries(
+  server: RedisServer,
+  keys: readonly string[],
+  timestampOf: (position: string) => number = () => 0,
+): Promise<SeenRecord[]> {
+  return server.withClient(async (client) => {
+    const seen: SeenRecord[] = [];
+    for (const key of keys)
+      for (let from = '-'; ;) {
+        const entries = await client.xrange(key, from, '+', 'COUNT', 1000);
+        for (const [, fields] of entries) {
+          const [, name, , value, , position] = fields as [string, string, string, string, string, string];
+          seen.push({
+            key: name,
+            value: value === 'default' ? null : value,
+            position,
+            timestampMs: timestampOf(position),
+          });
+        }
+        const last = entries.at(-1);
+        if (!last) break;
+        from = `(${last[0]}`;
+      }
+    return seen;
+  });
+}
