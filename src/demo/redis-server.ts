@@ -14,6 +14,8 @@ export interface RedisServerOptions {
   readonly settings?: Readonly<Record<string, string | number>>;
   /** How it is asked whether it is there, where it does not talk to everybody. */
   readonly client?: RedisClientOptions;
+  /** Files in PEM: it speaks TLS alone. */
+  readonly tls?: { readonly cert: string; readonly key: string; readonly ca: string };
   /** It is a sentinel: the settings of its masters are in this file. */
   readonly sentinelFile?: string;
 }
@@ -40,11 +42,11 @@ export class RedisServer implements AsyncDisposable {
   /** Resolves when it answers, with all that it had loaded. */
   static async start(options: RedisServerOptions): Promise<RedisServer> {
     const port = await freePort();
-    const { dir, sentinelFile } = options;
+    const { dir, sentinelFile, tls } = options;
     await mkdir(dir, { recursive: true });
     const own = {
-      port,
       bind: '127.0.0.1',
+      ...(tls ? tlsSettings(port, tls) : { port }),
       ...(sentinelFile === undefined && { dir, appendonly: 'yes', appendfsync: 'everysec', save: '' }),
       ...options.settings,
     };
@@ -111,6 +113,14 @@ export class RedisServer implements AsyncDisposable {
     await this.kill();
     await rm(this.#options.dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
   }
+}
+
+function tlsSettings(
+  port: number,
+  { cert, key, ca }: NonNullable<RedisServerOptions['tls']>,
+): Record<string, string | number> {
+  const files = { 'tls-cert-file': cert, 'tls-key-file': key, 'tls-ca-cert-file': ca };
+  return { port: 0, 'tls-port': port, ...files, 'tls-auth-clients': 'no', 'tls-replication': 'yes' };
 }
 
 /** While it loads its data it answers nothing but that it does. */
