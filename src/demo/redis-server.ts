@@ -47,7 +47,13 @@ export class RedisServer implements AsyncDisposable {
     const own = {
       bind: '127.0.0.1',
       ...(tls ? tlsSettings(port, tls) : { port }),
-      ...(sentinelFile === undefined && { dir, appendonly: 'yes', appendfsync: 'everysec', save: '' }),
+      ...(sentinelFile === undefined && {
+        dir,
+        appendonly: 'yes',
+        appendfsync: 'everysec',
+        save: '',
+        'repl-diskless-sync-delay': 0,
+      }),
       ...options.settings,
     };
     const args = Object.entries(own).flatMap(([name, value]) => [`--${name}`, String(value)]);

@@ -61,12 +61,12 @@ describe('Redis with Sentinel', { skip }, () => {
     const random = seededRandom(seed);
     const tablet = tabletOf(stream);
     await shipLog({ sink, tablet, last: 300, random });
-    const newer = shipLog({ sink, tablet, last: 6_000, random });
+    const newer = shipLog({ sink, tablet, last: 2_000, random });
     await master.freeze(); // as if it were cut off: it will wake up and take itself for the master
     await newer;
     master.thaw();
     const rows = await readEntries(replica, [`cdc.${stream}.shop.orders`]);
-    assertComplete(rows, 6_000, ONCE);
+    assertComplete(rows, 2_000, ONCE);
     assert.match(await replica.withClient((client) => client.info('replication')), /role:master/);
   });
 
@@ -130,7 +130,7 @@ describe('Redis as a Cluster', { skip }, () => {
     const random = seededRandom(seed);
     const tablet = tabletOf(stream);
     await shipLog({ sink, tablet, last: 500, random });
-    const shipping = shipLog({ sink, tablet, last: 5_000, random });
+    const shipping = shipLog({ sink, tablet, last: 2_000, random });
     await three.kill();
     await three.restart();
     await shipping;
@@ -144,13 +144,13 @@ describe('Redis as a Cluster', { skip }, () => {
     const [fromId, toId] = [await idOf(from), await idOf(to)];
     await to.withClient((client) => client.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', fromId));
     await from.withClient((client) => client.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', toId));
-    const moving = shipLog({ sink, tablet, last: 6_000, random });
+    const moving = shipLog({ sink, tablet, last: 2_500, random });
     const keys = (await from.withClient((client) => client.call('CLUSTER', 'GETKEYSINSLOT', slot, 100))) as string[];
     await from.withClient((client) => client.call('MIGRATE', '127.0.0.1', to.port, '', 0, 5000, 'KEYS', ...keys));
     for (const server of [to, from, ...nodes])
       await server.withClient((client) => client.call('CLUSTER', 'SETSLOT', slot, 'NODE', toId));
     await moving;
-    assertComplete(await readAll(options), 6_000, ONCE);
+    assertComplete(await readAll(options), 2_500, ONCE);
     assert.ok((await to.withClient((client) => client.xlen(key))) > 0);
   });
 });

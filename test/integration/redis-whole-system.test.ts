@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { StreamView } from '../../src/api/shapes.ts';
+import type { RedisServer } from '../../src/demo/redis-server.ts';
+import { KuduClient } from '../../src/kudu/client.ts';
+import { shardKeys } from '../../src/sinks/redis/keys.ts';
+import { serversMissing } from '../support/cluster.ts';
+import { eventually } from '../support/eventually.ts';
+import { TableFold } from '../support/fold.ts';
+import { form } from '../support/forms.ts';
+import { javaTool } from '../support/java-tools.ts';
+import { Load } from '../support/load.ts';
+import { readEntries, redisMissing, startRedis } from '../support/redis.ts';
+import { isCaughtUp, SpoorCluster } from '../support/spoor-cluster.ts';
+
+const skip = (await serversMissing()) || (await redisMissing());
+const OPS = form(12_000, 300_000);
+const RATE = form(1_500, 3_000);
+const ROUNDS = form(1, 12);
+const ROWS_BEFORE = 4_000;
+
+describe('the whole system with Redis', { skip, timeout: form(240_000, 1_800_000) }, () => {
+  let redis: RedisServer;
+  let cluster: SpoorCluster;
+  before(async () => {
+    redis = await startRedis();
+    cluster = await SpoorCluster.start({ env: { SPOOR_REDIS_URL: redis.url } });
+  });
+  after(async () => {
+    await cluster[Symbol.asyncDispose]();
+    await redis[Symbol.asyncDispose]();
+  });
+
+  async function fold(stream: string, table: string, shards: number): Promise<TableFold> {
+    const folded = new TableFold({ hasWholeImages: true });
+    for (const { value } of await readEntries(redis, [`${stream}.schema`])) folded.addSchema(Buffer.from(value!));
+    for (const [lane, key] of shardKeys(`cdc.${table}`, shards).entries())
+      for (const { key: name, value, position } of await readEntries(redis, [key]))
+        folded.push({ key: Buffer.from(name), value: value === null ? null : Buffer.from(value), position }, lane);
+    return folded;
+  }
+
+  it('copies a table and ships mixed operations while Redis is killed and full, a sidecar killed, leaders moved', async (t) => {
+    const [stream, table, shards] = ['redis-main', 'redis.main', 2];
+    await javaTool('create-table', { masters: cluster.masters, table, shape: 'small' });
+    using load = Load.start(cluster, table, { ops: OPS, rate: RATE, fill: ROWS_BEFORE, keys: 20_000, seed: 77 });
+    await sleep(1_500);
+    const sink = { type: 'redis', key: 'cdc.{table}', shards, schemaKey: `${stream}.schema` };
+    const body = { name: stream, tables: [table], start: 'snapshot', sink };
+    const { status, body: made } = await cluster.api<StreamView>('POST', '/v1/streams', body);
+    assert.equal(status, 201, JSON.stringify(made));
+    await cluster.waitForTablets(stream, ({ state }) => state === 'running' || state === 'base-copy');
+    for (let round = 0; round < ROUNDS; round++) {
+      await redis.kill();
+      await sleep(300);
+      await redis.restart();
+      await sleep(1_000);
+      await redis.withClient((client) => client.config('SET', 'maxmemory', 1_000_000));
+      await eventually('it is blocked, and says why', async () =>
+        (await cluster.tablets(stream)).some(
+          ({ state, error }) => state === 'blocked' && error!.message.includes('maxmemory'),
+        ),
+      );
+      await redis.withClient((client) => client.config('SET', 'maxmemory', 0));
+      const sidecar = cluster.sidecars[round % 3]!;
+      await sidecar.kill();
+      await sleep(500);
+      await sidecar.restart();
+      await sidecar.waitUntilReady();
+      await moveLeaders(table);
+      await sleep(1_000);
+    }
+    const { applied } = await load.finished();
+    await cluster.waitForTablets(stream, isCaughtUp, 120_000);
+    const folded = await fold(stream, table, shards);
+    folded.sweep();
+    assert.deepEqual(folded.compare(await cluster.dump(table)).differences, []);
+    assert.ok(folded.baseRows > 0 && folded.records > 0);
+    t.diagnostic(`${folded.baseRows} rows copied, ${folded.records} changes of ${applied} applied`);
+    const { code, out, err } = await cluster.cli(['verify', stream], { SPOOR_REDIS_URL: redis.url });
+    assert.equal(code, 0, out + err);
+    assert.match(out, /\nmissing +0\nextra +0\ndifferent +0\n$/);
+  });
+
+  it('answers 400 with the variable where a sidecar has no Redis, and Kafka streams go on while Redis is dead', async () => {
+    await javaTool('create-table', { masters: cluster.masters, table: 'redis.dead', shape: 'small' });
+    const sink = { type: 'redis', key: 'dead.{table}', schemaKey: 'dead.schema' };
+    await cluster.api('POST', '/v1/streams', { name: 'dead', tables: ['redis.dead'], start: 'now', sink });
+    await cluster.createStream('alive', ['redis.dead']);
+    await redis.kill();
+    const { applied } = await Load.start(cluster, 'redis.dead', { ops: 2_000, seed: 5 }).finished();
+    await cluster.assertFoldIsTable('alive', 'redis.dead', applied);
+    const [tablet] = await cluster.waitForTablets('dead', ({ state }) => state === 'blocked');
+    assert.equal(tablet!.error!.code, 'SPOOR_SINK_UNAVAILABLE');
+    await redis.restart();
+    await cluster.waitForTablets('dead', isCaughtUp);
+    assert.ok((await readEntries(redis, ['dead.redis.dead'])).length >= applied);
+    await cluster.replaceSidecars({ SPOOR_REDIS_URL: '' });
+    const { status, body } = await cluster.api('POST', '/v1/streams', { name: 'none', tables: ['x'], sink });
+    assert.equal(status, 400, JSON.stringify(body));
+    assert.match(JSON.stringify(body), /sink\.type.*SPOOR_REDIS_URL/);
+  });
+
+  async function moveLeaders(table: string): Promise<void> {
+    using client = await KuduClient.connect({ masters: cluster.kudu.masters, timeoutMs: 20_000 });
+    for (const { tabletId, replicas } of await client.getTableLocations({ name: table })) {
+      const leader = replicas.find(({ role }) => role === 'leader');
+      const next = replicas.find(({ role }) => role !== 'leader');
+      if (!leader || !next) continue;
+      const request = { serverUuid: leader.uuid, tabletId, newLeaderUuid: next.uuid };
+      await client.tabletServer(leader.address).leaderStepDown(request);
+    }
+  }
+});
