@@ -12,6 +12,7 @@ interface DemoFlags {
   readonly exitAfter?: number;
   readonly rate: number;
   readonly secure: boolean;
+  readonly redis: boolean;
   readonly cache: string;
 }
 
@@ -19,12 +20,15 @@ interface DemoFlags {
 export function addDemoCommand(program: Command): void {
   program
     .command('demo')
-    .description('a whole cluster on this machine: Kudu, Kafka, a sidecar each, a table under load; Ctrl-C ends it')
+    .description(
+      'a whole cluster on this machine: Kudu, Kafka or Redis, a sidecar each, a table under load; Ctrl-C ends it',
+    )
     .option('--exit-after <seconds>', 'end by itself after so long under load', positive)
     .option('--rate <rows>', 'row operations a second', positive, DEFAULT_RATE)
     .option('--secure', 'TLS and Kerberos everywhere in Kudu, with a KDC of its own', false)
+    .option('--redis', "ship to the machine's own redis-server in the place of Kafka", false)
     .option('--cache <folder>', 'where Kudu and Kafka are kept between runs', defaultCacheDir())
-    .action(async ({ exitAfter, rate, secure, cache }: DemoFlags) => {
+    .action(async ({ exitAfter, rate, secure, redis, cache }: DemoFlags) => {
       const endAtOnce = (): void => {
         process.exit(1); // what was started ends with us
       };
@@ -37,6 +41,7 @@ export function addDemoCommand(program: Command): void {
         cacheDir: cache,
         rate,
         isSecure: secure,
+        ships: redis ? 'to-redis' : 'to-kafka',
         exitAfterMs,
         signal: stop.signal,
       });

@@ -3,17 +3,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { KuduClient } from '../kudu/client.ts';
 import { TimeLimit } from '../util/time-limit.ts';
 import { fetchKafka, fetchKudu, type KafkaInstall, type KuduInstall } from './artifacts.ts';
-import { KafkaServer } from './kafka-server.ts';
 import { KerberosKdc } from './kerberos-kdc.ts';
 import { kerberosSecurity, type KuduSecurity } from './kudu-security.ts';
 import { KuduCluster, type TabletServer } from './kudu-servers.ts';
 import { DemoFigures, statusLine } from './figures.ts';
 import { createOrders, OrderWriter } from './order-writer.ts';
+import type { ChangeSample } from './change-tally.ts';
 import type { Screen } from './screen.ts';
 import { SidecarProcess } from './sidecar-process.ts';
-import { createStream, topicOf } from './stream-setup.ts';
+import { createStream } from './stream-setup.ts';
 import { ensureSystemTools } from './system-packages.ts';
-import { TopicWatcher, type TopicSample } from './topic-watcher.ts';
+import { kafkaTarget, redisTarget, type DemoTarget } from './targets.ts';
 import { DemoError } from './user-error.ts';
 import { WorkDir } from './work-dir.ts';
 
@@ -28,12 +28,13 @@ const DRAIN_TIMEOUT_MS = 30_000;
 
 export interface DemoOptions {
   readonly screen: Screen;
-  /** Where Kudu and Kafka are kept between runs. */
+  /** Where Kudu and Kafka are kept between runs; Redis is the machine's own. */
   readonly cacheDir: string;
   /** Row operations a second. */
   readonly rate: number;
   /** TLS and Kerberos everywhere in Kudu. */
   readonly isSecure: boolean;
+  readonly ships: 'to-kafka' | 'to-redis';
   /** How long the load runs; null: until the signal. */
   readonly exitAfterMs: number | null;
   /** Ends the load; what was started is then stopped in order. */
@@ -45,11 +46,12 @@ export type DemoOutcome = 'all-shipped' | 'not-all-shipped' | 'unstarted';
 
 interface Installs {
   readonly kudu: KuduInstall;
-  readonly kafka: KafkaInstall;
+  /** Null: Redis. */
+  readonly kafka: KafkaInstall | null;
 }
 
 /**
- * A whole cluster on this machine, under load until `signal` aborts: stock Kudu, Kafka, a sidecar beside each tablet
+ * A whole cluster on this machine, under load until `signal` aborts: stock Kudu, Kafka or Redis, a sidecar beside each tablet
  * server. Everything is stopped when it settles.
  * @throws {DemoError} when something is missing that a person must provide, or a part ended by itself
  */
@@ -62,7 +64,8 @@ export async function runDemo(options: DemoOptions): Promise<DemoOutcome> {
       return await runCluster(options, installs, load);
     } finally {
       screen.keepStatus();
-      screen.line('stopped: sidecars, Kafka and Kudu have ended, their data is removed');
+      const target = options.ships === 'to-kafka' ? 'Kafka' : 'Redis';
+      screen.line(`stopped: sidecars, ${target} and Kudu have ended, their data is removed`);
     }
   } catch (error) {
     // What fails at its start while it is being ended fails because of that: Ctrl-C reaches Maven too.
@@ -71,15 +74,20 @@ export async function runDemo(options: DemoOptions): Promise<DemoOutcome> {
   }
 }
 
-async function install({ screen, cacheDir, isSecure, signal }: DemoOptions): Promise<Installs> {
+async function install({ screen, cacheDir, isSecure, ships, signal }: DemoOptions): Promise<Installs> {
   const progress = (line: string): void => {
     screen.status(line, performance.now());
   };
-  const tools = await ensureSystemTools({ compiler: false, kerberos: isSecure, progress });
+  const tools = await ensureSystemTools({
+    compiler: false,
+    kerberos: isSecure,
+    redis: ships === 'to-redis',
+    progress,
+  });
   signal.throwIfAborted();
   const kudu = await fetchKudu({ tools, cacheDir, progress });
   signal.throwIfAborted();
-  const kafka = await fetchKafka({ tools, cacheDir, progress });
+  const kafka = ships === 'to-redis' ? null : await fetchKafka({ tools, cacheDir, progress });
   signal.throwIfAborted();
   return { kudu, kafka };
 }
@@ -112,13 +120,13 @@ async function runCluster(
   screen.line(`Kudu       master ${kudu.masters.join(',')}`);
   signal.throwIfAborted();
 
-  progress('starting Kafka');
-  await using kafka = await KafkaServer.start({ install: installs.kafka, dir: join(dir.path, 'kafka') });
-  screen.line(`Kafka      ${kafka.brokers.join(',')}`);
+  progress(`starting ${installs.kafka ? 'Kafka' : 'Redis'}`);
+  await using target = await (installs.kafka ? kafkaTarget(installs.kafka, dir.path) : redisTarget(dir.path));
+  screen.line(`${target.name}      ${target.address}`);
   signal.throwIfAborted();
 
   progress('starting the sidecars');
-  await using sidecars = await startSidecars(dir.path, kudu, kafka, security?.sidecarEnv ?? {}, signal);
+  await using sidecars = await startSidecars(dir.path, kudu, { ...target.sidecarEnv, ...security?.sidecarEnv }, signal);
   for (const [i, { url }] of sidecars.all.entries()) {
     screen.line(`Sidecar ${i + 1}  ${url}  beside tablet server ${kudu.tservers[i]!.rpc}`);
   }
@@ -128,13 +136,12 @@ async function runCluster(
   progress(`creating table ${TABLE} and stream ${STREAM}`);
   const table = await createOrders(client, TABLE, signal);
   const api = sidecars.all[0]!.url;
-  await createStream(api, { name: STREAM, table: TABLE, signal });
-  const topic = topicOf(TABLE);
-  if (!(await kafka.withAdmin((admin) => admin.listTopics())).includes(topic)) await kafka.createTopic(topic, 3);
-  await using watcher = await TopicWatcher.open(kafka.brokers, topic);
+  await createStream(api, { name: STREAM, table: TABLE, sink: target.sink, signal });
+  await using watcher = await target.watch(TABLE);
+  const { tally } = watcher;
   screen.line(`Table      ${TABLE}: 4 hash partitions, 3 replicas each; ${rate} row operations a second`);
   screen.line(`Stream     ${STREAM}: ${api}/v1/streams/${STREAM}`);
-  screen.line(`Topic      ${topic}`);
+  screen.line(target.placeOf(TABLE));
   screen.line('Ctrl-C stops the load, then everything.');
 
   const figures = new DemoFigures(performance.now());
@@ -145,12 +152,12 @@ async function runCluster(
   const writing = writer.run(end);
   let shown = 0;
   const show = (): void => {
-    for (const [op, sample] of [...watcher.samples].slice(shown)) {
+    for (const [op, sample] of [...tally.samples].slice(shown)) {
       shown++;
-      for (const line of sampleLines(op, sample)) screen.line(line);
+      for (const line of sampleLines(op, sample, target)) screen.line(line);
     }
     const now = performance.now();
-    const seen = { written: writer.written, shipped: watcher.rows, worstAgeMs: watcher.takeWorstAgeMs() };
+    const seen = { written: writer.written, shipped: tally.rows, worstAgeMs: tally.takeWorstAgeMs() };
     screen.status(statusLine(figures.next(now, seen)), now);
   };
   while (!end.aborted) {
@@ -164,14 +171,14 @@ async function runCluster(
   await writing;
 
   const drainUntil = performance.now() + DRAIN_TIMEOUT_MS;
-  while (watcher.rows < writer.written && performance.now() < drainUntil) {
+  while (tally.rows < writer.written && performance.now() < drainUntil) {
     await sleep(POLL_MS);
     show();
   }
   screen.keepStatus();
-  const complete = watcher.rows === writer.written;
+  const complete = tally.rows === writer.written;
   screen.line(
-    `${writer.written} row changes written, ${watcher.rows} records read from Kafka: ` +
+    `${writer.written} row changes written, ${tally.rows} records read from ${target.name}: ` +
       (complete ? 'all shipped' : 'NOT the same number'),
   );
   return complete ? 'all-shipped' : 'not-all-shipped';
@@ -187,7 +194,6 @@ async function secure(kdc: KerberosKdc): Promise<KuduSecurity> {
 async function startSidecars(
   dir: string,
   kudu: KuduCluster,
-  kafka: KafkaServer,
   env: Readonly<Record<string, string>>,
   signal: AbortSignal,
 ): Promise<AsyncDisposable & { readonly all: readonly SidecarProcess[] }> {
@@ -197,7 +203,7 @@ async function startSidecars(
   };
   const start = async (tserver: TabletServer, i: number): Promise<void> => {
     const name = `sidecar ${i + 1}`;
-    const servers = { masters: kudu.masters, tserver, brokers: kafka.brokers };
+    const servers = { masters: kudu.masters, tserver, brokers: [] };
     const sidecar = await SidecarProcess.start({ name, dir: join(dir, `sidecar-${i + 1}`), env, ...servers });
     all[i] = sidecar;
     await waitUntilReady(sidecar, signal);
@@ -223,11 +229,11 @@ async function waitUntilReady(sidecar: SidecarProcess, signal: AbortSignal): Pro
 
 const OP_NAMES: Readonly<Record<string, string>> = { c: 'an insert', u: 'an update', d: 'a delete' };
 
-function sampleLines(op: string, { key, value, headers }: TopicSample): readonly string[] {
+function sampleLines(op: string, { key, value, beside }: ChangeSample, { name }: DemoTarget): readonly string[] {
   return [
     `\nthe first record of ${OP_NAMES[op] ?? op}:`,
     `  key     ${key}`,
     `  value   ${value}`,
-    `  header  ${headers}`,
+    `  ${name === 'Kafka' ? 'header' : 'beside'}  ${beside}`,
   ];
 }

@@ -13,6 +13,7 @@ export interface SidecarOptions {
   readonly masters: readonly string[];
   /** The tablet server beside it. */
   readonly tserver: { readonly rpc: string; readonly walDir: string };
+  /** None: it ships to something else, which its environment says. */
   readonly brokers: readonly string[];
   /** Its working folder; its log goes there. */
   readonly dir: string;

@@ -8,15 +8,10 @@ interface StreamAnswer {
   readonly tablets: readonly { readonly state: string; readonly error?: { readonly message: string } }[];
 }
 
-/** The topic that {@link createStream} ships a table to. */
-export function topicOf(table: string): string {
-  return `cdc.${table}`;
-}
-
-/** Creates an exactly-once stream of one table over the HTTP API; resolves when each of its tablets is running. */
+/** Creates a stream of one table over the HTTP API; resolves when each of its tablets is running. */
 export async function createStream(
   api: string,
-  { name, table, signal }: { name: string; table: string; signal: AbortSignal },
+  { name, table, sink, signal }: { name: string; table: string; sink: object; signal: AbortSignal },
 ): Promise<void> {
   const created = await fetch(`${api}/v1/streams`, {
     method: 'POST',
@@ -26,7 +21,7 @@ export async function createStream(
       name,
       tables: [table],
       start: 'now',
-      sink: { type: 'kafka', topic: 'cdc.{table}', delivery: 'exactly-once', partitions: 3, replicationFactor: 1 },
+      sink,
       format: { type: 'json' },
     }),
   });

@@ -31,6 +31,8 @@ const KERBEROS_PROGRAMS: Readonly<Record<string, readonly string[]>> = {
   'krb5-admin-server': ['kadmin.local'],
   'krb5-user': ['kinit'],
 };
+/** A Redis that was installed so starts as a service of the system as well, where there is such; ours is another one. */
+const REDIS_PACKAGE = 'redis-server';
 const SYSTEM_PROGRAMS = ['/usr/sbin', '/usr/local/sbin', '/sbin', '/usr/bin'];
 
 export interface SystemTools {
@@ -49,6 +51,7 @@ export async function ensureSystemTools(options: {
   compiler: boolean;
   /** A Kerberos KDC, its tools, and the library by which clients speak to it. */
   kerberos?: boolean;
+  redis?: boolean;
   progress: (line: string) => void;
 }): Promise<SystemTools> {
   const before = await look(options);
@@ -99,7 +102,15 @@ interface Found {
   readonly missing: readonly string[];
 }
 
-async function look({ compiler, kerberos = false }: { compiler: boolean; kerberos?: boolean }): Promise<Found> {
+async function look({
+  compiler,
+  kerberos = false,
+  redis = false,
+}: {
+  compiler: boolean;
+  kerberos?: boolean;
+  redis?: boolean;
+}): Promise<Found> {
   const [javaHome, saslDir, maven, setpriv, libraries] = await Promise.all([
     findJava(compiler),
     findSaslDir(),
@@ -115,6 +126,7 @@ async function look({ compiler, kerberos = false }: { compiler: boolean; kerbero
   if (saslDir === null) missing.push('libsasl2-modules');
   if (maven === null) missing.push('maven');
   if (setpriv === null) missing.push('util-linux');
+  if (redis && (await findProgram('redis-server')) === null) missing.push(REDIS_PACKAGE);
   return { javaHome, saslDir, missing };
 }
 

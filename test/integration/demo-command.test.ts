@@ -10,6 +10,7 @@ import { describe, it } from 'node:test';
 import { spoorCommand } from '../../src/demo/sidecar-process.ts';
 import { kerberosMissing, serversMissing } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
+import { redisMissing } from '../support/redis.ts';
 
 interface DemoRun {
   readonly exitCode: number | null;
@@ -65,6 +66,7 @@ async function refuses(address: string): Promise<boolean> {
 }
 
 const noKerberos = await kerberosMissing();
+const noRedis = await redisMissing();
 
 describe('spoor demo', { skip: await serversMissing() }, () => {
   it('ships every row, ends by itself after --exit-after and leaves nothing running', async () => {
@@ -87,6 +89,14 @@ describe('spoor demo', { skip: await serversMissing() }, () => {
     assert.equal(exitCode, 0, output);
     assert.match(output, /^Security +TLS and Kerberos, realm KUDU\.TEST/m);
     assert.match(output, /(\d+) row changes written, \1 records read from Kafka: all shipped/);
+    assert.deepEqual(left, []);
+  });
+
+  it('--redis: the same into Redis', { skip: noRedis }, async () => {
+    const { exitCode, output, left } = await runDemo(['--redis', '--exit-after', '4', '--rate', '200']);
+    assert.equal(exitCode, 0, output);
+    assert.match(output, /^Redis +127\.0\.0\.1:\d+\n/m);
+    assert.match(output, /(\d+) row changes written, \1 records read from Redis: all shipped/);
     assert.deepEqual(left, []);
   });
 

@@ -29,6 +29,7 @@ export async function prepareServers(): Promise<void> {
   const kafka = await fetchKafka(options);
   await withFileLock(join(options.cacheDir, '.lock'), () => archiveKafkaClasses(kafka));
   await kerberosMissing(); // before there are several who would install it at once
+  await ensureSystemTools({ compiler: false, redis: true, progress: options.progress });
 }
 
 /** As {@link serversMissing}, for what needs a KDC besides. */

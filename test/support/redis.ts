@@ -1,10 +1,11 @@
 import { RedisServer, type RedisServerOptions } from '../../src/demo/redis-server.ts';
-import { runCommand } from '../../src/demo/run-command.ts';
+import { ensureSystemTools } from '../../src/demo/system-packages.ts';
 import { WorkDir } from '../../src/demo/work-dir.ts';
 import type { RedisSinkOptions } from '../../src/sinks/redis/redis-sink.ts';
 import { redisSink } from '../../src/sinks/redis/definition.ts';
 import type { RedisServers } from '../../src/sinks/redis/settings.ts';
 import type { SeenRecord } from '../contract/sink.ts';
+import { artifactOptions } from './cluster.ts';
 import { keepingLogger } from './loggers.ts';
 
 /** A Redis in a temporary folder. */
@@ -15,11 +16,14 @@ export async function startRedis(options: Partial<Omit<RedisServerOptions, 'dir'
 
 /** For a test's `skip`: why there is no Redis here, or false. In CI it rejects instead. */
 export async function redisMissing(): Promise<string | false> {
-  const { exitCode } = await runCommand('redis-server', ['--version']).catch(() => ({ exitCode: 1 }));
-  if (exitCode === 0) return false;
-  const why = 'redis-server is not installed (apt-get install redis-server)';
-  if (process.env['CI'] !== undefined) throw new Error(why);
-  return why;
+  try {
+    const { progress } = await artifactOptions();
+    await ensureSystemTools({ compiler: false, redis: true, progress });
+    return false;
+  } catch (error) {
+    if (process.env['CI'] !== undefined) throw error;
+    return error instanceof Error ? error.message : String(error);
+  }
 }
 
 export function serverAt(port: number, changes: Partial<RedisServers> = {}): RedisServers {
