@@ -9,6 +9,7 @@ import { measureLatency } from './latency.ts';
 import { measureManyTablets } from './many-tablets.ts';
 import { measureIdleTablets, measureRollingRestart, measureTabletCounts } from './tablet-counts.ts';
 import { percentile } from './percentiles.ts';
+import { measureRedis } from './redis.ts';
 import { measureRecords, WORKLOADS, type Variant, type Workload } from './records.ts';
 import { measureTls } from './tls.ts';
 import { measureWriteThroughput, type WriteRate } from './write-throughput.ts';
@@ -26,7 +27,7 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '30' },
     rates: { type: 'string', default: '1000,5000' },
     delivery: { type: 'string', default: 'exactly-once,at-least-once' },
-    only: { type: 'string', default: 'latency,writes,drain,images,formats,tablets,tablets-eos,idle,restart,tls' },
+    only: { type: 'string', default: 'latency,writes,drain,redis,images,formats,tablets,tablets-eos,idle,restart,tls' },
     counts: { type: 'string', default: '4,60,600' },
     rounds: { type: 'string', default: '1' },
     beside: { type: 'string' },
@@ -36,7 +37,7 @@ const { values } = parseArgs({
 if (values.help) {
   process.stdout.write(
     'npm run bench -- [--rows 1000000] [--seconds 30] [--rates 1000,5000] [--delivery exactly-once,at-least-once]\n' +
-      '                 [--only latency,writes,drain,images,formats,tablets,tablets-eos,idle,restart,tls] [--counts 4,60,600]\n' +
+      '                 [--only latency,writes,drain,redis,images,formats,tablets,tablets-eos,idle,restart,tls] [--counts 4,60,600]\n' +
       '                 [--beside <another version: a commit, or its main.js> [--rounds 1]]\n' +
       '--beside and --rounds: for latency, drain, tablets-eos (one round) and restart\n',
   );
@@ -145,6 +146,26 @@ async function measureBacklogs(): Promise<void> {
       );
   const what = `  Kafka's producer, warm, acks=all, ${recordBytes} bytes a record`;
   say(row([what, ceiling.rowsPerSecond.toFixed(0), '', ceiling.cpuSecondsPerMillion.toFixed(1)]));
+}
+
+/** Redis beside Kafka, and beside what Redis itself reaches. */
+async function measureRedisBacklogs(): Promise<void> {
+  const { drains, entryBytes, ceiling, redisCpuSecondsPerMillion } = await measureRedis(ROWS, say);
+  say('');
+  say(row(['Redis', 'rows/s', 'of XADD', 'CPU s/M rows', 'peak MiB', "Redis's CPU"]));
+  for (const [at, { what, rowsPerSecond, cpuSecondsPerMillion, peakMib }] of drains.entries())
+    say(
+      row([
+        `  ${what}`,
+        rowsPerSecond.toFixed(0),
+        (rowsPerSecond / ceiling.rowsPerSecond).toFixed(2),
+        cpuSecondsPerMillion.toFixed(1),
+        peakMib.toFixed(0),
+        at === 0 ? redisCpuSecondsPerMillion.toFixed(1) : '',
+      ]),
+    );
+  const what = `  redis-benchmark, pipelined XADD, ${entryBytes} bytes an entry`;
+  say(row([what, ceiling.rowsPerSecond.toFixed(0), '', '', '', ceiling.redisCpuSecondsPerMillion.toFixed(1)]));
 }
 
 const IMAGES: readonly Variant[] = ['changed', 'after', 'full'].map((images) => ({
@@ -294,6 +315,7 @@ async function measureRestart(): Promise<void> {
 if (ONLY.includes('latency')) await measureLatencies();
 if (ONLY.includes('writes')) await measureWrites();
 if (ONLY.includes('drain')) await measureBacklogs();
+if (ONLY.includes('redis')) await measureRedisBacklogs();
 if (ONLY.includes('images')) await measureImages();
 if (ONLY.includes('formats')) await measureFormats();
 if (ONLY.includes('tablets')) await measureOne();

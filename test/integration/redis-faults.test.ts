@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { readdir, stat, truncate } from 'node:fs/promises';
-import { join } from 'node:path';
+import { stat, truncate } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TabletPosition } from '../../src/change/position.ts';
@@ -16,7 +15,7 @@ import { CuttingProxy } from '../support/cutting-proxy.ts';
 import { eventually } from '../support/eventually.ts';
 import { keepingLogger } from '../support/loggers.ts';
 import { batches } from '../support/record-batches.ts';
-import { readEntries, redisMissing, serverAt, sinkOptions, startRedis } from '../support/redis.ts';
+import { appendOnlyFile, readEntries, redisMissing, serverAt, sinkOptions, startRedis } from '../support/redis.ts';
 import { seededRandom, shipLog } from '../support/sink-load.ts';
 
 const never = new AbortController().signal;
@@ -43,17 +42,17 @@ describe(`Redis in trouble, seed ${seed}`, { skip }, () => {
     const stream = freshStream();
     await using sink = sinkOf(stream);
     const random = seededRandom(seed);
-    let isOver = false;
+    const kills = { areOver: false };
     const killing = (async () => {
       for (let kill = 0; kill < 4; kill++) {
         await sleep(150 + random(200));
         await redis.kill();
         await redis.restart();
       }
-      isOver = true;
+      kills.areOver = true;
     })();
     let last = 0;
-    while (!isOver) await shipLog({ sink, tablet: tabletOf(stream), last: (last += 300), random });
+    while (!kills.areOver) await shipLog({ sink, tablet: tabletOf(stream), last: (last += 300), random });
     await killing;
     await shipLog({ sink, tablet: tabletOf(stream), last: (last += 10), random });
     assertComplete(await readEntries(redis, [keyOf(stream)]), last, ONCE);
@@ -66,9 +65,8 @@ describe(`Redis in trouble, seed ${seed}`, { skip }, () => {
     const random = seededRandom(seed);
     await shipLog({ sink, tablet: tabletOf(stream), last: 200, random });
     await own.kill();
-    const folder = join(own.logFile, '..', 'appendonlydir');
-    const file = (await readdir(folder)).find((name) => name.endsWith('.incr.aof'))!;
-    await truncate(join(folder, file), Math.floor((await stat(join(folder, file))).size * 0.7));
+    const file = await appendOnlyFile(own);
+    await truncate(file, Math.floor((await stat(file)).size * 0.7));
     await own.restart();
     const left = await readEntries(own, [keyOf(stream)]);
     assert.ok(left.length > 0 && left.length < 200, `${left.length} of 200 are left`);
@@ -281,7 +279,8 @@ describe(`Redis in trouble, seed ${seed}`, { skip }, () => {
       });
       const seen: StoredRecord[] = [];
       for await (const some of reader.read(reader.destinationOf('shop.orders'), never)) seen.push(...some);
-      const text = (record: { key: Buffer | null; value: Buffer | null }): string => `${record.key} ${record.value}`;
+      const text = ({ key, value }: { key: Buffer | null; value: Buffer | null }): string =>
+        `${String(key)} ${String(value)}`;
       assert.deepEqual(seen.map(text).sort(), records.map(text).sort());
       if (layout === 'extended')
         assert.deepEqual(seen.map(({ position }) => position).sort(), records.map(({ position }) => position).sort());

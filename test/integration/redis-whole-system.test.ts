@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { stat, truncate } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { StreamView } from '../../src/api/shapes.ts';
@@ -11,7 +12,7 @@ import { TableFold } from '../support/fold.ts';
 import { form } from '../support/forms.ts';
 import { javaTool } from '../support/java-tools.ts';
 import { Load } from '../support/load.ts';
-import { readEntries, redisMissing, startRedis } from '../support/redis.ts';
+import { appendOnlyFile, readEntries, redisMissing, startRedis } from '../support/redis.ts';
 import { isCaughtUp, SpoorCluster } from '../support/spoor-cluster.ts';
 
 const skip = (await serversMissing()) || (await redisMissing());
@@ -24,7 +25,7 @@ describe('the whole system with Redis', { skip, timeout: form(240_000, 1_800_000
   let redis: RedisServer;
   let cluster: SpoorCluster;
   before(async () => {
-    redis = await startRedis();
+    redis = await startRedis({ settings: { 'auto-aof-rewrite-percentage': 0 } });
     cluster = await SpoorCluster.start({ env: { SPOOR_REDIS_URL: redis.url } });
   });
   after(async () => {
@@ -52,9 +53,7 @@ describe('the whole system with Redis', { skip, timeout: form(240_000, 1_800_000
     assert.equal(status, 201, JSON.stringify(made));
     await cluster.waitForTablets(stream, ({ state }) => state === 'running' || state === 'base-copy');
     for (let round = 0; round < ROUNDS; round++) {
-      await redis.kill();
-      await sleep(300);
-      await redis.restart();
+      await loseLastSecond();
       await sleep(1_000);
       await redis.withClient((client) => client.config('SET', 'maxmemory', 1_000_000));
       await eventually('it is blocked, and says why', async () =>
@@ -101,6 +100,17 @@ describe('the whole system with Redis', { skip, timeout: form(240_000, 1_800_000
     assert.equal(status, 400, JSON.stringify(body));
     assert.match(JSON.stringify(body), /sink\.type.*SPOOR_REDIS_URL/);
   });
+
+  /** As a machine that loses its power under `appendfsync everysec`. */
+  async function loseLastSecond(): Promise<void> {
+    const file = await appendOnlyFile(redis);
+    const { size } = await stat(file);
+    await sleep(1_000);
+    await redis.kill();
+    assert.ok((await stat(file)).size > size, 'it had taken more');
+    await truncate(file, size);
+    await redis.restart();
+  }
 
   async function moveLeaders(table: string): Promise<void> {
     using client = await KuduClient.connect({ masters: cluster.kudu.masters, timeoutMs: 20_000 });

@@ -1,3 +1,5 @@
+import { readdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { RedisServer, type RedisServerOptions } from '../../src/demo/redis-server.ts';
 import { ensureSystemTools } from '../../src/demo/system-packages.ts';
 import { WorkDir } from '../../src/demo/work-dir.ts';
@@ -12,6 +14,14 @@ import { keepingLogger } from './loggers.ts';
 export async function startRedis(options: Partial<Omit<RedisServerOptions, 'dir'>> = {}): Promise<RedisServer> {
   const dir = await WorkDir.create('spoor-test-redis');
   return RedisServer.start({ dir: dir.path, ...options });
+}
+
+/** What it has appended since it was made, as long as it is not rewritten. */
+export async function appendOnlyFile(server: RedisServer): Promise<string> {
+  const folder = join(dirname(server.logFile), 'appendonlydir');
+  const name = (await readdir(folder)).find((each) => each.endsWith('.incr.aof'));
+  if (name === undefined) throw new Error(`no append-only file in ${folder}`);
+  return join(folder, name);
 }
 
 /** For a test's `skip`: why there is no Redis here, or false. In CI it rejects instead. */

@@ -6,14 +6,18 @@ import type { ChunkSender } from './tablet-lane.ts';
  */
 export class ChunksInFlight implements ChunkSender {
   readonly #most: number;
+  readonly #signal: AbortSignal;
   readonly #onWay = new Set<Promise<void>>();
   #failure: { readonly error: unknown } | null = null;
 
-  constructor(most: number) {
+  /** @param signal once it aborts nothing more is sent: what is taken of the records after that may be others' */
+  constructor(most: number, signal: AbortSignal) {
     this.#most = most;
+    this.#signal = signal;
   }
 
   async start(send: () => Promise<void>): Promise<void> {
+    this.#signal.throwIfAborted();
     this.#throwIfFailed();
     const sent = send().then(
       () => {

@@ -12,8 +12,11 @@ export function slotOf(key: string): number {
   const bytes = Buffer.from(key);
   const open = bytes.indexOf('{');
   const close = open < 0 ? -1 : bytes.indexOf('}', open + 1);
-  const hashed = close > open + 1 ? bytes.subarray(open + 1, close) : bytes;
+  return (close > open + 1 ? crc16(bytes, open + 1, close) : crc16(bytes, 0, bytes.length)) % SLOTS;
+}
+
+export function crc16(bytes: Uint8Array, start: number, end: number): number {
   let crc = 0;
-  for (const byte of hashed) crc = ((crc << 8) & 0xffff) ^ TABLE[(crc >> 8) ^ byte]!;
-  return crc % SLOTS;
+  for (let at = start; at < end; at++) crc = ((crc << 8) & 0xffff) ^ TABLE[(crc >> 8) ^ bytes[at]!]!;
+  return crc;
 }

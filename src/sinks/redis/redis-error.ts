@@ -1,3 +1,4 @@
+import { ReplyError } from 'ioredis';
 import { SinkError, type SinkErrorKind } from '../sink.ts';
 
 /** What an error of Redis means, by its first word, and what somebody can do. */
@@ -8,7 +9,7 @@ interface Meaning {
   readonly reconnects?: true;
 }
 
-/** Source: redis/src/server.c (shared objects), replication.c, cluster.c, script.c of 7.0. */
+/** Source: redis/src/server.c (shared objects), replication.c, cluster.c, script.c of 7.0; UNREADABLE is our own script's. */
 const MEANINGS: Readonly<Record<string, Meaning>> = {
   OOM: {
     kind: 'refused',
@@ -23,6 +24,10 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   WRONGPASS: { kind: 'refused', advice: 'it does not take SPOOR_REDIS_USERNAME and SPOOR_REDIS_PASSWORD' },
   NOPERM: { kind: 'refused', advice: 'give its user the rights in docs/sinks-redis.md (ACL SETUSER)' },
   WRONGTYPE: { kind: 'refused', advice: 'the key holds something else than a stream: delete it, or take another key' },
+  UNREADABLE: {
+    kind: 'refused',
+    advice: 'delete that field (HDEL), and the tablet goes on from its apply marker',
+  },
   CROSSSLOT: { kind: 'refused', advice: 'it is a Cluster: write SPOOR_REDIS_URL as redis+cluster://' },
   READONLY: { kind: 'unavailable', advice: 'it is a replica by now', reconnects: true },
   MASTERDOWN: { kind: 'unavailable', advice: 'it is a replica whose master is away', reconnects: true },
@@ -51,8 +56,12 @@ export function errorWord(error: unknown): string | null {
   return word !== null && Object.hasOwn(MEANINGS, word) ? word : null;
 }
 
-/** Whether another connection may lead to a server that does. */
+/**
+ * Whether another connection is needed: Redis says so, or has not said anything: then the connection is at fault, and what was on it
+ * may be there or not.
+ */
 export function wantsReconnect(error: unknown): boolean {
+  if (!(error instanceof ReplyError)) return true;
   const word = errorWord(error);
   return word !== null && MEANINGS[word]!.reconnects === true;
 }

@@ -127,8 +127,7 @@ export class RedisNode implements AsyncDisposable {
       return await work(this.#data);
     } catch (error) {
       const failure = toSinkError(error, this.address);
-      // An error that Redis says has a word in front; another one is the connection's, and what was on it may be there or not.
-      if (errorWord(error) === null ? !/^ERR /.test(failure.message) : wantsReconnect(error)) this.#lose(failure);
+      if (wantsReconnect(error)) this.#lose(failure);
       throw failure;
     }
   }
@@ -163,7 +162,7 @@ export class RedisNode implements AsyncDisposable {
         if (this.#confirmed < this.#noted) await this.#confirm();
       } catch (error) {
         const failure = toSinkError(error, this.address);
-        if (errorWord(error) === null || wantsReconnect(error)) this.#lose(failure);
+        if (wantsReconnect(error)) this.#lose(failure);
         else this.#warn(failure.message);
       }
     }

@@ -92,7 +92,7 @@ export class RedisWriter implements TabletWriter {
   async #write(batches: Iterable<RecordBatch>, to: TabletPosition, signal: AbortSignal): Promise<void> {
     this.#throwIfLost();
     const { lanes, onAppended } = this.#options;
-    const sender = new ChunksInFlight(MAX_CHUNKS_IN_FLIGHT);
+    const sender = new ChunksInFlight(MAX_CHUNKS_IN_FLIGHT, signal);
     const begun = new Set<TabletLane>();
     const begin = (lane: TabletLane): TabletLane => {
       if (begun.has(lane)) return lane;

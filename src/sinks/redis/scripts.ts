@@ -39,7 +39,7 @@ local stored = call('HGET', KEYS[2], ARGV[1])
 local count, state = '0', ''
 if stored then
   count, state = string.match(stored, '^%S+ (%d+) (.*)$')
-  if not count then return redis.error_reply('ERR SPOOR the field ' .. ARGV[1] .. ' of ' .. KEYS[2] .. ' was not written by Spoor') end
+  if not count then return redis.error_reply('UNREADABLE the field ' .. ARGV[1] .. ' of ' .. KEYS[2] .. ' was not written by Spoor') end
 end
 call('HSET', KEYS[2], ARGV[1], ARGV[2] .. ' ' .. count .. ' ' .. state)
 return {id, count, state}

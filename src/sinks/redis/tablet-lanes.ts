@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import type { TabletPosition } from '../../change/position.ts';
 import type { RecordBatch } from '../../change/record-batch.ts';
-import { crc32c } from '../../util/crc32c.ts';
 import { SinkError, type SinkTablet } from '../sink.ts';
 import type { Layout } from './entry-chunk.ts';
+import { crc16 } from './key-slot.ts';
 import { deadLetterKey, shardKeys, type KeyNamer } from './keys.ts';
 import { lowestPosition } from './lane-filter.ts';
 import type { RedisConnection } from './redis-connection.ts';
@@ -86,10 +86,9 @@ export class TabletLanes {
     return opened;
   }
 
-  /** CRC-32C of what a record is placed by, its key unless the stream says otherwise. */
+  /** By the CRC16 of what a record is placed by, its key unless the stream says otherwise. */
   shardOf({ shards }: TableLanes, batch: RecordBatch, i: number): TabletLane {
-    const bytes = batch.routeBytes(i).subarray(batch.routeStart(i), batch.routeEnd(i));
-    return shards[crc32c(bytes) % shards.length]!;
+    return shards[crc16(batch.routeBytes(i), batch.routeStart(i), batch.routeEnd(i)) % shards.length]!;
   }
 
   /**

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { ReplyError } from 'ioredis';
 import { redisSink } from '../../../../src/sinks/redis/definition.ts';
 import {
   compareEntryIds,
@@ -18,6 +19,9 @@ import { SavedTrail } from '../../../../src/sinks/redis/saved-trail.ts';
 import { durabilityOf, parseInfo, troubleOf, type ServerFacts } from '../../../../src/sinks/redis/server-info.ts';
 import { trimBefore } from '../../../../src/sinks/redis/trimming.ts';
 import { positionAt } from '../../../contract/sink.ts';
+
+/** As ioredis has what Redis answers. */
+const reply = (message: string): Error => new (ReplyError as new (message: string) => Error)(message);
 
 describe('an id of an entry', () => {
   const ms = fc.bigInt(1_577_836_800_000n, 1_577_836_800_000n + (1n << 41n) - 1n);
@@ -171,9 +175,10 @@ describe('an error of Redis', () => {
 
   it('says whether another server may do', () => {
     assert.deepEqual(
-      ['READONLY x', 'MOVED 1 x', 'OOM x', 'BUSY x'].map((message) => wantsReconnect(new Error(message))),
+      ['READONLY x', 'MOVED 1 x', 'OOM x', 'BUSY x'].map((message) => wantsReconnect(reply(message))),
       [true, true, false, false],
     );
+    assert.ok(wantsReconnect(new Error('Connection is closed.')), 'what was on it may be there or not');
     assert.equal(errorWord(new Error('Connection is closed.')), null);
     assert.equal(errorWord(new Error('constructor x')), null);
   });
