@@ -60,8 +60,9 @@ export class Sinks implements AsyncDisposable {
   }
 
   /** @throws {SinkError} this process is not told how to reach it, or nobody can read such a sink */
-  reader({ name, sink }: Pick<StreamDefinition, 'name' | 'sink'>): SinkReader {
-    return this.#typeOf(sink).reader(sink, name);
+  reader({ name, sink, format }: Pick<StreamDefinition, 'name' | 'sink' | 'format'>): SinkReader {
+    const isFlat = 'envelope' in format && format.envelope === 'flat';
+    return this.#typeOf(sink).reader(sink, { name, isFlat });
   }
 
   /** To be asked for readiness, whatever streams there are. */

@@ -54,6 +54,13 @@ export interface SettingsFault {
   readonly message: string;
 }
 
+/** What a reader has to know of the stream whose records it reads. */
+export interface StreamToRead {
+  readonly name: string;
+  /** Whether its records are bare rows (`envelope: "flat"`): only their time stamps say when their operation was. */
+  readonly isFlat: boolean;
+}
+
 /** A kind of sink: all that Spoor asks of it besides shipping. app/sinks.ts has one of each. */
 export interface SinkType<Definition> extends AsyncDisposable {
   /** One that this sidecar cannot serve is a sink that says why: the stream may be other sidecars' as well. */
@@ -79,7 +86,7 @@ export interface SinkType<Definition> extends AsyncDisposable {
    * Reads back what the sink has of a stream: for `spoor verify`.
    * @throws {SinkError} `refused`: this process is not told how to reach it, or nobody can read such a sink
    */
-  reader(definition: Definition, streamName: string): SinkReader;
+  reader(definition: Definition, stream: StreamToRead): SinkReader;
   /** Under steady load writes of a tablet start so far apart: what a write costs by itself. */
   writeIntervalMs(definition: Definition): number;
 }

@@ -3,7 +3,7 @@ import { zstd, ZSTD_NEEDS } from '../../util/zstd.ts';
 import { refusingSink } from '../refusing-sink.ts';
 import type { SinkReader } from '../reader.ts';
 import { SinkError, type SinkPlan, type Sink } from '../sink.ts';
-import type { SettingsFault, SinkReport, SinkStream, SinkType } from '../sink-type.ts';
+import type { SettingsFault, SinkReport, SinkStream, SinkType, StreamToRead } from '../sink-type.ts';
 import type { KafkaDefinition } from './definition.ts';
 import { KafkaBrokers, type KafkaBrokersOptions } from './kafka-brokers.ts';
 import { createKafkaReader } from './kafka-reader.ts';
@@ -83,7 +83,7 @@ export class KafkaType implements SinkType<KafkaDefinition> {
     return message === null ? null : { path: 'topicConfig', message: `Kafka refuses it: ${message}` };
   }
 
-  reader({ topic, topics, schemaTopic }: KafkaDefinition, streamName: string): SinkReader {
+  reader({ topic, topics, schemaTopic }: KafkaDefinition, { name: streamName }: StreamToRead): SinkReader {
     if (!this.#client) throw new SinkError('refused', 'SPOOR_KAFKA_BROKERS is not given: it says where Kafka is');
     const naming = { topic, ...(topics && { topics }), schemaTopic };
     return createKafkaReader({ streamName, ...this.#client, ...naming, logger: this.#logger });

@@ -105,7 +105,9 @@ class RedisReader implements SinkReader {
       );
       const last = entries.at(-1);
       if (!last) return;
-      yield entries.map(([id, fields]) => this.#recordOf(key, parseEntryId(id.toString()), fields));
+      const records = entries.map(([id, fields]) => this.#recordOf(key, parseEntryId(id.toString()), fields));
+      // Without a position nobody knows which delete a tombstone is behind, and the delete itself says as much.
+      yield this.#options.layout === 'compact' ? records.filter(({ value }) => value !== null) : records;
       from = formatEntryId(idAfter(parseEntryId(last[0].toString())));
     }
   }

@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto';
+import { isAhead, type TabletPosition } from '../../change/position.ts';
+import { formatOpId } from '../../kudu/opid.ts';
 import type { Logger } from '../../util/logger.ts';
 import { pause } from '../../util/pause.ts';
 import { Slots } from '../../util/slots.ts';
@@ -40,6 +42,8 @@ class RedisSink implements Sink {
   readonly #nameKey: KeyNamer;
   readonly #writeSlots = new Slots(MAX_WRITES_AT_A_TIME);
   readonly #writers = new Set<RedisWriter>();
+  /** Of each tablet that was written from here. */
+  readonly #last = new Map<string, RedisWriter>();
   readonly #stop = new AbortController();
   /** Keys that were written to since they were trimmed last. */
   readonly #grown = new Set<string>();
@@ -76,8 +80,10 @@ class RedisSink implements Sink {
         },
         position,
         ofTable,
+        this.#hasLost(tablet, position),
       );
       this.#writers.add(writer);
+      this.#last.set(lastOf(tablet), writer);
       return writer;
     } catch (error) {
       throw signal.aborted ? new SinkError('unavailable', 'stopped', error) : toSinkError(error, 'its address');
@@ -98,6 +104,19 @@ class RedisSink implements Sink {
     await this.#trimming;
     const connection = await this.#connection?.catch(() => null);
     await connection?.[Symbol.asyncDispose]();
+  }
+
+  /**
+   * Whether Redis is back at where it was before something that it has acknowledged to us, and that was not saved: it has crashed, or
+   * failed over. What was saved, and is gone, somebody has deleted.
+   */
+  #hasLost(tablet: SinkTablet, position: TabletPosition | null): boolean {
+    const unsaved = this.#last.get(lastOf(tablet))?.unsaved ?? null;
+    this.#last.delete(lastOf(tablet));
+    if (unsaved === null || (position !== null && !isAhead(unsaved, position))) return false;
+    const fields = { stream: tablet.streamName, tablet: tablet.tabletId, opId: formatOpId(unsaved.opId) };
+    this.#options.logger.warn(fields, 'redis has lost what it had acknowledged last, which is shipped again');
+    return true;
   }
 
   /** The connection that there is, or another one where that was lost. */
@@ -146,6 +165,10 @@ class RedisSink implements Sink {
       this.#told.add(warning);
     }
   }
+}
+
+function lastOf({ streamGeneration, tabletId }: SinkTablet): string {
+  return `${streamGeneration}/${tabletId}`;
 }
 
 type ConnectOptions = Pick<

@@ -2,7 +2,7 @@ import type { Logger } from '../../util/logger.ts';
 import { refusingSink } from '../refusing-sink.ts';
 import type { SinkReader } from '../reader.ts';
 import { SinkError, type Sink, type SinkPlan } from '../sink.ts';
-import type { PlaceReport, SettingsFault, SinkReport, SinkStream, SinkType } from '../sink-type.ts';
+import type { PlaceReport, SettingsFault, SinkReport, SinkStream, SinkType, StreamToRead } from '../sink-type.ts';
 import { createRedisReader } from './redis-reader.ts';
 import { createRedisSink, withConnection } from './redis-sink.ts';
 import type { RedisDefinition } from './definition.ts';
@@ -85,7 +85,12 @@ export class RedisType implements SinkType<RedisDefinition> {
     return Promise.resolve(this.#client ? null : { path: 'type', message: NO_URL });
   }
 
-  reader({ key, layout, shards, schemaKey }: RedisDefinition, streamName: string): SinkReader {
+  reader({ key, layout, shards, schemaKey }: RedisDefinition, { name: streamName, isFlat }: StreamToRead): SinkReader {
+    if (isFlat)
+      throw new SinkError(
+        'refused',
+        `stream ${streamName} cannot be verified: records of the envelope flat say by a time stamp alone when their operation was, and entries of Redis have none; with the envelope debezium they can`,
+      );
     if (!this.#client) throw new SinkError('refused', 'SPOOR_REDIS_URL is not given: it says where Redis is');
     return createRedisReader({ streamName, ...this.#client, key, layout, shards, schemaKey, logger: this.#logger });
   }

@@ -1,5 +1,6 @@
-import type { TabletPosition } from '../../change/position.ts';
+import { isAhead, type TabletPosition } from '../../change/position.ts';
 import { RecordKind, type RecordBatch } from '../../change/record-batch.ts';
+import { MIN_OPID } from '../../kudu/opid.ts';
 import type { Slots } from '../../util/slots.ts';
 import { steadyNow } from '../../util/steady-clock.ts';
 import { waitFor } from '../../util/wait-for.ts';
@@ -25,6 +26,12 @@ export interface RedisWriterOptions {
   readonly onDisposed: (writer: RedisWriter) => void;
 }
 
+/**
+ * In the place of none where Redis has lost all that it had acknowledged of a tablet: who is told none goes on behind what was
+ * acknowledged, and who is told less begins anew where it is known to be saved.
+ */
+const NOWHERE = { opId: MIN_OPID, schemaVersion: 0 };
+
 /** Of half a megabyte each. */
 const MAX_CHUNKS_IN_FLIGHT = 4;
 
@@ -38,14 +45,25 @@ export class RedisWriter implements TabletWriter {
   #failure: SinkError | null = null;
   #waits: { readonly for: string; readonly sinceMs: number } | null = null;
 
-  /** @param at where the tablet's lanes are; @param lanes of the table that it is of there */
-  constructor(options: RedisWriterOptions, at: TabletPosition | null, lanes: TableLanes) {
+  /**
+   * @param at where the tablet's lanes are
+   * @param lanes of the table that it is of there
+   * @param hasLost whether Redis had acknowledged more to this process: see {@link NOWHERE}
+   */
+  constructor(options: RedisWriterOptions, at: TabletPosition | null, lanes: TableLanes, hasLost: boolean) {
     this.#options = options;
     this.#at = at;
     this.#lanes = lanes;
-    this.position = at && options.lanes.withRows(at, lanes);
-    if (this.position) this.#trail.written(this.position, noted(lanes.shards));
+    const position = at && options.lanes.withRows(at, lanes);
+    if (position) this.#trail.written(position, noted(lanes.shards));
     this.#trail.look();
+    this.position = position ?? (hasLost ? { ...NOWHERE, tableName: options.tablet.tableName } : null);
+  }
+
+  /** What was written last, where Redis may lose it yet. */
+  get unsaved(): TabletPosition | null {
+    const { saved } = this.#trail;
+    return this.#at && isAhead(this.#at, saved) ? this.#at : null;
   }
 
   get saved(): TabletPosition | null {
