@@ -62,3 +62,12 @@ export async function connect(address: Address, options: ClientOptions, signal: 
     throw toSinkError(reasons[0] ?? error, formatAddress(address));
   }
 }
+
+/**
+ * Ends a connection at once, with what is on its way: ioredis by itself sends the rest first, from buffers that whoever waited for an
+ * answer has given to others by then.
+ */
+export function cut(client: Redis): void {
+  client.disconnect();
+  client.stream.destroy();
+}

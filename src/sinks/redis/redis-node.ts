@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import type { Logger } from '../../util/logger.ts';
 import { pause } from '../../util/pause.ts';
 import { SinkError } from '../sink.ts';
-import { connect, formatAddress, type Address, type ClientOptions } from './client.ts';
+import { connect, cut, formatAddress, type Address, type ClientOptions } from './client.ts';
 import { toSinkError, wantsReconnect, errorWord } from './redis-error.ts';
 import type { Script } from './scripts.ts';
 import { durabilityOf, parseInfo, troubleOf, type Demands, type Durability, type ServerFacts } from './server-info.ts';
@@ -143,8 +143,8 @@ export class RedisNode implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isLost = true;
     this.#stop.abort();
-    this.#data.disconnect();
-    this.#watch.disconnect();
+    cut(this.#data);
+    cut(this.#watch);
     await this.#watching;
   }
 
@@ -234,8 +234,8 @@ export class RedisNode implements AsyncDisposable {
     if (this.#isLost) return;
     this.#isLost = true;
     this.#stop.abort();
-    this.#data.disconnect();
-    this.#watch.disconnect();
+    cut(this.#data);
+    cut(this.#watch);
     this.#options.onLost(error);
   }
 }
