@@ -71,6 +71,7 @@ export async function readEntries(
         const entries = await client.xrange(key, from, '+', 'COUNT', 1000);
         for (const [, fields] of entries) {
           const [, name, , value, , position] = fields as [string, string, string, string, string, string];
+          if (name === 'default') continue; // a mark
           seen.push({
             key: name,
             value: value === 'default' ? null : value,

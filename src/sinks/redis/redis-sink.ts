@@ -31,6 +31,8 @@ export interface RedisSinkOptions extends Omit<RedisDefinition, 'type'> {
 const REQUEST_TIMEOUT_MS = 5_000;
 const MAX_WRITES_AT_A_TIME = 8;
 const TRIM_EVERY_MS = 1_000;
+/** In a sink's id: no Redis has a name that outlives it, and the ids of its streams tell one from another. */
+const STORE = 'redis:-';
 
 /** Writes a stream to Redis Streams. @throws {RangeError} the key template makes no sense */
 export function createRedisSink(options: RedisSinkOptions): Sink {
@@ -220,5 +222,5 @@ export async function withConnection(
 function sinkIdOf({ key, shards }: TableLanes): string {
   const ids = shards.map(({ id }) => id);
   const id = ids.length === 1 ? ids[0]! : createHash('sha256').update(ids.join('\n')).digest('base64url').slice(0, 22);
-  return formatSinkId({ store: 'redis', topic: { name: key.replace(/[/@%]/g, encodeURIComponent), id } });
+  return formatSinkId({ store: STORE, topic: { name: key.replace(/[/@%]/g, encodeURIComponent), id } });
 }
