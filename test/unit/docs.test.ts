@@ -79,7 +79,9 @@ describe('every page', () => {
   const pages = [
     'README.md',
     'CHANGELOG.md',
-    ...['architecture', 'errors', 'operations', 'records', 'sinks', 'sinks-redis', 'wal-format'].map((name) => `docs/${name}.md`),
+    ...['architecture', 'errors', 'operations', 'records', 'sinks', 'sinks-redis', 'wal-format'].map(
+      (name) => `docs/${name}.md`,
+    ),
   ];
   /** As the places that show Markdown make them. */
   const anchorsOf = (path: string): readonly string[] =>
