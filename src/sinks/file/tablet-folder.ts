@@ -1,0 +1,147 @@
+import { randomUUID } from 'node:crypto';
+import { link, readdir, readFile, rename, symlink, truncate, unlink, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { TabletPosition } from '../../change/position.ts';
+import { SinkError, type SinkTablet } from '../sink.ts';
+import { codeOf, makeFolder, openFile, syncFolder, writeAll, type Steps } from './disk.ts';
+import { beginLine, type Begin, type Previous } from './lines.ts';
+import { escapeName, fileName, fileNumbers, streamFolder, TABLES } from './names.ts';
+import { sealedLengthOf, type Sealed } from './recovery.ts';
+
+/** Says who writes: the name that stands in it is renamed into place, and whoever is named no more is fenced. */
+const OWNER = 'owner';
+
+/** A file that this process has begun. */
+export interface OpenFile {
+  readonly number: number;
+  readonly handle: FileHandle;
+  /** Of its first line. */
+  readonly bytes: number;
+}
+
+/** What a file begins with, besides its number. */
+export type Beginning = Pick<Begin, 'previous' | 'position' | 'table'>;
+
+/**
+ * The folder of a tablet, and who may write into it.
+ *
+ * Of two writers one is always right: a writer looks at `owner` *behind* its commit is durable, and before it says so to anybody;
+ * who takes over puts its own name there *before* it looks how much was committed. So what was said is always found.
+ */
+export class TabletFolder {
+  readonly path: string;
+  readonly #dir: string;
+  readonly #stream: string;
+  readonly #tablet: SinkTablet;
+  readonly #token = randomUUID();
+
+  constructor(dir: string, installation: string, tablet: SinkTablet) {
+    const { streamName, streamGeneration: generation, tabletId } = tablet;
+    this.#dir = dir;
+    this.#tablet = tablet;
+    this.#stream = streamFolder(dir, { installation, streamName, generation });
+    this.path = join(this.#stream, escapeName(tabletId));
+  }
+
+  /** Makes it, and lets it be found by the name of its table. @throws of the system */
+  async prepare(table: string, steps: Steps): Promise<void> {
+    await makeFolder(this.path, this.#dir, steps);
+    await this.linkTable(table, steps);
+  }
+
+  /** Shuts every earlier writer out, seals its file, and begins the next. @throws of the system */
+  async takeOver(steps: Steps): Promise<{ file: OpenFile; position: TabletPosition | null; table: string }> {
+    await this.#claim(steps);
+    for (;;) {
+      const newest = fileNumbers(await steps.take(() => readdir(this.path))).at(-1);
+      const sealed = newest === undefined ? null : await this.#seal(newest, steps);
+      if (sealed === 'gone') continue;
+      const { position, table } = sealed ?? { position: null, table: this.#tablet.tableName };
+      const file = await this.begin((newest ?? 0) + 1, { previous: toPrevious(sealed), position, table }, steps);
+      if (file === null) continue; // a rival was quicker, and what it has begun is to be sealed
+      if (sealed) await this.#tidy(sealed);
+      return { file, position, table };
+    }
+  }
+
+  /** Begins a file, whole with its first line or not at all. @returns null where there is one of that number */
+  async begin(number: number, beginning: Beginning, steps: Steps): Promise<OpenFile | null> {
+    const { streamName: stream, tabletId: tablet } = this.#tablet;
+    const draft = join(this.path, `.begin-${this.#token}`);
+    const line = Buffer.from(beginLine({ begin: number, stream, tablet, ...beginning }));
+    const handle = await openFile(draft, 'ax', steps);
+    try {
+      await writeAll(handle, line, steps);
+      await steps.take(() => handle.datasync());
+      await steps.take(() => link(draft, join(this.path, fileName(number))));
+    } catch (error) {
+      await Promise.allSettled([handle.close(), unlink(draft)]);
+      if (codeOf(error) === 'EEXIST') return null;
+      throw error;
+    }
+    await steps.take(() => unlink(draft));
+    await syncFolder(this.path, steps);
+    return { number, handle, bytes: line.length };
+  }
+
+  /** @throws {SinkError} `fenced` */
+  async assertOwner(steps: Steps): Promise<void> {
+    const owner = await steps.take(() => readFile(join(this.path, OWNER), 'utf8'));
+    if (owner !== this.#token) throw this.fenced();
+  }
+
+  fenced(): SinkError {
+    return new SinkError('fenced', `tablet ${this.#tablet.tabletId} has a newer writer in ${this.path}`);
+  }
+
+  /** Lets the tablet be found by the name of a table. */
+  async linkTable(table: string, steps: Steps): Promise<void> {
+    const folder = join(this.#stream, TABLES, escapeName(table));
+    const tablet = escapeName(this.#tablet.tabletId);
+    await makeFolder(folder, this.#dir, steps);
+    try {
+      await steps.take(() => symlink(join('..', '..', tablet), join(folder, tablet)));
+    } catch (error) {
+      if (codeOf(error) === 'EEXIST') return;
+      throw error;
+    }
+    await syncFolder(folder, steps);
+  }
+
+  async #claim(steps: Steps): Promise<void> {
+    const draft = join(this.path, `.owner-${this.#token}`);
+    const handle = await openFile(draft, 'ax', steps);
+    try {
+      await writeAll(handle, Buffer.from(this.#token), steps);
+      await steps.take(() => handle.datasync());
+      await steps.take(() => rename(draft, join(this.path, OWNER)));
+    } catch (error) {
+      await Promise.allSettled([unlink(draft)]);
+      throw error;
+    } finally {
+      void handle.close().catch(() => undefined);
+    }
+    await syncFolder(this.path, steps);
+  }
+
+  async #seal(number: number, steps: Steps): Promise<Sealed | 'gone'> {
+    try {
+      return await sealedLengthOf(join(this.path, fileName(number)), steps);
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return 'gone';
+      throw error;
+    }
+  }
+
+  /** Gives back what nobody reads, now that the file's end is written down. What does not succeed is no harm. */
+  async #tidy({ begin, bytes, hasCommits }: Sealed): Promise<void> {
+    const path = join(this.path, fileName(begin.begin));
+    await (hasCommits ? truncate(path, bytes) : unlink(path)).catch(() => undefined);
+  }
+}
+
+/** A file without a commit is as if it had not been. */
+function toPrevious(sealed: Sealed | null): Previous {
+  if (sealed === null) return null;
+  return sealed.hasCommits ? { file: sealed.begin.begin, bytes: sealed.bytes } : sealed.begin.previous;
+}
