@@ -37,6 +37,16 @@ const ALLOWED = {
     'sinks/sink-type',
     'sinks/refusing-sink',
   ],
+  'sinks/file': [
+    'util',
+    'kudu',
+    'change',
+    'errors',
+    'sinks/sink',
+    'sinks/reader',
+    'sinks/sink-type',
+    'sinks/refusing-sink',
+  ],
   'sinks/redis': [
     'util',
     'kudu',
@@ -49,9 +59,10 @@ const ALLOWED = {
     'sinks/sink-type',
     'sinks/refusing-sink',
   ],
+  'sinks/file/definition': ['util'],
   'sinks/refusing-sink': ['sinks/sink'],
   'sinks/sink-type': ['util', 'sinks/sink', 'sinks/reader', 'sinks/transaction-metrics'],
-  'sinks/definitions': ['util', 'sinks/kafka/definition', 'sinks/redis/definition'],
+  'sinks/definitions': ['util', 'sinks/kafka/definition', 'sinks/redis/definition', 'sinks/file/definition'],
   streams: [
     'util',
     'kudu',
@@ -161,6 +172,7 @@ const FILES = [
   'sinks/reader',
   'sinks/kafka/definition',
   'sinks/redis/definition',
+  'sinks/file/definition',
 ];
 const at = (room) => (FILES.includes(room) ? `^src/${room}\\.ts$` : `^src/${room}/`);
 module.exports = {

@@ -1,5 +1,6 @@
 import type { Config } from '../config/config.ts';
 import type { SinkDefinition } from '../sinks/definitions.ts';
+import { FileType } from '../sinks/file/file-type.ts';
 import { KafkaType } from '../sinks/kafka/kafka-type.ts';
 import type { SinkReader } from '../sinks/reader.ts';
 import { RedisType } from '../sinks/redis/redis-type.ts';
@@ -28,6 +29,7 @@ export class Sinks implements AsyncDisposable {
     this.#types = {
       kafka: new KafkaType(kafka.brokers && { brokers: kafka.brokers, access: kafkaAccess }, deps.logger),
       redis: new RedisType(redis.servers && { servers: redis.servers, access: redisAccess }, deps.logger),
+      file: new FileType(),
     };
   }
 

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { fileSink } from './file/definition.ts';
 import { kafkaSink } from './kafka/definition.ts';
 import { redisSink } from './redis/definition.ts';
 
@@ -8,7 +9,7 @@ import { redisSink } from './redis/definition.ts';
  */
 
 /** `sink` of a stream: every kind that there is. */
-export const sinkDefinition = z.discriminatedUnion('type', [kafkaSink, redisSink]);
+export const sinkDefinition = z.discriminatedUnion('type', [kafkaSink, redisSink, fileSink]);
 
 export type SinkDefinition = Readonly<z.output<typeof sinkDefinition>>;
 
@@ -33,6 +34,7 @@ const TRAITS: { readonly [Type in SinkDefinition['type']]: SinkTraits<Extract<Si
     where: ({ key }) => key,
     mayRepeat: () => false,
   },
+  file: { keys: Object.keys(fileSink.shape), where: ({ dir }) => dir, mayRepeat: () => false },
 };
 
 /** The names that may stand in any of them. */

@@ -33,6 +33,8 @@ const CHANGEABLE_OF_SINK = [
   'minIdAgeMs',
   'wait',
   'durability',
+  'rotateBytes',
+  'rotateSeconds',
 ] as const;
 
 /** A field in which two definitions differ; what is not given in one of them is undefined there. */

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { SinkReader } from '../reader.ts';
 import { refusingSink } from '../refusing-sink.ts';
 import type { Sink, SinkPlan } from '../sink.ts';
-import type { PlaceReport, SinkReport, SinkStream, SinkType } from '../sink-type.ts';
+import type { PlaceReport, SinkReport, SinkStream, SinkType, StreamToRead } from '../sink-type.ts';
 import type { FileDefinition } from './definition.ts';
 import { codeOf, toSinkError } from './disk.ts';
 import { FileReader } from './file-reader.ts';
@@ -38,8 +38,8 @@ export class FileType implements SinkType<FileDefinition> {
     return Promise.resolve(null);
   }
 
-  reader(definition: FileDefinition, streamName: string): SinkReader {
-    return new FileReader(definition.dir, streamName);
+  reader(definition: FileDefinition, { name }: StreamToRead): SinkReader {
+    return new FileReader(definition.dir, name);
   }
 
   /** A write costs an fsync. */
