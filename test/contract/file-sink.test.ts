@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +7,7 @@ import { FileSink } from '../../src/sinks/file/file-sink.ts';
 import { LinkedAbort } from '../../src/util/linked-abort.ts';
 import { SinkError, type Sink, type TabletWriter } from '../../src/sinks/sink.ts';
 import { batches } from '../support/record-batches.ts';
+import { mountSmall, unmount } from '../support/small-disk.ts';
 import { recordsOfStream } from '../support/spoor-files.ts';
 import { TabletLog } from './sink-sidecar.ts';
 import { describeSink, positionAt, recordAt } from './sink.ts';
@@ -89,16 +89,10 @@ for (const [name, rotateBytes] of [
   );
 }
 
-/** A file system of its own, so small that it fills up. */
-function mountSmall(path: string): string | null {
-  const { status, stderr, error } = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', path]);
-  return status === 0 ? null : `mount is not allowed here: ${error?.message ?? stderr.toString().trim()}`;
-}
-
 describe('a disk that is full', () => {
   it('is unavailable, keeps what was there, and goes on when there is room', async (t) => {
     const dir = mkdtempSync(join(root, 'full-'));
-    const why = mountSmall(dir);
+    const why = mountSmall(dir, 1);
     if (why !== null) {
       t.skip(why);
       return;
@@ -133,7 +127,7 @@ describe('a disk that is full', () => {
       }));
       assert.deepEqual(seen, log.expected(5));
     } finally {
-      spawnSync('umount', ['-l', dir]);
+      unmount(dir);
     }
   });
 });

@@ -49,7 +49,11 @@ export async function mainJob(
 }
 
 /** Asks the leader of every tablet to hand over to another replica. */
-async function moveLeaders(cluster: SpoorCluster, table: string, security: SecurityOptions): Promise<number> {
+export async function moveLeaders(
+  cluster: SpoorCluster,
+  table: string,
+  security: SecurityOptions = {},
+): Promise<number> {
   using client = await KuduClient.connect({ masters: cluster.kudu.masters, timeoutMs: 20_000, ...security });
   const locations = await client.getTableLocations({ name: table });
   for (const { tabletId, replicas } of locations) {

@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict';
+import { statfsSync, writeFileSync } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { codeOf } from '../../src/sinks/file/disk.ts';
+import { eventually } from '../support/eventually.ts';
+import { TableFold } from '../support/fold.ts';
+import { form } from '../support/forms.ts';
+import { javaTool } from '../support/java-tools.ts';
+import { Load } from '../support/load.ts';
+import { moveLeaders } from '../support/main-job.ts';
+import { mountSmall, unmount } from '../support/small-disk.ts';
+import { isCaughtUp, SpoorCluster } from '../support/spoor-cluster.ts';
+import { recordsOfStream } from '../support/spoor-files.ts';
+
+/** Null: until all that is to go wrong has. */
+const OPS = form<number | null>(null, 300_000);
+const RATE = form(1_000, 5_000);
+const DISK_MIB = form(96, 768);
+const MIB = 1 << 20;
+const TABLE = 'shop.filed';
+
+describe('a stream into files, with real Kudu', () => {
+  let cluster: SpoorCluster;
+  let dir: string;
+  let whyNoMount: string | null;
+  before(async () => {
+    cluster = await SpoorCluster.start();
+    dir = join(cluster.dir, 'cdc');
+    await mkdir(dir);
+    whyNoMount = mountSmall(dir, DISK_MIB);
+  });
+  after(async () => {
+    if (whyNoMount === null) unmount(dir);
+    await cluster[Symbol.asyncDispose]();
+  });
+
+  it('fold of the files equals the table: a sidecar killed, leaders moved, the disk full in the midst', async (t) => {
+    await javaTool('create-table', { masters: cluster.masters, table: TABLE, shape: 'small' });
+    const sink = { type: 'file', dir, rotateBytes: MIB, rotateSeconds: 2 };
+    const stream = { name: 'filed', tables: [TABLE], start: 'now', sink };
+    const { status, body } = await cluster.api('POST', '/v1/streams', stream);
+    assert.equal(status, 201, JSON.stringify(body));
+    await cluster.waitForTablets('filed', ({ state }) => state === 'running');
+    using load = Load.start(cluster, TABLE, { ...(OPS !== null && { ops: OPS }), rate: RATE, keys: 20_000 });
+    await sleep(3000);
+    if (whyNoMount === null) await fillAndFree(cluster, dir);
+    else t.diagnostic(`the disk was not filled: ${whyNoMount}`);
+    await cluster.sidecars[0]!.kill();
+    await sleep(500);
+    await cluster.sidecars[0]!.restart();
+    await cluster.sidecars[0]!.waitUntilReady();
+    const moved = await moveLeaders(cluster, TABLE);
+    const { applied } = await (OPS === null ? load.stop() : load.finished());
+    await cluster.waitForTablets('filed', isCaughtUp, 120_000);
+
+    const fold = new TableFold({ hasWholeImages: true });
+    const lanes = new Map<string, number>();
+    const records = recordsOfStream(dir, 'filed');
+    for (const { kind, value } of records) if (kind === 'schema') fold.addSchema(Buffer.from(value!));
+    for (const { kind, key, value, pos } of records) {
+      if (kind !== undefined) continue;
+      const tablet = pos.split('/', 1)[0]!;
+      if (!lanes.has(tablet)) lanes.set(tablet, lanes.size);
+      const bytes = value === null ? null : Buffer.from(value);
+      fold.push({ key: Buffer.from(key), value: bytes, position: pos }, lanes.get(tablet));
+    }
+    assert.equal(fold.records, applied, 'a record for each row that took effect');
+    fold.sweep();
+    assert.deepEqual(fold.compare(await cluster.dump(TABLE)).differences, []);
+    t.diagnostic(`${fold.records} records in ${lanes.size} tablets, ${moved} leaders moved`);
+    const { code, out, err } = await cluster.cli(['verify', 'filed']);
+    assert.equal(code, 0, out + err);
+    assert.match(out, /\nmissing +0\nextra +0\ndifferent +0\n$/);
+  });
+});
+
+/** Until tablets say so; they go on when there is room. */
+async function fillAndFree(cluster: SpoorCluster, dir: string): Promise<void> {
+  const filler = join(dir, 'filler');
+  const { bavail, bsize } = statfsSync(dir);
+  try {
+    writeFileSync(filler, Buffer.alloc(bavail * bsize));
+  } catch (error) {
+    if (codeOf(error) !== 'ENOSPC') throw error; // the sidecars have taken some of it meanwhile
+  }
+  await eventually(
+    'a tablet is blocked by the full disk',
+    async () =>
+      (await cluster.tablets('filed')).some(
+        ({ state, error }) => state === 'blocked' && error !== undefined && /no space is left/.test(error.message),
+      ),
+    20_000,
+  );
+  await rm(filler);
+}
