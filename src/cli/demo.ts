@@ -13,6 +13,7 @@ interface DemoFlags {
   readonly rate: number;
   readonly secure: boolean;
   readonly redis: boolean;
+  readonly file: boolean;
   readonly cache: string;
 }
 
@@ -27,8 +28,9 @@ export function addDemoCommand(program: Command): void {
     .option('--rate <rows>', 'row operations a second', positive, DEFAULT_RATE)
     .option('--secure', 'TLS and Kerberos everywhere in Kudu, with a KDC of its own', false)
     .option('--redis', "ship to the machine's own redis-server in the place of Kafka", false)
+    .option('--file', 'ship into files in the place of Kafka', false)
     .option('--cache <folder>', 'where Kudu and Kafka are kept between runs', defaultCacheDir())
-    .action(async ({ exitAfter, rate, secure, redis, cache }: DemoFlags) => {
+    .action(async ({ exitAfter, rate, secure, redis, file, cache }: DemoFlags) => {
       const endAtOnce = (): void => {
         process.exit(1); // what was started ends with us
       };
@@ -41,7 +43,7 @@ export function addDemoCommand(program: Command): void {
         cacheDir: cache,
         rate,
         isSecure: secure,
-        ships: redis ? 'to-redis' : 'to-kafka',
+        ships: file ? 'to-files' : redis ? 'to-redis' : 'to-kafka',
         exitAfterMs,
         signal: stop.signal,
       });

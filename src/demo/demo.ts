@@ -13,7 +13,7 @@ import type { Screen } from './screen.ts';
 import { SidecarProcess } from './sidecar-process.ts';
 import { createStream } from './stream-setup.ts';
 import { ensureSystemTools } from './system-packages.ts';
-import { kafkaTarget, redisTarget, type DemoTarget } from './targets.ts';
+import { openTarget, TARGETS, type DemoTarget } from './targets.ts';
 import { DemoError } from './user-error.ts';
 import { WorkDir } from './work-dir.ts';
 
@@ -34,7 +34,7 @@ export interface DemoOptions {
   readonly rate: number;
   /** TLS and Kerberos everywhere in Kudu. */
   readonly isSecure: boolean;
-  readonly ships: 'to-kafka' | 'to-redis';
+  readonly ships: keyof typeof TARGETS;
   /** How long the load runs; null: until the signal. */
   readonly exitAfterMs: number | null;
   /** Ends the load; what was started is then stopped in order. */
@@ -46,7 +46,7 @@ export type DemoOutcome = 'all-shipped' | 'not-all-shipped' | 'unstarted';
 
 interface Installs {
   readonly kudu: KuduInstall;
-  /** Null: Redis. */
+  /** Null: it ships elsewhere. */
   readonly kafka: KafkaInstall | null;
 }
 
@@ -64,8 +64,7 @@ export async function runDemo(options: DemoOptions): Promise<DemoOutcome> {
       return await runCluster(options, installs, load);
     } finally {
       screen.keepStatus();
-      const target = options.ships === 'to-kafka' ? 'Kafka' : 'Redis';
-      screen.line(`stopped: sidecars, ${target} and Kudu have ended, their data is removed`);
+      screen.line(`stopped: sidecars, ${TARGETS[options.ships]} and Kudu have ended, their data is removed`);
     }
   } catch (error) {
     // What fails at its start while it is being ended fails because of that: Ctrl-C reaches Maven too.
@@ -87,13 +86,13 @@ async function install({ screen, cacheDir, isSecure, ships, signal }: DemoOption
   signal.throwIfAborted();
   const kudu = await fetchKudu({ tools, cacheDir, progress });
   signal.throwIfAborted();
-  const kafka = ships === 'to-redis' ? null : await fetchKafka({ tools, cacheDir, progress });
+  const kafka = ships !== 'to-kafka' ? null : await fetchKafka({ tools, cacheDir, progress });
   signal.throwIfAborted();
   return { kudu, kafka };
 }
 
 async function runCluster(
-  { screen, rate, isSecure, exitAfterMs, signal }: DemoOptions,
+  { screen, rate, isSecure, ships, exitAfterMs, signal }: DemoOptions,
   installs: Installs,
   load: { begun: boolean },
 ): Promise<DemoOutcome> {
@@ -120,8 +119,8 @@ async function runCluster(
   screen.line(`Kudu       master ${kudu.masters.join(',')}`);
   signal.throwIfAborted();
 
-  progress(`starting ${installs.kafka ? 'Kafka' : 'Redis'}`);
-  await using target = await (installs.kafka ? kafkaTarget(installs.kafka, dir.path) : redisTarget(dir.path));
+  progress(`starting ${TARGETS[ships]}`);
+  await using target = await openTarget(ships, installs.kafka, dir.path);
   screen.line(`${target.name}      ${target.address}`);
   signal.throwIfAborted();
 

@@ -58,7 +58,7 @@ export class SidecarProcess implements AsyncDisposable {
         SPOOR_KUDU_MASTERS: options.masters.join(','),
         SPOOR_TSERVER: options.tserver.rpc,
         SPOOR_WAL_DIR: options.tserver.walDir,
-        SPOOR_KAFKA_BROKERS: options.brokers.join(','),
+        ...(options.brokers.length > 0 && { SPOOR_KAFKA_BROKERS: options.brokers.join(',') }),
         SPOOR_HTTP_LISTEN: listen,
         ...options.env,
       },

@@ -1,14 +1,19 @@
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { KafkaServer } from './kafka-server.ts';
 import type { KafkaInstall } from './artifacts.ts';
 import type { ChangeTally } from './change-tally.ts';
+import { FileWatcher } from './file-watcher.ts';
 import { RedisServer } from './redis-server.ts';
 import { StreamWatcher } from './stream-watcher.ts';
 import { TopicWatcher } from './topic-watcher.ts';
 
+/** What the demo can ship to, by how it is asked for. */
+export const TARGETS = { 'to-kafka': 'Kafka', 'to-redis': 'Redis', 'to-files': 'files' } as const;
+
 /** Where the demo ships to. */
 export interface DemoTarget extends AsyncDisposable {
-  readonly name: 'Kafka' | 'Redis';
+  readonly name: (typeof TARGETS)[keyof typeof TARGETS];
   readonly address: string;
   /** Of the sidecars: how they find it. */
   readonly sidecarEnv: Readonly<Record<string, string>>;
@@ -20,7 +25,17 @@ export interface DemoTarget extends AsyncDisposable {
   watch(table: string): Promise<AsyncDisposable & { readonly tally: ChangeTally }>;
 }
 
-export async function kafkaTarget(install: KafkaInstall, dir: string): Promise<DemoTarget> {
+/** @param kafka null where none is wanted */
+export async function openTarget(
+  ships: keyof typeof TARGETS,
+  kafka: KafkaInstall | null,
+  dir: string,
+): Promise<DemoTarget> {
+  if (kafka !== null) return kafkaTarget(kafka, dir);
+  return ships === 'to-redis' ? redisTarget(dir) : fileTarget(dir);
+}
+
+async function kafkaTarget(install: KafkaInstall, dir: string): Promise<DemoTarget> {
   const server = await KafkaServer.start({ install, dir: join(dir, 'kafka') });
   const topicOf = (table: string): string => `cdc.${table}`;
   return {
@@ -39,7 +54,7 @@ export async function kafkaTarget(install: KafkaInstall, dir: string): Promise<D
   };
 }
 
-export async function redisTarget(dir: string): Promise<DemoTarget> {
+async function redisTarget(dir: string): Promise<DemoTarget> {
   const server = await RedisServer.start({ dir: join(dir, 'redis') });
   const keyOf = (table: string): string => `cdc.${table}`;
   return {
@@ -50,5 +65,19 @@ export async function redisTarget(dir: string): Promise<DemoTarget> {
     placeOf: (table) => `Key        ${keyOf(table)}`,
     watch: (table) => StreamWatcher.open(server.port, keyOf(table)),
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+  };
+}
+
+async function fileTarget(dir: string): Promise<DemoTarget> {
+  const cdc = join(dir, 'cdc');
+  await mkdir(cdc);
+  return {
+    name: 'files',
+    address: cdc,
+    sidecarEnv: {},
+    sink: { type: 'file', dir: cdc },
+    placeOf: () => `Folder     ${cdc}`,
+    watch: () => Promise.resolve(new FileWatcher(cdc)),
+    [Symbol.asyncDispose]: () => Promise.resolve(), // it goes with the demo's folder
   };
 }
