@@ -40,7 +40,7 @@ function recordsOf(bytes: Buffer, first: string): FiledRecord[] {
   let table = first;
   for (const line of bytes.toString().split('\n')) {
     if (line.startsWith('{"commit":')) {
-      records.push(...pending);
+      for (const record of pending) records.push(record); // a write may have more than a call takes arguments
       pending = [];
     } else if (line.startsWith('{"table":')) ({ table } = JSON.parse(line) as { table: string });
     else if (line !== '' && !line.startsWith('{"begin":')) {
