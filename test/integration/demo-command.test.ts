@@ -100,6 +100,13 @@ describe('spoor demo', { skip: await serversMissing() }, () => {
     assert.deepEqual(left, []);
   });
 
+  it('--file: the same into files, without Kafka', async () => {
+    const { exitCode, output, left } = await runDemo(['--file', '--exit-after', '3', '--rate', '200']);
+    assert.equal(exitCode, 0, output);
+    assert.match(output, /(\d+) row changes written, \1 records read from files: all shipped/);
+    assert.deepEqual(left, []);
+  });
+
   it('stops in order on Ctrl-C: what was written is shipped first', async () => {
     const { exitCode, output, left } = await runDemo(['--rate', '200'], (line, kill) => {
       if (line.includes('first record of an update')) kill('SIGINT');

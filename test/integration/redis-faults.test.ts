@@ -248,7 +248,7 @@ describe(`Redis in trouble, seed ${seed}`, { skip }, () => {
       return writer.sinkId!;
     };
     const first = await idAfter(1);
-    assert.match(first, new RegExp(`^redis/${keyOf(stream)}@[\\w-]{16}$`));
+    assert.match(first, new RegExp(`^redis:-/${keyOf(stream)}@[\\w-]{16}$`));
     assert.equal(await idAfter(2), first);
     await own.withClient((client) => client.del(keyOf(stream)));
     const second = await idAfter(3);
