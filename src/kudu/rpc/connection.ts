@@ -16,6 +16,7 @@ import {
   newRequestHeader,
   type ResponseFrame,
 } from './framing.ts';
+import { toNobody } from './negotiation-link.ts';
 import { negotiate } from './negotiation.ts';
 
 /** So long may a peer answer nothing at all before its connection is given up, at the next call that times out. */
@@ -76,6 +77,8 @@ export class Connection {
       this.close(new KuduError('network', `${address} closed the connection`, { address }));
     });
     stream.resume();
+    // It may have broken while it was handed over, and says so no more.
+    if (stream.destroyed) this.close(new KuduError('network', `${address} closed the connection`, { address }));
   }
 
   /**
@@ -92,6 +95,7 @@ export class Connection {
     const { host, port } = parseHostPort(address);
     const socket = connect({ host, port });
     socket.setNoDelay(true);
+    socket.on('error', toNobody);
     try {
       const negotiating = negotiate(socket, { address, credentials, security, deadline });
       const stream = await deadline.race(negotiating, () => {
@@ -99,7 +103,6 @@ export class Connection {
       });
       return new Connection(address, stream, onClose);
     } catch (error) {
-      socket.on('error', () => undefined); // what comes of ending it in the middle
       socket.destroy();
       throw error instanceof KuduError ? withNotRun(error, true) : error;
     }

@@ -126,3 +126,11 @@ export function expectStep(link: NegotiationLink, message: NegotiatePB, step: nu
     notRun: true,
   });
 }
+
+/**
+ * Who negotiates takes turns in listening, and an error that comes between two of them would end the process. Whoever needs the
+ * stream next is told: what is written to it fails.
+ */
+export function toNobody(): void {
+  // nothing
+}

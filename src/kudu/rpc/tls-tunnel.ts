@@ -4,7 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { connect as tlsConnect, type TLSSocket } from 'node:tls';
 import { KuduError } from '../errors.ts';
 import { SecurityFault } from '../status.ts';
-import { NegotiateStep, expectStep, type NegotiationLink } from './negotiation-link.ts';
+import { NegotiateStep, expectStep, toNobody, type NegotiationLink } from './negotiation-link.ts';
 
 /**
  * What Node's TLS takes for its socket. While hands are shaken its bytes are caught, as Kudu carries them in messages of
@@ -93,6 +93,7 @@ export async function startTls(
     seen.failure = failure;
     wake();
   };
+  tls.on('error', toNobody);
   tls.on('error', onError);
   tls.once('secureConnect', () => {
     seen.isSecure = true;
@@ -117,7 +118,6 @@ export async function startTls(
       tunnel.push(Buffer.from(answer.tlsHandshake));
     }
   } catch (error) {
-    tls.on('error', () => undefined); // what comes of ending it in the middle
     tls.destroy();
     throw error;
   }
