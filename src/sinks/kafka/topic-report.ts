@@ -1,5 +1,11 @@
 import type { PlaceReport, SinkReport } from '../sink-type.ts';
-import { KafkaCodeError, NO_ERROR, UNKNOWN_TOPIC_OR_PARTITION } from './wire/error-codes.ts';
+import {
+  APPEARS,
+  KafkaCodeError,
+  NO_ERROR,
+  TOPIC_ALREADY_EXISTS,
+  UNKNOWN_TOPIC_OR_PARTITION,
+} from './wire/error-codes.ts';
 import { TOPIC_OPERATION, type NewTopic, type TopicCreation, type TopicMetadata } from './wire/cluster-apis.ts';
 
 /** A topic that a stream would use. */
@@ -57,6 +63,9 @@ function reportTopic(wanted: WantedTopic, said: SaidOfTopic): TopicReport {
   const place = { name, of, partitions, replicationFactor, settings: config, differences: [] };
   if (said.metadata === undefined) return { place: { ...place, state: 'unknown' } };
   if (isThere(said)) return reportExisting(wanted, said.metadata, said.settings ?? new Map<string, string | null>());
+  // It was made a moment ago: Kafka has no leader for it yet, or has learned of it since it was looked up.
+  if (!isMissing(said) && APPEARS.has(said.metadata.errorCode)) return { place: { ...place, state: 'there' } };
+  if (said.creation?.errorCode === TOPIC_ALREADY_EXISTS) return { place: { ...place, state: 'there' } };
   if (!isMissing(said)) {
     const { message } = new KafkaCodeError(said.metadata.errorCode, `topic ${name}`);
     return { place: { ...place, state: 'refused' }, missing: `Kafka refuses ${message}` };
