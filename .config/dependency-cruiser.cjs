@@ -1,3 +1,17 @@
+/** What a kind of sink may know besides its own client library. */
+const OF_A_SINK = [
+  'util',
+  'kudu',
+  'change',
+  'errors',
+  'sinks/sink',
+  'sinks/reader',
+  'sinks/sink-type',
+  'sinks/refusing-sink',
+];
+/** And one that says what its records go to by name. */
+const OF_A_NAMING_SINK = [...OF_A_SINK, 'sinks/sink-id', 'sinks/record-name', 'sinks/name-template'];
+
 /** Which way the house points (docs/architecture.md): one row a room, and the rooms that it may import. */
 const ALLOWED = {
   util: [],
@@ -22,43 +36,12 @@ const ALLOWED = {
   'sinks/sink': ['util', 'kudu', 'change', 'errors'],
   'sinks/sink-id': [],
   'sinks/record-name': ['change'],
+  'sinks/name-template': [],
   'sinks/transaction-metrics': [],
   'sinks/reader': ['util', 'kudu', 'change', 'errors'],
-  'sinks/kafka': [
-    'util',
-    'kudu',
-    'change',
-    'errors',
-    'sinks/sink',
-    'sinks/sink-id',
-    'sinks/record-name',
-    'sinks/transaction-metrics',
-    'sinks/reader',
-    'sinks/sink-type',
-    'sinks/refusing-sink',
-  ],
-  'sinks/file': [
-    'util',
-    'kudu',
-    'change',
-    'errors',
-    'sinks/sink',
-    'sinks/reader',
-    'sinks/sink-type',
-    'sinks/refusing-sink',
-  ],
-  'sinks/redis': [
-    'util',
-    'kudu',
-    'change',
-    'errors',
-    'sinks/sink',
-    'sinks/sink-id',
-    'sinks/record-name',
-    'sinks/reader',
-    'sinks/sink-type',
-    'sinks/refusing-sink',
-  ],
+  'sinks/kafka': [...OF_A_NAMING_SINK, 'sinks/transaction-metrics'],
+  'sinks/redis': OF_A_NAMING_SINK,
+  'sinks/file': OF_A_SINK,
   'sinks/file/definition': ['util'],
   'sinks/refusing-sink': ['sinks/sink'],
   'sinks/sink-type': ['util', 'sinks/sink', 'sinks/reader', 'sinks/transaction-metrics'],
@@ -168,6 +151,7 @@ const FILES = [
   'sinks/sink',
   'sinks/sink-id',
   'sinks/record-name',
+  'sinks/name-template',
   'sinks/transaction-metrics',
   'sinks/reader',
   'sinks/kafka/definition',

@@ -22,7 +22,7 @@ export function addDemoCommand(program: Command): void {
   program
     .command('demo')
     .description(
-      'a whole cluster on this machine: Kudu, Kafka or Redis, a sidecar each, a table under load; Ctrl-C ends it',
+      'a whole cluster on this machine: Kudu, Kafka (or Redis, or files), a sidecar each, a table under load; Ctrl-C ends it',
     )
     .option('--exit-after <seconds>', 'end by itself after so long under load', positive)
     .option('--rate <rows>', 'row operations a second', positive, DEFAULT_RATE)

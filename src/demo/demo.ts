@@ -202,7 +202,7 @@ async function startSidecars(
   };
   const start = async (tserver: TabletServer, i: number): Promise<void> => {
     const name = `sidecar ${i + 1}`;
-    const servers = { masters: kudu.masters, tserver, brokers: [] };
+    const servers = { masters: kudu.masters, tserver };
     const sidecar = await SidecarProcess.start({ name, dir: join(dir, `sidecar-${i + 1}`), env, ...servers });
     all[i] = sidecar;
     await waitUntilReady(sidecar, signal);

@@ -5,6 +5,7 @@ import { Kafka, logLevel, type Admin } from 'kafkajs';
 import type { KafkaInstall } from './artifacts.ts';
 import { freePort } from './ports.ts';
 import { runCommand } from './run-command.ts';
+import { RunningServer } from './running-server.ts';
 import { ServerProcess } from './server-process.ts';
 
 /** 16 bytes of one's choice. Not random: one in 64 would begin with a dash and be taken for an option. */
@@ -36,9 +37,8 @@ export interface KafkaListener {
  * A Kafka broker on loopback that is its own controller (KRaft), or a further one of such a broker's cluster. Topics must be
  * made: it makes none by itself.
  */
-export class KafkaServer implements AsyncDisposable {
+export class KafkaServer extends RunningServer implements AsyncDisposable {
   readonly #options: KafkaServerOptions;
-  readonly #process: ServerProcess;
   readonly #address: string;
   readonly #controller: string;
   readonly #listeners: ReadonlyMap<string, string>;
@@ -48,8 +48,8 @@ export class KafkaServer implements AsyncDisposable {
     process: ServerProcess,
     addresses: { readonly plain: string; readonly controller: string; readonly others: ReadonlyMap<string, string> },
   ) {
+    super(process);
     this.#options = options;
-    this.#process = process;
     this.#address = addresses.plain;
     this.#controller = addresses.controller;
     this.#listeners = addresses.others;
@@ -100,18 +100,6 @@ export class KafkaServer implements AsyncDisposable {
     return [address];
   }
 
-  get pid(): number {
-    return this.#process.pid;
-  }
-
-  get running(): boolean {
-    return this.#process.running;
-  }
-
-  get logFile(): string {
-    return this.#process.logFile;
-  }
-
   /** Runs `work` with an admin client that is closed afterwards. */
   async withAdmin<T>(work: (admin: Admin) => Promise<T>): Promise<T> {
     return withAdmin(this.#address, work);
@@ -135,31 +123,6 @@ export class KafkaServer implements AsyncDisposable {
           await sleep(50);
         }
     });
-  }
-
-  /** SIGTERM: a clean shutdown. */
-  async stop(): Promise<void> {
-    await this.#process.stop();
-  }
-
-  /** SIGKILL. */
-  async kill(): Promise<void> {
-    await this.#process.kill();
-  }
-
-  /** Stops it if it runs and starts it on the same port and data. */
-  async restart(): Promise<void> {
-    await this.#process.restart();
-  }
-
-  /** SIGSTOP. */
-  async freeze(): Promise<void> {
-    await this.#process.freeze();
-  }
-
-  /** SIGCONT. */
-  thaw(): void {
-    this.#process.thaw();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { KuduInstall } from './artifacts.ts';
 import { accepts, freePort } from './ports.ts';
 import { runCommand, type CommandResult } from './run-command.ts';
+import { RunningServer } from './running-server.ts';
 import { ServerProcess } from './server-process.ts';
 
 /** Time for a first start on a busy two-core machine. */
@@ -131,8 +132,7 @@ export class KuduCluster implements AsyncDisposable {
   }
 }
 
-export class TabletServer {
-  readonly #process: ServerProcess;
+export class TabletServer extends RunningServer {
   /** RPC `host:port`; stays the same over restarts. */
   readonly rpc: string;
   /** Its `--fs_wal_dir`, the folder that contains `wals/`. */
@@ -140,47 +140,10 @@ export class TabletServer {
   readonly dataDir: string;
 
   constructor(process: ServerProcess, rpc: string, dir: string) {
-    this.#process = process;
+    super(process);
     this.rpc = rpc;
     this.walDir = join(dir, 'wal');
     this.dataDir = join(dir, 'data');
-  }
-
-  get pid(): number {
-    return this.#process.pid;
-  }
-
-  get running(): boolean {
-    return this.#process.running;
-  }
-
-  get logFile(): string {
-    return this.#process.logFile;
-  }
-
-  /** SIGTERM; Kudu ends at once, as it does for an operator. */
-  async stop(): Promise<void> {
-    await this.#process.stop();
-  }
-
-  /** SIGKILL. */
-  async kill(): Promise<void> {
-    await this.#process.kill();
-  }
-
-  /** Stops it if it runs and starts it on the same port and data; its tablets come up a little after it resolves. */
-  async restart(extraFlags: readonly string[] = []): Promise<void> {
-    await this.#process.restart(extraFlags);
-  }
-
-  /** SIGSTOP. */
-  async freeze(): Promise<void> {
-    await this.#process.freeze();
-  }
-
-  /** SIGCONT. */
-  thaw(): void {
-    this.#process.thaw();
   }
 }
 

@@ -2,6 +2,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { freePort } from './ports.ts';
+import { RunningServer } from './running-server.ts';
 import { ServerProcess } from './server-process.ts';
 
 const START_TIMEOUT_MS = 20_000;
@@ -28,15 +29,14 @@ export interface RedisClientOptions {
 }
 
 /** A Redis on loopback that keeps what it is told in an append-only file. It is the machine's own `redis-server`. */
-export class RedisServer implements AsyncDisposable {
+export class RedisServer extends RunningServer implements AsyncDisposable {
   readonly port: number;
   readonly #options: RedisServerOptions;
-  readonly #process: ServerProcess;
 
   private constructor(options: RedisServerOptions, port: number, process: ServerProcess) {
+    super(process);
     this.#options = options;
     this.port = port;
-    this.#process = process;
   }
 
   /** Resolves when it answers, with all that it had loaded. */
@@ -73,46 +73,9 @@ export class RedisServer implements AsyncDisposable {
     return `redis://127.0.0.1:${this.port}`;
   }
 
-  get pid(): number {
-    return this.#process.pid;
-  }
-
-  get running(): boolean {
-    return this.#process.running;
-  }
-
-  get logFile(): string {
-    return this.#process.logFile;
-  }
-
   /** Runs `work` with a client that is closed afterwards. */
   async withClient<T>(work: (client: Redis) => Promise<T>): Promise<T> {
     return withClient(this.port, this.#options.client, work);
-  }
-
-  /** SIGTERM. */
-  async stop(): Promise<void> {
-    await this.#process.stop();
-  }
-
-  /** SIGKILL. */
-  async kill(): Promise<void> {
-    await this.#process.kill();
-  }
-
-  /** Stops it if it runs and starts it on the same port and data. */
-  async restart(extraArgs: readonly string[] = []): Promise<void> {
-    await this.#process.restart(extraArgs);
-  }
-
-  /** SIGSTOP. */
-  async freeze(): Promise<void> {
-    await this.#process.freeze();
-  }
-
-  /** SIGCONT. */
-  thaw(): void {
-    this.#process.thaw();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { mkdir } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort } from './ports.ts';
+import { RunningServer } from './running-server.ts';
 import { ServerProcess } from './server-process.ts';
 
 const START_TIMEOUT_MS = 60_000;
@@ -13,8 +14,8 @@ export interface SidecarOptions {
   readonly masters: readonly string[];
   /** The tablet server beside it. */
   readonly tserver: { readonly rpc: string; readonly walDir: string };
-  /** None: it ships to something else, which its environment says. */
-  readonly brokers: readonly string[];
+  /** Without them it ships to what `env` says. */
+  readonly brokers?: readonly string[];
   /** Its working folder; its log goes there. */
   readonly dir: string;
   /** How Spoor is started; this very one unless told otherwise. */
@@ -29,14 +30,13 @@ type Get = (url: string, signal: AbortSignal) => Promise<Pick<Response, 'ok' | '
 const httpGet: Get = (url, signal) => fetch(url, { signal });
 
 /** A sidecar as a process of its own, beside a tablet server of this machine. */
-export class SidecarProcess implements AsyncDisposable {
-  readonly #process: ServerProcess;
+export class SidecarProcess extends RunningServer implements AsyncDisposable {
   /** Of its HTTP API; stays the same over restarts. */
   readonly url: string;
   readonly #get: Get;
 
   private constructor(process: ServerProcess, url: string, get: Get) {
-    this.#process = process;
+    super(process);
     this.url = url;
     this.#get = get;
   }
@@ -58,7 +58,7 @@ export class SidecarProcess implements AsyncDisposable {
         SPOOR_KUDU_MASTERS: options.masters.join(','),
         SPOOR_TSERVER: options.tserver.rpc,
         SPOOR_WAL_DIR: options.tserver.walDir,
-        ...(options.brokers.length > 0 && { SPOOR_KAFKA_BROKERS: options.brokers.join(',') }),
+        ...(options.brokers && { SPOOR_KAFKA_BROKERS: options.brokers.join(',') }),
         SPOOR_HTTP_LISTEN: listen,
         ...options.env,
       },
@@ -67,18 +67,6 @@ export class SidecarProcess implements AsyncDisposable {
       readyTimeoutMs: START_TIMEOUT_MS,
     });
     return new SidecarProcess(server, url, get);
-  }
-
-  get pid(): number {
-    return this.#process.pid;
-  }
-
-  get running(): boolean {
-    return this.#process.running;
-  }
-
-  get logFile(): string {
-    return this.#process.logFile;
   }
 
   /** Resolves when it is ready to work: Kudu, Kafka and the log are there. @throws {Error} with the reasons when not in time */
@@ -91,34 +79,6 @@ export class SidecarProcess implements AsyncDisposable {
       if (Date.now() > deadline) throw new Error(`${this.url} is not ready: ${text}`);
       await sleep(READY_POLL_MS);
     }
-  }
-
-  /** The last lines of its log. */
-  async logTail(): Promise<string> {
-    return this.#process.logTail();
-  }
-
-  /** SIGTERM: it finishes the batch in hand. */
-  async stop(): Promise<void> {
-    await this.#process.stop();
-  }
-
-  /** SIGKILL. */
-  async kill(): Promise<void> {
-    await this.#process.kill();
-  }
-
-  /** Stops it if it runs and starts it again. */
-  async restart(): Promise<void> {
-    await this.#process.restart();
-  }
-
-  async freeze(): Promise<void> {
-    await this.#process.freeze();
-  }
-
-  thaw(): void {
-    this.#process.thaw();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

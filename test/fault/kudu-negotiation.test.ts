@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { connect, createServer, type AddressInfo } from 'node:net';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KuduClient } from '../../src/kudu/client.ts';
 import { KuduError } from '../../src/kudu/errors.ts';
+import { AnswerProxy } from '../support/answer-proxy.ts';
 import { ScriptedKuduServer } from '../support/scripted-kudu-server.ts';
 
 const ROUNDS = 150;
@@ -14,29 +13,22 @@ describe('a connection that Kudu breaks while it is negotiated', () => {
     await using kudu = await ScriptedKuduServer.start();
     let afterChunks = 1;
     let waitMs = 0;
-    const proxy = createServer((client) => {
-      const server = connect(Number(kudu.address.split(':')[1]), '127.0.0.1');
+    const port = Number(kudu.address.split(':')[1]);
+    await using proxy = await new AnswerProxy({ host: '127.0.0.1', port }, () => {
       let chunks = 0;
-      client.on('error', () => undefined);
-      server.on('error', () => undefined);
-      client.on('data', (some) => server.write(some));
-      client.on('close', () => server.destroy());
-      server.on('data', (some) => {
-        client.write(some);
+      return (bytes, client) => {
+        client.write(bytes);
         if (++chunks === afterChunks) setTimeout(() => client.resetAndDestroy(), waitMs);
-      });
-    }).listen(0, '127.0.0.1');
-    await once(proxy, 'listening');
-    const { port } = proxy.address() as AddressInfo;
+      };
+    }).listen();
     for (let round = 0; round < ROUNDS; round++) {
       afterChunks = 1 + (round % 2);
       waitMs = (round >> 1) % 3;
       await assert.rejects(
-        KuduClient.connect({ masters: [`127.0.0.1:${port}`], timeoutMs: 60 }),
+        KuduClient.connect({ masters: [`127.0.0.1:${proxy.port}`], timeoutMs: 60 }),
         (error) => error instanceof KuduError,
       );
     }
     await sleep(50); // what comes late would be told of here
-    proxy.close();
   });
 });

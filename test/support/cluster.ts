@@ -28,20 +28,20 @@ export async function prepareServers(): Promise<void> {
   await fetchKudu(options);
   const kafka = await fetchKafka(options);
   await withFileLock(join(options.cacheDir, '.lock'), () => archiveKafkaClasses(kafka));
-  await kerberosMissing(); // before there are several who would install it at once
-  await ensureSystemTools({ compiler: false, redis: true, progress: options.progress });
+  await toolsMissing({ kerberos: true, redis: true }); // before there are several who would install them at once
 }
 
 /** As {@link serversMissing}, for what needs a KDC besides. */
-export async function kerberosMissing(): Promise<string | false> {
-  try {
+export function kerberosMissing(): Promise<string | false> {
+  return toolsMissing({ kerberos: true });
+}
+
+/** As {@link serversMissing}, for what needs tools of the system besides: they are installed where that can be done. */
+export function toolsMissing(wanted: { kerberos?: boolean; redis?: boolean }): Promise<string | false> {
+  return whyMissing(async () => {
     const { progress } = await artifactOptions();
-    await ensureSystemTools({ compiler: false, kerberos: true, progress });
-    return false;
-  } catch (error) {
-    if (process.env['CI'] !== undefined) throw error;
-    return error instanceof Error ? error.message : String(error);
-  }
+    await ensureSystemTools({ compiler: false, ...wanted, progress });
+  });
 }
 
 /** A broker that starts often, and never works long: half of its CPU time would go into compiling and loading classes. */
@@ -74,9 +74,13 @@ async function archiveKafkaClasses(install: KafkaInstall): Promise<void> {
  * For a test's `skip`: why real servers cannot run here, or false when they can. In CI it rejects instead, so that a
  * missing server is a failure there.
  */
-export async function serversMissing(): Promise<string | false> {
+export function serversMissing(): Promise<string | false> {
+  return whyMissing(prepareServers);
+}
+
+async function whyMissing(prepare: () => Promise<unknown>): Promise<string | false> {
   try {
-    await prepareServers();
+    await prepare();
     return false;
   } catch (error) {
     if (process.env['CI'] !== undefined) throw error;

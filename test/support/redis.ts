@@ -1,13 +1,12 @@
 import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { RedisServer, type RedisServerOptions } from '../../src/demo/redis-server.ts';
-import { ensureSystemTools } from '../../src/demo/system-packages.ts';
 import { WorkDir } from '../../src/demo/work-dir.ts';
 import type { RedisSinkOptions } from '../../src/sinks/redis/redis-sink.ts';
 import { redisSink } from '../../src/sinks/redis/definition.ts';
 import type { RedisServers } from '../../src/sinks/redis/settings.ts';
 import type { SeenRecord } from '../contract/sink.ts';
-import { artifactOptions } from './cluster.ts';
+import { toolsMissing } from './cluster.ts';
 import { keepingLogger } from './loggers.ts';
 
 /** A Redis in a temporary folder. */
@@ -25,15 +24,8 @@ export async function appendOnlyFile(server: RedisServer): Promise<string> {
 }
 
 /** For a test's `skip`: why there is no Redis here, or false. In CI it rejects instead. */
-export async function redisMissing(): Promise<string | false> {
-  try {
-    const { progress } = await artifactOptions();
-    await ensureSystemTools({ compiler: false, redis: true, progress });
-    return false;
-  } catch (error) {
-    if (process.env['CI'] !== undefined) throw error;
-    return error instanceof Error ? error.message : String(error);
-  }
+export function redisMissing(): Promise<string | false> {
+  return toolsMissing({ redis: true });
 }
 
 export function serverAt(port: number, changes: Partial<RedisServers> = {}): RedisServers {

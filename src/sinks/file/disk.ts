@@ -1,6 +1,8 @@
 import { constants } from 'node:fs';
 import { access, mkdir, open, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { TimeLimit } from '../../util/time-limit.ts';
+import { waitFor } from '../../util/wait-for.ts';
 import { SinkError } from '../sink.ts';
 
 /** Storage that says nothing for so long is away. */
@@ -27,22 +29,13 @@ export class Steps {
   /** One step. Told to stop it rejects at once; what was handed to the system by then may still be done. @throws what it throws */
   async take<T>(work: () => Promise<T>): Promise<T> {
     this.check();
-    let timer: NodeJS.Timeout | undefined;
-    let onAbort = (): void => undefined;
-    const given = new Promise<never>((_resolve, reject) => {
-      onAbort = () => {
-        reject(new SinkError('unavailable', 'stopped', this.#signal.reason));
-      };
-      this.#signal.addEventListener('abort', onAbort, { once: true });
-      timer = setTimeout(() => {
-        reject(new SinkError('unavailable', `the storage has not answered for ${this.#stepMs / 1000} s`));
-      }, this.#stepMs);
-    });
+    using limit = new TimeLimit(this.#signal, this.#stepMs);
     try {
-      return await Promise.race([work(), given]);
-    } finally {
-      clearTimeout(timer);
-      this.#signal.removeEventListener('abort', onAbort);
+      return await waitFor(work(), limit.signal);
+    } catch (error) {
+      this.check();
+      if (!limit.signal.aborted) throw error;
+      throw new SinkError('unavailable', `the storage has not answered for ${this.#stepMs / 1000} s`);
     }
   }
 }

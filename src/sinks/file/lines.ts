@@ -2,6 +2,7 @@ import { crc32 } from 'node:zlib';
 import * as z from 'zod';
 import { positionJson, positionToJson, type TabletPosition } from '../../change/position.ts';
 import { RecordKind, type RecordBatch, type RecordRun } from '../../change/record-batch.ts';
+import { copyBytes } from '../../util/byte-arena.ts';
 
 /*
  * The lines of a file: `begin` is the first one; records follow, and a `commit` behind those of each write. docs/sinks-file.md
@@ -53,9 +54,9 @@ export class LineEncoder {
       const { bytes } = run;
       const [keyStart, valueStart] = [batch.keyStart(i), batch.valueStart(i)];
       at = put(HEADS[batch.kindOf(i)], out, at);
-      at = valueStart > keyStart ? at + bytes.copy(out, at, keyStart, valueStart) : put(NULL, out, at);
+      at = valueStart > keyStart ? copyBytes(out, at, bytes, keyStart, valueStart) : put(NULL, out, at);
       at = put(VALUE, out, at);
-      at = batch.hasValue(i) ? at + bytes.copy(out, at, valueStart, batch.end(i)) : put(NULL, out, at);
+      at = batch.hasValue(i) ? copyBytes(out, at, bytes, valueStart, batch.end(i)) : put(NULL, out, at);
       at = put(COMMA_POS, out, at);
       at = batch.writePosition(i, out, at);
       at = put(this.#tail, out, at);
@@ -86,10 +87,8 @@ export class LineEncoder {
   }
 }
 
-/** Short ones are quicker byte by byte. */
-function put(bytes: Buffer, out: Buffer, at: number): number {
-  for (let i = 0; i < bytes.length; i++) out[at++] = bytes[i]!;
-  return at;
+function put(bytes: Uint8Array, out: Buffer, at: number): number {
+  return copyBytes(out, at, bytes, 0, bytes.length);
 }
 
 function tableLine(table: string): string {

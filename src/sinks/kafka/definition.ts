@@ -1,15 +1,13 @@
 import * as z from 'zod';
 import { MAX_TABLE_NAME_LENGTH } from '../../kudu/schema.ts';
 import { zstd, ZSTD_NEEDS } from '../../util/zstd.ts';
-
-/** Placeholders of topic templates; `{database}` is what stands before the table name's first dot. */
-export const TEMPLATE_PLACEHOLDERS = ['table', 'stream', 'database'] as const;
+import { templateFault } from '../name-template.ts';
 
 /** Kafka's own limit. Source: org.apache.kafka.common.internals.Topic MAX_NAME_LENGTH. */
 export const MAX_TOPIC_LENGTH = 249;
 
 const topicTemplate = z.string().superRefine((template, ctx) => {
-  const fault = topicTemplateFault(template);
+  const fault = templateFault(template, topicNameFault);
   if (fault !== null) ctx.addIssue({ code: 'custom', message: fault });
 });
 
@@ -82,17 +80,6 @@ export const kafkaSink = z.strictObject({
 });
 
 export type KafkaDefinition = Readonly<z.output<typeof kafkaSink>>;
-
-function topicTemplateFault(template: string): string | null {
-  const known = TEMPLATE_PLACEHOLDERS.map((name) => `{${name}}`).join(', ');
-  const braced = template.match(/\{[^{}]*\}/g) ?? [];
-  const unknown = braced.find((placeholder) => !known.split(', ').includes(placeholder));
-  if (unknown !== undefined) return `has an unknown placeholder ${unknown}; known are ${known}`;
-  // One letter stands in for the name that will be there, which makes neither an empty topic nor `.` or `..`.
-  const filled = template.replace(/\{[^{}]*\}/g, 'x');
-  if (/[{}]/.test(filled)) return `has a brace that belongs to no placeholder; known are ${known}`;
-  return topicNameFault(filled);
-}
 
 /** Kafka's rules for a topic. Source: org.apache.kafka.common.internals.Topic. */
 function topicNameFault(topic: string): string | null {

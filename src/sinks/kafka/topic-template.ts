@@ -1,4 +1,5 @@
-import { MAX_TOPIC_LENGTH, TEMPLATE_PLACEHOLDERS } from './definition.ts';
+import { compileTemplate } from '../name-template.ts';
+import { MAX_TOPIC_LENGTH } from './definition.ts';
 
 /** Turns a table's name into a topic's. @throws {RangeError} the result is no topic name */
 export type TopicNamer = (tableName: string) => string;
@@ -18,18 +19,10 @@ export interface TopicNaming {
  * @throws {RangeError} on another placeholder
  */
 export function compileTopicTemplate({ topic: template, topics = {} }: TopicNaming, streamName: string): TopicNamer {
-  const known: readonly string[] = TEMPLATE_PLACEHOLDERS.map((name) => `{${name}}`);
-  for (const [placeholder] of template.matchAll(/\{[^}]*\}?/g))
-    if (!known.includes(placeholder))
-      throw new RangeError(`topic ${JSON.stringify(template)}: ${placeholder} is none of ${known.join(', ')}`);
+  const fill = compileTemplate('topic', template, streamName);
   return (tableName) => {
     if (Object.hasOwn(topics, tableName)) return topics[tableName]!;
-    const values: Record<string, string> = {
-      table: tableName,
-      stream: streamName,
-      database: tableName.split('.', 1)[0]!,
-    };
-    const topic = template.replace(/\{(\w+)\}/g, (_, name: string) => values[name]!).replace(/[^a-zA-Z0-9._-]/g, '_');
+    const topic = fill(tableName).replace(/[^a-zA-Z0-9._-]/g, '_');
     if (topic === '' || topic === '.' || topic === '..' || topic.length > MAX_TOPIC_LENGTH)
       throw new RangeError(
         `table ${JSON.stringify(tableName)} makes the topic name ${JSON.stringify(topic)}, which Kafka does not take`,

@@ -1,7 +1,5 @@
 import * as z from 'zod';
-
-/** Placeholders of key templates; `{database}` is what stands before the table name's first dot. */
-export const KEY_PLACEHOLDERS = ['table', 'stream', 'database'] as const;
+import { templateFault } from '../name-template.ts';
 
 /** Redis takes keys of 512 MB; what is longer than this is a mistake. */
 const MAX_KEY_LENGTH = 512;
@@ -9,7 +7,7 @@ const MAX_KEY_LENGTH = 512;
 const MAX_SHARDS = 64;
 
 const keyTemplate = z.string().superRefine((template, ctx) => {
-  const fault = templateFault(template);
+  const fault = templateFault(template, keyFault);
   if (fault !== null) ctx.addIssue({ code: 'custom', message: fault });
 });
 
@@ -64,16 +62,6 @@ export const redisSink = z.strictObject({
 });
 
 export type RedisDefinition = Readonly<z.output<typeof redisSink>>;
-
-function templateFault(template: string): string | null {
-  const known = KEY_PLACEHOLDERS.map((name) => `{${name}}`).join(', ');
-  const braced = template.match(/\{[^{}]*\}/g) ?? [];
-  const unknown = braced.find((placeholder) => !known.split(', ').includes(placeholder));
-  if (unknown !== undefined) return `has an unknown placeholder ${unknown}; known are ${known}`;
-  const filled = template.replace(/\{[^{}]*\}/g, 'x');
-  if (/[{}]/.test(filled)) return `has a brace that belongs to no placeholder; known are ${known}`;
-  return keyFault(filled);
-}
 
 /**
  * What is against a key of a stream; null for nothing. Braces in it would say to a Cluster which slot it is in, and the key of

@@ -1,22 +1,15 @@
 import type { SinkPlan } from '../sink.ts';
-import { KEY_PLACEHOLDERS, keyFault, POSITIONS_PREFIX } from './definition.ts';
+import { compileTemplate } from '../name-template.ts';
+import { keyFault, POSITIONS_PREFIX } from './definition.ts';
 
 /** Turns a table's name into the key of its stream. @throws {RangeError} the result is none that we take */
 export type KeyNamer = (tableName: string) => string;
 
 /** Compiles `cdc.{table}`. The name stands in it as it is: Redis takes any bytes. */
 export function compileKeyTemplate(template: string, streamName: string): KeyNamer {
-  const known: readonly string[] = KEY_PLACEHOLDERS.map((name) => `{${name}}`);
-  for (const [placeholder] of template.matchAll(/\{[^}]*\}?/g))
-    if (!known.includes(placeholder))
-      throw new RangeError(`key ${JSON.stringify(template)}: ${placeholder} is none of ${known.join(', ')}`);
+  const fill = compileTemplate('key', template, streamName);
   return (tableName) => {
-    const values: Record<string, string> = {
-      table: tableName,
-      stream: streamName,
-      database: tableName.split('.', 1)[0]!,
-    };
-    const key = template.replace(/\{(\w+)\}/g, (_, name: string) => values[name]!);
+    const key = fill(tableName);
     const fault = keyFault(key);
     if (fault !== null)
       throw new RangeError(`table ${JSON.stringify(tableName)} makes the key ${JSON.stringify(key)}, which ${fault}`);
