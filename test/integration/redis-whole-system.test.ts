@@ -3,6 +3,7 @@ import { stat, truncate } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { StreamPlan, StreamView } from '../../src/api/shapes.ts';
+import type { Problem } from '../../src/control/problem.ts';
 import type { RedisServer } from '../../src/demo/redis-server.ts';
 import { KuduClient } from '../../src/kudu/client.ts';
 import { shardKeys } from '../../src/sinks/redis/keys.ts';
@@ -123,7 +124,12 @@ describe('the whole system with Redis', { skip, timeout: form(240_000, 1_800_000
     const refused = await verify('flat');
     assert.equal(refused.code, 2, refused.out);
     assert.match(refused.err, /cannot be verified: records of the envelope flat/);
-    await cluster.replaceSidecars({ SPOOR_REDIS_URL: '' });
+    // They are up, and not ready: their streams want a Redis. Whether that is seen at once is a matter of luck.
+    await cluster.replaceSidecars({ SPOOR_REDIS_URL: '' }, { ready: false });
+    await eventually('what their streams lack is told', async () => {
+      const { status, body } = await cluster.api<Problem>('GET', '/readyz');
+      return status === 503 && /SPOOR_REDIS_URL is not given/.test(body.detail);
+    });
     const { status, body } = await cluster.api('POST', '/v1/streams', { name: 'none', tables: ['x'], sink });
     assert.equal(status, 400, JSON.stringify(body));
     assert.match(JSON.stringify(body), /sink\.type.*SPOOR_REDIS_URL/);
