@@ -9,7 +9,10 @@ import type {
   ReasonedView,
   ResyncedStream,
   ResyncRequest,
+  RewindRequest,
+  RewoundStream,
   SidecarView,
+  SkipRequest,
   StreamPlan,
   StreamView,
   TableSchemas,
@@ -60,6 +63,16 @@ export interface ControlPlane extends SidecarStatus {
    * @throws {UnknownMemberError} it names a table or tablet that the stream has not
    */
   resyncStream(name: string, request: ResyncRequest): Promise<ResyncedStream | null>;
+  /**
+   * Ships again what was shipped, from somewhere on; consumers are told before. Null when there is no such stream.
+   * @throws {UnknownMemberError} it names a table or tablet that the stream has not
+   */
+  rewindStream(name: string, request: RewindRequest): Promise<RewoundStream | null>;
+  /**
+   * Leaves the rows of an operation out that was not shipped; consumers are told. Null when there is no such stream.
+   * @throws {UnknownMemberError} it names a tablet that the stream has not, or what is shipped already
+   */
+  skipOperation(name: string, request: SkipRequest): Promise<StreamView | null>;
   /** The logs of these tablets are held here for a while, before any stream has them: one is about to be made. */
   holdTablets(tabletIds: readonly string[]): Promise<void>;
   /** Nothing of it ships from now on, and its log is held. Null when there is no such stream. */

@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { streamBody, streamDefinition, type WrongDefinition } from '../streams/definition.ts';
-import type { ResyncFrom } from '../streams/stored-stream.ts';
+import type { OpId } from '../kudu/opid.ts';
+import type { ResyncFrom, Whence } from '../streams/stored-stream.ts';
 import { wallTimeOf } from '../util/steady-clock.ts';
 import type { Wait } from '../util/waits.ts';
 import type { TabletLabels } from './counters.ts';
@@ -35,7 +36,11 @@ const holdView = z.object({ index: z.number(), bytes: z.number(), ageSeconds: z.
 export type HoldView = Readonly<z.output<typeof holdView>>;
 
 const copyView = z.object({
-  kind: z.enum(['all', 'changes']).describe('changes: a repair, of what changed while the log was lost.'),
+  kind: z
+    .enum(['all', 'changes', 'log'])
+    .describe(
+      'changes: what changed while the log was lost, or since a rewind begins. log: operations that are shipped again, and no rows.',
+    ),
   hybridTime: z.string().describe('The rows are copied as they were then.'),
   rows: z.number().describe('In the sink.'),
   totalRows: z.number().nullable().describe('Counted while the copy runs; null before, and for a repair.'),
@@ -85,6 +90,12 @@ export const tabletView = z.object({
     .describe('This sidecar cannot ship it at present, and leaves it to another one that can.'),
   copy: copyView.exactOptional().describe('The copy of its rows that is under way.'),
   corrected: z.string().exactOptional().describe('The last correction of rows that is in the sink, by its id.'),
+  rewound: z
+    .string()
+    .exactOptional()
+    .describe(
+      'The last rewind that was begun, by its id: what is to come again is in the sink as soon as there is no `copy`.',
+    ),
   error: faultView
     .exactOptional()
     .describe('What keeps it from running, and since when. Codes: docs/errors.md. Of each that is `blocked` or `gap`.'),
@@ -294,6 +305,27 @@ export const resyncedStream = streamView.extend({
     .describe('Of named rows: they are in the sink when `corrected` of the tablet is this.'),
 });
 export type ResyncedStream = Readonly<z.output<typeof resyncedStream>>;
+
+/** What is to be shipped again, from where on; the whole stream where neither tables nor tablets are named. */
+export interface RewindRequest {
+  /** An operation is one tablet's: then exactly one is named. */
+  readonly to: Whence;
+  readonly tables?: readonly string[] | undefined;
+  readonly tablets?: readonly string[] | undefined;
+}
+
+export const rewoundStream = streamView.extend({
+  rewind: z
+    .string()
+    .describe('All of it is in the sink when `rewound` of each of these tablets is this, and there is no `copy`.'),
+});
+export type RewoundStream = Readonly<z.output<typeof rewoundStream>>;
+
+/** An operation whose rows are left out. */
+export interface SkipRequest {
+  readonly tablet: string;
+  readonly opId: OpId;
+}
 
 export type UpdatedStream =
   { readonly kind: 'ok'; readonly stream: StreamView } | { readonly kind: 'missing' } | WrongDefinition;

@@ -1,12 +1,10 @@
 import type { OpId } from '../kudu/opid.ts';
 import type { TableSchema } from '../kudu/schema.ts';
-import type { CatalogTable } from '../streams/table-catalog.ts';
 import { askKudu } from '../kudu-side/ask-kudu.ts';
 import type { ClusterView } from '../sidecars/cluster-view.ts';
 import type { TabletManager } from '../placement/tablet-manager.ts';
 import type { Sink } from '../sinks/sink.ts';
-import { membershipIn } from '../streams/membership.ts';
-import type { MemberTablet, StoredStream } from '../streams/stored-stream.ts';
+import type { StoredStream } from '../streams/stored-stream.ts';
 import type { SidecarRegistry } from '../sidecars/sidecar-registry.ts';
 import type { AskedStream, StreamDefinition } from '../streams/definition.ts';
 import type { StreamChange } from '../streams/change-definition.ts';
@@ -17,7 +15,10 @@ import type {
   PutStream,
   ResyncedStream,
   ResyncRequest,
+  RewindRequest,
+  RewoundStream,
   SidecarView,
+  SkipRequest,
   StreamPlan,
   StreamView,
   TableSchemas,
@@ -27,9 +28,10 @@ import type {
 import type { AuditedStream, ControlPlane } from '../api/control-plane.ts';
 import { UnknownMemberError } from '../streams/stream-errors.ts';
 import { encodeLog, type HeldIncarnation, type LogRequest } from '../wal/log-transfer.ts';
-import { StreamChanges, tabletIdsOf, type MadeStream } from './stream-changes.ts';
+import { StreamChanges, type MadeStream } from './stream-changes.ts';
 import { StreamPlanning, type StreamPlanningOptions } from './stream-planning.ts';
 import { StreamRules, type StreamRulesOptions } from './stream-rules.ts';
+import { TabletRequests, type TabletRequestsOptions } from './tablet-requests.ts';
 
 const CHECK_TIMEOUT_MS = 3000;
 /** Readiness is asked often; the sinks are not. */
@@ -37,7 +39,7 @@ const SINK_CHECK_EVERY_MS = 5000;
 /** Longer than a connection may take, so that it is told which one it is. */
 const SINK_CHECK_TIMEOUT_MS = 5000;
 
-export interface RunningControlPlaneOptions extends StreamRulesOptions, StreamPlanningOptions {
+export interface RunningControlPlaneOptions extends StreamRulesOptions, StreamPlanningOptions, TabletRequestsOptions {
   readonly registry: SidecarRegistry;
   readonly cluster: ClusterView;
   readonly manager: Pick<TabletManager, 'poke' | 'sinks' | 'kuduTrouble' | 'holdForNow'>;
@@ -47,12 +49,6 @@ export interface RunningControlPlaneOptions extends StreamRulesOptions, StreamPl
   readonly localTablets: (which: 'all' | 'exceptions') => readonly ReasonedView[];
   /** What this sidecar is configured to ship to, whether a stream does or not; null where it is to nothing. */
   readonly configuredSinks: readonly Pick<Sink, 'check'>[];
-  /** By encoded primary key of a table: which tablet it belongs to; null for none. */
-  readonly tabletsOfKeys: (
-    tableId: string,
-    keys: readonly Buffer[],
-    signal: AbortSignal,
-  ) => Promise<readonly (string | null)[]>;
   readonly schemaTexts: (
     definition: StreamDefinition,
     names: { readonly table: string; readonly joinedAs: string },
@@ -69,6 +65,7 @@ export class RunningControlPlane implements ControlPlane {
   readonly #options: RunningControlPlaneOptions;
   readonly #changes: StreamChanges;
   readonly #planning: StreamPlanning;
+  readonly #requests: TabletRequests;
   #sinkHealth: { readonly health: PartHealth; readonly atMs: number } | null = null;
 
   constructor(options: RunningControlPlaneOptions) {
@@ -76,6 +73,7 @@ export class RunningControlPlane implements ControlPlane {
     const rules = new StreamRules(options);
     this.#changes = new StreamChanges(options, rules);
     this.#planning = new StreamPlanning(options, rules, this.#changes);
+    this.#requests = new TabletRequests(options);
   }
 
   async createStream(asked: AskedStream): Promise<StreamView> {
@@ -115,43 +113,24 @@ export class RunningControlPlane implements ControlPlane {
     });
   }
 
-  /** A key of another tablet would be deleted in the sink, since this one has no such row: each is looked at before. */
-  async #correct(
-    stored: StoredStream,
-    members: readonly CatalogTable[],
-    tabletId: string,
-    keys: readonly Buffer[],
-    signal: AbortSignal,
-  ): Promise<string> {
-    const [tablet] = memberTabletsOf(stored, members, [tabletId]);
-    const { tableId } = tablet!;
-    const owners = await this.#options.tabletsOfKeys(tableId, keys, signal);
-    const strays = owners.flatMap((owner, place) => {
-      if (owner === tabletId) return [];
-      const why = owner === null ? 'is no key that the table can have' : `belongs to tablet ${owner}`;
-      return [new UnknownMemberError(`keys[${place}]`, why)];
+  async resyncStream(name: string, request: ResyncRequest): Promise<ResyncedStream | null> {
+    return this.#ask(name, async (stored, signal) => {
+      const correction = await this.#requests.resync(stored, request, signal);
+      return correction === null ? {} : { correction };
     });
-    if (strays.length > 0) throw new AggregateError(strays, `tablet ${tabletId} cannot have all of these keys`);
-    return this.#options.store.correct(stored, tablet!, keys, signal);
   }
 
-  /**
-   * @throws {UnknownMemberError} a table or tablet that the stream has not; {AggregateError} of such errors, one for each
-   *   key that the tablet cannot have
-   */
-  async resyncStream(name: string, { from, tables, tablets, keys }: ResyncRequest): Promise<ResyncedStream | null> {
-    const { store, catalog, manager } = this.#options;
-    return askKudu(async (signal) => {
-      const stored = await store.get(name, signal);
-      if (stored === null) return null;
-      await catalog.fetchNow(signal);
-      const joined = await store.joinedTables(stored, signal);
-      const members = [...catalog.tables()].filter(({ tableId }) => joined.has(tableId));
-      const asked = membersAsked(name, members, tables ?? null, tablets ?? null);
-      const correction = keys ? await this.#correct(stored, members, asked[0]!, keys, signal) : null;
-      if (correction === null) await store.resync(stored, memberTabletsOf(stored, members, asked), from, signal);
-      manager.poke();
-      return { ...(await this.#describe(stored, signal)), ...(correction !== null && { correction }) };
+  async rewindStream(name: string, request: RewindRequest): Promise<RewoundStream | null> {
+    return this.#ask(name, async (stored, signal) => ({
+      rewind: await this.#requests.rewind(stored, request, signal),
+    }));
+  }
+
+  async skipOperation(name: string, request: SkipRequest): Promise<StreamView | null> {
+    return this.#ask(name, async (stored, signal) => {
+      const view = await this.#describe(stored, signal);
+      await this.#requests.skip(stored, request, view.tablets, signal);
+      return {};
     });
   }
 
@@ -252,6 +231,20 @@ export class RunningControlPlane implements ControlPlane {
     });
   }
 
+  /** What is asked for of a stream, besides how it is defined. Null when there is none. */
+  async #ask<Answer extends object>(
+    name: string,
+    ask: (stored: StoredStream, signal: AbortSignal) => Promise<Answer>,
+  ): Promise<(StreamView & Answer) | null> {
+    return askKudu(async (signal) => {
+      const stored = await this.#options.store.get(name, signal);
+      if (stored === null) return null;
+      const answer = await ask(stored, signal);
+      this.#options.manager.poke();
+      return { ...(await this.#describe(stored, signal)), ...answer };
+    });
+  }
+
   async #describe(stored: StoredStream, signal: AbortSignal): Promise<StreamView> {
     const [view] = await this.#options.cluster.describe([stored], signal);
     if (!view) throw new TypeError('a stream without a view');
@@ -281,39 +274,6 @@ export class RunningControlPlane implements ControlPlane {
     this.#sinkHealth = { health, atMs: performance.now() };
     return health;
   }
-}
-
-function memberTabletsOf(
-  stored: StoredStream,
-  tables: readonly CatalogTable[],
-  tabletIds: readonly string[],
-): MemberTablet[] {
-  const wanted = new Set(tabletIds);
-  return tables.flatMap(({ tableId, tablets }) => {
-    const membership = membershipIn(stored, tableId);
-    return tablets.flatMap(({ tabletId }) => (wanted.has(tabletId) ? [{ tableId, tabletId, membership }] : []));
-  });
-}
-
-/** The tablets of a stream that a resync is asked for; all of them where none are named. */
-function membersAsked(
-  stream: string,
-  members: readonly CatalogTable[],
-  tables: readonly string[] | null,
-  tablets: readonly string[] | null,
-): string[] {
-  const unknown = (tables ?? []).find((wanted) => members.every(({ name }) => name !== wanted));
-  if (unknown !== undefined)
-    throw new UnknownMemberError(`tables[${tables!.indexOf(unknown)}]`, `stream ${stream} has no table ${unknown}`);
-  const ofTables = tabletIdsOf(members.filter(({ name }) => tables?.includes(name) ?? tablets === null));
-  const all = new Set(tabletIdsOf(members));
-  const stranger = (tablets ?? []).find((wanted) => !all.has(wanted));
-  if (stranger !== undefined)
-    throw new UnknownMemberError(
-      `tablets[${tablets!.indexOf(stranger)}]`,
-      `stream ${stream} has no tablet ${stranger}`,
-    );
-  return [...new Set([...ofTables, ...(tablets ?? [])])];
 }
 
 async function healthOf(check: Promise<void>): Promise<PartHealth> {

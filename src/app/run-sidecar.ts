@@ -36,6 +36,7 @@ import { TabletChanges } from '../source/tablet-changes.ts';
 import { ImageMemories } from '../images/image-memory.ts';
 import { ImagedSource } from '../images/imaged-source.ts';
 import { RestSource } from '../images/rest-source.ts';
+import { searchLog } from '../source/log-search.ts';
 import { TabletSource } from '../source/tablet-source.ts';
 import type { StreamDefinition } from '../streams/definition.ts';
 import { StreamStore } from '../streams/stream-store.ts';
@@ -215,16 +216,21 @@ async function work(config: Config, parts: Parts): Promise<void> {
       formatFor(stored, { registries, planSink, onNonFinite: metrics.nonFiniteOf(stored.definition.name), nameOf }),
     gapRepair: config.gapRepair,
     fates: tabletFates(client),
-    openSource: ({ largeReads, images, allowsPartial, ...request }, s) => {
+    openSource: ({ largeReads, images, allowsPartial, skips, ...request }, s) => {
       let imaged: ImagedSource | null = null;
       const source = new TabletSource({
         ...request,
         from: withoutRows(request.from),
         copier,
+        searchLog: async (whence, until, during) => {
+          await using log = logs.read(request.tablet.tabletId, during, largeReads);
+          return await searchLog(log, whence, until);
+        },
         openLog: (after, options, during) =>
           new TabletChanges({
             ...options,
             after,
+            ...(skips.length > 0 && { skips }),
             tablet: request.tablet,
             log: logs.read(request.tablet.tabletId, during, largeReads),
             lookUpSchema: () => lookUpSchema(client, config.tserver, request.tablet.tabletId, s),

@@ -126,17 +126,29 @@ export interface TabletEvent {
   /**
    * `recopied`: every row of it was copied again, as of `hybridTime`; of a row that the sink had before and the copy has
    * not, the delete is lost. `range-dropped`, `table-dropped`: its rows went with their range partition or table.
+   * `rewound`: what {@link rewound} says comes again behind it. `skipped`: somebody has left out the rows of `opId`.
    */
-  readonly event: 'recopied' | DropKind;
+  readonly event: 'recopied' | 'rewound' | 'skipped' | DropKind;
   readonly tablet: TabletRef;
-  /** The last operation before it, and its time. */
+  /** The last operation before it, and its time; of `skipped` the operation itself. */
   readonly opId: OpId;
   readonly hybridTime: HybridTime;
   /** What of the table the tablet had, as JSON text; null where that is not known. */
   readonly partition: string | null;
   /** What was lost with a tablet that was dropped before all of it was shipped; null: nothing that is known of. */
   readonly missing: MissingChanges | null;
+  /** Of `rewound`: what comes again. */
+  readonly rewound?: Rewound;
 }
+
+/**
+ * What a tablet ships again, up to the operation at which its event says so: the operations behind this one, as the log has
+ * them; or, where the log does not reach back so far, the rows that changed from a time on, or all of them.
+ */
+export type Rewound =
+  | { readonly by: 'log'; readonly after: OpId }
+  | { readonly by: 'history'; readonly since: HybridTime }
+  | { readonly by: 'table' };
 
 /** Changes of a tablet that will never come. */
 export interface MissingChanges {

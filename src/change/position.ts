@@ -22,6 +22,8 @@ export interface TabletPosition {
   readonly resync?: string;
   /** The rows that were last put right here, by the id of who asked for it. */
   readonly corrected?: string;
+  /** What was last shipped again from here back, by the id of who asked for it. */
+  readonly rewound?: string;
   /** The tablet was dropped, and this is the last of it: the event that says so is in the sink. */
   readonly ended?: true;
   /**
@@ -67,6 +69,8 @@ export interface CopyProgress {
    * cut. Once all rows are there it moves on with what of that is there too.
    */
   readonly replayAfter?: OpId;
+  /** A rewind: no rows are copied, and the log after `replayAfter` is all that comes. */
+  readonly onlyLog?: true;
 }
 
 /**
@@ -160,11 +164,13 @@ export const positionJson = z
           replaces: z.literal(true).exactOptional(),
           key: z.object({ after: bytes, rows: count }).exactOptional(),
           replay: opId.exactOptional(),
+          onlyLog: z.literal(true).exactOptional(),
         }),
       ])
       .exactOptional(),
     resync: z.string().exactOptional(),
     corrected: z.string().exactOptional(),
+    rewound: z.string().exactOptional(),
     ended: z.literal(true).exactOptional(),
     upTo: rowRefJson.exactOptional(),
   })
@@ -178,7 +184,7 @@ export type PositionJson = z.input<typeof positionJson>;
 
 /** What {@link positionJson} reads. */
 export function positionToJson(position: TabletPosition): PositionJson {
-  const { opId: op, tableName, schemaVersion, named, copy, resync, corrected, ended, upTo } = position;
+  const { opId: op, tableName, schemaVersion, named, copy, resync, corrected, rewound, ended, upTo } = position;
   return {
     op: formatOpId(op),
     table: tableName,
@@ -188,12 +194,13 @@ export function positionToJson(position: TabletPosition): PositionJson {
     ...(copy !== undefined && { copy: copy === 'wanted' ? copy : copyToJson(copy) }),
     ...(resync !== undefined && { resync }),
     ...(corrected !== undefined && { corrected }),
+    ...(rewound !== undefined && { rewound }),
     ...(ended && { ended }),
     ...(upTo && { upTo: rowRefToJson(upTo) }),
   };
 }
 
-function copyToJson({ cut, at, since, rows, key, replaces, replayAfter }: CopyProgress) {
+function copyToJson({ cut, at, since, rows, key, replaces, replayAfter, onlyLog }: CopyProgress) {
   return {
     cut: cut.toString(),
     at: at.toString(),
@@ -202,5 +209,6 @@ function copyToJson({ cut, at, since, rows, key, replaces, replayAfter }: CopyPr
     ...(replaces && { replaces }),
     ...(key && { key: { after: key.after.toString('base64'), rows: key.rows } }),
     ...(replayAfter && { replay: formatOpId(replayAfter) }),
+    ...(onlyLog && { onlyLog }),
   };
 }

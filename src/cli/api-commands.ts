@@ -4,6 +4,7 @@ import { loadClientConfig } from '../config/client-config.ts';
 import { sidecarView, streamView, tableSchemas } from '../api/shapes.ts';
 import { ApiClient, expectShape } from './api-client.ts';
 import { addApplyCommands } from './apply-commands.ts';
+import { addTabletCommands } from './tablet-commands.ts';
 import type { CliContext } from './cli-context.ts';
 import { CliError } from './cli-error.ts';
 import type { StreamView } from '../api/shapes.ts';
@@ -25,7 +26,7 @@ export function addApiCommands(program: Command, context: CliContext): void {
   const clientFor = (options: ApiOptions): ApiClient => openClient(options, context);
   const streams = program
     .command('streams')
-    .description('list, show, create, apply, validate, change, pause, resume, resync or delete streams');
+    .description('list, show, create, change, pause, resync, rewind or delete streams');
 
   apiCommand(streams, 'list', 'list the streams').action(async (options: ApiOptions) => {
     const answer = await clientFor(options).call('GET', '/v1/streams');
@@ -124,6 +125,8 @@ export function addApiCommands(program: Command, context: CliContext): void {
       const answer = await clientFor(options).call('POST', `${streamPath(name)}/resync`, body);
       print(options.json ? toJson(answer) : renderStream(expectShape(streamView, answer)));
     });
+
+  addTabletCommands({ streams, apiCommand, clientFor, streamPath, context });
 
   apiCommand(program, 'status', 'show every tablet of every stream, and the sidecars').action(
     async (options: ApiOptions) => {

@@ -9,9 +9,25 @@ import { addLogRoute } from './log-route.ts';
 import { addDefinitionRoutes } from './definition-routes.ts';
 import { ProblemError, PROBLEM_TYPE } from './problem.ts';
 import { OF_BODY, OF_KUDU, routeSchema } from './route-schema.ts';
-import { holdsRequest, localQuery, notReady, resyncRequest, schemasQuery } from './schemas.ts';
+import {
+  holdsRequest,
+  localQuery,
+  notReady,
+  resyncRequest,
+  rewindRequest,
+  schemasQuery,
+  skipRequest,
+} from './schemas.ts';
 import { noSuchStream, sendStream, type NameParam } from './stream-answers.ts';
-import { readiness, resyncedStream, sidecarView, streamView, tableSchemas, tabletView } from '../api/shapes.ts';
+import {
+  readiness,
+  resyncedStream,
+  rewoundStream,
+  sidecarView,
+  streamView,
+  tableSchemas,
+  tabletView,
+} from '../api/shapes.ts';
 
 /** What /metrics answers. */
 export interface MetricsPage {
@@ -107,6 +123,41 @@ function addStreamRoutes(app: FastifyInstance, sidecar: ServedSidecar, audit: Au
     const stream = await sidecar.plane.resyncStream(name, { ...asked, ...(keys && { keys }) });
     if (stream === null) throw noSuchStream(name);
     audit.tell(request, { stream: name, asked: { ...asked, ...(keys && { keys: keys.length }) } });
+    return sendStream(reply, stream);
+  });
+
+  const rewind = routeSchema({
+    tag: 'streams',
+    summary: 'Ship again what was shipped, from a time or an operation on, while the stream goes on',
+    body: rewindRequest,
+    answer: [200, 'The stream.', rewoundStream],
+    etag: true,
+    problems: [400, 403, 404, 413, 415, ...OF_KUDU],
+  });
+  app.post<NameParam>('/v1/streams/:name/rewind', { schema: rewind }, async (request, reply) => {
+    const { name } = request.params;
+    const asked = parseInput('body', rewindRequest, request.body ?? {});
+    const stream = await sidecar.plane.rewindStream(name, asked);
+    if (stream === null) throw noSuchStream(name);
+    audit.tell(request, { stream: name, asked: request.body as object });
+    return sendStream(reply, stream);
+  });
+
+  const skip = routeSchema({
+    tag: 'streams',
+    summary:
+      'Leave out the rows of an operation that keeps a tablet from being shipped; a record says so in their place',
+    body: skipRequest,
+    answer: [200, 'The stream.', streamView],
+    etag: true,
+    problems: [400, 403, 404, 413, 415, ...OF_KUDU],
+  });
+  app.post<NameParam>('/v1/streams/:name/skip', { schema: skip }, async (request, reply) => {
+    const { name } = request.params;
+    const asked = parseInput('body', skipRequest, request.body ?? {});
+    const stream = await sidecar.plane.skipOperation(name, asked);
+    if (stream === null) throw noSuchStream(name);
+    audit.tell(request, { stream: name, asked: request.body as object });
     return sendStream(reply, stream);
   });
 }

@@ -1,5 +1,8 @@
 import * as z from 'zod';
 import { readiness } from '../api/shapes.ts';
+import { microsToHybridTime } from '../kudu/hybrid-time.ts';
+import { parseOpId } from '../kudu/opid.ts';
+import type { Whence } from '../streams/stored-stream.ts';
 import { streamDefinition } from '../streams/definition.ts';
 import type { Problem } from './problem.ts';
 
@@ -44,6 +47,46 @@ export const resyncRequest = z
       refuse('tablets', 'must name one tablet, and no tables, with keys');
     if (from === 'gap') refuse('from', 'must be "snapshot" with keys');
   });
+const opId = z
+  .string()
+  .regex(/^\d{1,19}\.\d{1,19}$/, {
+    error: ({ input }) => `got ${JSON.stringify(input)}; allowed: term.index, such as "7.12345"`,
+  })
+  .transform(parseOpId);
+export const rewindRequest = z
+  .strictObject({
+    to: z
+      .string()
+      .describe(
+        'From where on what was shipped is shipped again: a time (ISO 8601 with a zone), or an operation of one tablet, written term.index.',
+      )
+      .transform((text, ctx): Whence => {
+        const operation = opId.safeParse(text);
+        if (operation.success) return { opId: operation.data };
+        const isTime = z.iso.datetime({ offset: true }).safeParse(text).success;
+        const atMs = Date.parse(text);
+        if (isTime && atMs <= Date.now()) return { time: microsToHybridTime(BigInt(atMs) * 1000n) };
+        const allowed = isTime
+          ? 'a time that is past'
+          : 'a time such as "2026-01-31T12:00:00Z", or term.index such as "7.12345"';
+        ctx.addIssue({ code: 'custom', message: `got ${JSON.stringify(text)}; allowed: ${allowed}` });
+        return z.NEVER;
+      }),
+    tables: nameList.exactOptional().describe('Only these tables, by the names that they have now.'),
+    tablets: nameList.exactOptional().describe('Only these tablets, by their ids.'),
+  })
+  .superRefine(({ to, tables, tablets }, ctx) => {
+    if ('opId' in to && (tablets?.length !== 1 || tables !== undefined))
+      ctx.addIssue({
+        code: 'custom',
+        path: ['tablets'],
+        message: 'must name one tablet, and no tables, with an operation: each tablet counts its own',
+      });
+  });
+export const skipRequest = z.strictObject({
+  tablet: z.string().describe('Its id.'),
+  opId: opId.describe('The operation whose rows are left out, written term.index.'),
+});
 export const localQuery = z.strictObject({
   only: z
     .enum(['exceptions'], { error: ({ input }) => `got ${JSON.stringify(input)}; allowed: "exceptions"` })

@@ -129,6 +129,8 @@ export interface TabletEventRecord extends SchemaPlace {
   readonly kind: 'event';
   /** As docs/records.md names it. */
   readonly event: string;
+  /** Of `rewound`, where operations come again: the index of the first. */
+  readonly rewoundFrom?: number;
 }
 
 export interface RecordedTable {

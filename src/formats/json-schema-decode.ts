@@ -13,7 +13,12 @@ export function decodeJsonSchema(value: Buffer): SchemaRecord | TabletEventRecor
     index: numberOf(json.get('index')),
     time: BigInt(textOf(json.get('hybrid_time'))),
   };
-  if (json.has('event')) return { kind: 'event', ...place, event: textOf(json.get('event')) };
+  if (json.has('event')) {
+    const rewound = json.get('rewound');
+    const from = rewound === undefined ? null : objectOf(rewound).get('from_index');
+    const more = from === null || from === undefined ? {} : { rewoundFrom: numberOf(from) };
+    return { kind: 'event', ...place, event: textOf(json.get('event')), ...more };
+  }
   const before = json.get('before');
   return {
     kind: 'schema',

@@ -1,4 +1,4 @@
-import type { SchemaChange, TabletEvent } from '../change/change.ts';
+import type { Rewound, SchemaChange, TabletEvent } from '../change/change.ts';
 import type { SinkRecord } from '../change/record.ts';
 import { hybridTimeToMicros } from '../kudu/hybrid-time.ts';
 import { DataType, type ColumnSchema, type DataTypeName, type TableSchema } from '../kudu/schema.ts';
@@ -34,22 +34,45 @@ export function encodeSchemaChange(change: SchemaChange): SinkRecord {
 
 /**
  * The record of what befell a tablet as a whole, beside the schemas of its table: key `{"table_id","tablet_id","event"}`,
- * value with the table's name, what the tablet had of it, and what of its changes never came. Its position stands behind the last of the tablet's rows.
+ * value with the table's name, what the tablet had of it, and what of its changes never came. Its position stands where it
+ * happened: behind a copy, behind the last of the tablet's rows, or in the place of an operation's rows.
  */
-export function encodeTabletEvent({ event, tablet, opId, hybridTime, partition, missing }: TabletEvent): SinkRecord {
+export function encodeTabletEvent(change: TabletEvent): SinkRecord {
+  const { event, tablet, opId, hybridTime, partition, missing, rewound } = change;
   const { tableId, tabletId, tableName } = tablet;
   const key = { table_id: tableId, tablet_id: tabletId, event };
   const place = `"term":${opId.term},"index":${opId.index},"hybrid_time":"${hybridTime}"`;
   const text = JSON.stringify({ ...key, table: tableName }).slice(0, -1);
-  const position = event === 'recopied' ? `base.${hybridTime}` : `${opId.term}.${opId.index + 1n}.0`;
+  const more = rewound === undefined ? '' : `,"rewound":${rewoundToJson(rewound)}`;
   return {
     kind: 'schema',
     table: tableName,
     key: Buffer.from(JSON.stringify(key)),
-    value: Buffer.from(`${text},${place},"partition":${partition ?? 'null'},"missing":${missingToJson(missing)}}`),
-    position: `${tabletId}/${position}`,
+    value: Buffer.from(
+      `${text},${place},"partition":${partition ?? 'null'},"missing":${missingToJson(missing)}${more}}`,
+    ),
+    position: `${tabletId}/${positionOf(change)}`,
     timestampMs: Math.floor(Number(hybridTimeToMicros(hybridTime)) / 1000),
   };
+}
+
+function positionOf({ event, opId, hybridTime }: TabletEvent): string {
+  switch (event) {
+    case 'recopied':
+      return `base.${hybridTime}`;
+    case 'rewound':
+    case 'skipped':
+      return `${opId.term}.${opId.index}.0`;
+    case 'range-dropped':
+    case 'table-dropped':
+      return `${opId.term}.${opId.index + 1n}.0`;
+  }
+}
+
+function rewoundToJson(rewound: Rewound): string {
+  const index = rewound.by === 'log' ? (rewound.after.index + 1n).toString() : 'null';
+  const time = rewound.by === 'history' ? `"${rewound.since}"` : 'null';
+  return `{"by":"${rewound.by}","from_index":${index},"from_hybrid_time":${time}}`;
 }
 
 function missingToJson(missing: TabletEvent['missing']): string {

@@ -24,6 +24,11 @@ export class ImageFold {
     this.#limits = limits;
   }
 
+  /** Operations that were folded already come again, and what is remembered is of later ones. */
+  restart(): void {
+    this.#known.noteCopy([], true);
+  }
+
   /** Nothing of it is remembered any more. */
   close(): void {
     this.#known.close();

@@ -62,6 +62,8 @@ export class ImagedSource implements ChangeSource {
   /** Of which a part was handed on. */
   #read: ReadInHand | null = null;
   #failure: Error | null = null;
+  /** Behind the last read operations come again. */
+  #goesBack = false;
   /** Whether it has been told that rows are not whole: once is enough. */
   #hasTold = false;
 
@@ -125,6 +127,8 @@ export class ImagedSource implements ChangeSource {
     const isCopied = resync !== null && this.#position.resync !== resync;
     const before = this.#position;
     this.#position = read.position;
+    if (this.#goesBack) this.#fold.restart();
+    this.#goesBack = read.changes.some((change) => change.kind === 'event' && change.event === 'rewound');
     const { time, copy } = read.position;
     const segments = this.#fold.segmentsOf(read.changes, time, copy !== undefined);
     return { read, before, isCopied, mayBeCut: true, segments, folding: null, lost: null, taken: 0, isDone: false };

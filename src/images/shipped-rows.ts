@@ -1,4 +1,4 @@
-import type { Change, ChangeBatch } from '../change/change.ts';
+import type { Change, ChangeBatch, TabletEvent } from '../change/change.ts';
 import type { OpId } from '../kudu/opid.ts';
 import { isUpTo, type RowRef, type TabletPosition } from '../change/position.ts';
 
@@ -28,9 +28,13 @@ export class ShippedRows {
    * tablet that was dropped its end, which names the last operation that there was: nothing comes behind it.
    */
   hasOther(change: Exclude<Change, ChangeBatch>): boolean {
-    if (change.kind === 'event' && change.event !== 'recopied') return false;
+    if (change.kind === 'event' && isEnd(change)) return false;
     if (change.kind === 'schema' && change.before === null) return false;
-    return this.#upTo !== undefined && change.opId.index <= this.#upTo.index;
+    if (this.#upTo === undefined) return false;
+    const { index } = this.#upTo;
+    // Where rows of an operation are there already, and the rest is left out, that is still to be told.
+    const isSkip = change.kind === 'event' && change.event === 'skipped';
+    return isSkip ? change.opId.index < index : change.opId.index <= index;
   }
 
   /** The position behind a read: where that is not past these rows yet, with them. */
@@ -42,6 +46,10 @@ export class ShippedRows {
     }
     return { ...position, upTo: this.#upTo };
   }
+}
+
+function isEnd({ event }: TabletEvent): boolean {
+  return event === 'range-dropped' || event === 'table-dropped';
 }
 
 function isSameReading({ copy }: TabletPosition, { copy: now }: TabletPosition): boolean {

@@ -1,4 +1,5 @@
 import type { TabletPosition } from '../change/position.ts';
+import { formatOpId, type OpId } from '../kudu/opid.ts';
 import type { CatalogTable } from '../streams/table-catalog.ts';
 import { generationIn, membershipIn, type Membership } from '../streams/membership.ts';
 import type { KeptTablet } from '../keeping/keepers.ts';
@@ -6,6 +7,7 @@ import {
   memberKey,
   type Correction,
   type Resync,
+  type Rewind,
   type StoredStream,
   type StreamDetails,
 } from '../streams/stored-stream.ts';
@@ -32,6 +34,9 @@ export interface KeptOfTablet {
   readonly resync: Resync | undefined;
   readonly gapRepair: Resync | undefined;
   readonly correction: Correction | undefined;
+  readonly rewind: Rewind | undefined;
+  /** Operations whose rows are left out. */
+  readonly skips: readonly OpId[];
   readonly isEnded: boolean;
 }
 
@@ -45,14 +50,17 @@ export function keptOf({ stored, details }: KeptStream, tableId: string, tabletI
     resync: details.resyncs.get(key),
     gapRepair: details.gapRepairs.get(key),
     correction: details.corrections.get(key),
+    rewind: details.rewinds.get(key),
+    skips: details.skips.get(key) ?? [],
     isEnded: details.ended.has(key),
   };
 }
 
 /** What was asked for of a tablet besides its log, and in which membership of its table. */
 export function askedOf(open: KeptStream, tableId: string, tabletId: string): string {
-  const { generation, resync, correction } = keptOf(open, tableId, tabletId);
-  return `${generation}/${resync?.id ?? ''}/${correction?.id ?? ''}`;
+  const { generation, resync, correction, rewind, skips } = keptOf(open, tableId, tabletId);
+  const asked = [resync, correction, rewind].map((request) => request?.id ?? '');
+  return [generation, ...asked, ...skips.map(formatOpId)].join('/');
 }
 
 /** Of the streams that have a tablet. */

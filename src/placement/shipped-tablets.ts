@@ -33,6 +33,7 @@ export type SourceRequest = Pick<
   | 'repairs'
   | 'resync'
   | 'correction'
+  | 'rewind'
   | 'resolvedEveryMs'
   | 'whyGone'
   | 'onMissing'
@@ -43,6 +44,8 @@ export type SourceRequest = Pick<
 > & {
   /** Where its log takes room from for large operations. */
   readonly largeReads: ByteBudget;
+  /** Operations whose rows are left out. */
+  readonly skips: readonly OpId[];
   /** What its records have of a row, and whether one may be less than whole. */
   readonly images: StreamDefinition['images'];
   readonly allowsPartial: boolean;
@@ -205,7 +208,7 @@ export class ShippedTablets {
     const { dropped, startOf, onBegun } = this.#parts;
     const { definition } = open.stored;
     const tablet = { tableId: table.tableId, tabletId };
-    const { membership, generation, start, resync, correction } = keptOf(open, table.tableId, tabletId);
+    const { membership, generation, start, resync, correction, rewind, skips } = keptOf(open, table.tableId, tabletId);
     onBegun(tabletId);
     const source = {
       tablet,
@@ -213,6 +216,8 @@ export class ShippedTablets {
       joinsAgain: membership.again,
       resync: resync?.id ?? null,
       correction: correction ?? null,
+      rewind: rewind ?? null,
+      skips,
       resolvedEveryMs: definition.resolved?.intervalMs ?? null,
       copySlots: open.copySlots,
       whyGone: (signal: AbortSignal) => dropped.whyGone(tablet, signal),

@@ -2,7 +2,7 @@ import type { SchemaRole } from '../shipping/tablet-replicator.ts';
 
 /** What a tablet of a stream is begun with. */
 export interface Beginning {
-  /** The membership, the resync and the correction that are asked for. */
+  /** The membership, and all that is asked for of the tablet besides its log. */
   readonly asked: string;
   readonly schemas: SchemaRole;
 }

@@ -64,7 +64,10 @@ export class ReplicatorViewer {
   view(
     facts: ReplicatorFacts,
     nowMs: number,
-  ): Pick<TabletView, 'table' | 'applyOpId' | 'committedOpId' | 'lagOps' | 'lagSeconds' | 'copy' | 'corrected'> &
+  ): Pick<
+    TabletView,
+    'table' | 'applyOpId' | 'committedOpId' | 'lagOps' | 'lagSeconds' | 'copy' | 'corrected' | 'rewound'
+  > &
     Standing {
     const { acked } = facts.state;
     const committed = this.#committed(facts);
@@ -76,6 +79,7 @@ export class ReplicatorViewer {
       lagSeconds: this.#lagSeconds(facts, nowMs),
       ...this.#copyView(facts, nowMs),
       ...(acked.corrected !== undefined && { corrected: acked.corrected }),
+      ...(acked.rewound !== undefined && { rewound: acked.rewound }),
       ...this.standing(facts, nowMs),
     };
   }
@@ -136,13 +140,13 @@ export class ReplicatorViewer {
   #copyView({ state, source }: ReplicatorFacts, nowMs: number): Pick<TabletView, 'copy'> {
     const { copy } = state.acked;
     if (copy === undefined || copy === 'wanted') return {};
-    const { rows, at, since } = copy;
+    const { rows, at, since, onlyLog } = copy;
     const total = source?.copyRows ?? null;
     const began = this.#copyBegan;
     const perSecond = began && nowMs > began.atMs ? ((rows - began.rows) * 1000) / (nowMs - began.atMs) : 0;
     return {
       copy: {
-        kind: since === undefined ? 'all' : 'changes',
+        kind: onlyLog ? 'log' : since === undefined ? 'all' : 'changes',
         hybridTime: at.toString(),
         rows,
         totalRows: total,

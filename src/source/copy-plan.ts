@@ -1,5 +1,8 @@
 import type { CopyProgress, TabletPosition } from '../change/position.ts';
 import { SpoorError, type ErrorCode } from '../errors.ts';
+import type { Rewound } from '../change/change.ts';
+import type { Rewind } from '../streams/stored-stream.ts';
+import type { Found } from './log-search.ts';
 import type { Cut } from './table-copier.ts';
 
 /*
@@ -15,6 +18,10 @@ import type { Cut } from './table-copier.ts';
  *   6     a resync was asked for, and was not begun             the log up to a cut, then all rows
  *   7     nothing of these                                      none
  *
+ * Behind that, where a rewind was asked for and was not begun: the log up to a cut, then what is asked for of the log before it;
+ * where the log does not reach back so far, what changed since then, and where that is not known all rows. A rewind that was
+ * begun is a copy without rows, and goes on as case 4; a resync that is asked for takes its place.
+ *
  * A step that cannot be done may have another in its place: see {@link INSTEAD}.
  */
 
@@ -26,10 +33,12 @@ export interface CopyRequest {
   readonly resync: string | null;
   /** The sink may have rows of an earlier membership: what the first copy has not is gone from it. */
   readonly joinsAgain: boolean;
+  /** What is to be shipped again; null for nothing. */
+  readonly rewind: Rewind | null;
 }
 
 /** Which rows a copy has, and what its end says. */
-export type CopyScope = Pick<CopyProgress, 'since' | 'replaces'>;
+export type CopyScope = Pick<CopyProgress, 'since' | 'replaces' | 'onlyLog' | 'replayAfter'>;
 
 export type CopyStep =
   /** Rows as they are now; nothing of the log before is needed. */
@@ -37,7 +46,9 @@ export type CopyStep =
   /** The rest of a copy that another one began, or we before. */
   | { readonly kind: 'resume'; readonly copy: CopyProgress }
   /** The log up to a cut, and then rows as they are there. Until the cut the position goes on owing what it owes. */
-  | { readonly kind: 'copy-behind-log'; readonly scope: CopyScope };
+  | { readonly kind: 'copy-behind-log'; readonly scope: CopyScope }
+  /** The log up to a cut, and then what is asked for once more. */
+  | { readonly kind: 'rewind'; readonly rewind: Rewind };
 
 /** What may keep a step from being done, and no trying again gets past; `other` passes, or is nobody's to judge here. */
 export type Obstacle = 'log-gap' | 'log-unreadable' | 'history-gone' | 'other';
@@ -55,9 +66,34 @@ export function copyStep(position: TabletPosition, request: CopyRequest): CopySt
   const { copy } = position;
   if (request.repairs) return { kind: 'copy-now', scope: repairScope(position, request) };
   if (copy === 'wanted') return { kind: 'copy-now', scope: request.joinsAgain ? ALL_ANEW : ALL };
-  if (copy?.cut === position.opId.index) return { kind: 'resume', copy };
   const isAskedFor = request.resync !== null && position.resync !== request.resync;
+  // All up to the cut was shipped before: what a rewind still owes is in the copy.
+  if (copy?.cut === position.opId.index && !(copy.onlyLog && isAskedFor)) return { kind: 'resume', copy };
   return copy !== undefined || isAskedFor ? behindLog(position, request) : null;
+}
+
+/** Pure. What comes behind the copies: null for nothing. */
+export function rewindStep(position: TabletPosition, { rewind }: CopyRequest): CopyStep | null {
+  return rewind === null || position.rewound === rewind.id ? null : { kind: 'rewind', rewind };
+}
+
+/**
+ * Pure. How a rewind is done, by what the log has of it; null: nothing comes again.
+ * @param cut what is stamped behind it comes again in any case: who makes rows whole then knows all that is
+ */
+export function rewindScope(
+  { to }: Rewind,
+  found: Found,
+  { replayAfter }: Pick<Cut, 'replayAfter'>,
+): { readonly scope: CopyScope; readonly rewound: Rewound } | null {
+  if (found.kind === 'nothing') return null;
+  if (found.kind === 'behind') {
+    const after = replayAfter !== null && replayAfter.index < found.opId.index ? replayAfter : found.opId;
+    return { scope: { onlyLog: true, replayAfter: after }, rewound: { by: 'log', after } };
+  }
+  return 'time' in to
+    ? { scope: { since: to.time }, rewound: { by: 'history', since: to.time } }
+    : { scope: ALL_ANEW, rewound: { by: 'table' } };
 }
 
 /** Pure. Which step takes the place of one that cannot be done; null: none does, and the fault is told. */
@@ -98,7 +134,17 @@ const INSTEAD: Readonly<Record<CopyStep['kind'], Readonly<Record<Obstacle, Choic
       step: { kind: 'copy-now', scope: ALL_ANEW },
       because: 'the copy cannot go on, beginning another one',
     }),
-    'log-unreadable': null,
+    // What is read again was shipped before: nobody waits for just these operations.
+    'log-unreadable': (step) =>
+      step.kind === 'resume' && step.copy.onlyLog
+        ? { step: { kind: 'copy-now', scope: ALL_ANEW }, because: 'the log cannot be read again, copying all rows' }
+        : null,
+    other: null,
+  },
+  rewind: {
+    'history-gone': begunRewind('the table does not keep what changed since then, copying all of it'),
+    'log-gap': begunRewind('the log does not reach back so far any more, copying all rows'),
+    'log-unreadable': begunRewind('the log cannot be read again, copying all rows'),
     other: null,
   },
   'copy-behind-log': {
@@ -115,6 +161,11 @@ const INSTEAD: Readonly<Record<CopyStep['kind'], Readonly<Record<Obstacle, Choic
     other: null,
   },
 };
+
+/** Before its cut a rewind is a reading of the log as any other. */
+function begunRewind(because: string): Choice {
+  return (_step, { copy }) => (copy === undefined ? null : { step: { kind: 'copy-now', scope: ALL_ANEW }, because });
+}
 
 export function obstacleOf(error: unknown): Obstacle {
   if (!(error instanceof SpoorError)) return 'other';
@@ -147,12 +198,18 @@ export function positionAtCut(
     copy: beginCopy(cut, scope),
     ...(resync !== null && { resync }),
     ...(before.corrected !== undefined && { corrected: before.corrected }),
+    ...(before.rewound !== undefined && { rewound: before.rewound }),
   };
 }
 
 /** Pure. */
 export function beginCopy({ opId, time, replayAfter }: Cut, scope: CopyScope): CopyProgress {
-  return { cut: opId.index, at: time, rows: 0, ...scope, ...(replayAfter && { replayAfter }) };
+  return { cut: opId.index, at: time, rows: 0, ...(replayAfter && { replayAfter }), ...scope };
+}
+
+/** Pure. Of which request the rows behind a position are, where nobody asked for a copy. */
+export function repairOf({ resync }: TabletPosition): string {
+  return resync ?? REPAIR;
 }
 
 export function withoutCopy(position: TabletPosition): TabletPosition {

@@ -50,15 +50,16 @@ export class CopyReads {
   /** The rows that are still to come, and the end of the copy. */
   async *rest(from: TabletPosition, copy: CopyProgress, schema: TableSchema): AsyncGenerator<ChangeRead, void, void> {
     const { tablet, copier, pace, wait, signal, logger } = this.#options;
-    const { at, since, replaces, replayAfter } = copy;
+    const { at, since, replaces, replayAfter, onlyLog = false } = copy;
     let { rows, key } = copy;
-    this.#count(copy);
+    if (!onlyLog) this.#count(copy);
     const ref: TabletRef = { ...tablet, tableName: from.tableName };
     const scan = { at, schema, schemaVersion: from.schemaVersion, ...(since !== undefined && { since }) };
     const kind = isResync(copy, from.resync) ? 'incremental' : 'base';
     const progress = (): CopyProgress => ({ ...copy, rows, ...(key && { key }) });
     let known = rows - (key?.rows ?? 0); // behind the key, and in the sink
-    for await (const { block, places } of copier.scan(tablet, { ...scan, ...(key && { after: key.after }) }, signal)) {
+    const blocks = onlyLog ? [] : copier.scan(tablet, { ...scan, ...(key && { after: key.after }) }, signal);
+    for await (const { block, places } of blocks) {
       const skip = Math.min(known, block.rowCount);
       known -= skip;
       const batch = copiedRows({
@@ -95,7 +96,8 @@ export class CopyReads {
     const changes: Change[] = [...(last?.changes ?? [])];
     if (replaces)
       changes.push({ kind: 'event', event: 'recopied', tablet: ref, opId: from.opId, hybridTime: at, ...NOTHING });
-    logger.info({ rows, opId: formatOpId(from.opId), hybridTime: at.toString() }, 'copy finished');
+    const what = onlyLog ? 'what was asked for is shipped again' : 'copy finished';
+    logger.info({ rows, opId: formatOpId(from.opId), hybridTime: at.toString() }, what);
     yield { ...readOf(changes, withoutCopy({ ...from, time: at }), at, last?.bytes), completes: copy };
   }
 
@@ -120,8 +122,8 @@ export class CopyReads {
   }
 
   /**
-   * Operations before the cut that are stamped behind it are not in the copy; they are shipped behind it, and those after
-   * them once more: an older value behind a newer one is followed by the newer one again. That may be all that was written
+   * The log up to the cut once more: what a rewind asks for, or operations that are stamped behind the cut, which are not in the
+   * copy. These are shipped behind it, and those after them once more: an older value behind a newer one is followed by the newer one again. That may be all that was written
    * in ten seconds: it comes in reads like those of any log, without those that change nothing.
    */
   async *#replay(from: TabletPosition, after: OpId, cutTime: HybridTime): AsyncGenerator<ChangeRead, void, void> {

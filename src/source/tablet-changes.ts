@@ -3,7 +3,7 @@ import type { Change, TabletRef } from '../change/change.ts';
 import { RowFormatError } from '../change/row-layout.ts';
 import { SpoorError } from '../errors.ts';
 import { microsToHybridTime, type HybridTime } from '../kudu/hybrid-time.ts';
-import { formatOpId, type OpId } from '../kudu/opid.ts';
+import { compareOpIds, formatOpId, type OpId } from '../kudu/opid.ts';
 import type { TabletPosition } from '../change/position.ts';
 import type { Wait } from '../util/waits.ts';
 import { CommitOrder, type CommittedOp } from '../wal/commit-order.ts';
@@ -34,6 +34,8 @@ export interface TabletChangesOptions {
   readonly lookUpName?: NameLookUp;
   /** Generation of a stream: a read ends at each cut for its copies, whatever follows. */
   readonly endsAtCutsOf?: string;
+  /** Operations whose rows are left out, as somebody asked for: an event says so in their place. */
+  readonly skips?: readonly OpId[];
   /** Begins each such interval of the tablet's own time with a {@link ResolvedMark}; without it there are none. */
   readonly resolvedEveryMs?: number;
   /** What is made of a row of the log once it is read takes about so many bytes more; nothing where it is not said. */
@@ -44,6 +46,7 @@ export interface TabletChangesOptions {
 const MAX_READ_BYTES = 128 << 10;
 /** Of what is made of its rows. */
 const MAX_MORE_BYTES = 1 << 20;
+const NEVER_SKIPPED: ReadonlySet<number> = new Set([OpType.ALTER_SCHEMA, OpType.NO_OP, OpType.CHANGE_CONFIG]);
 
 /**
  * The committed changes of one tablet in the order of its log, from a position on: log entries paired and ordered, the
@@ -194,7 +197,8 @@ export class TabletChanges implements ChangeSource {
       if (isNews && !this.#settled) await this.#settleSchema();
       try {
         if (isNews && !this.#announced) this.#announce(op, changes);
-        rejectedRows += this.#apply(op, isNews, changes);
+        if (isNews && this.#isSkipped(op)) changes.push(this.#skipEvent(op));
+        else rejectedRows += this.#apply(op, isNews, changes);
       } catch (error) {
         if (last === null) throw this.#asSpoorError(error, op);
         break; // first what came before; the next read meets it again
@@ -257,7 +261,7 @@ export class TabletChanges implements ChangeSource {
   }
 
   #positionAt(opId: OpId): TabletPosition {
-    const { resync, corrected } = this.#options.after;
+    const { resync, corrected, rewound } = this.#options.after;
     const { version } = this.#schema().current;
     return {
       opId,
@@ -266,7 +270,18 @@ export class TabletChanges implements ChangeSource {
       ...(this.#time !== undefined && { time: this.#time }),
       ...(resync !== undefined && { resync }),
       ...(corrected !== undefined && { corrected }),
+      ...(rewound !== undefined && { rewound }),
     };
+  }
+
+  /** What a log is read by stays: schema changes and the elections of Raft are never left out. */
+  #isSkipped({ replicate: { opId, opType } }: CommittedOp): boolean {
+    if (this.#options.skips === undefined || NEVER_SKIPPED.has(opType)) return false;
+    return this.#options.skips.some((each) => compareOpIds(each, opId) === 0);
+  }
+
+  #skipEvent({ replicate: { opId, hybridTime } }: CommittedOp): Change {
+    return { kind: 'event', event: 'skipped', tablet: this.#tablet, opId, hybridTime, partition: null, missing: null };
   }
 
   /** Carries out one operation; answers how many of its rows were rejected or ignored. */

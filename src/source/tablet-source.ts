@@ -4,7 +4,7 @@ import { SpoorError } from '../errors.ts';
 import type { HybridTime } from '../kudu/hybrid-time.ts';
 import { formatOpId, type OpId } from '../kudu/opid.ts';
 import type { TableSchema } from '../kudu/schema.ts';
-import type { Correction } from '../streams/stored-stream.ts';
+import type { Correction, Whence } from '../streams/stored-stream.ts';
 import type { Logger } from '../util/logger.ts';
 import type { Pace } from '../util/pace.ts';
 import { pause } from '../util/pause.ts';
@@ -17,6 +17,9 @@ import {
   insteadOf,
   obstacleOf,
   positionAtCut,
+  repairOf,
+  rewindScope,
+  rewindStep,
   withoutCopy,
   type CopyRequest,
   type CopyScope,
@@ -24,6 +27,7 @@ import {
 } from './copy-plan.ts';
 import { CopyReads, readOf } from './copy-reads.ts';
 import type { Filling } from './gap-filler.ts';
+import type { Found } from './log-search.ts';
 import { SourceLog, type LogOptions, type OpenLog } from './source-log.ts';
 import type { Cut, TableCopier } from './table-copier.ts';
 import type { TabletChanges } from './tablet-changes.ts';
@@ -41,6 +45,8 @@ export interface TabletSourceOptions extends CopyRequest {
   /** Rows that are to be put right; null for none. */
   readonly correction: Correction | null;
   readonly openLog: OpenLog;
+  /** Where in the tablet's log something is, among the operations before `until`: see log-search.ts. */
+  readonly searchLog: (whence: Whence, until: OpId, signal: AbortSignal) => Promise<Found>;
   readonly copier: TableCopier;
   /** Why the tablet's log has ended here; null where the tablet lives on elsewhere. */
   readonly whyGone: (signal: AbortSignal) => Promise<TabletEnd | null>;
@@ -171,8 +177,9 @@ export class TabletSource implements ChangeSource {
     try {
       // There is no table that could make up for what the log lacks.
       if (this.#options.repairs && (await this.#isDropped())) return this.#giveUpCopy();
-      yield* this.#copies();
+      yield* this.#carryOutOr(copyStep(this.#position, this.#options));
       yield* this.#correct();
+      yield* this.#carryOutOr(rewindStep(this.#position, this.#options));
       return true;
     } catch (error) {
       // Of a tablet that is no more nothing can be copied; its held log is still there.
@@ -211,9 +218,9 @@ export class TabletSource implements ChangeSource {
     }
   }
 
-  /** What the position owes before the log goes on. */
-  async *#copies(): Reads {
-    let step = copyStep(this.#position, this.#options);
+  /** A step, or what takes its place where it cannot be done. */
+  async *#carryOutOr(first: CopyStep | null): Reads {
+    let step = first;
     while (step !== null) {
       try {
         yield* this.#carryOut(step);
@@ -236,6 +243,8 @@ export class TabletSource implements ChangeSource {
         return this.#resume(step);
       case 'copy-behind-log':
         return this.#copyBehindLog(step.scope);
+      case 'rewind':
+        return this.#rewind(step);
     }
   }
 
@@ -268,6 +277,45 @@ export class TabletSource implements ChangeSource {
     const { read, cut } = yield* this.#logUpToCut(log, turn, owed === undefined ? {} : { copy: owed });
     const at = { ...read.position, copy: beginCopy(cut, scope), ...(resync !== null && { resync }) };
     yield this.#passed({ ...read, position: at, onlyMarkers: false });
+    yield* this.#rowsOf(cut.schema);
+  }
+
+  /** Consumers are told before what they know comes again. */
+  async *#rewind({ rewind }: CopyStep & { kind: 'rewind' }): Reads {
+    const { generation, tablet, searchLog, logger } = this.#options;
+    const options = { announceSchema: this.#announces(), endsAtCutsOf: generation, ...this.#marks() };
+    const log = await this.#log.open(this.#position, options);
+    using turn = this.#turn(() => this.#cut());
+    const { read, cut } = yield* this.#logUpToCut(log, turn, {});
+    const found = await searchLog(rewind.to, cut.opId, this.#abort.signal);
+    const again = rewindScope(rewind, found, cut);
+    const { position } = read;
+    logger.info(
+      { opId: formatOpId(cut.opId), by: again?.rewound.by ?? 'nothing' },
+      'shipping again, as it was asked for',
+    );
+    if (again === null) {
+      yield this.#passed({ ...read, position: { ...position, rewound: rewind.id }, onlyMarkers: false });
+      return;
+    }
+    const { scope, rewound } = again;
+    const event: Change = {
+      kind: 'event',
+      event: 'rewound',
+      tablet: { ...tablet, tableName: position.tableName },
+      opId: cut.opId,
+      hybridTime: cut.time,
+      partition: null,
+      missing: null,
+      rewound,
+    };
+    const at = {
+      ...position,
+      copy: beginCopy(cut, scope),
+      ...(!scope.onlyLog && { resync: repairOf(position) }),
+      rewound: rewind.id,
+    };
+    yield this.#passed({ ...read, changes: [...read.changes, event], position: at, onlyMarkers: false });
     yield* this.#rowsOf(cut.schema);
   }
 

@@ -1,4 +1,6 @@
 import type { TabletPosition } from '../change/position.ts';
+import type { HybridTime } from '../kudu/hybrid-time.ts';
+import type { OpId } from '../kudu/opid.ts';
 import type { CatalogTable } from './table-catalog.ts';
 import type { Membership, MemberStream, NamedMember } from './membership.ts';
 import type { StreamDefinition } from './definition.ts';
@@ -42,6 +44,16 @@ export interface Correction {
 }
 export type ResyncFrom = 'snapshot' | 'gap';
 
+/** What of one tablet is to be shipped again. */
+export interface Rewind {
+  /** Tells one request from another. */
+  readonly id: string;
+  readonly to: Whence;
+}
+
+/** From where on: an operation, or a time. Both are among what is asked for. */
+export type Whence = { readonly opId: OpId } | { readonly time: HybridTime };
+
 /** Of a tablet in one membership of its table. */
 export function memberKey(tabletId: string, { id }: Membership): string {
   return id === '' ? tabletId : `${tabletId}/${id}`;
@@ -69,6 +81,10 @@ export interface StreamDetails {
   readonly gapRepairs: ReadonlyMap<string, Resync>;
   /** The last that was asked for, by tablet. */
   readonly corrections: ReadonlyMap<string, Correction>;
+  /** The last that was asked for, by tablet. */
+  readonly rewinds: ReadonlyMap<string, Rewind>;
+  /** Operations whose rows are to be left out, by tablet; with a term, since an index may be had again. */
+  readonly skips: ReadonlyMap<string, readonly OpId[]>;
   /** Tablets that were dropped, and whose end was told: the stream wants nothing of them any more. */
   readonly ended: ReadonlySet<string>;
 }

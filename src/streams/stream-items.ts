@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { memberKey, type StoredStream } from './stored-stream.ts';
 import { membershipIn, type Membership, type MemberStream } from './membership.ts';
+import { formatOpId, parseOpId, type OpId } from '../kudu/opid.ts';
 import type { SystemTable } from './system-table.ts';
 
 /** The columns of the streams table, all strings; the first two are the key. */
@@ -20,9 +21,11 @@ export type StreamRow = Record<(typeof STREAM_COLUMNS)[number], string>;
  *   item `resync/<generation>/<tablet id>`   body: the last copy of all its rows that was asked for
  *   item `gap/<generation>/<tablet id>`      body: the last repair of its gap that was asked for
  *   item `keys/<generation>/<tablet id>`     body: rows that are to be put right
+ *   item `rewind/<generation>/<tablet id>`   body: from where on it is to be shipped again, the last that was asked for
+ *   item `skip/<generation>/<tablet id>:<term>.<index>`  body: since when the rows of that operation are to be left out
  *   item `ended/<generation>/<tablet id>`    body: since when a dropped tablet is done with
  *
- * The last six have `/<membership>` behind them where that is not the table's first (streams/membership.ts).
+ * The last eight have `/<membership>` behind them where that is not the table's first (streams/membership.ts).
  *
  * Of version 0.1, read as long as the name has no revision of this kind:
  *   item `definition`                        body: the stream
@@ -64,7 +67,7 @@ export function partOf(item: string): string | null {
   return item.startsWith(PART_PREFIX) ? (item.split('/')[1] ?? null) : null;
 }
 
-const ITEM_KINDS = ['start', 'table', 'resync', 'gap', 'keys', 'ended'] as const;
+const ITEM_KINDS = ['start', 'table', 'resync', 'gap', 'keys', 'rewind', 'skip', 'ended'] as const;
 export type ItemKind = (typeof ITEM_KINDS)[number];
 
 /** What is kept of a tablet or table in a stream. */
@@ -82,6 +85,17 @@ export interface StreamItem {
 /** The item of a tablet or table in one of its memberships. */
 export function memberItem(kind: ItemKind, { generation }: MemberStream, id: string, membership: Membership): string {
   return `${kind}/${generation}/${memberKey(id, membership)}`;
+}
+
+/** What an operation of a tablet whose rows are left out is kept under. */
+export function skippedId(tabletId: string, opId: OpId): string {
+  return `${tabletId}:${formatOpId(opId)}`;
+}
+
+/** Of which operation {@link skippedId} is. */
+export function skippedOf(id: string): { readonly tabletId: string; readonly opId: OpId } {
+  const [tabletId, opId] = id.split(':') as [string, string];
+  return { tabletId, opId: parseOpId(opId) };
 }
 
 /** The item of a table in its present membership. */

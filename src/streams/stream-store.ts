@@ -1,19 +1,23 @@
 import { randomUUID } from 'node:crypto';
 import * as z from 'zod';
 import { SpoorError } from '../errors.ts';
+import { formatOpId, parseOpId, type OpId } from '../kudu/opid.ts';
 import type { TabletPosition } from '../change/position.ts';
 import { type CatalogTable, firstTabletId } from './table-catalog.ts';
 import { FIRST_MEMBERSHIP, membershipIn, withMembers, type Membership } from './membership.ts';
-import type {
-  Correction,
-  JoinedTable,
-  MemberTablet,
-  Resync,
-  ResyncFrom,
-  StoredStream,
-  StreamDetails,
-  StreamSource,
-  UnreadableStream,
+import {
+  memberKey,
+  type Correction,
+  type JoinedTable,
+  type MemberTablet,
+  type Resync,
+  type ResyncFrom,
+  type Rewind,
+  type StoredStream,
+  type StreamDetails,
+  type StreamSource,
+  type UnreadableStream,
+  type Whence,
 } from './stored-stream.ts';
 import type { AskedStream, StreamDefinition } from './definition.ts';
 import { matchTables } from './table-patterns.ts';
@@ -26,6 +30,8 @@ import {
   generationOf,
   itemsOf,
   memberItem,
+  skippedId,
+  skippedOf,
   OLD_DEFINITION,
   OLD_PAUSED,
   OLD_REVISION,
@@ -37,10 +43,26 @@ import { StreamRevisions } from './stream-revisions.ts';
 
 export { STREAM_COLUMNS } from './stream-items.ts';
 
+const opIdText = z
+  .string()
+  .regex(/^\d{1,19}\.\d{1,19}$/)
+  .transform(parseOpId);
 const joinedBody = z.object({ name: z.string(), speakerTabletId: z.string() });
 const correctionBody = z.object({
   id: z.string(),
   keys: z.array(z.base64().transform((text) => Buffer.from(text, 'base64'))),
+});
+const rewindBody = z.object({
+  id: z.string(),
+  to: z.union([
+    z.object({ op: opIdText }).transform(({ op }) => ({ opId: op })),
+    z.object({
+      time: z
+        .string()
+        .regex(/^\d{1,20}$/)
+        .transform(BigInt),
+    }),
+  ]),
 });
 const resyncBody = z.object({ id: z.string(), from: z.enum(['snapshot', 'gap']), requestedAt: z.string() });
 
@@ -208,6 +230,41 @@ export class StreamStore implements StreamSource {
     return id;
   }
 
+  /** Asks for tablets to be shipped again from somewhere on; what was asked for before and has not begun is not done. */
+  async rewind(
+    stored: StoredStream,
+    tablets: readonly MemberTablet[],
+    to: Whence,
+    signal: AbortSignal,
+  ): Promise<string> {
+    const id = randomUUID();
+    const body = JSON.stringify({ id, to: 'opId' in to ? { op: formatOpId(to.opId) } : { time: to.time.toString() } });
+    const stream = stored.definition.name;
+    await this.#table.upsert(
+      tablets.map(({ tabletId, membership }) => {
+        return { stream, item: memberItem('rewind', stored, tabletId, membership), body };
+      }),
+      signal,
+    );
+    await this.#touchDetails(stored, signal);
+    return id;
+  }
+
+  /** Has the rows of an operation left out. */
+  async skip(
+    stored: StoredStream,
+    { tabletId, membership }: MemberTablet,
+    op: OpId,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const item = memberItem('skip', stored, skippedId(tabletId, op), membership);
+    await this.#table.upsert(
+      [{ stream: stored.definition.name, item, body: JSON.stringify({ at: this.#now() }) }],
+      signal,
+    );
+    await this.#touchDetails(stored, signal);
+  }
+
   /**
    * A revision that says so comes first: the stream is over then, whatever becomes of its rows. False when there was none.
    * @param precondition that of a stream which is there; it throws what it throws
@@ -235,19 +292,26 @@ export class StreamStore implements StreamSource {
     const resyncs = new Map<string, Resync>();
     const gapRepairs = new Map<string, Resync>();
     const corrections = new Map<string, Correction>();
+    const rewinds = new Map<string, Rewind>();
+    const skips = new Map<string, OpId[]>();
     const ended = new Set<string>();
     const items = await this.#items(stream, signal);
-    for (const { kind, key, body } of items) {
+    for (const { kind, id, membership, key, body } of items) {
       if (kind === 'start') starts.set(key, parsePosition(body));
       else if (kind === 'keys') corrections.set(key, correctionBody.parse(JSON.parse(body)));
-      else if (kind === 'ended') ended.add(key);
+      else if (kind === 'rewind') rewinds.set(key, rewindBody.parse(JSON.parse(body)));
+      else if (kind === 'skip') {
+        const { tabletId, opId } = skippedOf(id);
+        const of = memberKey(tabletId, { id: membership, again: false });
+        skips.set(of, [...(skips.get(of) ?? []), opId]);
+      } else if (kind === 'ended') ended.add(key);
       else if (kind === 'resync' || kind === 'gap') {
         const asked = resyncBody.parse(JSON.parse(body));
         const of = asked.from === 'gap' ? gapRepairs : resyncs; // version 0.1 keeps both under `resync`
         if (asked.requestedAt > (of.get(key)?.requestedAt ?? '')) of.set(key, asked);
       }
     }
-    return { starts, joined: joinedAmong(stream, items), resyncs, gapRepairs, corrections, ended };
+    return { starts, joined: joinedAmong(stream, items), resyncs, gapRepairs, corrections, rewinds, skips, ended };
   }
 
   async joinTable(stream: StoredStream, table: CatalogTable, signal: AbortSignal): Promise<JoinedTable> {
@@ -281,7 +345,7 @@ export class StreamStore implements StreamSource {
     const item = (kind: StreamItem['kind']): string => memberItem(kind, stored, tabletId, membership);
     const body = JSON.stringify({ at: this.#now() });
     await this.#table.upsert([{ stream, item: item('ended'), body }], signal);
-    const done = (['start', 'resync', 'gap', 'keys'] as const).map((kind) => ({ stream, item: item(kind) }));
+    const done = (['start', 'resync', 'gap', 'keys', 'rewind'] as const).map((kind) => ({ stream, item: item(kind) }));
     await this.#table.delete(done, signal);
     await this.#touchDetails(stored, signal);
   }

@@ -2,7 +2,15 @@ import { NULL_TEXT } from '../formats/canonical.ts';
 import type { RecordDecoder } from '../formats/decoder.ts';
 import type { DataType } from '../kudu/schema.ts';
 import { readCells, type ComparedColumn } from './cells.ts';
-import { FoldOp, OneOf, RecordFold, type FoldCut, type FoldRecord, type FoldState } from './record-fold.ts';
+import {
+  FoldOp,
+  OneOf,
+  RecordFold,
+  type FoldCut,
+  type FoldRecord,
+  type FoldRewind,
+  type FoldState,
+} from './record-fold.ts';
 import type { Entry, SortedRuns } from './sorted-runs.ts';
 import { UNKNOWN_SCHEMA, type ShownRecord, type StoredRecords, type UnreadableRecord } from './stored-records.ts';
 import { readRowHead, ROW_CELLS_AT } from './table-rows.ts';
@@ -59,6 +67,8 @@ export interface ComparisonOptions {
   /** Kinds that are counted apart. */
   readonly notCompared: ReadonlySet<Difference['kind']>;
   readonly cuts: ReadonlyMap<string, readonly FoldCut[]>;
+  /** By tablet. */
+  readonly rewinds: ReadonlyMap<string, readonly FoldRewind[]>;
   readonly rows: SortedRuns;
   readonly records: SortedRuns;
   readonly stored: StoredRecords;
@@ -197,7 +207,7 @@ class Pass {
   }
 
   addRecord(entry: Entry): void {
-    const { stored, alive, cuts, decoder } = this.#options;
+    const { stored, alive, cuts, rewinds, decoder } = this.#options;
     const tabletId = stored.tabletOf(entry.payload);
     if (tabletId !== null && !alive.has(tabletId)) {
       this.counts.leftOut++;
@@ -206,7 +216,8 @@ class Pass {
     const record = stored.foldRecord(entry.payload);
     if (!record) return;
     const ofTablet = (tabletId === null ? undefined : cuts.get(tabletId)) ?? NO_CUTS;
-    this.#fold ??= new RecordFold(this.#table.base, ofTablet, decoder);
+    const again = tabletId === null ? undefined : rewinds.get(tabletId);
+    this.#fold ??= new RecordFold(this.#table.base, ofTablet, decoder, again);
     this.#checkBefore(record, this.#fold, entry);
     this.#fold.push(record);
     if (!record.isReadable) {

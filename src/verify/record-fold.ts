@@ -55,6 +55,13 @@ export interface FoldCut {
   readonly isCertain: boolean;
 }
 
+/** Operations of the tablet that were shipped again, as somebody asked for. */
+export interface FoldRewind {
+  readonly fromIndex: number;
+  /** Where it was told: they are before that. */
+  readonly index: number;
+}
+
 type CanonicalDecoder = Pick<RecordDecoder, 'canonical'>;
 
 const ABSENT: FoldState = { kind: 'absent' };
@@ -67,6 +74,7 @@ const UNKNOWN: FoldState = { kind: 'unknown' };
 export class RecordFold {
   #state: FoldState;
   readonly #cuts: readonly FoldCut[];
+  readonly #rewinds: readonly FoldRewind[];
   readonly #decoder: CanonicalDecoder;
   #maxIndex = -1;
   #maxRow = -1;
@@ -82,14 +90,21 @@ export class RecordFold {
    * @param base what is there before the first record
    * @param cuts of the key's tablet
    * @param decoder of the format that the cells have
+   * @param rewinds of the key's tablet
    */
-  constructor(base: 'absent' | 'unknown', cuts: readonly FoldCut[], decoder: CanonicalDecoder) {
+  constructor(
+    base: 'absent' | 'unknown',
+    cuts: readonly FoldCut[],
+    decoder: CanonicalDecoder,
+    rewinds: readonly FoldRewind[] = [],
+  ) {
     this.#state = { kind: base };
     this.#cuts = cuts;
+    this.#rewinds = rewinds;
     this.#decoder = decoder;
   }
 
-  /** Records whose position does not rise. */
+  /** Records whose position does not rise, those apart that a rewind has brought again. */
   get repeats(): number {
     return this.#repeats;
   }
@@ -142,9 +157,14 @@ export class RecordFold {
     return index < this.#maxIndex || (index === this.#maxIndex && row <= this.#maxRow);
   }
 
+  #isAskedFor({ op, index }: FoldRecord): boolean {
+    if (op === FoldOp.COPY || op === FoldOp.COPY_DELETE) return false;
+    return this.#rewinds.some((rewind) => index >= rewind.fromIndex && index < rewind.index);
+  }
+
   #note(record: FoldRecord): void {
     const { op, index, row, time } = record;
-    if (this.#isRepeat(record)) this.#repeats++;
+    if (this.#isRepeat(record) && !this.#isAskedFor(record)) this.#repeats++;
     if (op === FoldOp.COPY || op === FoldOp.COPY_DELETE) this.#lastCopy = time;
     if (index > this.#maxIndex) [this.#maxIndex, this.#maxRow] = [index, row];
     else if (index === this.#maxIndex && row > this.#maxRow) this.#maxRow = row;

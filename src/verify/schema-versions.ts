@@ -10,9 +10,19 @@ export interface Recopied {
   readonly time: HybridTime;
 }
 
+/** Operations of a tablet came again, as somebody asked for, up to where this was told. */
+export interface Rewound {
+  readonly tabletId: string;
+  /** Null: rows were copied in their place. */
+  readonly fromIndex: number | null;
+  readonly index: number;
+  readonly time: HybridTime;
+}
+
 /** What the records of schema changes say of the tables that are verified, and what else is known of their schemas. */
 export class SchemaVersions {
   readonly recopied: Recopied[] = [];
+  readonly rewound: Rewound[] = [];
   readonly #tables = new Map<string, TableVersions>();
 
   constructor(tableIds: Iterable<string>) {
@@ -30,6 +40,8 @@ export class SchemaVersions {
     const { tabletId, index, time } = record;
     if (record.kind === 'schema') table.add(record);
     else if (record.event === 'recopied') this.recopied.push({ tabletId, index, time });
+    else if (record.event === 'rewound')
+      this.rewound.push({ tabletId, fromIndex: record.rewoundFrom ?? null, index, time });
   }
 
   /** Once all are read: takes what a table is now, in case they do not say it. See {@link TableVersions.complete}. */

@@ -9,7 +9,7 @@ import type { SinkReader, StoredRecord } from '../sinks/reader.ts';
 import { pause } from '../util/pause.ts';
 import type { ComparedColumn } from './cells.ts';
 import { compare, type Counts, type Difference, type RepeatedRow } from './comparison.ts';
-import type { FoldCut } from './record-fold.ts';
+import type { FoldCut, FoldRewind } from './record-fold.ts';
 import { unknowable } from './unknowable.ts';
 import { SchemaVersions, type PresentSchema } from './schema-versions.ts';
 import { SortedRuns, SortFolder } from './sorted-runs.ts';
@@ -256,7 +256,7 @@ class VerifyRun implements AsyncDisposable {
         read += records.length;
         progress(`reading ${destination}: ${read} records`);
       }
-    const { newestCopy } = stored;
+    const newestCopy = latest([stored.newestCopy, ...schemas.rewound.map(({ time }) => time)]);
     if (newestCopy !== null && newestCopy > at) return { kind: 'copied-since', newestCopy };
     const alive = new Set((await reader.tables(signal)).flatMap(({ tabletIds }) => tabletIds));
     progress('comparing');
@@ -271,6 +271,7 @@ class VerifyRun implements AsyncDisposable {
       alive,
       notCompared: new Set(notCompared),
       cuts: cutsOf(schemas, stored, at),
+      rewinds: rewindsOf(schemas),
       rows: this.#rows,
       records: sorted,
       stored,
@@ -330,4 +331,17 @@ function cutsOf(
     else cuts.set(tabletId, [cut]);
   }
   return cuts;
+}
+
+function rewindsOf({ rewound }: SchemaVersions): ReadonlyMap<string, readonly FoldRewind[]> {
+  const rewinds = new Map<string, FoldRewind[]>();
+  for (const { tabletId, fromIndex, index } of rewound) {
+    if (fromIndex === null) continue;
+    rewinds.set(tabletId, [...(rewinds.get(tabletId) ?? []), { fromIndex, index }]);
+  }
+  return rewinds;
+}
+
+function latest(times: readonly (HybridTime | null)[]): HybridTime | null {
+  return times.reduce((max, time) => (time !== null && (max === null || time > max) ? time : max), null);
 }

@@ -133,6 +133,8 @@ describe('help and version: exit code 0', () => {
         'pause',
         'resume',
         'resync',
+        'rewind',
+        'skip',
         'delete',
       ].map((verb) => `streams ${verb}`),
     );
@@ -408,6 +410,30 @@ describe('streams and status', () => {
     assert.equal(code, 0);
     assert.match(out, / leader +resync /);
     assert.deepEqual(plane.resyncs.at(-1), { from: 'gap', tablets: ['f00d'] });
+  });
+
+  it('are shipped again from a time, from so long ago, or from an operation on', async () => {
+    await create();
+    const rewind = async (...args: string[]) => (await spoor(['streams', 'rewind', 'orders', ...args], env)).code;
+    assert.equal(await rewind('--to', '2026-01-31T12:00:00Z'), 0);
+    const before = Date.now();
+    assert.equal(await rewind('--to', '30m', '--table', 'shop.orders'), 0);
+    assert.equal(await rewind('--to', '7.12', '--tablet', 'f00d'), 0);
+    const [first, second, third] = plane.rewinds.slice(-3);
+    assert.deepEqual(first, { to: { time: BigInt(Date.UTC(2026, 0, 31, 12)) * 4_096_000n } });
+    const ago = before - Number((second!.to as { time: bigint }).time / 4_096_000n);
+    assert.ok(Math.abs(ago - 1_800_000) < 10_000, String(ago));
+    assert.deepEqual(third, { to: { opId: { term: 7n, index: 12n } }, tablets: ['f00d'] });
+    const { code, err } = await spoor(['streams', 'rewind', 'orders', '--to', 'noon'], env);
+    assert.equal(code, 1);
+    assert.match(err, /to: got "noon"; allowed: a time such as "2026-01-31T12:00:00Z", or term\.index/);
+  });
+
+  it('leave an operation out', async () => {
+    await create();
+    const { code } = await spoor(['streams', 'skip', 'orders', '--tablet', 'f00d', '--opid', '7.12'], env);
+    assert.equal(code, 0);
+    assert.deepEqual(plane.skips.at(-1), { tablet: 'f00d', opId: { term: 7n, index: 12n } });
   });
 
   it('status shows every tablet and every sidecar', async () => {

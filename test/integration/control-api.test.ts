@@ -568,6 +568,45 @@ describe('changes and resyncs', () => {
     assertProblem(await call('POST', '/v1/streams/nope/resync'), 404, /nope/);
   });
 
+  it('a rewind is to a time, or to an operation of one tablet', async () => {
+    const path = '/v1/streams/orders/rewind';
+    const { status, body } = await post(path, { to: '2026-01-31T12:00:00.5+01:00', tables: ['shop.orders'] });
+    assert.deepEqual([status, (body as { rewind: string }).rewind], [200, 'w1']);
+    assert.equal((await post(path, { to: '7.12345', tablets: ['f00d'] })).status, 200);
+    assert.deepEqual(plane.rewinds, [
+      { to: { time: BigInt(Date.UTC(2026, 0, 31, 11, 0, 0, 500)) * 4_096_000n }, tables: ['shop.orders'] },
+      { to: { opId: { term: 7n, index: 12345n } }, tablets: ['f00d'] },
+    ]);
+    const wrong: readonly (readonly [object, readonly string[], RegExp])[] = [
+      [{}, ['to'], /to/],
+      [{ to: 'yesterday' }, ['to'], /got "yesterday"; allowed: a time such as/],
+      [{ to: '2026-01-31T12:00:00' }, ['to'], /allowed: a time such as/],
+      [{ to: '2999-01-31T12:00:00Z' }, ['to'], /allowed: a time that is past/],
+      [{ to: '7.1' }, ['tablets'], /must name one tablet/],
+      [{ to: '7.1', tablets: ['a', 'b'] }, ['tablets'], /must name one tablet/],
+      [{ to: '7.1', tablets: ['a'], tables: ['t'] }, ['tablets'], /must name one tablet/],
+      [{ to: '7.1', tablet: 'a' }, ['tablet'], /tablet/],
+    ];
+    for (const [asked, paths, says] of wrong) {
+      const { errors } = assertProblem(await post(path, asked), 400, /body/);
+      const found = errors!.map((fault) => fault.path);
+      for (const each of paths) assert.ok(found.includes(each), JSON.stringify([asked, found]));
+      assert.match(errors!.map(({ path: at, message }) => `${at} ${message}`).join('\n'), says);
+    }
+    assertProblem(await post('/v1/streams/nope/rewind', { to: '2026-01-31T12:00:00Z' }), 404, /nope/);
+  });
+
+  it('an operation is skipped by its tablet and OpId', async () => {
+    const path = '/v1/streams/orders/skip';
+    assert.equal((await post(path, { tablet: 'f00d', opId: '7.12345' })).status, 200);
+    assert.deepEqual(plane.skips, [{ tablet: 'f00d', opId: { term: 7n, index: 12345n } }]);
+    const { errors } = assertProblem(await post(path, { opId: '7' }), 400, /body/);
+    assert.deepEqual(errors!.map((fault) => fault.path).sort(), ['opId', 'tablet']);
+    assert.match(JSON.stringify(errors), /term\.index, such as/);
+    assertProblem(await post(path, { tablet: 'nope', opId: '7.1' }), 400, /no tablet nope/);
+    assertProblem(await post('/v1/streams/nope/skip', { tablet: 'a', opId: '7.1' }), 404, /nope/);
+  });
+
   it('single rows are named by one tablet and their encoded keys', async () => {
     const path = '/v1/streams/orders/resync';
     assert.equal((await post(path, { tablets: ['f00d'], keys: ['gAAAAQ=='] })).status, 200);
@@ -746,6 +785,8 @@ describe('a web page of another origin', () => {
     ['POST', '/v1/streams/orders/pause'],
     ['POST', '/v1/streams/orders/resume'],
     ['POST', '/v1/streams/orders/resync'],
+    ['POST', '/v1/streams/orders/rewind'],
+    ['POST', '/v1/streams/orders/skip'],
     ['PATCH', '/v1/streams/orders'],
     ['DELETE', '/v1/streams/orders'],
     ['POST', '/v1/local/holds'],
@@ -821,6 +862,8 @@ describe('openapi.json', () => {
       'post /v1/streams/{name}/pause',
       'post /v1/streams/{name}/resume',
       'post /v1/streams/{name}/resync',
+      'post /v1/streams/{name}/rewind',
+      'post /v1/streams/{name}/skip',
       'put /v1/streams/{name}',
     ]);
   });

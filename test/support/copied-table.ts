@@ -6,12 +6,13 @@ import { RowBlock } from '../../src/kudu/row-block.ts';
 import { DataType, type TableSchema } from '../../src/kudu/schema.ts';
 import { encodeMarker } from '../../src/change/apply-marker.ts';
 import type { CopyBlock, CopyScan, Cut, TableCopier } from '../../src/source/table-copier.ts';
+import { searchLog } from '../../src/source/log-search.ts';
 import { TabletChanges } from '../../src/source/tablet-changes.ts';
 import { TabletSource, type TabletSourceOptions } from '../../src/source/tablet-source.ts';
 import { Pace } from '../../src/util/pace.ts';
 import { Slots } from '../../src/util/slots.ts';
 import type { LogEntry } from '../../src/wal/entry.ts';
-import type { LogChunk } from '../../src/wal/log-reader.ts';
+import type { LogChunk, LogFeed } from '../../src/wal/log-reader.ts';
 import { commit, commitWrite, opId, timeOf, write, writeExtension } from './log-entries.ts';
 import { keepingLogger } from './loggers.ts';
 import { column, int32, int64 } from './row-bytes.ts';
@@ -99,7 +100,7 @@ export function openCopied(
   options: Partial<TabletSourceOptions>,
   end: 'gone' | 'waits' = 'gone',
 ): TabletSource {
-  const openLog: TabletSourceOptions['openLog'] = (after, more, signal) => {
+  const feed = (signal: AbortSignal): LogFeed => {
     const segment = {
       kind: 'segment',
       header: { tabletId: 't', sequenceNumber: 1n, schema: SCHEMA, schemaVersion: 0, codec: 'none', batchVersion: 2 },
@@ -127,13 +128,10 @@ export function openCopied(
         });
       return { kind: 'gone' };
     };
-    return new TabletChanges({
-      ...more,
-      log: { next, [Symbol.asyncDispose]: () => Promise.resolve() },
-      tablet: { tableId: 'table', tabletId: 'tablet' },
-      after,
-    });
+    return { next, [Symbol.asyncDispose]: () => Promise.resolve() };
   };
+  const openLog: TabletSourceOptions['openLog'] = (after, more, signal) =>
+    new TabletChanges({ ...more, log: feed(signal), tablet: { tableId: 'table', tabletId: 'tablet' }, after });
   return new TabletSource({
     tablet: { tableId: 'table', tabletId: 'tablet' },
     generation: GENERATION,
@@ -143,6 +141,8 @@ export function openCopied(
     repairs: false,
     resync: null,
     correction: null,
+    rewind: null,
+    searchLog: (whence, until, signal) => searchLog(feed(signal), whence, until),
     resolvedEveryMs: null,
     openLog,
     copier: new MemoryCopier([], 1),

@@ -143,9 +143,11 @@ export class TableFold {
    * that no record tells of since the cut of that copy. Events come on a topic of their own, so when all is folded.
    */
   sweep(): void {
-    for (const { event, tablet, index } of this.events)
+    for (const { event, tablet, index } of this.events) {
+      if (event === 'rewound' || event === 'skipped') continue; // nothing is gone
       for (const [key, last] of this.#lastOfKey)
         if (last.tablet === tablet && (event !== 'recopied' || last.index < index)) this.#rows.delete(key);
+    }
   }
 
   /** Holds the image against a dump: a JSON object a row, values as in Spoor's records. Stops at `maxDifferences`. */

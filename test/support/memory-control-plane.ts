@@ -9,7 +9,10 @@ import {
   type PutStream,
   type ReasonedView,
   type ResyncRequest,
+  type RewindRequest,
+  type RewoundStream,
   type SidecarView,
+  type SkipRequest,
   type Standing,
   type StreamPlan,
   type StreamView,
@@ -41,6 +44,8 @@ export class MemoryControlPlane implements ControlPlane, ServedSidecar {
   failure: Error | null = null;
   tablets: ReasonedView[] = [tabletView()];
   readonly resyncs: ResyncRequest[] = [];
+  readonly rewinds: RewindRequest[] = [];
+  readonly skips: SkipRequest[] = [];
   readonly heldForNow: string[] = [];
   heldLog: (tabletId: string, after: OpId, request: LogRequest) => AsyncIterable<Uint8Array> | null = () => null;
 
@@ -94,6 +99,20 @@ export class MemoryControlPlane implements ControlPlane, ServedSidecar {
       if (table === 'nope') throw new UnknownMemberError(`tables[${i}]`, `stream ${name} has no table ${table}`);
     this.resyncs.push(request);
     return this.#change(name, () => this.tablets.map((tablet) => tabletView({ ...tablet, state: 'resync' })));
+  }
+
+  rewindStream(name: string, request: RewindRequest): Promise<RewoundStream | null> {
+    this.rewinds.push(request);
+    return this.#answer(() => {
+      const known = this.#streams.get(name);
+      return known ? { ...known, rewind: 'w1' } : null;
+    });
+  }
+
+  skipOperation(name: string, request: SkipRequest): Promise<StreamView | null> {
+    if (request.tablet === 'nope') throw new UnknownMemberError('tablet', `stream ${name} has no tablet nope`);
+    this.skips.push(request);
+    return this.#answer(() => this.#streams.get(name) ?? null);
   }
 
   holdTablets(tabletIds: readonly string[]): Promise<void> {

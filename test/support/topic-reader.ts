@@ -22,7 +22,7 @@ export interface TopicReaderOptions {
   readonly maxWaitMs?: number;
 }
 
-const TOPICS_APPEAR_MS = 30_000;
+const TOPICS_APPEAR_MS = 90_000;
 
 /**
  * A consumer of whole topics from their beginning, `read_committed` unless told otherwise: Kafka's own client

@@ -149,6 +149,33 @@ describe('a source of whole rows', () => {
     assert.equal(selected?.rowCount, 1, 'the sink may have it, and nothing that follows takes it away');
   });
 
+  it('knows nothing of later operations where earlier ones come again', async () => {
+    const update = (index: number, time: number, a: number): ChangeBatch =>
+      write(index, time, RowOp.UPDATE, [int32(1), int32(a), undefined]);
+    const rewound: Change = {
+      kind: 'event',
+      event: 'rewound',
+      tablet: IMAGED_TABLET,
+      opId: { term: 1n, index: 3n },
+      hybridTime: 12n,
+      partition: null,
+      missing: null,
+      rewound: { by: 'log', after: { term: 1n, index: 0n } },
+    };
+    const rows = [0, 10, 11].map((from, i) => ({ from, row: [int32(1), int32([0, 5, 6][i]!), Buffer.from('n')] }));
+    const copy = { cut: 3n, at: 12n, rows: 0, onlyLog: true, replayAfter: { term: 1n, index: 0n } } as const;
+    const reads = [
+      readOf([update(1, 10, 5)], 10),
+      readOf([update(2, 11, 6), rewound], 12, { copy }),
+      readOf([update(1, 10, 5)], 12, { copy: { ...copy, replayAfter: { term: 1n, index: 1n } } }),
+      readOf([update(2, 11, 6)], 12),
+    ];
+    const images = (await batchesOf(sourceOf(reads, rows))).map(
+      (batch) => `${text(valuesOf(batch, 0, batch.before?.cells))} → ${text(valuesOf(batch, 0))}`,
+    );
+    assert.deepEqual(images, ['1 0 n → 1 5 n', '1 5 n → 1 6 n', '1 0 n → 1 5 n', '1 5 n → 1 6 n']);
+  });
+
   describe('hands large reads on slice by slice', () => {
     const limits = { window: 300, slice: 100 };
     const rowIs = (a: number): readonly Buffer[] => [int32(1), int32(a), Buffer.alloc(60, 'x')];

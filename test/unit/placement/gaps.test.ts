@@ -39,6 +39,8 @@ function setUp(
     starts: new Map(),
     resyncs: new Map(),
     gapRepairs: new Map<string, Resync>(),
+    rewinds: new Map(),
+    skips: new Map(),
     corrections: new Map(),
     ended: new Set(),
   };

@@ -44,6 +44,8 @@ class Source implements StreamSource {
         joined: new Map(this.#joined),
         resyncs: new Map(),
         gapRepairs: new Map(),
+        rewinds: new Map(),
+        skips: new Map(),
         corrections: new Map(),
         ended: new Set(),
       }),

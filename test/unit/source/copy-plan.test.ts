@@ -6,15 +6,18 @@ import {
   insteadOf,
   obstacleOf,
   positionAtCut,
+  rewindScope,
+  rewindStep,
   type CopyRequest,
   type CopyStep,
   type Obstacle,
 } from '../../../src/source/copy-plan.ts';
 import { SpoorError } from '../../../src/errors.ts';
+import type { Rewind } from '../../../src/streams/stored-stream.ts';
 import { MemoryCopier } from '../../support/copied-table.ts';
 import { opId } from '../../support/log-entries.ts';
 
-const NOTHING_ASKED: CopyRequest = { repairs: false, resync: null, joinsAgain: false };
+const NOTHING_ASKED: CopyRequest = { repairs: false, resync: null, joinsAgain: false, rewind: null };
 const at = (index: number, more: Partial<TabletPosition> = {}): TabletPosition => ({
   opId: opId(1, index),
   tableName: 't',
@@ -22,11 +25,13 @@ const at = (index: number, more: Partial<TabletPosition> = {}): TabletPosition =
   ...more,
 });
 const begun: CopyProgress = { cut: 7n, at: 70n, rows: 3 };
+const again: CopyProgress = { cut: 7n, at: 70n, rows: 0, onlyLog: true, replayAfter: opId(1, 3) };
+const rewind: Rewind = { id: 'w', to: { time: 6n } };
 
 /** `copy-now`, `copy-now since 6`, `copy-behind-log, replaces`. */
 function say(step: CopyStep | null): string {
   if (step === null) return 'none';
-  if (step.kind === 'resume') return 'resume';
+  if (step.kind === 'resume' || step.kind === 'rewind') return step.kind;
   const { since, replaces } = step.scope;
   return `${step.kind}${since === undefined ? '' : ` since ${since}`}${replaces ? ', replaces' : ''}`;
 }
@@ -55,6 +60,9 @@ describe('what a position owes before the log goes on', () => {
     ['6 another one than the last', at(9, { resync: 'q' }), { resync: 'r' }, 'copy-behind-log'],
     ['7 a resync that was begun', at(9, { resync: 'r' }), { resync: 'r' }, 'none'],
     ['7 nothing', at(9), { joinsAgain: true }, 'none'],
+    ['4 a rewind is under way', at(7, { copy: again }), {}, 'resume'],
+    ['6 a rewind is under way, and a resync was asked for', at(7, { copy: again }), { resync: 'r' }, 'copy-behind-log'],
+    ['2 a gap in a rewind', at(7, { time: 5n, copy: again }), { repairs: true }, 'copy-now, replaces'],
   ];
   for (const [what, position, asked, step] of CASES)
     it(what, () => {
@@ -93,6 +101,20 @@ describe('what a position owes before the log goes on', () => {
         'log-unreadable': 'none',
         other: 'none',
       },
+      'the rest of a rewind': {
+        step: { kind: 'resume', copy: again },
+        'history-gone': 'copy-behind-log',
+        'log-gap': 'copy-now, replaces',
+        'log-unreadable': 'copy-now, replaces',
+        other: 'none',
+      },
+      'a rewind that was begun': {
+        step: { kind: 'rewind', rewind },
+        'history-gone': 'copy-now, replaces',
+        'log-gap': 'copy-now, replaces',
+        'log-unreadable': 'copy-now, replaces',
+        other: 'none',
+      },
       'a copy behind the log': {
         step: { kind: 'copy-behind-log', scope: {} },
         'history-gone': 'none',
@@ -117,6 +139,11 @@ describe('what a position owes before the log goes on', () => {
           }
         });
 
+    it('a rewind, before its cut: what keeps the log from being read is told', () => {
+      for (const obstacle of ['history-gone', 'log-gap', 'log-unreadable', 'other'] as const)
+        assert.equal(insteadOf({ kind: 'rewind', rewind }, obstacle, at(7), NOTHING_ASKED), null, obstacle);
+    });
+
     it('it comes to an end: no step comes twice', () => {
       const obstacles: Obstacle[] = ['history-gone', 'log-gap', 'log-unreadable', 'other'];
       const follow = (step: CopyStep, before: readonly string[]): void => {
@@ -128,6 +155,8 @@ describe('what a position owes before the log goes on', () => {
       };
       follow({ kind: 'resume', copy: begun }, []);
       follow({ kind: 'resume', copy: { ...begun, since: 6n } }, []);
+      follow({ kind: 'resume', copy: again }, []);
+      follow({ kind: 'rewind', rewind }, []);
       follow({ kind: 'copy-now', scope: { since: 6n } }, []);
     });
 
@@ -140,6 +169,26 @@ describe('what a position owes before the log goes on', () => {
       );
       assert.equal(obstacleOf(new Error('EIO')), 'other');
     });
+  });
+
+  it('a rewind: once for each request, and as far back as the log or the history goes', () => {
+    assert.equal(say(rewindStep(at(7), NOTHING_ASKED)), 'none');
+    assert.equal(say(rewindStep(at(7), { ...NOTHING_ASKED, rewind })), 'rewind');
+    assert.equal(say(rewindStep(at(7, { rewound: 'v' }), { ...NOTHING_ASKED, rewind })), 'rewind');
+    assert.equal(say(rewindStep(at(7, { rewound: 'w' }), { ...NOTHING_ASKED, rewind })), 'none');
+
+    const cut = { replayAfter: null };
+    const behind = { kind: 'behind', opId: opId(1, 3) } as const;
+    assert.equal(rewindScope(rewind, { kind: 'nothing' }, cut), null);
+    assert.deepEqual(rewindScope(rewind, behind, cut), {
+      scope: { onlyLog: true, replayAfter: opId(1, 3) },
+      rewound: { by: 'log', after: opId(1, 3) },
+    });
+    const ahead = rewindScope(rewind, behind, { replayAfter: opId(1, 2) });
+    assert.deepEqual(ahead?.rewound, { by: 'log', after: opId(1, 2) }, 'what is stamped ahead of the cut as well');
+    assert.deepEqual(rewindScope(rewind, { kind: 'gone' }, cut)?.scope, { since: 6n });
+    const toOperation = { id: 'w', to: { opId: opId(1, 2) } };
+    assert.deepEqual(rewindScope(toOperation, { kind: 'gone' }, cut)?.scope, { replaces: true });
   });
 
   it('at the cut of a copy: which resync it was for, and what was put right before, goes with it', async () => {

@@ -344,6 +344,26 @@ describe('TabletChanges', () => {
     }
   });
 
+  it('leaves out an operation that somebody has named, says so in its place, and cannot lose an ALTER by it', async () => {
+    const unknown = [replicate(opId(1, 3), { opType: 99 }), commit(opId(1, 3), { opType: 99 })];
+    const log = [
+      segment(),
+      entries(...insert(1, 1), ...insert(1, 2), ...unknown, ...altered(4, V1, 1), ...insert(1, 5, V1)),
+    ];
+    await assert.rejects(readAll(open(log)), /operation type 99 is not known/);
+    const reads = await readAll(open(log, { skips: [opId(1, 2), opId(1, 3), opId(1, 4), opId(2, 5)] }));
+    assert.deepEqual(
+      reads.flatMap(({ changes }) => changes.map(describeChange)),
+      [
+        '1.1 rows k,a 1 shop.orders',
+        '1.2 skipped',
+        '1.3 skipped',
+        '1.4 schema v1 shop.orders > shop.orders',
+        '1.5 rows k,a,b 1 shop.orders',
+      ],
+    );
+  });
+
   it('takes only ALTERs that succeeded and whose version rises (kudu-facts 5.3)', async () => {
     const log = [
       segment(),

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import fc from 'fast-check';
 import { CopyOp, RowOp, type Change, type MissingChanges } from '../../../src/change/change.ts';
 import { isAhead, positionJson, positionToJson, type TabletPosition } from '../../../src/change/position.ts';
 import { SpoorError } from '../../../src/errors.ts';
@@ -12,7 +13,8 @@ import { collectGarbage } from '../../../src/util/collect-garbage.ts';
 import { Slots } from '../../../src/util/slots.ts';
 import { START, MemoryCopier, insert, keyOf, marker, openCopied } from '../../support/copied-table.ts';
 import { eventually } from '../../support/eventually.ts';
-import { opId } from '../../support/log-entries.ts';
+import type { Rewind } from '../../../src/streams/stored-stream.ts';
+import { opId, timeOf } from '../../support/log-entries.ts';
 
 async function readAll(source: TabletSource): Promise<ChangeRead[]> {
   const reads: ChangeRead[] = [];
@@ -152,6 +154,102 @@ describe('the source of a tablet', () => {
     const reads = await readAll(openCopied(log, { correction, copier: new MemoryCopier([1], 5, 1) }));
     const before = ['1 INSERT 1', '2 INSERT 2', '3 INSERT 3', '4 INSERT 4'];
     assert.deepEqual(seen(reads), [...before, '5 DELETED 3', '3 INSERT 3', '6 INSERT 6']);
+  });
+
+  it('ships again what a rewind asks for, behind an event that says so, and goes on; after a crash anywhere with the rest', async () => {
+    const log = [insert(1), insert(2), insert(3), insert(4), marker(5), insert(6)];
+    for (const to of [{ opId: opId(1, 3) }, { time: timeOf(opId(1, 3)) }]) {
+      const rewind = { id: 'w1', to };
+      const from = { ...START, opId: opId(1, 3), time: timeOf(opId(1, 3)) };
+      const open = (position: TabletPosition): TabletSource =>
+        openCopied(log, { rewind, from: position, copier: new MemoryCopier([], 5) });
+      const reads = await readAll(open(from));
+      const rows = ['4 INSERT 4', '5 rewound', '3 INSERT 3', '4 INSERT 4', '6 INSERT 6'];
+      assert.deepEqual(seen(reads), rows);
+      for (const [i, { position }] of reads.entries())
+        assert.ok(isAhead(position, reads[i - 1]?.position ?? from), 'a sink can tell how far it is');
+      assert.deepEqual(seen(await readAll(open({ ...START, opId: opId(1, 5), rewound: 'w1' }))), ['6 INSERT 6']);
+      // Before its cut nothing has begun: then it is begun anew.
+      const begun = reads.findIndex(({ position }) => position.rewound === 'w1');
+      for (const [i, { position }] of reads.entries()) {
+        if (i < begun) continue;
+        const stored = positionJson.parse(JSON.parse(JSON.stringify(positionToJson(position))));
+        assert.deepEqual(seen(await readAll(open(stored))), rows.slice(seen(reads.slice(0, i + 1)).length));
+      }
+    }
+  });
+
+  it('ships each operation of a rewind once more and no other, wherever it begins and however often it is begun anew', async () => {
+    const shape = fc.record({
+      before: fc.integer({ min: 1, max: 8 }),
+      behind: fc.integer({ min: 1, max: 3 }),
+      shipped: fc.nat(8),
+      to: fc.nat(12),
+      byTime: fc.boolean(),
+      crashes: fc.array(fc.integer({ min: 1, max: 4 }), { maxLength: 6 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(shape, async ({ before, behind, shipped, to, byTime, crashes }) => {
+        const cut = before + 1;
+        const indexes = (from: number, until: number): number[] =>
+          Array.from({ length: Math.max(0, until - from) }, (_, i) => from + i);
+        const log = [...indexes(1, cut).map(insert), marker(cut), ...indexes(cut + 1, cut + 1 + behind).map(insert)];
+        const done = Math.min(shipped, before);
+        const rewind = { id: 'w1', to: byTime ? { time: timeOf(opId(1, to)) } : { opId: opId(1, to) } };
+        const inserts = (from: number, until: number): string[] =>
+          indexes(from, until).map((index) => `${index} INSERT ${index}`);
+        const again = to < cut ? [`${cut} rewound`, ...inserts(Math.max(1, to), cut)] : [];
+        const wanted = [...inserts(done + 1, cut), ...again, ...inserts(cut + 1, cut + 1 + behind)];
+
+        const given: ChangeRead[] = [];
+        let position: TabletPosition = { ...START, opId: opId(done === 0 ? 0 : 1, done) };
+        for (const reads of [...crashes, Number.POSITIVE_INFINITY]) {
+          await using source = openCopied(log, { rewind, from: position, copier: new MemoryCopier([], cut) });
+          for (let count = 0; count < reads; count++) {
+            const read = await source.next();
+            if (read.kind === 'gone') break;
+            assert.ok(isAhead(read.position, position), 'a sink can tell how far it is');
+            given.push(read);
+            position = positionJson.parse(JSON.parse(JSON.stringify(positionToJson(read.position))));
+          }
+        }
+        assert.deepEqual(seen(given), wanted);
+        assert.equal(position.rewound, 'w1');
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('ships nothing again where nothing is asked for before the cut', async () => {
+    const log = [insert(1), marker(2), insert(3)];
+    const rewind = { id: 'w1', to: { opId: opId(1, 9) } };
+    const reads = await readAll(openCopied(log, { rewind, copier: new MemoryCopier([], 2) }));
+    assert.deepEqual(seen(reads), ['1 INSERT 1', '3 INSERT 3']);
+    assert.equal(reads.at(-1)!.position.rewound, 'w1');
+  });
+
+  it('reads the table where the log does not reach back as far as a rewind asks for', async () => {
+    const log = [insert(7), insert(8), marker(9), insert(10)];
+    const from = { ...START, opId: opId(1, 7) };
+    const again = async (to: Rewind['to']): Promise<string[]> => {
+      const copier = new MemoryCopier([7, 8], 9);
+      return seen(await readAll(openCopied(log, { rewind: { id: 'w1', to }, from, copier })));
+    };
+    const changed = ['8 INSERT 8', '9 rewound', '9 ROW 7', '9 ROW 8', '10 INSERT 10'];
+    assert.deepEqual(await again({ time: timeOf(opId(1, 2)) }), changed);
+    assert.deepEqual(await again({ opId: opId(1, 2) }), [...changed.slice(0, 4), '9 recopied', '10 INSERT 10']);
+    const byLog = ['8 INSERT 8', '9 rewound', '7 INSERT 7', '8 INSERT 8', '10 INSERT 10'];
+    assert.deepEqual(await again({ opId: opId(1, 7) }), byLog);
+  });
+
+  it('copies all rows where the log of a rewind that was begun is gone by now', async () => {
+    const copy = { cut: 9n, at: timeOf(opId(1, 9)), rows: 0, onlyLog: true, replayAfter: opId(1, 2) } as const;
+    const from = { ...START, opId: opId(1, 9), rewound: 'w1', copy };
+    const log = [insert(8), marker(9), marker(10), insert(11)];
+    const rewind = { id: 'w1', to: { opId: opId(1, 3) } };
+    const reads = await readAll(openCopied(log, { from, rewind, copier: new MemoryCopier([7, 8], 10) }));
+    assert.deepEqual(seen(reads), ['10 schema', '10 ROW 7', '10 ROW 8', '10 recopied', '11 INSERT 11']);
+    assert.equal(reads.at(-1)!.position.rewound, 'w1', 'it is not begun again');
   });
 
   it('says behind the copy of a table that joins again which rows of before are gone, whoever goes on with it', async () => {

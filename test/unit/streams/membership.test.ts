@@ -82,6 +82,8 @@ describe('a change of the patterns of a stream', () => {
       starts: new Map([['t', position]]),
       resyncs: new Map([['t', asked]]),
       gapRepairs: new Map([['t', asked]]),
+      rewinds: new Map(),
+      skips: new Map(),
       corrections: new Map([['t', { id: 'y', keys: [] }]]),
       ended: new Set(['t']),
     };

@@ -48,6 +48,8 @@ describe('the stream store', () => {
       joined: new Map([['aa', { name: 'shop.orders', speakerTabletId: 't1' }]]),
       resyncs: new Map(),
       gapRepairs: new Map(),
+      rewinds: new Map(),
+      skips: new Map(),
       corrections: new Map(),
       ended: new Set(),
     });

@@ -168,6 +168,15 @@ describe('the fold of one key', () => {
   });
 });
 
+it('a record that a rewind has brought again is no repeat, and one outside of what it told is', () => {
+  const fold = new RecordFold('absent', [], DECODER, [{ fromIndex: 5, index: 9 }]);
+  const update = (index: number): FoldRecord => record(FoldOp.UPDATE, { a: 1 }, { index });
+  for (const each of [INSERT, update(5), update(8), update(5), update(8)]) fold.push(each);
+  assert.equal(fold.repeats, 0);
+  for (const each of [update(9), update(4), update(9)]) fold.push(each);
+  assert.equal(fold.repeats, 2);
+});
+
 describe('records that cannot be read', () => {
   const unreadable = (op: FoldOp, more: Partial<FoldRecord> = {}): FoldRecord =>
     record(op, {}, { isReadable: false, cells: ONLY_KEY, ...more });

@@ -1,0 +1,63 @@
+import { streamView } from '../api/shapes.ts';
+import { expectShape } from './api-client.ts';
+import type { ApplyParts } from './apply-commands.ts';
+import { CliError } from './cli-error.ts';
+import { renderStream } from './stream-text.ts';
+
+interface RewindOptions {
+  readonly to: string;
+  readonly table?: string[];
+  readonly tablet?: string[];
+  readonly json?: boolean;
+}
+
+interface SkipOptions {
+  readonly tablet: string;
+  readonly opid: string;
+  readonly json?: boolean;
+}
+
+const AGO = /^(\d{1,6})(s|m|h|d)$/;
+const UNIT_MS = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+
+/** `spoor streams rewind` and `spoor streams skip`: what is done to single tablets of a stream, by hand. */
+export function addTabletCommands({ streams, apiCommand, clientFor, streamPath, context }: ApplyParts): void {
+  const { out: print } = context;
+  const show = (answer: unknown, json: boolean | undefined): void => {
+    print(json ? `${JSON.stringify(answer, null, 2)}\n` : renderStream(expectShape(streamView, answer)));
+  };
+
+  apiCommand(streams, 'rewind', 'ship again what was shipped, from a time or an operation on')
+    .argument('<stream>', 'name of the stream')
+    .requiredOption('--to <where>', 'a time (2026-01-31T12:00:00Z), so long ago (90s, 30m, 2h, 1d), or term.index')
+    .option('--table <name...>', 'only these tables')
+    .option('--tablet <id...>', 'only these tablets; with term.index exactly one')
+    .addHelpText('after', '\nExample:\n  spoor streams rewind orders --to 30m --table shop.orders\n')
+    .action(async (name: string, options: RewindOptions) => {
+      const { to, table, tablet, json } = options;
+      const body = { to: timeOf(to), ...(table && { tables: table }), ...(tablet && { tablets: tablet }) };
+      show(await clientFor(options).call('POST', `${streamPath(name)}/rewind`, body), json);
+    });
+
+  apiCommand(streams, 'skip', 'leave out the rows of an operation that keeps a tablet from being shipped')
+    .argument('<stream>', 'name of the stream')
+    .requiredOption('--tablet <id>', 'the tablet')
+    .requiredOption('--opid <term.index>', 'the operation, as the error of the tablet names it')
+    .addHelpText(
+      'after',
+      '\nExample:\n  spoor streams skip orders --tablet 8b1c0000000000000000000000000000 --opid 7.12345\n',
+    )
+    .action(async (name: string, options: SkipOptions) => {
+      const { tablet, opid, json } = options;
+      show(await clientFor(options).call('POST', `${streamPath(name)}/skip`, { tablet, opId: opid }), json);
+    });
+}
+
+/** What the API takes: it knows no "ago". */
+function timeOf(to: string): string {
+  const [, count, unit] = AGO.exec(to) ?? [];
+  if (count === undefined) return to;
+  const at = Date.now() - Number(count) * UNIT_MS[unit as keyof typeof UNIT_MS];
+  if (at < 0) throw new CliError(2, `--to ${to} is before 1970`);
+  return new Date(at).toISOString();
+}
