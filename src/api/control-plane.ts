@@ -4,6 +4,7 @@ import type { StreamChange } from '../streams/change-definition.ts';
 import type { Precondition } from '../streams/precondition.ts';
 import type { LogRequest } from '../wal/log-transfer.ts';
 import type {
+  NewestRecords,
   PartHealth,
   PutStream,
   ReasonedView,
@@ -16,10 +17,25 @@ import type {
   StreamPlan,
   StreamView,
   TableSchemas,
+  TraceView,
   UpdatedStream,
 } from './shapes.ts';
 
 export type { LogRequest };
+
+/** Which records of a stream somebody wants to see. */
+export interface RecordsRequest {
+  readonly last: number;
+  /** By the name that it has now; null: of all of them. */
+  readonly table: string | null;
+}
+
+/** A `spoor.pos` of an operation. */
+export interface RecordPosition {
+  readonly text: string;
+  readonly tabletId: string;
+  readonly opId: OpId;
+}
 
 /** What a sidecar says of itself at any time. */
 export interface SidecarStatus {
@@ -56,6 +72,16 @@ export interface ControlPlane extends SidecarStatus {
    * @throws {UnknownMemberError} it has no such table
    */
   schemasOf(name: string, table: string | null): Promise<readonly TableSchemas[] | null>;
+  /**
+   * The newest records of a stream, or of one of its tables, read through its sink. Null when there is no such stream.
+   * @throws {UnknownMemberError} it has no such table, or too many places to look into; {@link SinkError}
+   */
+  newestRecords(name: string, request: RecordsRequest): Promise<NewestRecords | null>;
+  /**
+   * The way of one record by its `spoor.pos`. Null when there is no such stream.
+   * @throws {UnknownMemberError} it has no such tablet
+   */
+  traceRecord(name: string, position: RecordPosition): Promise<TraceView | null>;
   /** Changes what can change while the stream goes on. @throws {PreconditionError} */
   updateStream(name: string, change: StreamChange, precondition?: Precondition): Promise<UpdatedStream>;
   /**

@@ -321,6 +321,37 @@ export const rewoundStream = streamView.extend({
 });
 export type RewoundStream = Readonly<z.output<typeof rewoundStream>>;
 
+const recordView = z.object({
+  table: z.string().nullable().describe('Null where the record does not say it, and several tables go there.'),
+  tabletId: z.string().nullable(),
+  position: z.string().nullable().describe('`spoor.pos`; null where the sink keeps none.'),
+  op: z.string().nullable().describe('c, u, d or r, where the record is JSON with an envelope.'),
+  at: z.iso.datetime().nullable().describe('Its time stamp.'),
+  key: z.string().nullable(),
+  value: z.string().nullable().describe('Null: a tombstone.'),
+  isBase64: z.literal(true).exactOptional().describe('The value, or the key, is no text: it stands here in base64.'),
+  place: z.record(z.string(), z.union([z.string(), z.number()])).describe('Where it lies, in the words of its sink.'),
+});
+/** A record as the sink has it. */
+export type RecordView = Readonly<z.output<typeof recordView>>;
+
+/** The newest first. */
+export const newestRecords = z.object({ records: z.array(recordView).readonly() });
+export type NewestRecords = Readonly<z.output<typeof newestRecords>>;
+
+const traceStep = z.object({
+  step: z.enum(['log', 'sink', 'marker']),
+  is: z.enum(['done', 'pending', 'unknown']),
+  text: z.string().describe('What is known of it, in a sentence.'),
+  facts: z.record(z.string(), z.string()),
+});
+/** One stage of a record's way, and whether it is past it. */
+export type TraceStep = Readonly<z.output<typeof traceStep>>;
+
+/** The way of one record: its operation in the log, its place in the sink, the marker that says that it is there. */
+export const traceView = z.object({ steps: z.array(traceStep).readonly() });
+export type TraceView = Readonly<z.output<typeof traceView>>;
+
 /** An operation whose rows are left out. */
 export interface SkipRequest {
   readonly tablet: string;

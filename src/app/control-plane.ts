@@ -11,6 +11,7 @@ import type { StreamChange } from '../streams/change-definition.ts';
 import type { Precondition } from '../streams/precondition.ts';
 import { withWarnings } from '../api/stream-plan.ts';
 import type {
+  NewestRecords,
   PartHealth,
   PutStream,
   ResyncedStream,
@@ -22,14 +23,16 @@ import type {
   StreamPlan,
   StreamView,
   TableSchemas,
+  TraceView,
   ReasonedView,
   UpdatedStream,
 } from '../api/shapes.ts';
-import type { AuditedStream, ControlPlane } from '../api/control-plane.ts';
+import type { AuditedStream, ControlPlane, RecordPosition, RecordsRequest } from '../api/control-plane.ts';
 import { UnknownMemberError } from '../streams/stream-errors.ts';
 import { encodeLog, type HeldIncarnation, type LogRequest } from '../wal/log-transfer.ts';
 import { StreamChanges, type MadeStream } from './stream-changes.ts';
 import { StreamPlanning, type StreamPlanningOptions } from './stream-planning.ts';
+import { StreamRecords, type StreamRecordsOptions } from './stream-records.ts';
 import { StreamRules, type StreamRulesOptions } from './stream-rules.ts';
 import { TabletRequests, type TabletRequestsOptions } from './tablet-requests.ts';
 
@@ -39,7 +42,8 @@ const SINK_CHECK_EVERY_MS = 5000;
 /** Longer than a connection may take, so that it is told which one it is. */
 const SINK_CHECK_TIMEOUT_MS = 5000;
 
-export interface RunningControlPlaneOptions extends StreamRulesOptions, StreamPlanningOptions, TabletRequestsOptions {
+export interface RunningControlPlaneOptions
+  extends StreamRulesOptions, StreamPlanningOptions, StreamRecordsOptions, TabletRequestsOptions {
   readonly registry: SidecarRegistry;
   readonly cluster: ClusterView;
   readonly manager: Pick<TabletManager, 'poke' | 'sinks' | 'kuduTrouble' | 'holdForNow'>;
@@ -65,6 +69,7 @@ export class RunningControlPlane implements ControlPlane {
   readonly #options: RunningControlPlaneOptions;
   readonly #changes: StreamChanges;
   readonly #planning: StreamPlanning;
+  readonly #records: StreamRecords;
   readonly #requests: TabletRequests;
   #sinkHealth: { readonly health: PartHealth; readonly atMs: number } | null = null;
 
@@ -73,6 +78,7 @@ export class RunningControlPlane implements ControlPlane {
     const rules = new StreamRules(options);
     this.#changes = new StreamChanges(options, rules);
     this.#planning = new StreamPlanning(options, rules, this.#changes);
+    this.#records = new StreamRecords(options);
     this.#requests = new TabletRequests(options);
   }
 
@@ -179,6 +185,20 @@ export class RunningControlPlane implements ControlPlane {
         }),
       );
       return texts.filter((text) => text !== null); // one that was dropped meanwhile has none
+    });
+  }
+
+  newestRecords(name: string, request: RecordsRequest): Promise<NewestRecords | null> {
+    return askKudu(async (signal) => {
+      const stored = await this.#options.store.get(name, signal);
+      return stored && this.#records.newest(stored, request, signal);
+    });
+  }
+
+  traceRecord(name: string, position: RecordPosition): Promise<TraceView | null> {
+    return askKudu(async (signal) => {
+      const stored = await this.#options.store.get(name, signal);
+      return stored && this.#records.trace(stored, position, (await this.#describe(stored, signal)).tablets, signal);
     });
   }
 

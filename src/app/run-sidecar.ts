@@ -43,6 +43,7 @@ import { StreamStore } from '../streams/stream-store.ts';
 import { StreamSweeper } from '../streams/stream-sweeper.ts';
 import { Catalog } from '../streams/table-catalog.ts';
 import { isStreamable, matchTables } from '../streams/table-patterns.ts';
+import { ByteBudget } from '../util/byte-budget.ts';
 import { setNice } from '../util/cpu-priority.ts';
 import type { Logger } from '../util/logger.ts';
 import { tidyHeap } from '../util/heap-tidier.ts';
@@ -58,6 +59,7 @@ import { describeTable, formatFor, isChoosy, planWithFormat, troubleOf } from '.
 import { limitsFor } from './limits.ts';
 import { LocalLogs } from './local-logs.ts';
 import { longestLag } from './longest-lag.ts';
+import { operationIn } from './record-trace.ts';
 import { Registries } from './registries.ts';
 import { SchemaInquiry } from './schema-inquiry.ts';
 import { schemaTexts } from './schema-texts.ts';
@@ -71,6 +73,8 @@ const LEAVE_WITHIN_MS = 1000;
 const CATALOG_MAX_AGE_MS = 5000;
 /** Rows that were shipped a moment ago, so that what they were before the next operation on them need not be read. */
 const MAX_REMEMBERED_BYTES = 24 << 20;
+/** Of large operations, where one is looked for in a log. */
+const TRACED_LOG_BYTES = 16 << 20;
 /** Below the keeper's own patience, so that what Kudu said is told. */
 const MARKER_TIMEOUT_MS = 4_000;
 
@@ -289,6 +293,13 @@ async function work(config: Config, parts: Parts): Promise<void> {
     schemaOf: (tableId, s) => schemaOfTable(client, tableId, s),
     planSink,
     schemaTexts: (definition, names, schema) => schemaTexts(definition, names, schema, planSink),
+    readerOf: (definition) => sinks.reader(definition),
+    lookLocally: async (tabletId, generation, opId, s) => {
+      const keeper = keepers.get(tabletId);
+      if (!keeper) return null;
+      await using log = logs.read(tabletId, s, new ByteBudget(TRACED_LOG_BYTES));
+      return { operation: await operationIn(log, opId), marked: keeper.marked(generation)?.position.opId ?? null };
+    },
     heldLog: (tabletId) => holds.get(tabletId)?.incarnations() ?? null,
     checkWal: async () => {
       await checkWalDir(config.walDir, config.tserver, selfId);

@@ -1,13 +1,20 @@
-import { streamView } from '../api/shapes.ts';
+import { newestRecords, streamView, traceView } from '../api/shapes.ts';
 import { expectShape } from './api-client.ts';
 import type { ApplyParts } from './apply-commands.ts';
 import { CliError } from './cli-error.ts';
+import { renderRecords, renderTrace } from './record-text.ts';
 import { renderStream } from './stream-text.ts';
 
 interface RewindOptions {
   readonly to: string;
   readonly table?: string[];
   readonly tablet?: string[];
+  readonly json?: boolean;
+}
+
+interface RecordsOptions {
+  readonly last: string;
+  readonly table?: string;
   readonly json?: boolean;
 }
 
@@ -20,12 +27,34 @@ interface SkipOptions {
 const AGO = /^(\d{1,6})(s|m|h|d)$/;
 const UNIT_MS = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
-/** `spoor streams rewind` and `spoor streams skip`: what is done to single tablets of a stream, by hand. */
+/** What a person looks at, and does to single tablets of a stream by hand: records, trace, rewind, skip. */
 export function addTabletCommands({ streams, apiCommand, clientFor, streamPath, context }: ApplyParts): void {
   const { out: print } = context;
   const show = (answer: unknown, json: boolean | undefined): void => {
-    print(json ? `${JSON.stringify(answer, null, 2)}\n` : renderStream(expectShape(streamView, answer)));
+    print(json ? toJson(answer) : renderStream(expectShape(streamView, answer)));
   };
+
+  apiCommand(streams, 'records', 'show the newest records of a stream, as its sink has them')
+    .argument('<stream>', 'name of the stream')
+    .option('--last <n>', 'how many, at most 200', '20')
+    .option('--table <name>', 'only of this table')
+    .addHelpText('after', '\nExample:\n  spoor streams records orders --last 5 --table shop.orders\n')
+    .action(async (name: string, options: RecordsOptions) => {
+      const { last, table, json } = options;
+      const query = new URLSearchParams({ last, ...(table !== undefined && { table }) });
+      const answer = await clientFor(options).call('GET', `${streamPath(name)}/records?${query.toString()}`);
+      print(json ? toJson(answer) : renderRecords(expectShape(newestRecords, answer)));
+    });
+
+  apiCommand(streams, 'trace', 'show the way of one record: log, sink, marker')
+    .argument('<stream>', 'name of the stream')
+    .argument('<position>', 'its spoor.pos: <tablet>/<term>.<index>.<row>')
+    .addHelpText('after', '\nExample:\n  spoor streams trace orders 8b1c0000000000000000000000000000/7.12345.0\n')
+    .action(async (name: string, position: string, options: { readonly json?: boolean }) => {
+      const query = new URLSearchParams({ position });
+      const answer = await clientFor(options).call('GET', `${streamPath(name)}/trace?${query.toString()}`);
+      print(options.json ? toJson(answer) : renderTrace(expectShape(traceView, answer)));
+    });
 
   apiCommand(streams, 'rewind', 'ship again what was shipped, from a time or an operation on')
     .argument('<stream>', 'name of the stream')
@@ -51,6 +80,10 @@ export function addTabletCommands({ streams, apiCommand, clientFor, streamPath, 
       const { tablet, opid, json } = options;
       show(await clientFor(options).call('POST', `${streamPath(name)}/skip`, { tablet, opId: opid }), json);
     });
+}
+
+function toJson(answer: unknown): string {
+  return `${JSON.stringify(answer, null, 2)}\n`;
 }
 
 /** What the API takes: it knows no "ago". */

@@ -1,4 +1,4 @@
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import * as z from 'zod';
 import type { ServedSidecar } from '../api/control-plane.ts';
 import { describeIssue, faultsOf } from '../util/zod-faults.ts';
@@ -13,13 +13,16 @@ import {
   holdsRequest,
   localQuery,
   notReady,
+  recordsQuery,
   resyncRequest,
   rewindRequest,
   schemasQuery,
   skipRequest,
+  traceQuery,
 } from './schemas.ts';
 import { noSuchStream, sendStream, type NameParam } from './stream-answers.ts';
 import {
+  newestRecords,
   readiness,
   resyncedStream,
   rewoundStream,
@@ -27,6 +30,7 @@ import {
   streamView,
   tableSchemas,
   tabletView,
+  traceView,
 } from '../api/shapes.ts';
 
 /** What /metrics answers. */
@@ -108,6 +112,36 @@ function addStreamRoutes(app: FastifyInstance, sidecar: ServedSidecar, audit: Au
       return sendStream(reply, stream);
     });
   }
+
+  const records = routeSchema({
+    tag: 'streams',
+    summary: 'The newest records of a stream, as its sink has them; rows of tables are shown to who may operate alone',
+    query: recordsQuery,
+    answer: [200, 'The records, the newest first.', newestRecords],
+    problems: [400, 403, 404, ...OF_KUDU],
+  });
+  app.get<NameParam>('/v1/streams/:name/records', { schema: records }, async (request) => {
+    refuseReaders(request);
+    const { last, table = null } = parseInput('query', recordsQuery, request.query);
+    const found = await sidecar.plane.newestRecords(request.params.name, { last, table });
+    if (found === null) throw noSuchStream(request.params.name);
+    return found;
+  });
+
+  const trace = routeSchema({
+    tag: 'streams',
+    summary:
+      'The way of one record: its operation in the log, its place in the sink, the marker that says that it is there',
+    query: traceQuery,
+    answer: [200, 'What is known of each step.', traceView],
+    problems: [400, 404, ...OF_KUDU],
+  });
+  app.get<NameParam>('/v1/streams/:name/trace', { schema: trace }, async (request) => {
+    const { position } = parseInput('query', traceQuery, request.query);
+    const found = await sidecar.plane.traceRecord(request.params.name, position);
+    if (found === null) throw noSuchStream(request.params.name);
+    return found;
+  });
 
   const resync = routeSchema({
     tag: 'streams',
@@ -244,6 +278,18 @@ function addHealthRoutes(app: FastifyInstance, { sidecar, metrics, version, mask
     answer: [200, 'OpenAPI 3.1.', z.looseObject({ openapi: z.string() })],
   });
   app.get('/openapi.json', { schema: openapi }, async () => Promise.resolve(app.swagger()));
+}
+
+/** @throws {ProblemError} who calls may look at how streams are, and not at rows of tables */
+function refuseReaders(request: FastifyRequest): void {
+  if (callerOf(request).role !== 'read') return;
+  const challenge = { 'www-authenticate': 'Bearer realm="spoor", error="insufficient_scope"' };
+  throw new ProblemError(
+    403,
+    'The bearer token is for looking; the rows of tables are not shown to it.',
+    {},
+    challenge,
+  );
 }
 
 function same(text: string): string {

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import type { RecordPosition } from '../api/control-plane.ts';
 import { readiness } from '../api/shapes.ts';
 import { microsToHybridTime } from '../kudu/hybrid-time.ts';
 import { parseOpId } from '../kudu/opid.ts';
@@ -97,6 +98,33 @@ export const localQuery = z.strictObject({
 });
 export const schemasQuery = z.strictObject({
   table: z.string().exactOptional().describe('Only this table, by the name that it has now.'),
+});
+const MAX_RECORDS = 200;
+export const recordsQuery = z.strictObject({
+  last: z
+    .string()
+    .default('20')
+    .transform((text, ctx) => {
+      const count = /^\d{1,4}$/.test(text) ? Number(text) : 0;
+      if (count >= 1 && count <= MAX_RECORDS) return count;
+      ctx.addIssue({ code: 'custom', message: `got ${JSON.stringify(text)}; allowed: 1 to ${MAX_RECORDS}` });
+      return z.NEVER;
+    })
+    .describe(`How many, at most ${MAX_RECORDS}.`),
+  table: z.string().exactOptional().describe('Only of this table, by the name that it has now.'),
+});
+const RECORD_POSITION = /^([^/\s]{1,64})\/(\d{1,19}\.\d{1,19})\.\d{1,10}$/;
+export const traceQuery = z.strictObject({
+  position: z
+    .string({ error: 'must be there: the spoor.pos of a record' })
+    .transform((text, ctx): RecordPosition => {
+      const [, tabletId, opIdText] = RECORD_POSITION.exec(text) ?? [];
+      if (tabletId !== undefined) return { text, tabletId, opId: parseOpId(opIdText!) };
+      const message = `got ${JSON.stringify(text)}; allowed: the spoor.pos of an operation's row, <tablet>/<term>.<index>.<row>`;
+      ctx.addIssue({ code: 'custom', message });
+      return z.NEVER;
+    })
+    .describe('`spoor.pos` of the record.'),
 });
 export const holdsRequest = z.strictObject({ tablets: z.array(z.string()) });
 /** What may change; the rules of each field are those of the stream's definition. */

@@ -44,8 +44,9 @@ export interface SinkReader extends AsyncDisposable {
    * Shape:  lane after lane, each in its order, in batches of 1 record up to about 1 MiB. Each record has memory of its own:
    *         to keep one keeps no other.
    * Errors: what was yielded stays true; to begin anew is to call this again.
+   * @param newest only the end of each lane: about so many records, as a rule no fewer
    */
-  read(destination: string, signal: AbortSignal): AsyncIterable<readonly StoredRecord[]>;
+  read(destination: string, signal: AbortSignal, newest?: number): AsyncIterable<readonly StoredRecord[]>;
   /** @param place of a record that was read */
   show(place: RecordPlace): ShownPlace;
 }

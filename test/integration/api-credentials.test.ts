@@ -388,6 +388,33 @@ describe('the command line', () => {
   });
 });
 
+it('rows of tables are not shown to who may look alone', async () => {
+  const open = await startControlServer({
+    listen: { host: '127.0.0.1', port: 0 },
+    credentials: new GivenCredentials({ tokens: TOKENS }),
+    sidecar: plane,
+    metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
+    logger: keepingLogger(lines),
+    audit: keepingLogger(),
+    version: '1.2.3',
+  });
+  try {
+    const { host, port } = open.address;
+    const status = async (token: string, path: string) =>
+      (await fetch(`http://${host}:${port}${path}`, { headers: { authorization: `Bearer ${token}` } })).status;
+    for (const [path, read] of [
+      ['/v1/streams/none/records', 403],
+      ['/v1/streams/none/trace?position=t%2F1.2.3', 404],
+      ['/v1/streams/none', 404],
+    ] as const) {
+      assert.equal(await status(TOKENS.read, path), read, path);
+      assert.equal(await status(TOKENS.operate, path), 404, path);
+    }
+  } finally {
+    await open.close();
+  }
+});
+
 describe('what one client may have', () => {
   const limited = async (allowances: Parameters<typeof startControlServer>[0]['allowances']) =>
     startControlServer({

@@ -133,6 +133,8 @@ describe('help and version: exit code 0', () => {
         'pause',
         'resume',
         'resync',
+        'records',
+        'trace',
         'rewind',
         'skip',
         'delete',
@@ -427,6 +429,29 @@ describe('streams and status', () => {
     const { code, err } = await spoor(['streams', 'rewind', 'orders', '--to', 'noon'], env);
     assert.equal(code, 1);
     assert.match(err, /to: got "noon"; allowed: a time such as "2026-01-31T12:00:00Z", or term\.index/);
+  });
+
+  it('show their newest records, and the way of one', async () => {
+    await create();
+    plane.records = [
+      {
+        table: 'shop.orders',
+        tabletId: 'f00d',
+        position: 'f00d/7.1.0',
+        op: 'c',
+        at: '2026-01-31T12:00:00.000Z',
+        key: '{"id":1}',
+        value: 'a\u001b[2Jb',
+        place: { topic: 'cdc', partition: 0, offset: 12 },
+      },
+    ];
+    const { out } = await spoor(['streams', 'records', 'orders', '--last', '1'], env);
+    const head = '2026-01-31T12:00:00.000Z  c  shop.orders  topic cdc, partition 0, offset 12  f00d/7.1.0';
+    assert.equal(out, `${head}\n  {"id":1}  a\\u001b[2Jb\n`, 'and no terminal is driven by it');
+    assert.match((await spoor(['streams', 'records', 'orders', '--last', '0'], env)).err, /allowed: 1 to 200/);
+    const trace = await spoor(['streams', 'trace', 'orders', 'f00d/7.1.0'], env);
+    assert.equal(trace.out, 'log     done     of f00d/7.1.0\n');
+    assert.equal((await spoor(['streams', 'trace', 'orders', 'f00d'], env)).code, 1);
   });
 
   it('leave an operation out', async () => {

@@ -596,6 +596,33 @@ describe('changes and resyncs', () => {
     assertProblem(await post('/v1/streams/nope/rewind', { to: '2026-01-31T12:00:00Z' }), 404, /nope/);
   });
 
+  it('shows the newest records, and the way of one', async () => {
+    plane.records = [1, 2].map((offset) => ({
+      table: 'shop.orders',
+      tabletId: 'f00d',
+      position: `f00d/7.${offset}.0`,
+      op: 'c',
+      at: '2026-01-31T12:00:00.000Z',
+      key: '{"id":1}',
+      value: null,
+      place: { topic: 'cdc', partition: 0, offset },
+    }));
+    const path = '/v1/streams/orders/records';
+    assert.deepEqual((await call('GET', path)).body, { records: plane.records });
+    assert.deepEqual((await call('GET', `${path}?last=1`)).body, { records: plane.records.slice(0, 1) });
+    for (const last of ['0', '201', 'x', '-1', '1e2'])
+      assert.match(
+        JSON.stringify(assertProblem(await call('GET', `${path}?last=${last}`), 400, /query/).errors),
+        /allowed: 1 to 200/,
+      );
+    assertProblem(await call('GET', `${path}?table=nope`), 400, /no table nope/);
+    assertProblem(await call('GET', '/v1/streams/nope/records'), 404, /nope/);
+    const trace = await call('GET', '/v1/streams/orders/trace?position=f00d%2F7.12345.0');
+    assert.deepEqual(trace.body, { steps: [{ step: 'log', is: 'done', text: 'of f00d/7.12345.0', facts: {} }] });
+    for (const query of ['', '?position=f00d', '?position=f00d%2Fbase.12', '?position=f00d%2F7.1'])
+      assertProblem(await call('GET', `/v1/streams/orders/trace${query}`), 400, /query/);
+  });
+
   it('an operation is skipped by its tablet and OpId', async () => {
     const path = '/v1/streams/orders/skip';
     assert.equal((await post(path, { tablet: 'f00d', opId: '7.12345' })).status, 200);
@@ -855,7 +882,9 @@ describe('openapi.json', () => {
       'get /v1/sidecars',
       'get /v1/streams',
       'get /v1/streams/{name}',
+      'get /v1/streams/{name}/records',
       'get /v1/streams/{name}/schemas',
+      'get /v1/streams/{name}/trace',
       'patch /v1/streams/{name}',
       'post /v1/local/holds',
       'post /v1/streams',
@@ -922,10 +951,11 @@ describe('openapi.json', () => {
     assert.ok(['title', 'status', 'detail'].every((name) => schema.required.includes(name)));
   });
 
-  it('names 403 wherever something is changed, and nowhere else', () => {
+  it('names 403 wherever something is changed, or rows are shown, and nowhere else', () => {
+    const showsRows = (path: string): boolean => path === '/v1/streams/{name}/records';
     for (const [path, methods] of Object.entries(paths))
       for (const [method, { responses }] of Object.entries(methods))
-        assert.equal('403' in responses, method !== 'get', `${method} ${path}`);
+        assert.equal('403' in responses, method !== 'get' || showsRows(path), `${method} ${path}`);
   });
 });
 

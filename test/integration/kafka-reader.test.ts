@@ -169,6 +169,21 @@ describe(`a topic read back, seed ${seed}`, () => {
     const uncommitted = await readByJava('read.side', committed, true);
     assert.ok(uncommitted.length > committed, 'records of aborted transactions lie in the topic');
     assertSame(await readAll('read.side'), expected);
+
+    // The end of each partition, with all that was aborted in it: as much as is asked for, more or less.
+    await using reader = openReader();
+    const ofLane = (records: readonly StoredRecord[], lane: string): StoredRecord[] =>
+      records.filter(({ place }) => place.lane === lane);
+    for (const count of [1, 40, 1_000_000]) {
+      const newest: StoredRecord[] = [];
+      for await (const records of reader.read('read.side', never, count)) newest.push(...records);
+      for (const lane of [0, 1].map((partition) => laneOf('read.side', partition))) {
+        const last = ofLane(newest, lane);
+        assert.ok(last.length <= 2 * count + 1);
+        assertSame(last, last.length === 0 ? [] : ofLane(expected, lane).slice(-last.length));
+      }
+      assert.ok(count < 1_000_000 || newest.length === expected.length);
+    }
   });
 
   it('is what Kafka’s own client reads, whatever others write, and ends before an open transaction', async () => {

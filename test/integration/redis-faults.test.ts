@@ -313,6 +313,17 @@ describe(`Redis in trouble, seed ${seed}`, { skip }, () => {
       assert.deepEqual(seen.map(text).sort(), expected.map(text).sort());
       if (layout === 'extended')
         assert.deepEqual(seen.map(({ position }) => position).sort(), records.map(({ position }) => position).sort());
+      const last: StoredRecord[] = [];
+      for await (const some of reader.read(reader.destinationOf('shop.orders'), never, 5)) last.push(...some);
+      for (const lane of new Set(seen.map(({ place }) => place.lane)))
+        assert.deepEqual(
+          last.filter(({ place }) => place.lane === lane).map(text),
+          seen
+            .filter(({ place }) => place.lane === lane)
+            .slice(layout === 'compact' ? -last.filter(({ place }) => place.lane === lane).length : -5)
+            .map(text),
+        );
+      assert.ok(last.length > 0 && last.length <= 10);
       for await (const some of reader.read('no.such.key', never)) assert.fail(`${some.length} records of nothing`);
     }
   });

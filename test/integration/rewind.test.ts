@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { RewoundStream, TabletView } from '../../src/api/shapes.ts';
+import type { NewestRecords, RewoundStream, TabletView, TraceView } from '../../src/api/shapes.ts';
 import { KuduClient } from '../../src/kudu/client.ts';
 import { parseOpId } from '../../src/kudu/opid.ts';
 import { serversMissing } from '../support/cluster.ts';
@@ -113,6 +113,35 @@ describe('what a person asks of a tablet that is shipped', { skip: await servers
     assert.ok(again > 50, `${again} records came again`);
     await cluster.foldIsTable(stream, table, { lenient: true });
     assert.match(await verify(stream), /^0\n/, 'what was asked for is no fault');
+
+    const { body } = await cluster.api<NewestRecords>('GET', `/v1/streams/${stream}/records?last=5`);
+    const newest = await recordsIn(stream, 5);
+    // The end of each partition: a tablet's times rise there, those of several do not.
+    const ends = [...new Set(newest.map(({ partition }) => partition))].flatMap((partition) =>
+      newest
+        .filter((record) => record.partition === partition)
+        .sort((x, y) => Number(x.offset - y.offset))
+        .slice(-5),
+    );
+    const times = ends.map(({ timestampMs }) => timestampMs).sort((x, y) => y - x);
+    assert.deepEqual(
+      body.records.map(({ at }) => Date.parse(at!)),
+      times.slice(0, 5),
+    );
+    const shown = body.records.find(({ value }) => value !== null)!;
+    assert.deepEqual([shown.table, shown.place['topic']], [table, stream]);
+    assert.ok(
+      newest.some(
+        ({ headers, offset }) => headers['spoor.pos'] === shown.position && Number(offset) === shown.place['offset'],
+      ),
+    );
+    const path = `/v1/streams/${stream}/trace?position=${encodeURIComponent(shown.position!)}`;
+    const steps = await eventually('its marker is in the log', async () => {
+      const { body: trace } = await cluster.api<TraceView>('GET', path);
+      return trace.steps.every(({ is }) => is === 'done') && trace.steps;
+    });
+    assert.deepEqual([steps[0]!.step, steps[1]!.facts['offset']], ['log', String(shown.place['offset'])]);
+    assert.match(steps[0]!.facts['segment']!, /wal-\d+/);
   });
 
   it('a stream ships again from a time on, under load, with a sidecar killed meanwhile', async (t) => {

@@ -5,9 +5,11 @@ import { checkPrecondition, type Precondition } from '../../src/streams/precondi
 import {
   isException,
   type FaultView,
+  type NewestRecords,
   type PartHealth,
   type PutStream,
   type ReasonedView,
+  type RecordView,
   type ResyncRequest,
   type RewindRequest,
   type RewoundStream,
@@ -18,6 +20,7 @@ import {
   type StreamView,
   type TableSchemas,
   type TabletView,
+  type TraceView,
   type UpdatedStream,
   type WaitingView,
 } from '../../src/api/shapes.ts';
@@ -26,6 +29,8 @@ import {
   type AuditedStream,
   type ControlPlane,
   type LogRequest,
+  type RecordPosition,
+  type RecordsRequest,
   type ServedSidecar,
 } from '../../src/api/control-plane.ts';
 
@@ -45,6 +50,7 @@ export class MemoryControlPlane implements ControlPlane, ServedSidecar {
   tablets: ReasonedView[] = [tabletView()];
   readonly resyncs: ResyncRequest[] = [];
   readonly rewinds: RewindRequest[] = [];
+  records: RecordView[] = [];
   readonly skips: SkipRequest[] = [];
   readonly heldForNow: string[] = [];
   heldLog: (tabletId: string, after: OpId, request: LogRequest) => AsyncIterable<Uint8Array> | null = () => null;
@@ -99,6 +105,16 @@ export class MemoryControlPlane implements ControlPlane, ServedSidecar {
       if (table === 'nope') throw new UnknownMemberError(`tables[${i}]`, `stream ${name} has no table ${table}`);
     this.resyncs.push(request);
     return this.#change(name, () => this.tablets.map((tablet) => tabletView({ ...tablet, state: 'resync' })));
+  }
+
+  newestRecords(name: string, { last, table }: RecordsRequest): Promise<NewestRecords | null> {
+    if (table === 'nope') throw new UnknownMemberError('table', `stream ${name} has no table ${table}`);
+    return this.#answer(() => (this.#streams.has(name) ? { records: this.records.slice(0, last) } : null));
+  }
+
+  traceRecord(name: string, position: RecordPosition): Promise<TraceView | null> {
+    const step = { step: 'log', is: 'done', text: `of ${position.text}`, facts: {} } as const;
+    return this.#answer(() => (this.#streams.has(name) ? { steps: [step] } : null));
   }
 
   rewindStream(name: string, request: RewindRequest): Promise<RewoundStream | null> {

@@ -40,14 +40,15 @@ export class FileReader implements SinkReader {
     return join(this.#stream, TABLES, escapeName(tableName));
   }
 
-  read(destination: string, signal: AbortSignal): AsyncIterable<readonly StoredRecord[]> {
+  read(destination: string, signal: AbortSignal, newest?: number): AsyncIterable<readonly StoredRecord[]> {
     const either = new LinkedAbort(signal, this.#stop.signal);
     const steps = new Steps(either.signal);
     const parts = this.#partsOf(destination, steps); // of this moment, however much later the first record is asked for
     parts.catch(() => {
       either[Symbol.dispose](); // the reason is seen by whoever asks for it
     });
-    return this.#records(parts, destination, steps, either);
+    const wanted = newest === undefined ? parts : parts.then(newestParts);
+    return this.#records(wanted, destination, steps, either);
   }
 
   show({ lane, order }: RecordPlace): ShownPlace {
@@ -130,6 +131,13 @@ export class FileReader implements SinkReader {
       either[Symbol.dispose]();
     }
   }
+}
+
+/** The last two files of each lane: the last may have just begun. */
+function newestParts(parts: readonly Part[]): readonly Part[] {
+  return parts.filter(
+    ({ lane, number }) => parts.filter((later) => later.lane === lane && later.number > number).length < 2,
+  );
 }
 
 async function* recordsOf(

@@ -82,11 +82,11 @@ class KafkaReader implements SinkReader {
     }
   }
 
-  read(topic: string, signal: AbortSignal): AsyncIterable<readonly StoredRecord[]> {
+  read(topic: string, signal: AbortSignal, newest?: number): AsyncIterable<readonly StoredRecord[]> {
     const either = new LinkedAbort(signal, this.#stop.signal);
     const options = { patienceMs: this.#patienceMs, logger: this.#logger };
     const read = new TopicRead(this.#cluster, topic, options, either);
-    const ranges = read.ranges(); // of this moment, however much later the first record is asked for
+    const ranges = read.ranges(newest); // of this moment, however much later the first record is asked for
     ranges.catch(() => {
       either[Symbol.dispose](); // the reason is seen by whoever asks for it
     });
@@ -136,8 +136,8 @@ class TopicRead {
     return this.#either.signal;
   }
 
-  /** By partition; none where there is no such topic. */
-  async ranges(): Promise<readonly Range[]> {
+  /** By partition; none where there is no such topic. @param newest about so many records at the end are enough */
+  async ranges(newest?: number): Promise<readonly Range[]> {
     return this.#patiently(async () => {
       const topic = (this.#topic = await this.#lookUp());
       if (topic === null) return [];
@@ -145,7 +145,12 @@ class TopicRead {
         this.#ask(topic, FIRST_OFFSETS),
         this.#ask(topic, LAST_STABLE_OFFSETS),
       ]);
-      return topic.leaders.map((_, partition) => ({ partition, start: starts[partition]!, end: ends[partition]! }));
+      // The end of a transaction has an offset too, and there may be one behind each record.
+      const most = newest === undefined ? null : BigInt(2 * newest + 1);
+      return topic.leaders.map((_, partition) => {
+        const [first, end] = [starts[partition]!, ends[partition]!];
+        return { partition, start: most !== null && end - first > most ? end - most : first, end };
+      });
     });
   }
 

@@ -57,7 +57,7 @@ class RedisReader implements SinkReader {
     }
   }
 
-  read(destination: string, signal: AbortSignal): AsyncIterable<readonly StoredRecord[]> {
+  read(destination: string, signal: AbortSignal, newest?: number): AsyncIterable<readonly StoredRecord[]> {
     const either = new LinkedAbort(signal, this.#stop.signal);
     const isSchema = destination === this.schemaDestination;
     const keys = isSchema ? [destination] : shardKeys(destination, this.#options.shards);
@@ -66,7 +66,7 @@ class RedisReader implements SinkReader {
     ends.catch(() => {
       either[Symbol.dispose](); // the reason is seen by whoever asks for it
     });
-    return this.#records(keys, ends, either);
+    return this.#records(keys, ends, newest ?? null, either);
   }
 
   show(place: RecordPlace): ShownPlace {
@@ -82,10 +82,16 @@ class RedisReader implements SinkReader {
   async *#records(
     keys: readonly string[],
     ends: Promise<readonly (EntryId | null)[]>,
+    newest: number | null,
     either: LinkedAbort,
   ): AsyncGenerator<readonly StoredRecord[], void, undefined> {
     try {
-      for (const [at, end] of (await ends).entries()) if (end) yield* this.#recordsOf(keys[at]!, end, either.signal);
+      for (const [at, end] of (await ends).entries())
+        if (end) {
+          const key = keys[at]!;
+          const from = newest === null ? '-' : await this.#idBefore(key, end, newest, either.signal);
+          yield* this.#recordsOf(key, from, end, either.signal);
+        }
     } catch (error) {
       throw toSinkError(error, 'its address');
     } finally {
@@ -95,10 +101,11 @@ class RedisReader implements SinkReader {
 
   async *#recordsOf(
     key: string,
+    begin: string,
     end: EntryId,
     signal: AbortSignal,
   ): AsyncGenerator<readonly StoredRecord[], void, undefined> {
-    let from = '-';
+    let from = begin;
     for (;;) {
       const entries = await this.#patiently(key, signal, (client) =>
         client.xrangeBuffer(key, from, formatEntryId(end), 'COUNT', ENTRIES_AT_A_TIME),
@@ -131,6 +138,14 @@ class RedisReader implements SinkReader {
       position: named?.get('SPOOR.POS')?.toString() ?? null,
       timestampMs: null,
     };
+  }
+
+  /** Of the first of so many entries up to `end`. */
+  async #idBefore(key: string, end: EntryId, count: number, signal: AbortSignal): Promise<string> {
+    const entries = await this.#patiently(key, signal, (client) =>
+      client.xrevrangeBuffer(key, formatEntryId(end), '-', 'COUNT', count),
+    );
+    return entries.at(-1)?.[0].toString() ?? '-';
   }
 
   /** Null where there is no such key. */

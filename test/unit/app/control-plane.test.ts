@@ -24,7 +24,7 @@ import {
   UnchangeableError,
   UnknownMemberError,
 } from '../../../src/streams/stream-errors.ts';
-import type { Sink } from '../../../src/sinks/sink.ts';
+import { SinkError, type Sink } from '../../../src/sinks/sink.ts';
 import type { SettingsFault, SinkReport } from '../../../src/sinks/sink-type.ts';
 import type { HeldIncarnation } from '../../../src/wal/log-transfer.ts';
 import { withToken } from '../../support/credentials.ts';
@@ -160,6 +160,10 @@ describe('the control plane', () => {
       isChoosy: () => true,
       formatTrouble: () => formatTrouble,
       rowCounts: () => Promise.resolve(new Map([['aa', 42]])),
+      readerOf: () => {
+        throw new SinkError('refused', 'SPOOR_KAFKA_BROKERS is not given');
+      },
+      lookLocally: () => Promise.resolve(null),
       tabletsOfKeys: (_, keys) => Promise.resolve(keys.map((key) => (key.length > 0 ? key.toString() : null))),
       endsOf: () => endsOf(),
       schemaOf: () => Promise.resolve(schema),

@@ -141,5 +141,18 @@ describe('the reader of files', () => {
     assert.deepEqual(await read(reader.destinationOf('other')), [recordAt(5).position, null]);
     assert.deepEqual(await read(reader.schemaDestination), [recordAt(4).position]);
     assert.deepEqual(await read(reader.destinationOf('none')), []);
+
+    for (let i = 10; i < 15; i++) {
+      await using sink = sinkIn(dir); // each begins a file
+      await using writer = await sink.openTablet(tabletOf('s'), never);
+      await writer.write(batches([recordAt(i, 1)]), positionAt(i), never);
+    }
+    const newest: (string | null)[] = [];
+    for await (const some of reader.read(reader.destinationOf('shop.orders'), never, 1))
+      newest.push(...some.map(({ position }) => position));
+    assert.deepEqual(
+      newest,
+      [13, 14].map((i) => recordAt(i, 1).position),
+    );
   });
 });

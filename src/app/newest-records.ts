@@ -1,0 +1,127 @@
+import type { RecordView } from '../api/shapes.ts';
+import type { ShownPlace, SinkReader, StoredRecord } from '../sinks/reader.ts';
+import { UnknownMemberError } from '../streams/stream-errors.ts';
+
+/** A record, and where it lies. */
+export interface PlacedRecord {
+  readonly record: StoredRecord;
+  readonly place: ShownPlace;
+  readonly destination: string;
+}
+
+/** So many places of a stream are looked into at a time. */
+const MAX_PLACES = 20;
+/** Of a record that is looked for by its position: so many of each lane are looked at, the newest. */
+export const SEARCHED_RECORDS = 10_000;
+
+/**
+ * Reads the newest records of some tables, the newest first, as far as their times tell.
+ * @throws {UnknownMemberError} there are too many places to look into
+ */
+export async function newestRecords(
+  reader: SinkReader,
+  tables: readonly string[],
+  last: number,
+  signal: AbortSignal,
+): Promise<readonly RecordView[]> {
+  const found: { readonly placed: PlacedRecord; readonly order: bigint }[] = [];
+  const places = placesOf(reader, tables);
+  for (const destination of places.keys()) {
+    const lanes = new Map<string, StoredRecord[]>();
+    for await (const records of reader.read(destination, signal, last))
+      for (const record of records) {
+        const lane = lanes.get(record.place.lane);
+        if (lane === undefined) lanes.set(record.place.lane, [record]);
+        else if (lane.push(record) > last) lane.shift();
+      }
+    for (const record of [...lanes.values()].flat())
+      found.push({ placed: { record, place: reader.show(record.place), destination }, order: record.place.order });
+  }
+  found.sort((a, b) => timeOf(b.placed) - timeOf(a.placed) || (a.order < b.order ? 1 : -1));
+  return found.slice(0, last).map(({ placed }) => viewOf(placed, places.get(placed.destination)!));
+}
+
+/** The newest record with a position among those of a table; null where it is not among the newest of any lane. */
+export async function findRecord(
+  reader: SinkReader,
+  table: string,
+  position: string,
+  signal: AbortSignal,
+): Promise<PlacedRecord | null> {
+  const destination = reader.destinationOf(table);
+  let found: PlacedRecord | null = null;
+  for await (const records of reader.read(destination, signal, SEARCHED_RECORDS))
+    for (const record of records)
+      if (record.position === position && record.value !== null)
+        found = { record, place: reader.show(record.place), destination };
+  return found;
+}
+
+function placesOf(reader: SinkReader, tables: readonly string[]): ReadonlyMap<string, readonly string[]> {
+  const places = new Map<string, string[]>();
+  for (const table of tables) {
+    const destination = reader.destinationOf(table);
+    const known = places.get(destination);
+    if (known) known.push(table);
+    else places.set(destination, [table]);
+  }
+  if (places.size > MAX_PLACES)
+    throw new UnknownMemberError(
+      'table',
+      `the stream's tables go to ${places.size} places, and ${MAX_PLACES} are looked into at most: name a table`,
+    );
+  return places;
+}
+
+function timeOf({ record }: PlacedRecord): number {
+  return record.timestampMs ?? 0;
+}
+
+function viewOf({ record, place }: PlacedRecord, tables: readonly string[]): RecordView {
+  const { key, value, position, timestampMs } = record;
+  const [keyText, valueText] = [textOf(key), textOf(value)];
+  const envelope = valueText?.isBase64 === false ? envelopeOf(valueText.text) : {};
+  return {
+    table: envelope.table ?? (tables.length === 1 ? tables[0]! : null),
+    tabletId: position?.split('/', 1)[0] ?? null,
+    position,
+    op: envelope.op ?? null,
+    at: timestampMs === null ? null : new Date(timestampMs).toISOString(),
+    key: keyText?.text ?? null,
+    value: valueText?.text ?? null,
+    ...((keyText?.isBase64 || valueText?.isBase64) && { isBase64: true as const }),
+    place: place.fields,
+  };
+}
+
+/** UTF-8 as it is; other bytes in base64. */
+function textOf(bytes: Buffer | null): { readonly text: string; readonly isBase64: boolean } | null {
+  if (bytes === null) return null;
+  try {
+    const text = UTF8.decode(bytes);
+    if (!text.includes('\0')) return { text, isBase64: false }; // a frame of a registry begins with a zero
+  } catch {
+    // no text
+  }
+  return { text: bytes.toString('base64'), isBase64: true };
+}
+
+const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+function envelopeOf(text: string): { readonly op?: string; readonly table?: string } {
+  try {
+    const { payload, ...bare } = JSON.parse(text) as { payload?: Envelope } & Envelope;
+    const { op, source } = payload ?? bare;
+    return {
+      ...(typeof op === 'string' && { op }),
+      ...(typeof source?.kudu_table === 'string' && { table: source.kudu_table }),
+    };
+  } catch {
+    return {};
+  }
+}
+
+interface Envelope {
+  readonly op?: unknown;
+  readonly source?: { readonly kudu_table?: unknown };
+}
