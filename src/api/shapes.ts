@@ -162,6 +162,16 @@ export interface HoldFigures extends TabletLabels {
   readonly unmarkedOps: number;
 }
 
+/** What the metrics show of a sidecar as a whole. */
+export interface SidecarFigures {
+  /** Whether Kudu answers what is asked of it all the time: who leads, which tables there are, who lives. */
+  readonly kuduAnswers: boolean;
+  /** By how much Kudu's time is ahead of this machine's; null while Kudu has told none, or runs without a time of day. */
+  readonly clockOffsetSeconds: number | null;
+  /** Uuids of the tablet servers that have a voter of a streamed tablet as this one has, and no living sidecar. */
+  readonly unattendedTservers: readonly string[];
+}
+
 export const streamView = z.object({
   ...streamBody.shape,
   revision: z

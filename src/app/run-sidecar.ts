@@ -100,6 +100,8 @@ export async function runSidecar(
   const metrics = createMetrics({
     localTablets: () => sidecar.localTablets('all'),
     holds: () => sidecar.holds(),
+    sidecar: () => sidecar.figures(),
+    about: { version: SPOOR_VERSION, tserver: config.tserver },
     freePercent: () => logs.freeSpace.freePercent,
   });
   await using credentials = new HttpCredentialsInForce(config.http, { mask, logger });
@@ -316,7 +318,14 @@ async function work(config: Config, parts: Parts): Promise<void> {
     systemTablePrefix,
     logger,
   });
-  sidecar.isAtWork(plane, () => manager.holds());
+  sidecar.isAtWork(plane, {
+    holds: () => manager.holds(),
+    figures: () => ({
+      kuduAnswers: manager.kuduTrouble === null,
+      clockOffsetSeconds: client.clock.aheadMs === null ? null : client.clock.aheadMs / 1000,
+      unattendedTservers: manager.unattendedTservers(),
+    }),
+  });
   logger.info({ tserver: config.tserver, tserverUuid: selfId }, 'watching the tablet server');
 
   const retention = new ServerRetention({

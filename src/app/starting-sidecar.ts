@@ -1,14 +1,20 @@
 import type { ControlPlane, ServedSidecar } from '../api/control-plane.ts';
-import type { HoldFigures, ReasonedView } from '../api/shapes.ts';
+import type { HoldFigures, ReasonedView, SidecarFigures } from '../api/shapes.ts';
 import { SpoorError } from '../errors.ts';
 import type { StartTrouble } from './start-trouble.ts';
+
+/** What the metrics show of a sidecar that is at work, besides the tablets that it ships. */
+export interface WorkFigures {
+  readonly holds: () => readonly HoldFigures[];
+  readonly figures: () => SidecarFigures;
+}
 
 /**
  * A sidecar that may still be waiting for Kudu. Its API is up from the first moment, so that health checks see a reason
  * instead of a closed port.
  */
 export class StartingSidecar implements ServedSidecar {
-  #work: { readonly plane: ControlPlane; readonly holds: () => readonly HoldFigures[] } | null = null;
+  #work: ({ readonly plane: ControlPlane } & WorkFigures) | null = null;
   #trouble: StartTrouble = { part: 'kudu', reason: 'still connecting' };
 
   /** Why it is not at work yet. */
@@ -16,8 +22,8 @@ export class StartingSidecar implements ServedSidecar {
     this.#trouble = trouble;
   }
 
-  isAtWork(plane: ControlPlane, holds: () => readonly HoldFigures[]): void {
-    this.#work = { plane, holds };
+  isAtWork(plane: ControlPlane, figures: WorkFigures): void {
+    this.#work = { plane, ...figures };
   }
 
   get plane(): ControlPlane {
@@ -32,6 +38,10 @@ export class StartingSidecar implements ServedSidecar {
   /** The held logs of all replicas here whose tables are streamed. */
   holds(): readonly HoldFigures[] {
     return this.#work?.holds() ?? [];
+  }
+
+  figures(): SidecarFigures {
+    return this.#work?.figures() ?? { kuduAnswers: false, clockOffsetSeconds: null, unattendedTservers: [] };
   }
 
   async readiness(): ReturnType<ServedSidecar['readiness']> {

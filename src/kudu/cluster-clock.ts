@@ -34,4 +34,9 @@ export class ClusterClock {
     const kuduMs = this.#originMs + performance.now();
     return Math.abs(kuduMs - ownMs) <= AGREES_WITHIN_MS ? ownMs : kuduMs;
   };
+
+  /** By how much Kudu's time is ahead of this machine's, in milliseconds; null while no server has told a time of day. */
+  get aheadMs(): number | null {
+    return this.#originMs === null ? null : this.#originMs + performance.now() - Date.now();
+  }
 }

@@ -29,6 +29,38 @@ export function createInstruments(registry: Registry) {
       help: 'Free space of the disk of the held logs; below SPOOR_HOLD_MIN_FREE_PERCENT the oldest are let go of.',
       registers,
     }),
+    /** Of the sidecar as a whole. */
+    sidecar: {
+      about: new Gauge({
+        name: 'spoor_build_info',
+        help: 'Always 1: the version of this sidecar, and the tablet server that it stands beside.',
+        labelNames: ['version', 'tserver'],
+        registers,
+      }),
+      kuduUp: new Gauge({
+        name: 'spoor_kudu_up',
+        help: '1 while Kudu answers this sidecar, 0 while it does not; what ships goes on meanwhile.',
+        registers,
+      }),
+      clockOffset: new Gauge({
+        name: 'spoor_clock_offset_seconds',
+        help: "By how much Kudu's time is ahead of this machine's; absent while Kudu has told no time of day.",
+        registers,
+      }),
+      unattended: new Gauge({
+        name: 'spoor_tserver_without_sidecar',
+        help: 'Always 1: a tablet server, by its uuid, that has replicas of streamed tablets as the one here has, and no living sidecar.',
+        labelNames: ['tserver'],
+        registers,
+      }),
+    },
+    /** What keeps a tablet from running. */
+    tabletError: new Gauge({
+      name: 'spoor_tablet_error',
+      help: 'Always 1: what keeps a tablet that is blocked, or has a gap, by its code in docs/errors.md.',
+      labelNames: [...TABLET, 'code'],
+      registers,
+    }),
     gauges: {
       applyIndex: gauge(
         'spoor_apply_index',

@@ -1,6 +1,6 @@
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { parseOpId } from '../kudu/opid.ts';
-import { TABLET_STATES, type HoldFigures, type TabletView } from '../api/shapes.ts';
+import { TABLET_STATES, type HoldFigures, type SidecarFigures, type TabletView } from '../api/shapes.ts';
 import type { ReplicationMetrics, TabletLabels } from '../api/counters.ts';
 import { TRANSACTION_OUTCOMES, type TransactionMetrics } from '../sinks/transaction-metrics.ts';
 import { createInstruments, type Instruments } from './instruments.ts';
@@ -9,6 +9,9 @@ import { createInstruments, type Instruments } from './instruments.ts';
 export interface MetricsSources {
   localTablets(): readonly TabletView[];
   holds(): readonly HoldFigures[];
+  sidecar(): SidecarFigures;
+  /** Which sidecar this is; `tserver` is host:port. */
+  readonly about: { readonly version: string; readonly tserver: string };
   /** Of the disk of the held logs; null where that is not known. */
   freePercent(): number | null;
 }
@@ -40,6 +43,7 @@ export function createMetrics(sources: MetricsSources, nowMs = () => performance
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 100 });
   const instruments = createInstruments(registry);
   const { freePercent: freeGauge, gauges, counters, histograms, transactions, nonFinite } = instruments;
+  instruments.sidecar.about.set(sources.about, 1);
   const known = new KnownTablets(nowMs);
   const streams = new Lingering<string>(nowMs);
 
@@ -48,7 +52,9 @@ export function createMetrics(sources: MetricsSources, nowMs = () => performance
     async text() {
       const views = sources.localTablets();
       setGauges(gauges, views);
+      setErrors(instruments.tabletError, views);
       setHoldGauges(gauges, sources.holds());
+      setSidecar(instruments.sidecar, sources.sidecar());
       const free = sources.freePercent();
       if (free === null) freeGauge.remove();
       else freeGauge.set(free);
@@ -123,6 +129,20 @@ function setGauges(gauges: Instruments['gauges'], views: readonly TabletView[]):
     set(gauges.copySecondsLeft, view.copy?.secondsLeft);
     for (const state of TABLET_STATES) gauges.tabletState.set({ ...labels, state }, state === view.state ? 1 : 0);
   }
+}
+
+function setErrors(gauge: Instruments['tabletError'], views: readonly TabletView[]): void {
+  gauge.reset();
+  for (const view of views) if (view.error) gauge.set({ ...labelsOf(view), code: view.error.code }, 1);
+}
+
+function setSidecar(gauges: Instruments['sidecar'], figures: SidecarFigures): void {
+  const { kuduAnswers, clockOffsetSeconds, unattendedTservers } = figures;
+  gauges.kuduUp.set(kuduAnswers ? 1 : 0);
+  if (clockOffsetSeconds === null) gauges.clockOffset.remove();
+  else gauges.clockOffset.set(clockOffsetSeconds);
+  gauges.unattended.reset();
+  for (const tserver of unattendedTservers) gauges.unattended.set({ tserver }, 1);
 }
 
 /** Followers hold their log too, so these are more than the tablets that are shipped from here. */

@@ -146,6 +146,7 @@ export class TabletManager {
       keepers: options.keepers,
       lostOf: (tabletId) => this.#gaps.lostOf(tabletId),
       replicas: () => this.#replicas.all,
+      isAttended: (uuid) => uuid === options.selfUuid || this.#handOver.core.lives(uuid),
       streamed: () => this.#streamed,
       shipped: (key) => this.#shipped.get(key),
       allShipped: () => this.#shipped.all(),
@@ -209,6 +210,11 @@ export class TabletManager {
   /** The held logs of all replicas here whose tables are streamed, led from here or not. */
   holds(): readonly HoldFigures[] {
     return this.#views.holds();
+  }
+
+  /** Tablet servers that share a streamed tablet with the one here and have no living sidecar, by uuid. */
+  unattendedTservers(): readonly string[] {
+    return this.#views.unattendedTservers();
   }
 
   async #tick(signal: AbortSignal): Promise<void> {

@@ -20,12 +20,15 @@ import {
   type Standing,
 } from '../api/shapes.ts';
 import type { Wait } from '../util/waits.ts';
+import { unattendedServers } from './unattended-servers.ts';
 
 /** What a tablet manager has at the moment. */
 export interface ManagedTablets {
   readonly keepers: Keepers;
   readonly lostOf: (tabletId: string) => { readonly range: LostRange; readonly since: string } | undefined;
   readonly replicas: () => readonly LocalReplica[];
+  /** Whether a living sidecar stands beside this tablet server. */
+  readonly isAttended: (tserverUuid: string) => boolean;
   readonly streamed: () => readonly StreamedTablet[];
   /** By {@link shippingKey}; also where it has yet to finish the write in hand. */
   readonly shipped: (key: string) => Shipped | undefined;
@@ -89,6 +92,12 @@ export class TabletViews {
         unmarkedOps: this.#unmarkedOps(keeper, open, table.tableId),
       }));
     });
+  }
+
+  /** See {@link unattendedServers}. */
+  unattendedTservers(): readonly string[] {
+    const { replicas, streamed, isAttended } = this.#state;
+    return unattendedServers(replicas(), new Set(streamed().map(({ tabletId }) => tabletId)), isAttended);
   }
 
   /** Tablets that are not shipped: of paused streams, those that we cannot ship, and those that have yet to begin here. */

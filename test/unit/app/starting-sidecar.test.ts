@@ -25,7 +25,10 @@ describe('a sidecar that starts', () => {
     );
     assert.deepEqual([sidecar.localTablets('all'), sidecar.holds()], [[], []]);
     const plane = new MemoryControlPlane();
-    sidecar.isAtWork(plane, () => []);
+    assert.equal(sidecar.figures().kuduAnswers, false);
+    const figures = { kuduAnswers: true, clockOffsetSeconds: 0, unattendedTservers: [] };
+    sidecar.isAtWork(plane, { holds: () => [], figures: () => figures });
+    assert.equal(sidecar.figures(), figures);
     assert.equal(sidecar.plane, plane);
     assert.deepEqual(sidecar.localTablets('all'), [tabletView()]);
     assert.deepEqual(await sidecar.readiness(), plane.health);

@@ -13,9 +13,11 @@ describe("the cluster's clock", () => {
     t.mock.method(Date, 'now', () => BEGAN_MS + passedMs + setByMs);
     const clock = new ClusterClock();
     assert.equal(clock.now(), BEGAN_MS + 5_000, "the machine's own, before a server has answered");
+    assert.equal(clock.aheadMs, null);
 
     clock.note(hybridTime(BEGAN_MS + 4_990), 4_980);
     assert.equal(clock.now(), BEGAN_MS + 5_000, "the machine's own, which agrees but for the answer's way");
+    assert.equal(clock.aheadMs, -10);
     for (setByMs of [3_600_000, -3_600_000, 86_400_000, -2_000]) {
       passedMs += 10_000;
       assert.equal(clock.now(), BEGAN_MS + passedMs - 10);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { createMetrics, type MetricsSources } from '../../../src/metrics/metrics.ts';
-import { TABLET_STATES, type HoldFigures, type TabletView } from '../../../src/api/shapes.ts';
+import { TABLET_STATES, type HoldFigures, type SidecarFigures, type TabletView } from '../../../src/api/shapes.ts';
 import { tabletView } from '../../support/memory-control-plane.ts';
 
 const A = { stream: 'orders', table: 'shop.orders', tablet: 'aaaa' };
@@ -13,6 +13,8 @@ const view = (labels: typeof A, changed: Partial<TabletView> = {}): TabletView =
 const of = (localTablets: () => TabletView[], holds: () => HoldFigures[] = () => []): MetricsSources => ({
   localTablets,
   holds,
+  sidecar: () => ({ kuduAnswers: true, clockOffsetSeconds: null, unattendedTservers: [] }),
+  about: { version: '1.2.3', tserver: 'node-1:7050' },
   freePercent: () => null,
 });
 
@@ -32,6 +34,11 @@ describe('the metrics page', () => {
     const types = new Map([...page.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name, type]) => [name, type]));
     const spoor = [...types].filter(([name]) => name!.startsWith('spoor_'));
     assert.deepEqual(Object.fromEntries(spoor), {
+      spoor_build_info: 'gauge',
+      spoor_kudu_up: 'gauge',
+      spoor_clock_offset_seconds: 'gauge',
+      spoor_tserver_without_sidecar: 'gauge',
+      spoor_tablet_error: 'gauge',
       spoor_apply_index: 'gauge',
       spoor_committed_index: 'gauge',
       spoor_lag_ops: 'gauge',
@@ -135,6 +142,37 @@ describe('the metrics page', () => {
       for (const each of TABLET_STATES)
         assert.equal(page.get(`spoor_tablet_state{${labelText(A)},state="${each}"}`), each === state ? 1 : 0);
     }
+  });
+
+  it('says of a sidecar which one it is, whether Kudu answers, its clock, and which tablet servers have none', async () => {
+    let figures: SidecarFigures = { kuduAnswers: false, clockOffsetSeconds: null, unattendedTservers: ['a1', 'b2'] };
+    const metrics = createMetrics({ ...of(() => []), sidecar: () => figures });
+    const unattended = (page: ReadonlyMap<string, number>): readonly string[] =>
+      [...page.keys()].filter((name) => name.startsWith('spoor_tserver_without_sidecar'));
+    let page = samples(await metrics.text());
+    assert.equal(page.get('spoor_build_info{version="1.2.3",tserver="node-1:7050"}'), 1);
+    assert.equal(page.get('spoor_kudu_up'), 0);
+    assert.equal(page.get('spoor_clock_offset_seconds'), undefined);
+    assert.deepEqual(
+      unattended(page),
+      ['a1', 'b2'].map((uuid) => `spoor_tserver_without_sidecar{tserver="${uuid}"}`),
+    );
+    figures = { kuduAnswers: true, clockOffsetSeconds: -12.5, unattendedTservers: ['b2'] };
+    page = samples(await metrics.text());
+    assert.equal(page.get('spoor_kudu_up'), 1);
+    assert.equal(page.get('spoor_clock_offset_seconds'), -12.5);
+    assert.deepEqual(unattended(page), ['spoor_tserver_without_sidecar{tserver="b2"}']);
+  });
+
+  it('says by its code what keeps a tablet from running, for as long as it does', async () => {
+    const error = { code: 'SPOOR_SINK_REFUSED', message: 'no', since: '2026-11-30T00:00:00.000Z' };
+    let views = [view(A, { state: 'blocked', error }), view(B)];
+    const metrics = createMetrics(of(() => views));
+    const errors = async (): Promise<readonly string[]> =>
+      [...samples(await metrics.text()).keys()].filter((name) => name.startsWith('spoor_tablet_error'));
+    assert.deepEqual(await errors(), [`spoor_tablet_error{${labelText(A)},code="SPOOR_SINK_REFUSED"}`]);
+    views = [view(A), view(B)];
+    assert.deepEqual(await errors(), []);
   });
 
   it('has no sample for what is not known', async () => {
