@@ -1,0 +1,31 @@
+/** The anchors of a page's headings, as the places that show Markdown make them. */
+export function anchorsOf(text: string): readonly string[] {
+  return [...withoutCode(text).matchAll(/^#+ (.*)$/gm)].map(([, heading]) =>
+    heading!
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
+      .replaceAll(/\s/g, '-'),
+  );
+}
+
+/** A page without its blocks of code, in which a line may begin as a heading does. */
+function withoutCode(text: string): string {
+  return text.replaceAll(/^```.*?^```$/gms, '');
+}
+
+/** A block of code on a page. */
+export interface CodeBlock {
+  /** What stands behind the three backquotes: its language, and what is said of it. */
+  readonly info: string;
+  readonly text: string;
+  /** Of its first line, from 1 on. */
+  readonly line: number;
+}
+
+export function codeBlocks(page: string): readonly CodeBlock[] {
+  return [...page.matchAll(/^```(.*)\n(.*?)^```$/gms)].map(({ 1: info = '', 2: text = '', index }) => ({
+    info: info.trim(),
+    text,
+    line: page.slice(0, index).split('\n').length + 1,
+  }));
+}
