@@ -42,6 +42,16 @@ export async function programMissing(fetching: Promise<unknown>): Promise<string
   }
 }
 
+/** `systemd-analyze`, this machine's own or an unpacked one, and the environment that it needs. */
+export async function systemdAnalyze(): Promise<{ readonly program: string; readonly env: NodeJS.ProcessEnv }> {
+  const own = '/usr/bin/systemd-analyze';
+  if (await isThere(own)) return { program: own, env: process.env };
+  const program = await debianProgram('systemd', 'usr/bin/systemd-analyze');
+  const [triple = ''] = (await readdir('/usr/lib')).filter((name) => name.endsWith('-linux-gnu'));
+  const libraries = await debianProgram('libsystemd-shared', `usr/lib/${triple}/systemd`);
+  return { program, env: { ...process.env, LD_LIBRARY_PATH: libraries } };
+}
+
 /** Prometheus' tool that checks rules and tests them. */
 export function promtool(): Promise<string> {
   return debianProgram('prometheus', 'usr/bin/promtool');

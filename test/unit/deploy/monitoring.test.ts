@@ -108,3 +108,13 @@ describe('deploy/grafana', () => {
     assert.equal(new Set(parsed.map(({ title }) => title)).size, parsed.length);
   });
 });
+
+describe('deploy/helm', () => {
+  it('has the same alert rules, as a chart can only give what is in its own folder', () => {
+    const deploy = new URL('../../../deploy/', import.meta.url);
+    const [own, original] = ['helm/spoor/files/spoor-alerts.yaml', 'prometheus/spoor-alerts.yaml'].map((name) =>
+      readFileSync(new URL(name, deploy), 'utf8'),
+    );
+    assert.equal(own, original);
+  });
+});
