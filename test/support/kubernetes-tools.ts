@@ -46,7 +46,7 @@ export async function kubernetesTools(versions: readonly string[]): Promise<Kube
 }
 
 const schema = z.record(z.string(), z.unknown());
-const definitions = z.object({ definitions: schema });
+const definitions = z.object({ $defs: schema });
 
 /** Writes each schema with all that it refers to in the same file, as kubeconform wants it. */
 async function bundleSchemas(version: string): Promise<void> {
@@ -55,14 +55,14 @@ async function bundleSchemas(version: string): Promise<void> {
   await mkdir(into, { recursive: true });
   const read = async (name: string): Promise<unknown> => {
     const text = await readFile(join(from, name), 'utf8');
-    return JSON.parse(text.replaceAll('_definitions.json#', '#'));
+    return JSON.parse(text.replaceAll(/"[\w/]*_definitions\.json#/g, '"#'));
   };
-  const all = definitions.parse(await read('_definitions.json')).definitions;
+  const all = definitions.parse(await read('_definitions.json')).$defs;
   const kinds = (await readdir(from)).filter((name) =>
     /^(configmap|secret|service|statefulset)(-\w+)*\.json$/.test(name),
   );
   for (const name of kinds) {
-    const bundled = { ...schema.parse(await read(name)), definitions: all };
+    const bundled = { ...schema.parse(await read(name)), $defs: all };
     await writeFile(join(into, name), JSON.stringify(bundled));
   }
 }
