@@ -23,7 +23,7 @@ export interface CodeBlock {
 }
 
 export function codeBlocks(page: string): readonly CodeBlock[] {
-  return [...page.matchAll(/^```(.*)\n(.*?)^```$/gms)].map(({ 1: info = '', 2: text = '', index }) => ({
+  return [...page.matchAll(/^```([^\n]*)\n(.*?)^```$/gms)].map(({ 1: info = '', 2: text = '', index }) => ({
     info: info.trim(),
     text,
     line: page.slice(0, index).split('\n').length + 1,
