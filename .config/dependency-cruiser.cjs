@@ -91,7 +91,9 @@ const ALLOWED = {
   ],
   metrics: ['util', 'kudu', 'api', 'sinks/transaction-metrics'],
   config: ['util', 'kudu', 'errors'],
-  control: ['util', 'kudu', 'streams', 'api', 'errors', 'sinks/sink', 'change'],
+  status: ['util', 'api', 'errors'],
+  control: ['util', 'kudu', 'streams', 'api', 'errors', 'sinks/sink', 'change', 'status'],
+  page: ['api'],
   demo: ['util', 'kudu', 'errors', 'config'],
   app: [
     'util',
@@ -110,6 +112,7 @@ const ALLOWED = {
     'placement',
     'sidecars',
     'kudu-side',
+    'status',
     'control',
     'config',
     'metrics',

@@ -5,10 +5,14 @@ export default tseslint.config(
   { ignores: ['dist/**', 'node_modules/**', '**/*_pb.ts'] },
   js.configs.recommended,
   {
-    files: ['**/*.ts'],
+    files: ['**/*.{ts,tsx}'],
     extends: [...tseslint.configs.strictTypeChecked],
     languageOptions: {
-      parserOptions: { project: './tsconfig.json', tsconfigRootDir: new URL('..', import.meta.url).pathname },
+      parserOptions: {
+        // The page's sources have types of a browser, and those of them that tests import are in both.
+        project: ['./tsconfig.json', './.config/tsconfig.page.json'],
+        tsconfigRootDir: new URL('..', import.meta.url).pathname,
+      },
     },
     rules: {
       '@typescript-eslint/no-floating-promises': 'error',
@@ -29,6 +33,11 @@ export default tseslint.config(
         },
       ],
     },
+  },
+  {
+    files: ['src/page/**/*.tsx'],
+    // What a handler of an element returns nobody looks at.
+    rules: { '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }] },
   },
   {
     // node:test's describe/it return promises that its runner awaits by itself.

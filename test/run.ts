@@ -37,6 +37,7 @@ const SOAK_MINUTES = Number(process.env['SPOOR_SOAK_MINUTES'] ?? 20);
 
 const TOOLS: readonly (readonly [title: string, command: readonly string[]])[] = [
   ['types', ['tsc', '-p', 'tsconfig.json']],
+  ['types of the page', ['tsc', '-p', '.config/tsconfig.page.json']],
   ['lint', ['eslint', '--config', '.config/eslint.config.js', 'src', 'test', '.ci']],
   [
     'layout',
@@ -157,6 +158,7 @@ async function testFiles(dir: string): Promise<readonly string[]> {
 
 async function prepareIntegration(): Promise<void> {
   await runTool('build', ['tsc', '-p', '.config/tsconfig.build.json']);
+  await runTool('build of the page', ['tsx', '.config/build-page.js']);
   process.env['TEST_SPOOR_PROGRAM'] = join(ROOT, 'dist/cli/main.js'); // what SpoorCluster starts
   try {
     await prepareServers();

@@ -27,6 +27,7 @@ import { checkLinks } from '../keeping/held-links.ts';
 import { createMetrics, type Metrics } from '../metrics/metrics.ts';
 import { TabletManager } from '../placement/tablet-manager.ts';
 import { ClusterView } from '../sidecars/cluster-view.ts';
+import type { OwnStanding } from '../status/local-standing.ts';
 import { LivingSidecars } from '../sidecars/living-sidecars.ts';
 import { OtherSidecars } from '../sidecars/other-sidecars.ts';
 import { RemoteLog } from '../sidecars/remote-log.ts';
@@ -39,6 +40,7 @@ import { RestSource } from '../images/rest-source.ts';
 import { searchLog } from '../source/log-search.ts';
 import { TabletSource } from '../source/tablet-source.ts';
 import type { StreamDefinition } from '../streams/definition.ts';
+import type { StoredStream } from '../streams/stored-stream.ts';
 import { StreamStore } from '../streams/stream-store.ts';
 import { StreamSweeper } from '../streams/stream-sweeper.ts';
 import { Catalog } from '../streams/table-catalog.ts';
@@ -53,6 +55,7 @@ import type { CurrentCredentials } from '../util/http-credentials.ts';
 import type { SecretMask } from '../util/secret-mask.ts';
 import { SPOOR_VERSION } from '../util/version.ts';
 import { HttpCredentialsInForce } from './http-credentials.ts';
+import { RunningLooker } from './cluster-looker.ts';
 import { connectToKudu, type KuduParts } from './connect.ts';
 import { RunningControlPlane } from './control-plane.ts';
 import { describeTable, formatFor, isChoosy, planWithFormat, troubleOf } from './formats.ts';
@@ -64,10 +67,10 @@ import { Registries } from './registries.ts';
 import { SchemaInquiry } from './schema-inquiry.ts';
 import { schemaTexts } from './schema-texts.ts';
 import { Sinks } from './sinks.ts';
+import { finishInTime } from './finish-in-time.ts';
 import { StartingSidecar } from './starting-sidecar.ts';
+import { createStatusParts } from './status-parts.ts';
 
-/** How long tablets may take to finish their batch in hand when the sidecar stops; the rest of the 10 s is for closing. */
-const FINISH_BATCHES_MS = 7000;
 /** How long the last word to the other sidecars may take; without it they miss us after their own time. */
 const LEAVE_WITHIN_MS = 1000;
 const CATALOG_MAX_AGE_MS = 5000;
@@ -104,12 +107,15 @@ export async function runSidecar(
     about: { version: SPOOR_VERSION, tserver: config.tserver },
     freePercent: () => logs.freeSpace.freePercent,
   });
+  const { freeSpace } = logs;
+  const status = createStatusParts({ sidecar, metrics, freeSpace, minFreePercent: config.hold.minFreePercent, mask });
   await using credentials = new HttpCredentialsInForce(config.http, { mask, logger });
   const server = await startControlServer({
     listen: config.http.listen,
     ownHosts: ownHosts(config.http),
     credentials,
     sidecar,
+    status,
     metrics,
     logger,
     audit,
@@ -132,7 +138,19 @@ export async function runSidecar(
       logger,
       signal,
     });
-    if (kudu) await work(config, { kudu, logs, sidecar, metrics, advertise, credentials, mask, logger, signal });
+    if (kudu)
+      await work(config, {
+        kudu,
+        logs,
+        sidecar,
+        own: status.own,
+        metrics,
+        advertise,
+        credentials,
+        mask,
+        logger,
+        signal,
+      });
   } finally {
     await logs[Symbol.asyncDispose]();
     await server.close();
@@ -144,6 +162,7 @@ interface Parts {
   readonly kudu: KuduParts;
   readonly logs: LocalLogs;
   readonly sidecar: StartingSidecar;
+  readonly own: OwnStanding;
   readonly metrics: Metrics;
   /** Where others call our API. */
   readonly advertise: string;
@@ -155,7 +174,7 @@ interface Parts {
 
 /** All that needs Kudu. */
 async function work(config: Config, parts: Parts): Promise<void> {
-  const { kudu, logs, sidecar, metrics, advertise, credentials, mask, logger, signal } = parts;
+  const { kudu, logs, sidecar, own, metrics, advertise, credentials, mask, logger, signal } = parts;
   using client = kudu.client;
   logs.ofCluster(client.clusterId);
   logs.markersThrough(new KuduMarkerWriter(client, { timeoutMs: MARKER_TIMEOUT_MS }));
@@ -177,8 +196,9 @@ async function work(config: Config, parts: Parts): Promise<void> {
 
   const installations = new ForeignInstallations(client);
   const fetchTables = async (s: AbortSignal) => installations.leaveOut(await fetchCatalog(client, s), s);
-  // The API has a catalog of its own: a question from outside never changes what the tablet manager works with.
-  const [known, shown] = [1, 2].map(() => new Catalog(fetchTables, CATALOG_MAX_AGE_MS)) as [Catalog, Catalog];
+  // API and status page have catalogs of their own: a question from outside never changes what the tablet manager works with.
+  const catalog = (): Catalog => new Catalog(fetchTables, CATALOG_MAX_AGE_MS);
+  const [known, shown, watchedTables] = [catalog(), catalog(), catalog()];
   const tablesOf = ({ tables }: StreamDefinition): string[] =>
     [...known.tables()]
       .map(({ name }) => name)
@@ -261,19 +281,20 @@ async function work(config: Config, parts: Parts): Promise<void> {
 
   const localTablets = (which: 'all' | 'exceptions'): ReasonedView[] =>
     manager.views(which).map((view) => shownTablet({ ...view, sidecar: advertise }, mask));
-  const cluster = new ClusterView({
+  const seen = {
     selfId,
     others,
     localTablets: () => localTablets('all'),
-    holdHere: (tabletIds) => {
+    holdHere: (tabletIds: readonly string[]) => {
       manager.holdForNow(tabletIds);
     },
-    listSidecars: (s) => registry.list(s),
-    replicasOf: (tableId, s) => fetchReplicas(client, tableId, s),
-    joinedTables: (stream, s) => store.joinedTables(stream, s),
+    listSidecars: (s: AbortSignal) => registry.list(s),
+    replicasOf: (tableId: string, s: AbortSignal) => fetchReplicas(client, tableId, s),
+    joinedTables: (stream: StoredStream, s: AbortSignal) => store.joinedTables(stream, s),
     catalog: shown,
     systemTablePrefix,
-  });
+  };
+  const cluster = new ClusterView(seen);
   const schemaInquiry = new SchemaInquiry({
     registries,
     schemaOf: (tableId, s) => schemaOfTable(client, tableId, s),
@@ -318,7 +339,19 @@ async function work(config: Config, parts: Parts): Promise<void> {
     systemTablePrefix,
     logger,
   });
-  sidecar.isAtWork(plane, {
+  const looker = new RunningLooker({
+    ...seen,
+    own,
+    list: (s) => store.list(s),
+    listSidecars: (s) => living.known(s),
+    catalog: watchedTables,
+    client: sidecarClient,
+    planSink,
+    logger,
+  });
+  sidecar.isAtWork({
+    plane,
+    looker,
     holds: () => manager.holds(),
     figures: () => ({
       kuduAnswers: manager.kuduTrouble === null,
@@ -347,6 +380,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
     registry.run(signal),
     retention.run(signal),
     new StreamSweeper(kudu.streams, logger).run(signal),
+    own.run(signal),
     tidyHeap(signal),
   ]);
   await registry.leave(AbortSignal.timeout(LEAVE_WITHIN_MS)); // all that we know is in the markers by now
@@ -357,19 +391,4 @@ function shownTablet(view: ReasonedView, mask: SecretMask): ReasonedView {
   return view.error === undefined
     ? view
     : { ...view, error: { ...view.error, message: mask.apply(view.error.message) } };
-}
-
-/** Aborts some time after `signal` does: how long a batch in hand may take at a stop. */
-function finishInTime(signal: AbortSignal): AbortSignal {
-  const hurry = new AbortController();
-  signal.addEventListener(
-    'abort',
-    () => {
-      setTimeout(() => {
-        hurry.abort(new Error('the sidecar stops'));
-      }, FINISH_BATCHES_MS).unref();
-    },
-    { once: true },
-  );
-  return hurry.signal;
 }

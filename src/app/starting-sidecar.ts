@@ -1,10 +1,14 @@
 import type { ControlPlane, ServedSidecar } from '../api/control-plane.ts';
+import type { ClusterLooker } from '../api/cluster-look.ts';
 import type { HoldFigures, ReasonedView, SidecarFigures } from '../api/shapes.ts';
 import { SpoorError } from '../errors.ts';
 import type { StartTrouble } from './start-trouble.ts';
 
-/** What the metrics show of a sidecar that is at work, besides the tablets that it ships. */
-export interface WorkFigures {
+/** What there is once Kudu was reached. */
+export interface AtWork {
+  readonly plane: ControlPlane;
+  readonly looker: ClusterLooker;
+  /** For the metrics, besides the tablets that are shipped from here. */
   readonly holds: () => readonly HoldFigures[];
   readonly figures: () => SidecarFigures;
 }
@@ -14,7 +18,7 @@ export interface WorkFigures {
  * instead of a closed port.
  */
 export class StartingSidecar implements ServedSidecar {
-  #work: ({ readonly plane: ControlPlane } & WorkFigures) | null = null;
+  #work: AtWork | null = null;
   #trouble: StartTrouble = { part: 'kudu', reason: 'still connecting' };
 
   /** Why it is not at work yet. */
@@ -22,12 +26,21 @@ export class StartingSidecar implements ServedSidecar {
     this.#trouble = trouble;
   }
 
-  isAtWork(plane: ControlPlane, figures: WorkFigures): void {
-    this.#work = { plane, ...figures };
+  isAtWork(work: AtWork): void {
+    this.#work = work;
   }
 
   get plane(): ControlPlane {
-    if (this.#work) return this.#work.plane;
+    return this.#atWork.plane;
+  }
+
+  /** @throws {SpoorError} SPOOR_KUDU_UNAVAILABLE before it is at work */
+  get looker(): ClusterLooker {
+    return this.#atWork.looker;
+  }
+
+  get #atWork(): AtWork {
+    if (this.#work) return this.#work;
     throw new SpoorError('SPOOR_KUDU_UNAVAILABLE', `not at work yet: ${this.#trouble.reason}`);
   }
 

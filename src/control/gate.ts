@@ -14,8 +14,11 @@ export interface GateOptions {
   readonly ownHosts: readonly string[];
 }
 
-/** For whoever asks whether the process lives, who may not be trusted with a token. */
-const OPEN_PATHS = new Set(['/healthz', '/readyz']);
+/**
+ * For whoever asks whether the process lives, who may not be trusted with a token; and the status page, which holds no data
+ * and asks for a token itself.
+ */
+const OPEN_PATHS = new Set(['/healthz', '/readyz', '/', '/page/:file']);
 const LIVENESS = '/healthz';
 
 const callers = new WeakMap<FastifyRequest, Caller>();

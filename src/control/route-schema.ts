@@ -9,6 +9,12 @@ export const OF_KUDU = [502, 503] as const;
 /** A body that cannot be read, also where none is asked for. */
 export const OF_BODY = [400, 413, 415] as const;
 
+/** What is no JSON as a whole, and is made of it. */
+export interface TypedShape {
+  readonly mediaType: string;
+  readonly of: z.ZodType;
+}
+
 /** What openapi.json says of a route, besides its path. */
 export interface RouteDoc {
   readonly tag: 'streams' | 'cluster' | 'health';
@@ -21,7 +27,7 @@ export interface RouteDoc {
   /** Whether streams come with an entity tag. */
   readonly etag?: boolean;
   /** The answer when all goes well: status, what it is, and its shape (or media type where it is not JSON, or null for no body). */
-  readonly answer?: readonly [status: number, description: string, shape: z.ZodType | string | null];
+  readonly answer?: readonly [status: number, description: string, shape: z.ZodType | string | TypedShape | null];
   /** The answer where nothing was to be done but to say what would be. */
   readonly dryAnswer?: readonly [status: number, description: string, shape: z.ZodType];
   /** Status codes that come as problem+json, or one with the shape of what stands there besides. 401, 429 and 500 go without saying. */
@@ -58,8 +64,9 @@ export function routeSchema(doc: RouteDoc): FastifySchema {
   };
 }
 
-function answerContent(shape: z.ZodType | string | null): object {
+function answerContent(shape: z.ZodType | string | TypedShape | null): object {
   if (shape === null) return { type: 'null' };
   if (typeof shape === 'string') return { content: { [shape]: { schema: { type: 'string' } } } };
+  if ('mediaType' in shape) return { content: { [shape.mediaType]: { schema: jsonSchema(shape.of, 'output') } } };
   return { content: { 'application/json': { schema: jsonSchema(shape, 'output') } } };
 }

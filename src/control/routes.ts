@@ -6,6 +6,8 @@ import type { Logger } from '../util/logger.ts';
 import { Audit, auditedOf } from './audit.ts';
 import { callerOf } from './gate.ts';
 import { addLogRoute } from './log-route.ts';
+import { addPageRoutes } from './page-route.ts';
+import { addStatusRoutes, type StatusRouteOptions } from './status-routes.ts';
 import { addDefinitionRoutes } from './definition-routes.ts';
 import { ProblemError, PROBLEM_TYPE } from './problem.ts';
 import { OF_BODY, OF_KUDU, routeSchema } from './route-schema.ts';
@@ -41,8 +43,11 @@ export interface MetricsPage {
 
 export interface RouteParts {
   readonly sidecar: ServedSidecar;
+  readonly status: StatusRouteOptions;
   readonly metrics: MetricsPage;
   readonly version: string;
+  /** Where the status page was built, if not beside the program. */
+  readonly pageDir?: string;
   /** Where it is said who changed what. */
   readonly audit: Logger;
   /** Takes out of reasons what must not be shown. */
@@ -56,7 +61,9 @@ export function addRoutes(app: FastifyInstance, parts: RouteParts): void {
   addStreamRoutes(app, parts.sidecar, audit);
   addClusterRoutes(app, parts, audit);
   addLogRoute(app, parts.sidecar);
+  addStatusRoutes(app, parts.status);
   addHealthRoutes(app, parts);
+  addPageRoutes(app, parts.pageDir);
 }
 
 function addStreamRoutes(app: FastifyInstance, sidecar: ServedSidecar, audit: Audit): void {

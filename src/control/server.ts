@@ -13,7 +13,9 @@ import { createListener } from './listener.ts';
 import { ProblemError, PROBLEM_TYPE, toProblem } from './problem.ts';
 import { watchQuietConnections } from './quiet-connections.ts';
 import { addBodyParser } from './request-body.ts';
+import type { EventStreamOptions } from './event-stream.ts';
 import { addRoutes, type MetricsPage } from './routes.ts';
+import type { StatusParts } from './status-routes.ts';
 import { UnreadableRequests } from './unreadable-requests.ts';
 
 export interface ControlServerOptions {
@@ -24,6 +26,12 @@ export interface ControlServerOptions {
   /** Names by which others call it, besides those of this machine. */
   readonly ownHosts?: readonly string[];
   readonly sidecar: ServedSidecar;
+  /** What the status page is told. */
+  readonly status: StatusParts;
+  /** How long readers of events may be behind, and how often they are told that we are there. */
+  readonly eventStream?: Omit<EventStreamOptions, 'role'>;
+  /** Where the status page was built, if not beside the program. */
+  readonly pageDir?: string;
   readonly metrics: MetricsPage;
   readonly logger: Logger;
   /** Where it is said who changed what. */
@@ -132,7 +140,8 @@ export async function startControlServer(options: ControlServerOptions): Promise
 
   await app.register(swagger, { openapi: openApiHead(options.version, credentials.current) });
   const methodsOf = watchRoutes(app);
-  addRoutes(app, options);
+  const { status, eventStream, ...parts } = options;
+  addRoutes(app, { ...parts, status: { ...status, credentials, ...(eventStream && { eventStream }) } });
   app.setNotFoundHandler((request) => {
     const path = request.url.split('?', 1)[0]!;
     const methods = methodsOf(path);

@@ -33,6 +33,8 @@ const KERBEROS_PROGRAMS: Readonly<Record<string, readonly string[]>> = {
 };
 /** A Redis that was installed so starts as a service of the system as well, where there is such; ours is another one. */
 const REDIS_PACKAGE = 'redis-server';
+/** Debian's name of both the package and the program. */
+const CHROMIUM = 'chromium';
 const SYSTEM_PROGRAMS = ['/usr/sbin', '/usr/local/sbin', '/sbin', '/usr/bin'];
 
 export interface SystemTools {
@@ -52,6 +54,8 @@ export async function ensureSystemTools(options: {
   /** A Kerberos KDC, its tools, and the library by which clients speak to it. */
   kerberos?: boolean;
   redis?: boolean;
+  /** A browser, for the tests of the status page. */
+  chromium?: boolean;
   progress: (line: string) => void;
 }): Promise<SystemTools> {
   const before = await look(options);
@@ -106,10 +110,12 @@ async function look({
   compiler,
   kerberos = false,
   redis = false,
+  chromium = false,
 }: {
   compiler: boolean;
   kerberos?: boolean;
   redis?: boolean;
+  chromium?: boolean;
 }): Promise<Found> {
   const [javaHome, saslDir, maven, setpriv, libraries] = await Promise.all([
     findJava(compiler),
@@ -127,6 +133,7 @@ async function look({
   if (maven === null) missing.push('maven');
   if (setpriv === null) missing.push('util-linux');
   if (redis && (await findProgram('redis-server')) === null) missing.push(REDIS_PACKAGE);
+  if (chromium && (await findProgram(CHROMIUM)) === null) missing.push(CHROMIUM);
   return { javaHome, saslDir, missing };
 }
 
@@ -172,6 +179,11 @@ async function missingLibraries(wanted: Readonly<Record<string, string>>): Promi
   return Object.entries(wanted)
     .filter(([library]) => !stdout.includes(library))
     .map(([, name]) => name);
+}
+
+/** Where the browser is, or null where it is not installed. */
+export function findChromium(): Promise<string | null> {
+  return findProgram(CHROMIUM);
 }
 
 async function findProgram(name: string): Promise<string | null> {

@@ -91,6 +91,11 @@ export class FreeSpaceFloor {
     this.#options = options;
   }
 
+  /** What the disk has; null where it cannot be told. */
+  get space(): DiskSpace | null {
+    return this.#measure();
+  }
+
   /** How much of the disk is free; null where it cannot be told. */
   get freePercent(): number | null {
     const space = this.#measure();

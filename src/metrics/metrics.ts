@@ -20,6 +20,8 @@ export interface MetricsSources {
 export interface Metrics extends ReplicationMetrics {
   readonly contentType: string;
   text(): Promise<string>;
+  /** What `spoor_records_shipped_total` says of the tablets of each stream together. */
+  recordsShipped(): Promise<ReadonlyMap<string, number>>;
   /** Of the stream's sink. */
   transactionsOf(stream: string): TransactionMetrics;
   /** To be called for each value of the stream that JSON has no number for and that was written as null. */
@@ -67,6 +69,14 @@ export function createMetrics(sources: MetricsSources, nowMs = () => performance
         for (const histogram of [transactions.seconds, transactions.tablets]) histogram.remove({ stream });
       }
       return registry.metrics();
+    },
+    async recordsShipped() {
+      const sums = new Map<string, number>();
+      for (const { labels, value } of (await counters.recordsShipped.get()).values) {
+        const stream = String(labels.stream);
+        sums.set(stream, (sums.get(stream) ?? 0) + value);
+      }
+      return sums;
     },
     shipped(labels, records, bytes, latenciesSeconds) {
       known.add(labels);

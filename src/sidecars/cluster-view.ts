@@ -16,7 +16,7 @@ export interface ClusterViewOptions {
   /** Uuids of the tablet servers of each tablet of a table, its leader's first. */
   readonly replicasOf: (tableId: string, signal: AbortSignal) => Promise<ReadonlyMap<string, readonly string[]>>;
   readonly joinedTables: (stream: StoredStream, signal: AbortSignal) => Promise<ReadonlyMap<string, NamedMember>>;
-  readonly catalog: Catalog;
+  readonly catalog: Pick<Catalog, 'fetchNow' | 'tables' | 'tableOf'>;
   readonly systemTablePrefix: string;
 }
 

@@ -4,6 +4,7 @@ import { KuduClient } from '../../src/kudu/client.ts';
 import { startKafka, startKudu } from '../support/cluster.ts';
 import { createStream, startSidecars, tabletsOf, until, type Delivery, type Servers } from './bench-cluster.ts';
 import { measureLatency, type Latency } from './latency.ts';
+import { measureOpenPage, type OpenPage } from './open-page.ts';
 import { cpuPercent } from './process-usage.ts';
 
 const TSERVERS = 3;
@@ -56,11 +57,14 @@ export interface IdleTablets {
   readonly brokerCpuBefore: number;
   readonly brokerCpu: number;
   readonly sidecarsCpu: number;
+  /** Of rounds. */
+  readonly openPage: readonly OpenPage[];
 }
 
 /** Every tablet of a stream has shipped some rows, and then nothing happens. */
 export async function measureIdleTablets(program: string, tablets: number, seconds: number): Promise<IdleTablets> {
-  return withServers(program, async ({ kudu, kafka, sidecars }) => {
+  return withServers(program, async (servers) => {
+    const { kudu, kafka, sidecars } = servers;
     const { url } = sidecars[0]!;
     using client = await KuduClient.connect({ masters: kudu.masters, timeoutMs: 60_000 });
     const table = await client.createTable({
@@ -92,6 +96,7 @@ export async function measureIdleTablets(program: string, tablets: number, secon
       brokerCpuBefore: brokerCpuBefore!,
       brokerCpu: brokerCpu!,
       sidecarsCpu: sidecarsCpu.reduce((a, b) => a + b, 0),
+      openPage: await measureOpenPage(servers, seconds),
     };
   });
 }

@@ -7,6 +7,7 @@ import { withToken } from '../support/credentials.ts';
 import { eventually } from '../support/eventually.ts';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
 import { MemoryControlPlane } from '../support/memory-control-plane.ts';
+import { memoryStatus } from '../support/memory-status.ts';
 
 const ORDERS = { name: 'orders', tables: ['shop.*'], start: 'now', sink: { type: 'kafka', topic: 'cdc.{table}' } };
 
@@ -23,6 +24,7 @@ before(async () => {
     listen: { host: '127.0.0.1', port: 0 },
     credentials: withToken(null),
     sidecar: plane,
+    status: memoryStatus(plane),
     metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
     logger: keepingLogger(),
     audit: keepingLogger(),
@@ -218,6 +220,7 @@ describe('clients that come and do not go', () => {
       listen: { host: '127.0.0.1', port: 0 },
       credentials: withToken(null),
       sidecar: plane,
+      status: memoryStatus(plane),
       metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
       logger: keepingLogger(lines),
       audit: keepingLogger(),

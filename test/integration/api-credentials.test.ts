@@ -16,6 +16,7 @@ import { GivenCredentials } from '../support/credentials.ts';
 import { eventually } from '../support/eventually.ts';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
 import { MemoryControlPlane } from '../support/memory-control-plane.ts';
+import { memoryStatus } from '../support/memory-status.ts';
 import { sendRaw } from '../support/raw-http.ts';
 
 const TOKENS = { operate: 'operate-token-1', read: 'read-token-1' };
@@ -77,6 +78,7 @@ beforeEach(async () => {
     listen: http.listen,
     credentials,
     sidecar: plane,
+    status: memoryStatus(plane),
     metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
     logger: keepingLogger(lines),
     audit: keepingLogger(audited),
@@ -393,6 +395,7 @@ it('rows of tables are not shown to who may look alone', async () => {
     listen: { host: '127.0.0.1', port: 0 },
     credentials: new GivenCredentials({ tokens: TOKENS }),
     sidecar: plane,
+    status: memoryStatus(plane),
     metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
     logger: keepingLogger(lines),
     audit: keepingLogger(),
@@ -421,6 +424,7 @@ describe('what one client may have', () => {
       listen: { host: '127.0.0.1', port: 0 },
       credentials: new GivenCredentials({ tokens: TOKENS }),
       sidecar: plane,
+      status: memoryStatus(plane),
       metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
       logger: keepingLogger(lines),
       audit: keepingLogger(),

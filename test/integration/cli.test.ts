@@ -14,6 +14,7 @@ import { SPOOR_VERSION } from '../../src/util/version.ts';
 import { withToken } from '../support/credentials.ts';
 import { keepingLogger } from '../support/loggers.ts';
 import { MemoryControlPlane } from '../support/memory-control-plane.ts';
+import { memoryStatus } from '../support/memory-status.ts';
 
 const SOURCE = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 const TSX = import.meta.resolve('tsx');
@@ -239,6 +240,7 @@ describe('streams and status', () => {
       listen: { host: '127.0.0.1', port: 0 },
       credentials: withToken(TOKEN),
       sidecar: plane,
+      status: memoryStatus(plane),
       metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
       logger: keepingLogger(),
       audit: keepingLogger(),

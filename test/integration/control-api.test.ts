@@ -14,6 +14,7 @@ import type * as z from 'zod';
 import { withToken } from '../support/credentials.ts';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
 import { MemoryControlPlane, tabletView } from '../support/memory-control-plane.ts';
+import { memoryStatus } from '../support/memory-status.ts';
 import { kafkaOf } from '../support/kafka-of.ts';
 
 const ORDERS = { name: 'orders', tables: ['shop.*'], start: 'now', sink: { type: 'kafka', topic: 'cdc.{table}' } };
@@ -37,6 +38,7 @@ async function start(token: string | null): Promise<ControlServer> {
     listen: { host: '127.0.0.1', port: 0 },
     credentials: withToken(token),
     sidecar: plane,
+    status: memoryStatus(plane),
     metrics: { contentType: 'text/plain; version=0.0.4', text: () => Promise.resolve('spoor_lag_ops 0\n') },
     logger: keepingLogger(lines),
     audit: keepingLogger(audited),
@@ -721,7 +723,7 @@ describe('errors', () => {
     });
 
   it('say 404 where nothing is', async () => {
-    for (const path of ['/', '/v1', '/v2/streams', '/v1/streams/a/b/c', '/healthz/x'])
+    for (const path of ['/page', '/v1', '/v2/streams', '/v1/streams/a/b/c', '/healthz/x'])
       assertProblem(await call('GET', path), 404, /nothing at/);
   });
 
@@ -764,7 +766,7 @@ describe('the token', () => {
   after(() => guarded.close());
   const withAuth = (authorization: string) => ({ headers: { authorization } });
 
-  it('is asked for everywhere but at /healthz and /readyz', async () => {
+  it('is asked for everywhere but at /healthz, /readyz and the page', async () => {
     const { paths } = (await call('GET', '/openapi.json', withAuth(`Bearer ${TOKEN}`), url)).body as {
       paths: Record<string, Record<string, unknown>>;
     };
@@ -772,7 +774,7 @@ describe('the token', () => {
     for (const [path, methods] of Object.entries(paths))
       for (const method of Object.keys(methods)) {
         const answer = await call(method.toUpperCase(), path.replaceAll(/\{\w+\}/g, 'x'), {}, url);
-        if (path === '/healthz' || path === '/readyz') {
+        if (path === '/healthz' || path === '/readyz' || path === '/') {
           assert.equal(answer.status, 200, path);
         } else {
           assertProblem(answer, 401, /token is needed/);
@@ -873,11 +875,15 @@ describe('openapi.json', () => {
     );
     assert.deepEqual(routes.sort(), [
       'delete /v1/streams/{name}',
+      'get /',
       'get /healthz',
       'get /metrics',
       'get /openapi.json',
       'get /readyz',
+      'get /v1/events',
       'get /v1/local',
+      'get /v1/local/history',
+      'get /v1/local/status',
       'get /v1/local/tablets/{id}/log',
       'get /v1/sidecars',
       'get /v1/streams',
@@ -1016,6 +1022,7 @@ describe('close', () => {
         listen,
         credentials: withToken(null),
         sidecar: plane,
+        status: memoryStatus(plane),
         metrics: { contentType: '', text: () => Promise.resolve('') },
         logger: keepingLogger(),
         audit: keepingLogger(),

@@ -27,6 +27,7 @@ import { goldenWal } from '../support/golden-wal.ts';
 import { withToken } from '../support/credentials.ts';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
 import { MemoryControlPlane } from '../support/memory-control-plane.ts';
+import { memoryStatus } from '../support/memory-status.ts';
 import { segmentBytes } from '../support/segment-bytes.ts';
 
 const TABLET = '0123456789abcdef0123456789abcdef';
@@ -51,6 +52,7 @@ async function startPeer(): Promise<Peer> {
     listen: { host: '127.0.0.1', port: 0 },
     credentials: withToken(TOKEN),
     sidecar: plane,
+    status: memoryStatus(plane),
     metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
     logger: keepingLogger(),
     audit: keepingLogger(),

@@ -28,7 +28,7 @@ export async function prepareServers(): Promise<void> {
   await fetchKudu(options);
   const kafka = await fetchKafka(options);
   await withFileLock(join(options.cacheDir, '.lock'), () => archiveKafkaClasses(kafka));
-  await toolsMissing({ kerberos: true, redis: true }); // before there are several who would install them at once
+  await toolsMissing({ kerberos: true, redis: true, chromium: true }); // before there are several who would install them at once
 }
 
 /** As {@link serversMissing}, for what needs a KDC besides. */
@@ -37,7 +37,11 @@ export function kerberosMissing(): Promise<string | false> {
 }
 
 /** As {@link serversMissing}, for what needs tools of the system besides: they are installed where that can be done. */
-export function toolsMissing(wanted: { kerberos?: boolean; redis?: boolean }): Promise<string | false> {
+export function toolsMissing(wanted: {
+  kerberos?: boolean;
+  redis?: boolean;
+  chromium?: boolean;
+}): Promise<string | false> {
   return whyMissing(async () => {
     const { progress } = await artifactOptions();
     await ensureSystemTools({ compiler: false, ...wanted, progress });

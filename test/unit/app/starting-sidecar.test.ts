@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { StartingSidecar } from '../../../src/app/starting-sidecar.ts';
 import { SpoorError } from '../../../src/errors.ts';
+import { memoryLooker } from '../../support/memory-status.ts';
 import { MemoryControlPlane, tabletView } from '../../support/memory-control-plane.ts';
 
 describe('a sidecar that starts', () => {
@@ -27,7 +28,9 @@ describe('a sidecar that starts', () => {
     const plane = new MemoryControlPlane();
     assert.equal(sidecar.figures().kuduAnswers, false);
     const figures = { kuduAnswers: true, clockOffsetSeconds: 0, unattendedTservers: [] };
-    sidecar.isAtWork(plane, { holds: () => [], figures: () => figures });
+    const looker = memoryLooker(plane);
+    sidecar.isAtWork({ plane, looker, holds: () => [], figures: () => figures });
+    assert.equal(sidecar.looker, looker);
     assert.equal(sidecar.figures(), figures);
     assert.equal(sidecar.plane, plane);
     assert.deepEqual(sidecar.localTablets('all'), [tabletView()]);
