@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -10,16 +11,22 @@ import { WorkDir } from '../../src/demo/work-dir.ts';
 import { SPOOR_VERSION } from '../../src/util/version.ts';
 import { programMissing, systemdAnalyze } from '../support/debian-package.ts';
 import { form } from '../support/forms.ts';
+import { runnableBlock } from '../support/markdown.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const OVERLAY = join(ROOT, 'test/support/overlay-root.sh');
+const PAGE = readFileSync(join(ROOT, 'docs/install.md'), 'utf8');
 const UNIT = join(ROOT, 'deploy/systemd/spoor.service');
 /** In tenths, as systemd-analyze counts how much a unit may do: 100 is everything. What keeps it from less is told in the unit. */
 const MOST_EXPOSURE = 20;
 /** dpkg keeps books of what it did. */
 const LEFT_BY_DPKG = '^/(var/lib/dpkg/|var/log/dpkg\\.log$|var/cache/|dev/null$)';
 
-async function run(command: string, args: readonly string[], options: { cwd?: string } = {}): Promise<string> {
+async function run(
+  command: string,
+  args: readonly string[],
+  options: { cwd?: string; env?: NodeJS.ProcessEnv } = {},
+): Promise<string> {
   const { exitCode, output, stdout } = await runCommand(command, args, options);
   assert.equal(exitCode, 0, `${command} ${args.join(' ')}:\n${output}`);
   return stdout;
@@ -107,24 +114,28 @@ describe('what npm run package makes', { skip, timeout: 900_000 }, () => {
   let dir: WorkDir;
   before(async () => {
     dir = await WorkDir.create('spoor-test-packages');
+    assert.equal(runnableBlock(PAGE, 'package'), 'npm run package');
     await run('npm', ['run', '--silent', 'package', dir.path], { cwd: ROOT });
   });
 
-  it('npm installs globally from the file', async () => {
+  it('npm installs globally from the file, as docs/install.md says', async () => {
     const prefix = join(dir.path, 'prefix');
-    await run('npm', ['install', '-g', '--prefix', prefix, join(dir.path, `spoor-${SPOOR_VERSION}.tgz`)]);
+    const env = { ...process.env, npm_config_prefix: prefix, PATH: `${prefix}/bin:${process.env['PATH'] ?? ''}` };
+    const said = await run('sh', ['-ec', runnableBlock(PAGE, 'npm')], { cwd: dir.path, env });
+    assert.equal(said.trim().split('\n').at(-1), SPOOR_VERSION);
     await assertRuns(join(prefix, 'bin/spoor'));
     await rm(prefix, { recursive: true });
   });
 
-  it('the tarball runs where it was unpacked, without a registry, also through a link', async () => {
-    const folder = join(dir.path, 'unpacked');
-    await mkdir(folder);
-    const file = `spoor-${SPOOR_VERSION}-linux-${process.arch}.tar.gz`;
-    await run('tar', ['-xzf', join(dir.path, file), '-C', folder]);
-    await symlink(join(folder, `spoor-${SPOOR_VERSION}/bin/spoor`), join(folder, 'spoor'));
-    await assertRuns(join(folder, 'spoor'));
-    await rm(folder, { recursive: true });
+  it('the tarball runs where it was unpacked, without a registry, as docs/install.md says', async () => {
+    const script = `
+      cd /mnt
+      ${runnableBlock(PAGE, 'tarball')}
+      cd / && spoor demo --help
+      rm -r /opt/spoor-* /usr/local/bin/spoor`;
+    const output = await inCopy(script, dir.path, '^/dev/null$');
+    assert.match(output, new RegExp(`^${SPOOR_VERSION}$`, 'm'));
+    assert.match(output, /Usage: spoor demo/);
   });
 
   it('the Debian package installs, upgrades, keeps the settings, and leaves no trace when it is purged', async () => {

@@ -29,3 +29,13 @@ export function codeBlocks(page: string): readonly CodeBlock[] {
     line: page.slice(0, index).split('\n').length + 1,
   }));
 }
+
+/**
+ * A block that is run, by the name in the comment above it, which a reader of the page does not see.
+ * @throws {Error} the page has none of that name
+ */
+export function runnableBlock(page: string, name: string): string {
+  const text = new RegExp(`<!-- run: ${name} -->\\n+\`\`\`\\w*\\n([^]*?)\\n\`\`\``).exec(page)?.[1];
+  if (text === undefined) throw new Error(`the page has no block ${name} to run`);
+  return text;
+}

@@ -35,8 +35,17 @@ const VARIABLES_AND_FILES = new Set<string>(
   VARIABLE_NAMES.flatMap((name) => (hasFileVariant(name) ? [name, `${name}_FILE`] : [name])),
 );
 
+const DEPLOYED = [
+  'Dockerfile',
+  'kubernetes/tserver-with-spoor.yaml',
+  'systemd/spoor.service',
+  'helm/spoor/values.yaml',
+  'helm/spoor/values.schema.json',
+  'helm/spoor/templates/_helpers.tpl',
+].map((name) => `deploy/${name}`);
+
 describe('deploy/', () => {
-  for (const path of ['deploy/Dockerfile', 'deploy/kubernetes/tserver-with-spoor.yaml', 'deploy/systemd/spoor.service'])
+  for (const path of DEPLOYED)
     it(`${path} sets no variable that Spoor would refuse`, () => {
       // A name with a star stands for all that begin so.
       const named = read(path).match(/\bSPOOR_[A-Z_]+\b(?!\*)/g) ?? [];
