@@ -100,6 +100,11 @@ OutageSuite.describe('outages', (on) => {
     await on.cluster.waitForTablets('filled', ({ state }) => state === 'paused');
     const sidecar = on.cluster.sidecars[2]!;
     await sidecar.stop();
+    const unattended = async (): Promise<readonly string[]> => {
+      const text = await (await fetch(`${on.cluster.sidecars[0]!.url}/metrics`)).text();
+      return text.match(/^spoor_tserver_without_sidecar\{.*/gm) ?? [];
+    };
+    await eventually('its tablet server is told to have none', async () => (await unattended()).length === 1);
     await rm(on.watch.holdDir(2), { recursive: true });
     await eventually(
       'log GC took what it lacks',
@@ -109,6 +114,7 @@ OutageSuite.describe('outages', (on) => {
     for (const tabletId of tabletIds) await on.watch.lead(tabletId, 2);
     await sidecar.restart();
     await sidecar.waitUntilReady();
+    await eventually('its tablet server has one again', async () => (await unattended()).length === 0);
     assert.equal((await on.cluster.api('POST', '/v1/streams/filled/resume')).status, 200);
     const { applied } = await load.stop();
     await on.cluster.waitForTablets('filled', isCaughtUp);

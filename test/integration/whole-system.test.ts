@@ -203,6 +203,12 @@ describe('whole system', () => {
       assert.equal(error?.code, 'SPOOR_SINK_REFUSED');
       assert.match(error.message, /topic.*blocked/i);
     }
+    const metrics = await (await fetch(`http://${tablets[0]!.sidecar!}/metrics`)).text();
+    assert.match(metrics, /^spoor_tablet_error\{stream="blocked",.*,code="SPOOR_SINK_REFUSED"\} 1$/m);
+    assert.match(metrics, /^spoor_kudu_up 1$/m);
+    const [, aheadS] = /^spoor_clock_offset_seconds (\S+)$/m.exec(metrics)!;
+    assert.ok(Math.abs(Number(aheadS)) < 1, aheadS);
+    assert.doesNotMatch(metrics, /^spoor_tserver_without_sidecar/m);
     await cluster.kafka.createTopic('blocked', 2);
     await cluster.waitForTablets('blocked', (tablet) => isRunning(tablet) && tablet.lagOps === 0);
     const seen = new Set<string>();
