@@ -1,7 +1,7 @@
 import { Option, type Command } from 'commander';
 import * as z from 'zod';
 import { loadClientConfig } from '../config/client-config.ts';
-import { sidecarView, streamView, tableSchemas } from '../api/shapes.ts';
+import { streamView, tableSchemas } from '../api/shapes.ts';
 import { ApiClient, expectShape } from './api-client.ts';
 import { addApplyCommands } from './apply-commands.ts';
 import { addTabletCommands } from './tablet-commands.ts';
@@ -10,7 +10,10 @@ import { CliError } from './cli-error.ts';
 import type { StreamView } from '../api/shapes.ts';
 import { changeInput, streamInput, type ChangeFlags, type CreateFlags } from './stream-input.ts';
 import { renderSchemas } from './schema-text.ts';
-import { renderSidecars, renderStream, renderStreams, renderTablets } from './stream-text.ts';
+import { addStatusCommand } from './status-command.ts';
+import { renderStream, renderStreams } from './stream-text.ts';
+import { layoutFor, type Layout } from './text-style.ts';
+import { addWaitOptions, askedWait, waited, type WaitFlags } from './wait-options.ts';
 
 export interface ApiOptions {
   readonly url?: string;
@@ -18,26 +21,35 @@ export interface ApiOptions {
   readonly token?: string;
   readonly tokenFile?: string;
   readonly json?: boolean;
+  /** Nothing is shortened. */
+  readonly wide?: boolean;
+}
+
+interface ResyncFlags {
+  readonly table?: readonly string[];
+  readonly tablet?: readonly string[];
+  readonly from?: string;
 }
 
 /** `spoor streams ...` and `spoor status`: the HTTP API of a running sidecar from a shell. */
 export function addApiCommands(program: Command, context: CliContext): void {
   const { out: print, readStdin } = context;
   const clientFor = (options: ApiOptions): ApiClient => openClient(options, context);
+  const layout = (options: ApiOptions): Layout => layoutFor(context, options);
   const streams = program
     .command('streams')
     .description('list, show, create, change, pause, resync, rewind or delete streams');
 
   apiCommand(streams, 'list', 'list the streams').action(async (options: ApiOptions) => {
     const answer = await clientFor(options).call('GET', '/v1/streams');
-    print(options.json ? toJson(answer) : renderStreams(expectShape(z.array(streamView), answer)));
+    print(options.json ? toJson(answer) : renderStreams(expectShape(z.array(streamView), answer), layout(options)));
   });
 
   apiCommand(streams, 'show', 'show a stream and each of its tablets')
     .argument('<stream>', 'name of the stream')
     .action(async (name: string, options: ApiOptions) => {
       const answer = await clientFor(options).call('GET', streamPath(name));
-      print(options.json ? toJson(answer) : renderStream(expectShape(streamView, answer)));
+      print(options.json ? toJson(answer) : renderStream(expectShape(streamView, answer), layout(options)));
     });
 
   apiCommand(streams, 'schemas', 'print what consumers need to know of the records of a stream')
@@ -69,13 +81,15 @@ export function addApiCommands(program: Command, context: CliContext): void {
     .option('--resolved-interval-ms <n>', 'marks of what is resolved in every partition, about so often')
     .option('--copy-rows-per-second <n>', 'how many rows a sidecar copies a second at most; 0 is no limit')
     .option('--paused', 'make it without shipping anything yet; its log is held');
-  create.action(async (file: string | undefined, options: ApiOptions & CreateFlags) => {
+  addWaitOptions(create).action(async (file: string | undefined, options: ApiOptions & CreateFlags & WaitFlags) => {
+    const wait = askedWait('run', options);
     const body = streamInput(file, options, readStdin);
-    const answer = await clientFor(options).call('POST', '/v1/streams', body);
-    print(options.json ? toJson(answer) : renderStream(expectShape(streamView, answer)));
+    const client = clientFor(options);
+    const answer = await waited(await client.call('POST', '/v1/streams', body), wait, { client, context });
+    print(options.json ? toJson(answer) : renderStream(expectShape(streamView, answer), layout(options)));
   });
 
-  addApplyCommands({ streams, apiCommand, clientFor, streamPath, context });
+  addApplyCommands({ streams, apiCommand, clientFor, streamPath, layout, context });
 
   apiCommand(streams, 'delete', 'delete a stream; topics and records stay')
     .argument('<stream>', 'name of the stream')
@@ -93,7 +107,7 @@ export function addApiCommands(program: Command, context: CliContext): void {
       .argument('<stream>', 'name of the stream')
       .action(async (name: string, options: ApiOptions) => {
         const answer = await clientFor(options).call('POST', `${streamPath(name)}/${verb}`);
-        print(options.json ? toJson(answer) : renderStream(expectShape(streamView, answer)));
+        print(options.json ? toJson(answer) : renderStream(expectShape(streamView, answer), layout(options)));
       });
 
   apiCommand(streams, 'change', 'change a stream while it goes on; tables that are new in it are copied first')
@@ -107,47 +121,40 @@ export function addApiCommands(program: Command, context: CliContext): void {
       const current = async (): Promise<StreamView> =>
         expectShape(streamView, await client.call('GET', streamPath(name)));
       const answer = await client.call('PATCH', streamPath(name), await changeInput(file, options, readStdin, current));
-      print(options.json ? toJson(answer) : renderStream(expectShape(streamView, answer)));
+      print(options.json ? toJson(answer) : renderStream(expectShape(streamView, answer), layout(options)));
     });
 
-  apiCommand(streams, 'resync', 'copy the rows of a stream again, or repair its gaps, while it goes on')
+  addWaitOptions(apiCommand(streams, 'resync', 'copy the rows of a stream again, or repair its gaps, while it goes on'))
     .argument('<stream>', 'name of the stream')
     .option('--table <name...>', 'only these tables')
     .option('--tablet <id...>', 'only these tablets')
     .option('--from <where>', 'snapshot (all rows, the default) or gap (what a lost log left out)')
-    .action(async (name: string, options: ApiOptions & { table?: string[]; tablet?: string[]; from?: string }) => {
+    .action(async (name: string, options: ApiOptions & WaitFlags & ResyncFlags) => {
       const { table, tablet, from } = options;
       const body = {
         ...(table && { tables: table }),
         ...(tablet && { tablets: tablet }),
         ...(from !== undefined && { from }),
       };
-      const answer = await clientFor(options).call('POST', `${streamPath(name)}/resync`, body);
-      print(options.json ? toJson(answer) : renderStream(expectShape(streamView, answer)));
+      const wait = askedWait(from === 'gap' ? 'run' : 'copy', options);
+      const client = clientFor(options);
+      const taken = await client.call('POST', `${streamPath(name)}/resync`, body);
+      const answer = await waited(taken, wait, { client, context });
+      print(options.json ? toJson(answer) : renderStream(expectShape(streamView, answer), layout(options)));
     });
 
-  addTabletCommands({ streams, apiCommand, clientFor, streamPath, context });
+  addTabletCommands({ streams, apiCommand, clientFor, streamPath, layout, context });
 
-  apiCommand(program, 'status', 'show every tablet of every stream, and the sidecars').action(
-    async (options: ApiOptions) => {
-      const client = clientFor(options);
-      const [streamsAnswer, sidecarsAnswer] = await Promise.all([
-        client.call('GET', '/v1/streams'),
-        client.call('GET', '/v1/sidecars'),
-      ]);
-      if (options.json) {
-        print(toJson({ streams: streamsAnswer, sidecars: sidecarsAnswer }));
-        return;
-      }
-      const tablets = expectShape(z.array(streamView), streamsAnswer).flatMap((stream) => stream.tablets);
-      print(`${renderTablets(tablets)}\n${renderSidecars(expectShape(z.array(sidecarView), sidecarsAnswer))}`);
-    },
+  addStatusCommand(
+    apiCommand(program, 'status', 'show every tablet of every stream, and the sidecars'),
+    clientFor,
+    context,
   );
 }
 
 /** A command with the options that all of them share. */
 function apiCommand(parent: Command, name: string, description: string): Command {
-  return addApiOptions(parent.command(name).description(description));
+  return addApiOptions(parent.command(name).description(description)).option('--wide', 'shorten no names and ids');
 }
 
 export function addApiOptions(command: Command): Command {

@@ -1,4 +1,5 @@
 import type { StreamPlan } from '../api/shapes.ts';
+import { WIDE, wrapIndented, type Layout } from './text-style.ts';
 import { printable, renderTable } from './text-table.ts';
 
 const WOULD_BE: Readonly<Record<StreamPlan['outcome'], string>> = {
@@ -8,7 +9,7 @@ const WOULD_BE: Readonly<Record<StreamPlan['outcome'], string>> = {
 };
 
 /** What a dry run says of a stream. */
-export function renderPlan(plan: StreamPlan): string {
+export function renderPlan(plan: StreamPlan, { columns }: Layout = WIDE): string {
   const { definition, outcome, paused, changes, tables, leaves, topics, missing, warnings } = plan;
   const text = (value: unknown): string => (value === undefined ? 'not given' : JSON.stringify(value));
   const lines = [
@@ -18,12 +19,15 @@ export function renderPlan(plan: StreamPlan): string {
     ...missing.map((each) => `missing: ${each}`),
     ...warnings.map((each) => `warning: ${each}`),
   ];
-  const head = lines.map((line, i) => `${i === 0 ? '' : '  '}${printable(line)}\n`).join('');
+  const head = lines
+    .map((line, i) => `${wrapIndented(`${i === 0 ? '' : '  '}${printable(line)}`, columns, 4)}\n`)
+    .join('');
   const known = (value: number | null): string => (value === null ? '-' : String(value));
   const ofTables = renderTable(
     ['table', 'tablets', 'topic', 'begins', 'rows'],
     tables.map(({ name, tablets, topic, begins, rows }) => [name, String(tablets), topic ?? '-', begins, known(rows)]),
     new Set([1, 4]),
+    { columns, shrinks: [0, 2] },
   );
   const ofTopics = renderTable(
     ['topic', 'of', 'state', 'partitions', 'replicas', 'settings'],
@@ -38,6 +42,7 @@ export function renderPlan(plan: StreamPlan): string {
         .join(' ') || '-',
     ]),
     new Set([3, 4]),
+    { columns, shrinks: [0, 5], drops: [1] },
   );
   return head + (tables.length > 0 ? `\n${ofTables}` : '') + (topics.length > 0 ? `\n${ofTopics}` : '') + '\n';
 }

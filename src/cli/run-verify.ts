@@ -27,6 +27,7 @@ import { streamPath } from './api-commands.ts';
 import type { CliContext } from './cli-context.ts';
 import { CliError, UnavailableError } from './cli-error.ts';
 import { createLogger } from './logger.ts';
+import { Progress } from './progress.ts';
 import { SecretMask } from '../util/secret-mask.ts';
 import { ApiCorrector } from './verify-corrector.ts';
 
@@ -51,7 +52,6 @@ export interface VerifySurroundings {
   readonly signal: AbortSignal;
 }
 
-const PROGRESS_EVERY_MS = 200;
 /** Of a call in which Kudu has to find a leader, or a time that all servers have reached. */
 const KUDU_TIMEOUT_MS = 60_000;
 
@@ -84,6 +84,9 @@ async function run(request: VerifyRequest, { client, servers, context, signal }:
   const decoder = decoderFor(definition, registries);
   using kudu = await KuduClient.connect({ ...servers.kudu, timeoutMs: KUDU_TIMEOUT_MS, signal });
   using progress = new Progress(context);
+  const tell = (words: string, share: number | null = null): void => {
+    progress.show({ share, words: words.split('\n', 1)[0]! }, share === null ? '' : words.split(':', 1)[0]);
+  };
   const print = (line: string): void => {
     progress.clear();
     context.out(`${line}\n`);
@@ -109,7 +112,7 @@ async function run(request: VerifyRequest, { client, servers, context, signal }:
       systemTablePrefix: servers.systemTablePrefix,
       timeoutMs: request.timeoutMs,
       allowsRepeats: request.allowsRepeats,
-      progress: progress.show,
+      progress: tell,
     };
     const result = await verify(
       {
@@ -140,7 +143,7 @@ async function run(request: VerifyRequest, { client, servers, context, signal }:
   if (!request.repairs || first.wrong.count === 0) return 1;
   const corrector = new ApiCorrector(client, request.name, stream);
   const { timeoutMs } = request;
-  const repaired = await repair(first.wrong, corrector, { timeoutMs, progress: progress.show }, signal);
+  const repaired = await repair(first.wrong, corrector, { timeoutMs, progress: tell }, signal);
   for (const [place, row] of repaired.skipped.entries())
     if (isShown(place + 1)) print((request.json ? skippedToJson : skippedToText)(row));
   const second = await pass(null, repaired);
@@ -162,32 +165,5 @@ async function viewOf(client: ApiClient, name: string): Promise<StreamView> {
   } catch (error) {
     if (error instanceof UnavailableError) throw new StreamUnavailableError(error.message, { cause: error });
     throw error;
-  }
-}
-
-/** One line on standard error that is written over, where that is a terminal. */
-class Progress implements Disposable {
-  readonly #err: ((text: string) => void) | null;
-  #shownAtMs = Number.NEGATIVE_INFINITY;
-  #isShown = false;
-
-  constructor({ err }: CliContext) {
-    this.#err = process.stderr.isTTY ? err : null;
-  }
-
-  readonly show = (text: string): void => {
-    const nowMs = performance.now();
-    if (this.#err === null || nowMs - this.#shownAtMs < PROGRESS_EVERY_MS) return;
-    this.#err(`\r\x1b[K${text.split('\n', 1)[0]!}`);
-    [this.#shownAtMs, this.#isShown] = [nowMs, true];
-  };
-
-  clear(): void {
-    if (this.#isShown) this.#err?.('\r\x1b[K');
-    this.#isShown = false;
-  }
-
-  [Symbol.dispose](): void {
-    this.clear();
   }
 }

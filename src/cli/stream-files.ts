@@ -12,8 +12,8 @@ export interface FileDefinition {
 
 export interface ReadDefinitions {
   readonly definitions: readonly FileDefinition[];
-  /** What cannot be read, each with its file. */
-  readonly faults: readonly string[];
+  /** What cannot be read. */
+  readonly faults: readonly { readonly source: string; readonly message: string }[];
 }
 
 const EXTENSIONS = ['.json', '.yaml', '.yml'];
@@ -25,7 +25,7 @@ const EXTENSIONS = ['.json', '.yaml', '.yml'];
  */
 export function readDefinitions(paths: readonly string[], readStdin: () => string): ReadDefinitions {
   const definitions: FileDefinition[] = [];
-  const faults: string[] = [];
+  const faults: { source: string; message: string }[] = [];
   for (const path of paths)
     try {
       for (const file of filesAt(path)) {
@@ -34,11 +34,11 @@ export function readDefinitions(paths: readonly string[], readStdin: () => strin
           const text = file === '-' ? readStdin() : readFileSync(file, 'utf8');
           definitions.push(...definitionsIn(source, text));
         } catch (error) {
-          faults.push(`${source}: ${asError(error).message}`);
+          faults.push({ source, message: asError(error).message });
         }
       }
     } catch (error) {
-      faults.push(`${path}: ${asError(error).message}`);
+      faults.push({ source: path, message: asError(error).message });
     }
   return { definitions, faults };
 }

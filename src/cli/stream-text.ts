@@ -1,9 +1,26 @@
-import type { CopyView, SidecarView, StreamView, TabletView } from '../api/shapes.ts';
+import type { CopyView, SidecarView, StreamView, TabletStateName, TabletView } from '../api/shapes.ts';
 import { whereOf } from '../sinks/definitions.ts';
+import { WIDE, wrap, wrapIndented, type Layout, type Style } from './text-style.ts';
 import { printable, renderTable } from './text-table.ts';
 
+/** What a state means to who looks. */
+const STATE_STYLES: Readonly<Record<TabletStateName, Style>> = {
+  running: 'green',
+  starting: 'yellow',
+  'base-copy': 'yellow',
+  resync: 'yellow',
+  stalled: 'yellow',
+  paused: 'yellow',
+  blocked: 'red',
+  gap: 'red',
+  'no-sidecar': 'red',
+};
+/** Enough of an id to tell tablets apart, where there is no room for more. */
+const SHORT_ID = 8;
+const INDENT = 2;
+
 /** `spoor streams list`: one line a stream. */
-export function renderStreams(streams: readonly StreamView[]): string {
+export function renderStreams(streams: readonly StreamView[], { columns }: Layout = WIDE): string {
   if (streams.length === 0) return 'no streams\n';
   const rows = streams.map(({ name, tables, sink, start, tablets }) => [
     name,
@@ -14,11 +31,12 @@ export function renderStreams(streams: readonly StreamView[]): string {
     countStates(tablets),
     formatNumber(sum(tablets.map((tablet) => tablet.lagOps))),
   ]);
-  return renderTable(['name', 'tables', 'sink', 'start', 'tablets', 'states', 'lag ops'], rows, new Set([4, 6]));
+  const headings = ['name', 'tables', 'sink', 'start', 'tablets', 'states', 'lag ops'];
+  return renderTable(headings, rows, new Set([4, 6]), { columns, shrinks: [0, 1, 2, 5], drops: [3, 2] });
 }
 
 /** `spoor streams show`: the definition, then its tablets. */
-export function renderStream(stream: StreamView): string {
+export function renderStream(stream: StreamView, layout: Layout = WIDE): string {
   const { name, tables, start, sink, format, images, tombstones, copyRowsPerSecond, createdAt, tablets, warnings } =
     stream;
   const { type, ...sinkOptions } = sink;
@@ -40,12 +58,13 @@ export function renderStream(stream: StreamView): string {
     ...(copyRowsPerSecond === undefined ? [] : [['copy rows/s', String(copyRowsPerSecond)] as [string, string]]),
   ];
   const width = Math.max(...facts.map(([key]) => key.length));
-  const head = facts.map(([key, value]) => `${key.padEnd(width)}  ${printable(value)}\n`).join('');
-  return `${head}\n${tablets.length === 0 ? 'no tablets\n' : renderTablets(tablets)}`;
+  const lineOf = ([key, value]: [string, string]): string =>
+    `${wrapKept(`${key.padEnd(width)}  `, printable(value), layout.columns)}\n`;
+  return `${facts.map(lineOf).join('')}\n${tablets.length === 0 ? 'no tablets\n' : renderTablets(tablets, layout)}`;
 }
 
 /** `spoor status`: one line a tablet, then what any waits for, and what is wrong with it. */
-export function renderTablets(tablets: readonly TabletView[]): string {
+export function renderTablets(tablets: readonly TabletView[], layout: Layout = WIDE): string {
   if (tablets.length === 0) return 'no tablets\n';
   const rows = tablets.map((tablet) => [
     tablet.stream,
@@ -73,17 +92,40 @@ export function renderTablets(tablets: readonly TabletView[]): string {
     'hold',
     'sidecar',
   ];
-  const errors = tablets.flatMap(({ stream, tabletId, error }) =>
-    error ? [`${stream} ${tabletId}: ${error.code} since ${error.since}: ${printable(error.message)}\n`] : [],
-  );
-  const copies = tablets.flatMap(({ stream, tabletId, copy }) =>
-    copy ? [`${stream} ${tabletId}: ${describeCopy(copy)}\n`] : [],
-  );
-  const waits = tablets.flatMap(({ stream, tabletId, state, waiting }) =>
-    waiting ? [`${stream} ${tabletId}: ${state}, waits since ${waiting.since} for ${printable(waiting.for)}\n`] : [],
-  );
-  const below = [...copies, ...waits, ...errors];
-  return renderTable(headings, rows, new Set([5, 6, 7, 8])) + (below.length === 0 ? '' : `\n${below.join('')}`);
+  const { columns, paint } = layout;
+  const idOf = (tabletId: string): string => (columns === Infinity ? tabletId : tabletId.slice(0, SHORT_ID));
+  const line = ({ stream, tabletId }: TabletView, words: string): string =>
+    `${wrapIndented(`${stream} ${idOf(tabletId)}: ${words}`, columns, INDENT)}\n`;
+  const below = [
+    ...tablets.flatMap((tablet) => (tablet.copy ? [line(tablet, describeCopy(tablet.copy))] : [])),
+    ...tablets.flatMap((tablet) => {
+      const { state, waiting } = tablet;
+      return waiting ? [line(tablet, `${state}, waits since ${waiting.since} for ${printable(waiting.for)}`)] : [];
+    }),
+    ...tablets.flatMap((tablet) => {
+      const { error } = tablet;
+      return error ? [line(tablet, `${error.code} since ${error.since}: ${printable(error.message)}`)] : [];
+    }),
+  ];
+  const table = renderTable(headings, rows, new Set([5, 6, 7, 8]), {
+    columns,
+    shrinks: [0, 1, 2, 10],
+    drops: [6, 10, 5, 9, 3],
+    paint: (cell, column, row) => (column === STATE_COLUMN ? paint(STATE_STYLES[tablets[row]!.state], cell) : cell),
+  });
+  return table + (below.length === 0 ? '' : `\n${below.join('')}`);
+}
+
+/** Of {@link renderTablets}. */
+const STATE_COLUMN = 4;
+
+/** A fact, whose value goes on below its beginning. */
+function wrapKept(key: string, value: string, columns: number): string {
+  if (columns === Infinity) return `${key}${value}`.trimEnd();
+  const lines = wrap(value, columns - key.length);
+  return lines.length === 0
+    ? key.trimEnd()
+    : lines.map((text, i) => (i === 0 ? key : ' '.repeat(key.length)) + text).join('\n');
 }
 
 /** `copied 3000 of 10000 rows (30.0 %), about 7 s left`. */
@@ -94,7 +136,7 @@ function describeCopy({ kind, rows, totalRows, percent, secondsLeft }: CopyView)
 }
 
 /** `spoor status`, below the tablets. */
-export function renderSidecars(sidecars: readonly SidecarView[]): string {
+export function renderSidecars(sidecars: readonly SidecarView[], { columns }: Layout = WIDE): string {
   if (sidecars.length === 0) return 'no sidecars\n';
   const rows = sidecars.map(({ http, tserver, version, lastSeen }) => [
     http === '' ? 'stopped' : http,
@@ -102,7 +144,8 @@ export function renderSidecars(sidecars: readonly SidecarView[]): string {
     version,
     lastSeen,
   ]);
-  return renderTable(['sidecar', 'tserver', 'version', 'last seen'], rows);
+  const fit = { columns, shrinks: [0, 1, 2], drops: [2] };
+  return renderTable(['sidecar', 'tserver', 'version', 'last seen'], rows, new Set(), fit);
 }
 
 /** `3 running, 1 blocked`, in the order of the tablets. */
@@ -122,7 +165,7 @@ function formatNumber(value: number | null): string {
   return value === null ? '-' : String(value);
 }
 
-function formatBytes(bytes: number): string {
+export function formatBytes(bytes: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
   const power = bytes < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(bytes) / 10));
   return `${(bytes / 1024 ** power).toFixed(power === 0 ? 0 : 1)} ${units[power]!}`;

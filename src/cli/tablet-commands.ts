@@ -10,6 +10,7 @@ interface RewindOptions {
   readonly table?: string[];
   readonly tablet?: string[];
   readonly json?: boolean;
+  readonly wide?: boolean;
 }
 
 interface RecordsOptions {
@@ -22,23 +23,23 @@ interface SkipOptions {
   readonly tablet: string;
   readonly opid: string;
   readonly json?: boolean;
+  readonly wide?: boolean;
 }
 
 const AGO = /^(\d{1,6})(s|m|h|d)$/;
 const UNIT_MS = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
 /** What a person looks at, and does to single tablets of a stream by hand: records, trace, rewind, skip. */
-export function addTabletCommands({ streams, apiCommand, clientFor, streamPath, context }: ApplyParts): void {
+export function addTabletCommands({ streams, apiCommand, clientFor, layout, streamPath, context }: ApplyParts): void {
   const { out: print } = context;
-  const show = (answer: unknown, json: boolean | undefined): void => {
-    print(json ? toJson(answer) : renderStream(expectShape(streamView, answer)));
+  const show = (answer: unknown, options: { readonly json?: boolean; readonly wide?: boolean }): void => {
+    print(options.json ? toJson(answer) : renderStream(expectShape(streamView, answer), layout(options)));
   };
 
   apiCommand(streams, 'records', 'show the newest records of a stream, as its sink has them')
     .argument('<stream>', 'name of the stream')
     .option('--last <n>', 'how many, at most 200', '20')
     .option('--table <name>', 'only of this table')
-    .addHelpText('after', '\nExample:\n  spoor streams records orders --last 5 --table shop.orders\n')
     .action(async (name: string, options: RecordsOptions) => {
       const { last, table, json } = options;
       const query = new URLSearchParams({ last, ...(table !== undefined && { table }) });
@@ -49,7 +50,6 @@ export function addTabletCommands({ streams, apiCommand, clientFor, streamPath, 
   apiCommand(streams, 'trace', 'show the way of one record: log, sink, marker')
     .argument('<stream>', 'name of the stream')
     .argument('<position>', 'its spoor.pos: <tablet>/<term>.<index>.<row>')
-    .addHelpText('after', '\nExample:\n  spoor streams trace orders 8b1c0000000000000000000000000000/7.12345.0\n')
     .action(async (name: string, position: string, options: { readonly json?: boolean }) => {
       const query = new URLSearchParams({ position });
       const answer = await clientFor(options).call('GET', `${streamPath(name)}/trace?${query.toString()}`);
@@ -61,24 +61,19 @@ export function addTabletCommands({ streams, apiCommand, clientFor, streamPath, 
     .requiredOption('--to <where>', 'a time (2026-01-31T12:00:00Z), so long ago (90s, 30m, 2h, 1d), or term.index')
     .option('--table <name...>', 'only these tables')
     .option('--tablet <id...>', 'only these tablets; with term.index exactly one')
-    .addHelpText('after', '\nExample:\n  spoor streams rewind orders --to 30m --table shop.orders\n')
     .action(async (name: string, options: RewindOptions) => {
-      const { to, table, tablet, json } = options;
+      const { to, table, tablet } = options;
       const body = { to: timeOf(to), ...(table && { tables: table }), ...(tablet && { tablets: tablet }) };
-      show(await clientFor(options).call('POST', `${streamPath(name)}/rewind`, body), json);
+      show(await clientFor(options).call('POST', `${streamPath(name)}/rewind`, body), options);
     });
 
   apiCommand(streams, 'skip', 'leave out the rows of an operation that keeps a tablet from being shipped')
     .argument('<stream>', 'name of the stream')
     .requiredOption('--tablet <id>', 'the tablet')
     .requiredOption('--opid <term.index>', 'the operation, as the error of the tablet names it')
-    .addHelpText(
-      'after',
-      '\nExample:\n  spoor streams skip orders --tablet 8b1c0000000000000000000000000000 --opid 7.12345\n',
-    )
     .action(async (name: string, options: SkipOptions) => {
-      const { tablet, opid, json } = options;
-      show(await clientFor(options).call('POST', `${streamPath(name)}/skip`, { tablet, opId: opid }), json);
+      const { tablet, opid } = options;
+      show(await clientFor(options).call('POST', `${streamPath(name)}/skip`, { tablet, opId: opid }), options);
     });
 }
 

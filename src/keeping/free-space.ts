@@ -164,11 +164,12 @@ export class FreeSpaceFloor {
   }
 }
 
-function measureDisk(dir: string): DiskSpace {
+/** @throws what the file system says */
+export function measureDisk(dir: string): DiskSpace {
   const { bsize, blocks, bavail } = statfsSync(dir);
   return { totalBytes: bsize * blocks, freeBytes: bsize * bavail };
 }
 
-function percentOf({ totalBytes, freeBytes }: DiskSpace): number {
+export function percentOf({ totalBytes, freeBytes }: DiskSpace): number {
   return Math.floor((freeBytes * 1000) / totalBytes) / 10;
 }

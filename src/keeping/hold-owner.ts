@@ -39,7 +39,7 @@ const holdOwner = z.object({
   clusterId: z.string().optional(),
 });
 
-/** The process that has a lock. */
+/** The process that has a lock, or had it last. */
 const lockNote = z.object({
   tserverUuid: z.string(),
   tserver: z.string(),
@@ -48,7 +48,7 @@ const lockNote = z.object({
   host: z.string(),
   since: z.string(),
 });
-type LockNote = z.infer<typeof lockNote>;
+export type LockNote = Readonly<z.infer<typeof lockNote>>;
 
 export interface HoldOwnershipOptions {
   readonly walDir: string;
@@ -83,6 +83,25 @@ export function objectionTo(known: HoldOwner, given: HoldOwner): string | null {
       `${given.clusterId}: give the masters of that cluster again; where it is no more, delete the folder`
     );
   return null;
+}
+
+/** The lock of whoever is beside a tablet server for the streams of a prefix. */
+export function serverLock(walDir: string, systemTablePrefix: string): string {
+  return join(walDir, lockFileOf(systemTablePrefix));
+}
+
+/** The lock of whoever uses a folder of held logs. */
+export function holdLock(holdDir: string): string {
+  return join(holdDir, LOCK_FILE);
+}
+
+/** What the one who has a lock, or had it last, wrote down; null where that is nothing. */
+export function readLockNote(path: string): LockNote | null {
+  try {
+    return lockNote.parse(JSON.parse(FileLock.noteOf(path)));
+  } catch {
+    return null;
+  }
 }
 
 /** In the tablet server's folder: another installation, with a prefix and held logs of its own, may stand beside it too. */
@@ -128,7 +147,7 @@ export class HoldOwnership implements Disposable {
     try {
       locks.push(
         lock(
-          join(walDir, lockFileOf(systemTablePrefix)),
+          serverLock(walDir, systemTablePrefix),
           self,
           `the tablet server of SPOOR_WAL_DIR ${walDir} has a sidecar`,
           'A tablet server has one: stop that one first, or give this one a SPOOR_SYSTEM_TABLE_PREFIX of its own',
@@ -137,7 +156,7 @@ export class HoldOwnership implements Disposable {
       makePrivateDir(holdDir);
       locks.push(
         lock(
-          join(holdDir, LOCK_FILE),
+          holdLock(holdDir),
           self,
           `SPOOR_HOLD_DIR ${holdDir} is used by another sidecar`,
           'Give each a SPOOR_HOLD_DIR of its own',
@@ -186,23 +205,21 @@ export class HoldOwnership implements Disposable {
 function lock(path: string, self: LockNote, what: string, remedy: string): FileLock {
   const taken = FileLock.take(path, `${JSON.stringify(self)}\n`);
   if (taken !== null) return taken;
-  throw new HoldTakenError(`${what}: ${describeOwner(FileLock.noteOf(path))}. ${remedy}`);
+  throw new HoldTakenError(`${what}: ${describeOwner(readLockNote(path))}. ${remedy}`);
 }
 
-function describeOwner(note: string): string {
-  try {
-    const { tserverUuid, tserver, holdDir, pid, host, since } = lockNote.parse(JSON.parse(note));
-    return (
-      `process ${pid} on host ${host}, beside tablet server ${tserverUuid} (${tserver}), ` +
-      `with SPOOR_HOLD_DIR ${holdDir}, since ${since}`
-    );
-  } catch {
-    return 'a process that has not said who it is';
-  }
+/** In words that go on behind a colon. */
+export function describeOwner(note: LockNote | null): string {
+  if (note === null) return 'a process that has not said who it is';
+  const { tserverUuid, tserver, holdDir, pid, host, since } = note;
+  return (
+    `process ${pid} on host ${host}, beside tablet server ${tserverUuid} (${tserver}), ` +
+    `with SPOOR_HOLD_DIR ${holdDir}, since ${since}`
+  );
 }
 
-/** Nothing, or half of something, is no owner. */
-function readOwner(holdDir: string): HoldOwner {
+/** Whose held logs are in a folder. Nothing, or half of something, is no owner. */
+export function readOwner(holdDir: string): HoldOwner {
   try {
     return holdOwner.parse(JSON.parse(readFileSync(join(holdDir, OWNER_FILE), 'utf8')));
   } catch {

@@ -12,7 +12,8 @@ export interface StreamProgressOptions {
   readonly systemTablePrefix: string;
   /** How long each wait may take. */
   readonly timeoutMs: number;
-  readonly progress: (text: string) => void;
+  /** @param share how much of it is done, 0 to 1; left out where nobody knows */
+  readonly progress: (text: string, share?: number) => void;
   readonly pollMs?: number;
 }
 

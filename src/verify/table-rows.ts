@@ -19,6 +19,8 @@ export interface ListedTable {
   readonly tableId: string;
   readonly name: string;
   readonly tabletIds: readonly string[];
+  /** How many rows it has, about, as its tablet servers have counted them lately; null where nobody knows. */
+  readonly rows?: number | null;
 }
 
 export interface ScannedTable {
@@ -61,9 +63,10 @@ export class KuduTableReader implements TableReader {
 
   async tables(signal: AbortSignal): Promise<readonly ListedTable[]> {
     const listed = await this.#client.listTables({ withTablets: true, signal });
-    return listed.map(({ tableId, name, tablets }) => ({
+    return listed.map(({ tableId, name, tablets, liveRowCount }) => ({
       tableId,
       name,
+      rows: liveRowCount === null ? null : Number(liveRowCount),
       tabletIds: (tablets ?? []).map(({ tabletId }) => tabletId),
     }));
   }

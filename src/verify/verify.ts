@@ -180,7 +180,10 @@ class VerifyRun implements AsyncDisposable {
             const wanted = selection.select(batchOf(ref, at, schema, block), name);
             if (wanted) await entries.add(this.#rows, { table: place, tablet, attempt }, wanted);
             rows += block.rowCount;
-            progress(`scanning ${listed.name}: ${rows} rows`);
+            progress(
+              `scanning ${listed.name}: ${rows} rows`,
+              listed.rows ? Math.min(1, rows / listed.rows) : undefined,
+            );
           },
           this.#signal,
         );

@@ -8,12 +8,16 @@ import type { Readable } from 'node:stream';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import type { CliContext } from '../../src/cli/cli-context.ts';
+import { stripVTControlCharacters } from 'node:util';
 import { runCli } from '../../src/cli/program.ts';
 import { startControlServer, type ControlServer } from '../../src/control/server.ts';
+import type { ReasonedView, StreamView } from '../../src/api/shapes.ts';
+import { SpoorError } from '../../src/errors.ts';
 import { SPOOR_VERSION } from '../../src/util/version.ts';
 import { withToken } from '../support/credentials.ts';
 import { keepingLogger } from '../support/loggers.ts';
-import { MemoryControlPlane } from '../support/memory-control-plane.ts';
+import { MemoryControlPlane, tabletView } from '../support/memory-control-plane.ts';
 import { memoryStatus } from '../support/memory-status.ts';
 
 const SOURCE = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
@@ -58,7 +62,12 @@ function spoorProcess(args: readonly string[], env: Record<string, string> = {})
 }
 
 /** Runs a command line here, which takes milliseconds where a process takes a second. */
-async function spoor(args: readonly string[], env: Record<string, string> = {}, stdin = ''): Promise<Ended> {
+async function spoor(
+  args: readonly string[],
+  env: Record<string, string> = {},
+  stdin = '',
+  more: Partial<CliContext> = {},
+): Promise<Ended> {
   let [out, err] = ['', ''];
   const code = await runCli(args, {
     out: (text) => (out += text),
@@ -66,6 +75,7 @@ async function spoor(args: readonly string[], env: Record<string, string> = {}, 
     env,
     cwd: dir,
     readStdin: () => stdin,
+    ...more,
   });
   return { code, out, err };
 }
@@ -291,7 +301,7 @@ describe('streams and status', () => {
   it('are paused and resumed', async () => {
     await create();
     const paused = await spoor(['streams', 'pause', 'orders'], env);
-    assert.match(paused.out, /^name +orders\n[^]* leader +paused +7\.1040 /);
+    assert.match(paused.out, /^name +orders\n[^]* leader +paused +2 +0\.3 /);
     assert.deepEqual([paused.code, paused.err], [0, '']);
     assert.match((await spoor(['streams', 'list'], env)).out, / 1 paused +2\n$/);
     const resumed = await spoor(['streams', 'resume', 'orders', '--json'], env);
@@ -397,6 +407,18 @@ describe('streams and status', () => {
         err,
         /b\.yaml: stream two\n {2}tables\[1\]: [^]* {2}sink\.topic: [^]* {2}sink\.topicConfig\.retention\.ms: must be text/,
       );
+      const told = JSON.parse((await validate('--json')).out) as { valid: boolean; faults: { path: string }[] };
+      assert.deepEqual(
+        [told.valid, told.faults.map(({ path }) => path)],
+        [false, ['tables[1]', 'sink.topic', 'sink.topicConfig.retention.ms']],
+      );
+      put('c.yaml', 'tables: []');
+      const nameless = await validate();
+      assert.match(
+        nameless.err,
+        /c\.yaml: has no name of a stream\n[^]*b\.yaml: stream two\n[^]*c\.yaml\n {2}tables: /,
+      );
+      rmSync(join(folder, 'c.yaml'));
       rmSync(join(folder, 'b.yaml'));
       assert.equal((await validate()).code, 0);
       const asked = await spoor(['streams', 'validate', '-f', folder, '--dry-run'], env);
@@ -467,9 +489,153 @@ describe('streams and status', () => {
     await create();
     const { code, out } = await spoor(['status'], env);
     assert.equal(code, 0);
-    assert.match(out, /^STREAM .*\norders .* leader +running +7\.1040 +7\.1042 .*\n\nSIDECAR .*\n127\.0\.0\.1:8100 /);
+    assert.match(out, /^STREAM .*\norders .* 0123456789… +leader +running +2 .*\n\nSIDECAR .*\n127\.0\.0\.1:8100 /);
+    for (const line of out.split('\n')) assert.ok(line.length <= 80, line);
+    const wide = await spoor(['status', '--wide'], env);
+    assert.match(
+      wide.out,
+      /^STREAM .*\norders .* 0123456789abcdef0123456789abcdef +leader +running +7\.1040 +7\.1042 /,
+    );
+    const onTerminal = await spoor(['status'], env, '', { screen: () => ({ columns: 200, rows: 50 }) });
+    assert.match(shown(onTerminal.out), / leader +<E>\[32mrunning<E>\[0m +7\.1040 +7\.1042 /);
+    const noColour = await spoor(['status'], { ...env, NO_COLOR: '1' }, '', {
+      screen: () => ({ columns: 80, rows: 50 }),
+    });
+    assert.equal(noColour.out, out);
     const json = JSON.parse((await spoor(['status', '--json'], env)).out) as { streams: unknown; sidecars: unknown };
     assert.deepEqual(json, { streams: await plane.listStreams(), sidecars: await plane.listSidecars() });
+  });
+
+  describe('status --watch', () => {
+    /** Ends once it has written so often. */
+    async function watch(
+      looks: number,
+      args: readonly string[] = [],
+      more: Partial<CliContext> = {},
+      onLook = (_: number) => {},
+    ) {
+      const written: string[] = [];
+      const ended = await spoor(['status', '--watch', '--interval', '0.1', ...args], env, '', {
+        ...more,
+        out: (text) => {
+          written.push(text);
+          onLook(written.length);
+        },
+        isRead: () => written.length < looks,
+      });
+      return { ...ended, written };
+    }
+
+    it('is a line a look where that is no terminal, and tells what is new of troubles', async () => {
+      await create();
+      const error = { code: 'SPOOR_SINK_REFUSED', message: 'no topic', since: '2026-01-02T03:04:05.678Z' };
+      const [tablet] = plane.tablets;
+      const { code, written } = await watch(4, [], {}, (look) => {
+        if (look === 1) plane.showTablets('orders', [{ ...tablet!, state: 'blocked', error } as ReasonedView]);
+        if (look === 3) plane.failure = new SpoorError('SPOOR_KUDU_UNAVAILABLE', 'no master leads');
+      });
+      assert.equal(code, 0);
+      const time = String.raw`\d{4}-\d\d-\d\dT[\d:.]+Z`;
+      const summary = (state: string) =>
+        String.raw`${time} 1 streams, 1 tablets: 1 ${state}; lag 2 ops, 0\.3 s; 8\.0 MiB held; 1 sidecars\n`;
+      assert.match(written[0]!, new RegExp(`^${summary('running')}$`));
+      assert.match(
+        written[1]!,
+        new RegExp(`^${summary('blocked')}${time} orders [0-9a-f]+ blocked: SPOOR_SINK_REFUSED: no topic\n$`),
+      );
+      assert.match(written[2]!, new RegExp(`^${summary('blocked')}$`), 'it was told');
+      assert.match(written[3]!, new RegExp(`^${time} Service Unavailable \\(503\\): no master leads`));
+    });
+
+    it('draws in place on a terminal, no wider and no higher than that', async () => {
+      await create();
+      const { written } = await watch(3, [], { screen: () => ({ columns: 60, rows: 6 }) });
+      assert.match(
+        shown(written[0]!),
+        /^\r<E>\[J[\d:]{8} UTC, each 0\.1 s; Ctrl-C ends it\n1 streams, [^]*\n[^]*\n\.\.\. and \d more lines\n$/,
+      );
+      assert.match(shown(written[1]!), /^\r<E>\[5A<E>\[J/);
+      const plain = stripVTControlCharacters(written[1]!);
+      assert.equal(plain.split('\n').length, 6, 'and one line free');
+    });
+
+    it('with --json is a JSON line a look', async () => {
+      await create();
+      const { written } = await watch(2, ['--json']);
+      for (const line of written) {
+        const { at, streams, sidecars } = JSON.parse(line) as Record<string, unknown>;
+        assert.equal(Number.isNaN(Date.parse(String(at))), false);
+        assert.deepEqual([streams, sidecars], [await plane.listStreams(), await plane.listSidecars()]);
+        assert.equal(line.split('\n').length, 2);
+      }
+    });
+
+    it('refuses an interval that is none', async () => {
+      const { code, err } = await spoor(['status', '--watch', '--interval', 'often'], env);
+      assert.deepEqual([code, err], [2, '--interval: got "often"; allowed: seconds from 0.1 to 86400\n']);
+    });
+  });
+
+  describe('--wait', () => {
+    const [running] = plane.tablets;
+    const later = (ms: number, tablet: ReasonedView): void => {
+      setTimeout(() => {
+        plane.showTablets('orders', [tablet]);
+      }, ms);
+    };
+    const copying = (percent: number): ReasonedView =>
+      tabletView({
+        ...running!,
+        state: 'base-copy',
+        waiting: { for: 'its copy', since: '2026-01-02T03:04:05.678Z' },
+        copy: { kind: 'all', hybridTime: '1', rows: percent * 10, totalRows: 1000, percent, secondsLeft: null },
+      });
+    const flags = ['--name', 'orders', '--table', 'shop.*', '--topic', 't'];
+    after(() => {
+      plane.tablets = [running!];
+    });
+
+    it('of create is over when every tablet runs, and shows how far copies are on a terminal', async () => {
+      plane.tablets = [copying(20)];
+      later(700, copying(70));
+      later(1_400, running!);
+      const { code, out, err } = await spoor(['streams', 'create', ...flags, '--wait'], env, '', {
+        errScreen: () => ({ columns: 80, rows: 24 }),
+      });
+      assert.equal(code, 0, err);
+      assert.match(err, /\[#+\.+\] {2} 20\.0 % {2}0 of 1 tablets run, 200 rows copied/);
+      assert.match(err, / {2} 70\.0 % {2}0 of 1 tablets run, 700 rows copied/);
+      assert.match(shown(err), /<E>\[J$/, 'it is gone in the end');
+      assert.match(out, /\norders .* running /);
+      for (const line of stripVTControlCharacters(err).split(/[\r\n]/)) assert.ok(line.length < 80, line);
+    });
+
+    it('fails when its time is over, and says what keeps it', async () => {
+      plane.tablets = [copying(20)];
+      const { code, err } = await spoor(['streams', 'create', ...flags, '--wait', '--timeout', '1'], env);
+      assert.equal(code, 1);
+      assert.match(err, /^not every tablet runs after 1 s\n {2}1 base-copy: waits for its copy\n$/);
+    });
+
+    it('of resync is over when a copy was seen, and has ended', async () => {
+      plane.tablets = [running!];
+      await create();
+      later(600, copying(50));
+      later(1_500, running!);
+      const startMs = performance.now();
+      const { code, out } = await spoor(['streams', 'resync', 'orders', '--wait', '--json'], env);
+      assert.equal(code, 0);
+      assert.ok(performance.now() - startMs > 1_400, 'it has not taken the time before the copy for the end of it');
+      assert.equal((JSON.parse(out) as StreamView).tablets[0]?.state, 'running');
+    });
+
+    it('is asked for rightly, or nothing is begun', async () => {
+      const late = await spoor(['streams', 'create', ...flags, '--timeout', '5'], env);
+      assert.deepEqual([late.code, late.err], [2, '--timeout goes with --wait\n']);
+      const wrong = await spoor(['streams', 'create', ...flags, '--wait', '--timeout', 'soon'], env);
+      assert.match(wrong.err, /^--timeout: got "soon"; allowed: a whole number from 1/);
+      assert.deepEqual(await plane.listStreams(), []);
+    });
   });
 
   const FAILED: { what: string; args: string[]; more?: Record<string, string>; says: RegExp }[] = [
@@ -581,6 +747,11 @@ describe('streams and status', () => {
     assert.equal(code, 1);
   });
 });
+
+/** With the controls of a terminal as one can read them. */
+function shown(text: string): string {
+  return text.replaceAll('\u001b', '<E>');
+}
 
 function portOf(server: ReturnType<typeof createServer>): number {
   const address = server.address();

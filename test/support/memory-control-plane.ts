@@ -135,6 +135,11 @@ export class MemoryControlPlane implements ControlPlane, ServedSidecar {
     return this.#answer(() => void this.heldForNow.push(...tabletIds));
   }
 
+  /** What a stream's tablets do from now on. */
+  showTablets(name: string, tablets: readonly ReasonedView[]): void {
+    this.#streams.set(name, { ...this.#streams.get(name)!, tablets });
+  }
+
   listStreams(): Promise<readonly StreamView[]> {
     return this.#answer(() => [...this.#streams.values()]);
   }

@@ -5,7 +5,6 @@ import Broker from 'kafkajs/src/broker/index.js';
 import connectionPoolBuilder from 'kafkajs/src/cluster/connectionPoolBuilder.js';
 import createSocketFactory from 'kafkajs/src/network/socketFactory.js';
 import type { Logger } from '../../util/logger.ts';
-import { SinkError } from '../sink.ts';
 import { steadyNow } from '../../util/steady-clock.ts';
 import { waitFor } from '../../util/wait-for.ts';
 import { BrokerPatience } from './broker-patience.ts';
@@ -13,6 +12,7 @@ import { QuotaWaits } from './quota-waits.ts';
 import { OPEN_ACCESS, type KafkaAccess } from './security/access.ts';
 import { reauthenticatedBeforeEndMs } from './security/session-life.ts';
 import type { Api } from './wire/api.ts';
+import { UnknownApiError, unspokenBy, versionFor } from './spoken-version.ts';
 import { sendFramed } from './wire/framed-request.ts';
 
 export interface ConnectionOptions {
@@ -101,6 +101,16 @@ export class KafkaConnections implements AsyncDisposable {
       const isUnsent = error instanceof UnknownApiError || error instanceof NotSentError;
       if (!isUnsent && this.#channels.get(key) === open) this.#drop(key, open);
       throw error;
+    }
+  }
+
+  /** Which of these the broker does not speak, in any version that we have. It is asked once, at the connection's start. */
+  async unspoken(address: Address, apis: readonly Api<never, unknown>[], signal: AbortSignal): Promise<string[]> {
+    const channel = this.#newChannel(address);
+    try {
+      return await waitFor(channel.unspoken(apis), signal);
+    } finally {
+      this.#drop('', channel);
     }
   }
 
@@ -246,6 +256,10 @@ class Channel implements AsyncDisposable {
     });
   }
 
+  async unspoken(apis: readonly Api<never, unknown>[]): Promise<string[]> {
+    return unspokenBy(await this.#ready(), apis);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#end('connection closed');
     // kafkajs waits for every answer; one that it lost count of must not keep us.
@@ -362,19 +376,4 @@ class NotSentError extends Error {
   constructor(reason: unknown) {
     super(reason instanceof Error ? reason.message : String(reason), { cause: reason });
   }
-}
-
-/** A request that this broker does not know. */
-export class UnknownApiError extends SinkError {
-  constructor(api: Api<never, unknown>) {
-    super('refused', `the broker does not speak ${api.name} version ${api.version}; Spoor needs Kafka 2.5 or newer`);
-  }
-}
-
-/** The newest of the versions that we have which this broker speaks. @throws {UnknownApiError} it speaks none */
-function versionFor<Q, S>(broker: Broker, api: Api<Q, S>): Api<Q, S> {
-  const range = broker.versions?.[api.key];
-  if (range !== undefined && range.minVersion <= api.version && range.maxVersion >= api.version) return api;
-  if (api.older === undefined) throw new UnknownApiError(api);
-  return versionFor(broker, api.older);
 }

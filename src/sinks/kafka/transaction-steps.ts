@@ -1,4 +1,4 @@
-import { UnknownApiError } from './connections.ts';
+import { UnknownApiError } from './spoken-version.ts';
 import type { RequestSender } from './on-the-wire.ts';
 import { whileSettling, type Patience } from './wait.ts';
 import type { PartitionError, ProducerIdentity, TopicPartitions } from './wire/api.ts';

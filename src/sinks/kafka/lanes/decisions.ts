@@ -1,5 +1,5 @@
 import type { KafkaCluster } from '../cluster.ts';
-import { UnknownApiError } from '../connections.ts';
+import { UnknownApiError } from '../spoken-version.ts';
 import {
   describeTransaction,
   endTransaction,

@@ -4,7 +4,7 @@ import { asError } from '../../../util/as-error.ts';
 import type { Logger } from '../../../util/logger.ts';
 import { SinkError } from '../../sink.ts';
 import type { KafkaCluster } from '../cluster.ts';
-import { UnknownApiError } from '../connections.ts';
+import { UnknownApiError } from '../spoken-version.ts';
 import {
   describeTransaction,
   endOnceMore,
