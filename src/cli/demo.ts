@@ -1,5 +1,6 @@
-import { InvalidArgumentError, type Command } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
 import { defaultCacheDir } from '../demo/artifacts.ts';
+import { FAULTS, type FaultKind } from '../demo/fault-script.ts';
 import { Screen } from '../demo/screen.ts';
 import { CliError } from './cli-error.ts';
 import { StopSignals } from './stop-signals.ts';
@@ -14,6 +15,7 @@ interface DemoFlags {
   readonly secure: boolean;
   readonly redis: boolean;
   readonly file: boolean;
+  readonly fault?: FaultKind;
   readonly cache: string;
 }
 
@@ -29,8 +31,15 @@ export function addDemoCommand(program: Command): void {
     .option('--secure', 'TLS and Kerberos everywhere in Kudu, with a KDC of its own', false)
     .option('--redis', "ship to the machine's own redis-server in the place of Kafka", false)
     .option('--file', 'ship into files in the place of Kafka', false)
+    .addOption(
+      new Option('--fault <part>', 'kill this part a while into the load, and see it recover').choices([...FAULTS]),
+    )
     .option('--cache <folder>', 'where Kudu and Kafka are kept between runs', defaultCacheDir())
-    .action(async ({ exitAfter, rate, secure, redis, file, cache }: DemoFlags) => {
+    .action(async ({ exitAfter, rate, secure, redis, file, fault, cache }: DemoFlags) => {
+      if (redis && file)
+        throw new CliError(2, '--redis and --file: got both; allowed: one of them, or neither for Kafka');
+      if (file && fault === 'broker')
+        throw new CliError(2, '--fault: got "broker" with --file, where there is none; allowed: sidecar or leader');
       const endAtOnce = (): void => {
         process.exit(1); // what was started ends with us
       };
@@ -44,6 +53,7 @@ export function addDemoCommand(program: Command): void {
         rate,
         isSecure: secure,
         ships: file ? 'to-files' : redis ? 'to-redis' : 'to-kafka',
+        fault: fault ?? null,
         exitAfterMs,
         signal: stop.signal,
       });

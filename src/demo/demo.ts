@@ -6,12 +6,14 @@ import { fetchKafka, fetchKudu, type KafkaInstall, type KuduInstall } from './ar
 import { KerberosKdc } from './kerberos-kdc.ts';
 import { kerberosSecurity, type KuduSecurity } from './kudu-security.ts';
 import { KuduCluster, type TabletServer } from './kudu-servers.ts';
+import type { FaultKind } from './fault-script.ts';
+import { DemoFault, type Breakable } from './faults.ts';
 import { DemoFigures, statusLine } from './figures.ts';
 import { createOrders, OrderWriter } from './order-writer.ts';
 import type { ChangeSample } from './change-tally.ts';
 import type { Screen } from './screen.ts';
 import { SidecarProcess } from './sidecar-process.ts';
-import { createStream } from './stream-setup.ts';
+import { busiestSidecar, createStream } from './stream-setup.ts';
 import { ensureSystemTools } from './system-packages.ts';
 import { openTarget, TARGETS, type DemoTarget } from './targets.ts';
 import { DemoError } from './user-error.ts';
@@ -25,6 +27,8 @@ const POLL_MS = 100;
 const READY_TIMEOUT_MS = 60_000;
 /** How long the last rows may take to arrive once the load has stopped. */
 const DRAIN_TIMEOUT_MS = 30_000;
+/** The same behind a fault: a stand-in begins some 20 s after a sidecar has died. */
+const DRAIN_AFTER_FAULT_MS = 60_000;
 
 export interface DemoOptions {
   readonly screen: Screen;
@@ -35,6 +39,8 @@ export interface DemoOptions {
   /** TLS and Kerberos everywhere in Kudu. */
   readonly isSecure: boolean;
   readonly ships: keyof typeof TARGETS;
+  /** What breaks while the load runs; null for nothing. */
+  readonly fault: FaultKind | null;
   /** How long the load runs; null: until the signal. */
   readonly exitAfterMs: number | null;
   /** Ends the load; what was started is then stopped in order. */
@@ -92,7 +98,7 @@ async function install({ screen, cacheDir, isSecure, ships, signal }: DemoOption
 }
 
 async function runCluster(
-  { screen, rate, isSecure, ships, exitAfterMs, signal }: DemoOptions,
+  { screen, rate, isSecure, ships, fault: faultKind, exitAfterMs, signal }: DemoOptions,
   installs: Installs,
   load: { begun: boolean },
 ): Promise<DemoOutcome> {
@@ -126,6 +132,7 @@ async function runCluster(
 
   progress('starting the sidecars');
   await using sidecars = await startSidecars(dir.path, kudu, { ...target.sidecarEnv, ...security?.sidecarEnv }, signal);
+  screen.line(`page  ${sidecars.all[0]!.url}/`);
   for (const [i, { url }] of sidecars.all.entries()) {
     screen.line(`Sidecar ${i + 1}  ${url}  beside tablet server ${kudu.tservers[i]!.rpc}`);
   }
@@ -147,6 +154,13 @@ async function runCluster(
   const writer = new OrderWriter(table, rate);
   using limit = exitAfterMs === null ? null : new TimeLimit(signal, exitAfterMs);
   const end = limit?.signal ?? signal;
+  const fault =
+    faultKind === null
+      ? null
+      : new DemoFault({
+          ...{ kind: faultKind, rate, startMs: performance.now(), exitAfterMs, screen },
+          choose: () => chooseBroken(faultKind, { api, target, kudu, sidecars: sidecars.all }),
+        });
   load.begun = true;
   const writing = writer.run(end);
   let shown = 0;
@@ -158,29 +172,64 @@ async function runCluster(
     const now = performance.now();
     const seen = { written: writer.written, shipped: tally.rows, worstAgeMs: tally.takeWorstAgeMs() };
     screen.status(statusLine(figures.next(now, seen)), now);
+    if (!end.aborted) fault?.look(now, seen);
   };
   while (!end.aborted) {
     await sleep(TICK_MS, undefined, { signal: end }).catch(() => undefined);
     show();
     for (const [i, sidecar] of sidecars.all.entries()) {
-      if (!sidecar.running) throw new DemoError(`sidecar ${i + 1} has ended by itself:\n${await sidecar.logTail()}`);
+      if (!sidecar.running && !fault?.isBroken(sidecar))
+        throw new DemoError(`sidecar ${i + 1} has ended by itself:\n${await sidecar.logTail()}`);
     }
     if (writer.failure !== null) throw new DemoError(`the load could not be written: ${writer.failure.message}`);
   }
   await writing;
+  await fault?.finish();
 
-  const drainUntil = performance.now() + DRAIN_TIMEOUT_MS;
+  const drainUntil = performance.now() + (fault ? DRAIN_AFTER_FAULT_MS : DRAIN_TIMEOUT_MS);
   while (tally.rows < writer.written && performance.now() < drainUntil) {
     await sleep(POLL_MS);
     show();
   }
   screen.keepStatus();
   const complete = tally.rows === writer.written;
+  fault?.conclude(complete);
   screen.line(
     `${writer.written} row changes written, ${tally.rows} records read from ${target.name}: ` +
       (complete ? 'all shipped' : 'NOT the same number'),
   );
   return complete ? 'all-shipped' : 'not-all-shipped';
+}
+
+/** What is to break, by who leads and ships at the moment. Never what the page is served by. */
+async function chooseBroken(
+  kind: FaultKind,
+  parts: {
+    readonly api: string;
+    readonly target: DemoTarget;
+    readonly kudu: KuduCluster;
+    readonly sidecars: readonly SidecarProcess[];
+  },
+): Promise<Breakable> {
+  const { api, target, kudu, sidecars } = parts;
+  if (kind === 'broker') {
+    if (target.server === null) throw new DemoError('files have no broker that could break');
+    const expect = 'rows wait in the logs, and their tablets turn blocked';
+    return { name: target.name, server: target.server, expect };
+  }
+  const busiest = await busiestSidecar(api, STREAM, sidecars.map(({ url }) => url).slice(1));
+  const number = busiest + 2;
+  if (kind === 'sidecar')
+    return {
+      name: `sidecar ${number}`,
+      server: sidecars[number - 1]!,
+      expect: 'others stand in for it some 20 s from now',
+    };
+  return {
+    name: `tablet server ${number} (${kudu.tservers[number - 1]!.rpc})`,
+    server: kudu.tservers[number - 1]!,
+    expect: 'its tablets elect other leaders, whose sidecars go on behind what it has shipped',
+  };
 }
 
 /** The servers' own traffic is encrypted too, although it stays on this machine. */

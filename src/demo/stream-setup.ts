@@ -5,7 +5,11 @@ const POLL_MS = 200;
 const RUNNING_TIMEOUT_MS = 60_000;
 
 interface StreamAnswer {
-  readonly tablets: readonly { readonly state: string; readonly error?: { readonly message: string } }[];
+  readonly tablets: readonly {
+    readonly state: string;
+    readonly sidecar: string | null;
+    readonly error?: { readonly message: string };
+  }[];
 }
 
 /** Creates a stream of one table over the HTTP API; resolves when each of its tablets is running. */
@@ -35,4 +39,12 @@ export async function createStream(
     if (Date.now() > deadline) throw new DemoError(`the stream's tablets do not run: ${JSON.stringify(tablets)}`);
     await sleep(POLL_MS, undefined, { signal });
   }
+}
+
+/** Which of these sidecars ships most tablets of a stream: its place among them. */
+export async function busiestSidecar(api: string, stream: string, urls: readonly string[]): Promise<number> {
+  const answer = await fetch(`${api}/v1/streams/${stream}`);
+  const { tablets } = (await answer.json()) as StreamAnswer;
+  const counts = urls.map((url) => tablets.filter(({ sidecar }) => `http://${sidecar ?? ''}` === url).length);
+  return counts.indexOf(Math.max(...counts));
 }

@@ -1,14 +1,17 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { ChangeTally } from './change-tally.ts';
 
 const ENTRIES_AT_A_TIME = 1_000;
 const BLOCK_MS = 100;
+const AGAIN_MS = 200;
 
 /** Reads a stream key of Redis as a reader would, from the beginning: entries in Debezium Server's `extended` layout. */
 export class StreamWatcher implements AsyncDisposable {
   readonly tally: ChangeTally;
   readonly #client: Redis;
   readonly #reading: Promise<void>;
+  #isClosed = false;
 
   private constructor(client: Redis, key: string) {
     this.#client = client;
@@ -24,6 +27,7 @@ export class StreamWatcher implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
     this.#client.disconnect();
     await this.#reading;
   }
@@ -34,7 +38,9 @@ export class StreamWatcher implements AsyncDisposable {
       try {
         answer = await this.#client.xread('COUNT', ENTRIES_AT_A_TIME, 'BLOCK', BLOCK_MS, 'STREAMS', key, after);
       } catch {
-        return; // it is closed
+        if (this.#isClosed) return;
+        await sleep(AGAIN_MS); // the server is away
+        continue;
       }
       for (const [id, fields] of answer?.[0]?.[1] ?? []) {
         const [, name = '', , value = '', , position = ''] = fields;

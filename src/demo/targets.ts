@@ -5,6 +5,7 @@ import type { KafkaInstall } from './artifacts.ts';
 import type { ChangeTally } from './change-tally.ts';
 import { FileWatcher } from './file-watcher.ts';
 import { RedisServer } from './redis-server.ts';
+import type { RunningServer } from './running-server.ts';
 import { StreamWatcher } from './stream-watcher.ts';
 import { TopicWatcher } from './topic-watcher.ts';
 
@@ -15,6 +16,8 @@ export const TARGETS = { 'to-kafka': 'Kafka', 'to-redis': 'Redis', 'to-files': '
 export interface DemoTarget extends AsyncDisposable {
   readonly name: (typeof TARGETS)[keyof typeof TARGETS];
   readonly address: string;
+  /** What can be killed and started again; null where there is nothing of that kind. */
+  readonly server: RunningServer | null;
   /** Of the sidecars: how they find it. */
   readonly sidecarEnv: Readonly<Record<string, string>>;
   /** Of the stream. */
@@ -41,6 +44,7 @@ async function kafkaTarget(install: KafkaInstall, dir: string): Promise<DemoTarg
   return {
     name: 'Kafka',
     address: server.brokers.join(','),
+    server,
     sidecarEnv: { SPOOR_KAFKA_BROKERS: server.brokers.join(',') },
     sink: { type: 'kafka', topic: topicOf('{table}'), delivery: 'exactly-once', partitions: 3, replicationFactor: 1 },
     placeOf: (table) => `Topic      ${topicOf(table)}`,
@@ -60,6 +64,7 @@ async function redisTarget(dir: string): Promise<DemoTarget> {
   return {
     name: 'Redis',
     address: `127.0.0.1:${server.port}`,
+    server,
     sidecarEnv: { SPOOR_REDIS_URL: server.url },
     sink: { type: 'redis', key: keyOf('{table}') },
     placeOf: (table) => `Key        ${keyOf(table)}`,
@@ -74,6 +79,7 @@ async function fileTarget(dir: string): Promise<DemoTarget> {
   return {
     name: 'files',
     address: cdc,
+    server: null,
     sidecarEnv: {},
     sink: { type: 'file', dir: cdc },
     placeOf: () => `Folder     ${cdc}`,

@@ -107,6 +107,20 @@ describe('spoor demo', { skip: await serversMissing() }, () => {
     assert.deepEqual(left, []);
   });
 
+  for (const [fault, killed] of [
+    ['broker', /^fault +Kafka is killed: .*\n[^]*^fault +Kafka is started again$/m],
+    ['leader', /^fault +tablet server [23] \(127\.0\.0\.1:\d+\) is killed: its tablets elect other leaders/m],
+  ] as const)
+    it(`--fault ${fault}: it breaks, recovers, and every row has come once`, async () => {
+      const { exitCode, output, left } = await runDemo(['--fault', fault, '--exit-after', '9', '--rate', '200']);
+      assert.equal(exitCode, 0, output);
+      assert.match(output, /^page {2}http:\/\/127\.0\.0\.1:\d+\/$/m);
+      assert.match(output, killed);
+      assert.match(output, /^fault +recovered: /m);
+      assert.match(output, /(\d+) row changes written, \1 records read from Kafka: all shipped/);
+      assert.deepEqual(left, []);
+    });
+
   it('stops in order on Ctrl-C: what was written is shipped first', async () => {
     const { exitCode, output, left } = await runDemo(['--rate', '200'], (line, kill) => {
       if (line.includes('first record of an update')) kill('SIGINT');

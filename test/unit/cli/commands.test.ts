@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import type { Command } from 'commander';
 import type { CliContext } from '../../../src/cli/cli-context.ts';
@@ -33,6 +34,20 @@ function argumentsOf(line: string): string[] {
   return [...line.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain!);
 }
 
+/** Which command a line runs; what stands around it in a shell is left out. @throws it is not understood */
+async function parse(text: string): Promise<string> {
+  const line = /spoor [^)|#]*/.exec(text)?.[0].trim();
+  assert.ok(line, text);
+  const parsed = buildProgram(context, () => undefined);
+  let called = '';
+  for (const leaf of leavesOf(parsed))
+    leaf.action(() => {
+      called = wordsOf(leaf);
+    });
+  await parsed.parseAsync(argumentsOf(line).slice(1), { from: 'user' });
+  return called;
+}
+
 const program = buildProgram(context, () => undefined);
 const commands = allOf(program);
 const leaves = leavesOf(program);
@@ -50,16 +65,7 @@ describe('every command', () => {
       const examples = /\nExamples:\n((?: {2}.*\n)+)/.exec(help)?.[1]?.trimEnd().split('\n') ?? [];
       assert.ok(examples.length > 0, help);
       for (const example of examples) {
-        const line = /spoor [^)|]*/.exec(example)?.[0].trim();
-        assert.ok(line, example);
-        const parsed = buildProgram(context, () => undefined);
-        let called = '';
-        for (const leaf of leavesOf(parsed))
-          leaf.action(() => {
-            called = wordsOf(leaf);
-          });
-        await parsed.parseAsync(argumentsOf(line).slice(1), { from: 'user' });
-        assert.equal(called, wordsOf(command), example);
+        assert.equal(await parse(example), wordsOf(command), example);
       }
     });
 
@@ -79,5 +85,18 @@ describe('every command', () => {
         for (const { long } of visible) assert.ok(script.includes(long!.slice(2)), long);
       }
       assert.doesNotMatch(script, /--token\b(?!-)/, 'what is hidden stays so');
+    });
+});
+
+describe('docs/cli.md', () => {
+  const page = readFileSync(new URL('../../../docs/cli.md', import.meta.url), 'utf8');
+  const lines = [...page.matchAll(/```sh\n([^]*?)```/g)].flatMap(([, block]) => block!.trim().split('\n'));
+
+  it('has commands', () => {
+    assert.ok(lines.length > 15, `${lines.length}`);
+  });
+  for (const line of lines)
+    it(`${line}: is understood`, async () => {
+      assert.notEqual(await parse(line), '');
     });
 });
