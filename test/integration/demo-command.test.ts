@@ -10,6 +10,7 @@ import { describe, it } from 'node:test';
 import { spoorCommand } from '../../src/demo/sidecar-process.ts';
 import { kerberosMissing, serversMissing } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
+import { form } from '../support/forms.ts';
 import { redisMissing } from '../support/redis.ts';
 
 interface DemoRun {
@@ -107,15 +108,17 @@ describe('spoor demo', { skip: await serversMissing() }, () => {
     assert.deepEqual(left, []);
   });
 
-  for (const [fault, killed] of [
-    ['broker', /^fault +Kafka is killed: .*\n[^]*^fault +Kafka is started again$/m],
-    ['leader', /^fault +tablet server [23] \(127\.0\.0\.1:\d+\) is killed: its tablets elect other leaders/m],
-  ] as const)
+  const KILLED = {
+    broker: /^fault +Kafka is killed: .*\n[^]*^fault +Kafka is started again$/m,
+    sidecar: /^fault +sidecar [23] is killed: others stand in/m,
+    leader: /^fault +tablet server [23] \(127\.0\.0\.1:\d+\) is killed: its tablets elect other leaders/m,
+  } as const;
+  for (const fault of form<readonly (keyof typeof KILLED)[]>(['broker'], ['broker', 'sidecar', 'leader']))
     it(`--fault ${fault}: it breaks, recovers, and every row has come once`, async () => {
       const { exitCode, output, left } = await runDemo(['--fault', fault, '--exit-after', '9', '--rate', '200']);
       assert.equal(exitCode, 0, output);
       assert.match(output, /^page {2}http:\/\/127\.0\.0\.1:\d+\/$/m);
-      assert.match(output, killed);
+      assert.match(output, KILLED[fault]);
       assert.match(output, /^fault +recovered: /m);
       assert.match(output, /(\d+) row changes written, \1 records read from Kafka: all shipped/);
       assert.deepEqual(left, []);
