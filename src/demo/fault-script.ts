@@ -23,7 +23,7 @@ export interface Seen {
 }
 
 /** How long a broker is away. */
-export const AWAY_MS = 8_000;
+const AWAY_MS = 8_000;
 /** Before, a lag has hardly had the time to show. */
 const SHOWS_AFTER_MS = 4_000;
 const CALM_FOR_MS = 2_000;
