@@ -288,11 +288,14 @@ async function measureCounts(): Promise<void> {
 async function measureIdle(): Promise<void> {
   const tablets = 1_000;
   say(`# a stream of ${tablets} tablets with nothing to do for ${SECONDS} s`);
-  const { brokerCpuBefore, brokerCpu, sidecarsCpu } = await measureIdleTablets(OWN_PROGRAM, tablets, SECONDS);
+  const { brokerCpuBefore, brokerCpu, sidecarsCpu, openPage } = await measureIdleTablets(OWN_PROGRAM, tablets, SECONDS);
   const cells = [brokerCpuBefore, brokerCpu, sidecarsCpu].map((percent) => percent.toFixed(1));
   say('');
   say(row(['idle, CPU % of a core', 'broker before', 'broker', 'sidecars']));
   say(row([`  ${tablets} tablets`, ...cells]));
+  say(row(['with a page open, CPU % of a core', 'its sidecar', 'before', 'others', 'before']));
+  for (const { without, withPage, othersWithout, othersWithPage } of openPage)
+    say(row(['', ...[withPage, without, othersWithPage, othersWithout].map((percent) => percent.toFixed(1))]));
 }
 
 /** What rows wait while all sidecars are restarted in turn, over the largest of the counts. */
