@@ -90,6 +90,7 @@ export const tabletView = z.object({
     .describe('This sidecar cannot ship it at present, and leaves it to another one that can.'),
   copy: copyView.exactOptional().describe('The copy of its rows that is under way.'),
   corrected: z.string().exactOptional().describe('The last correction of rows that is in the sink, by its id.'),
+  resynced: z.string().exactOptional().describe('The last resync that was begun, by its id.'),
   rewound: z
     .string()
     .exactOptional()
@@ -313,6 +314,12 @@ export const resyncedStream = streamView.extend({
     .string()
     .exactOptional()
     .describe('Of named rows: they are in the sink when `corrected` of the tablet is this.'),
+  resync: z
+    .string()
+    .exactOptional()
+    .describe(
+      'Of all rows: they are in the sink when `resynced` of each of these tablets is this, and there is no `copy`.',
+    ),
 });
 export type ResyncedStream = Readonly<z.output<typeof resyncedStream>>;
 

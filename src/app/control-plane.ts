@@ -120,10 +120,7 @@ export class RunningControlPlane implements ControlPlane {
   }
 
   async resyncStream(name: string, request: ResyncRequest): Promise<ResyncedStream | null> {
-    return this.#ask(name, async (stored, signal) => {
-      const correction = await this.#requests.resync(stored, request, signal);
-      return correction === null ? {} : { correction };
-    });
+    return this.#ask(name, (stored, signal) => this.#requests.resync(stored, request, signal));
   }
 
   async rewindStream(name: string, request: RewindRequest): Promise<RewoundStream | null> {

@@ -1,4 +1,4 @@
-import type { ResyncRequest, RewindRequest, SkipRequest, TabletView } from '../api/shapes.ts';
+import type { ResyncedStream, ResyncRequest, RewindRequest, SkipRequest, TabletView } from '../api/shapes.ts';
 import { compareOpIds, formatOpId, parseOpId } from '../kudu/opid.ts';
 import { membershipIn } from '../streams/membership.ts';
 import type { MemberTablet, StoredStream } from '../streams/stored-stream.ts';
@@ -31,18 +31,18 @@ export class TabletRequests {
   }
 
   /**
-   * @returns the id of the correction, where rows are named; else null
+   * @returns the id of the request, by what it asks for
    * @throws {AggregateError} of such errors, one for each key that the tablet cannot have
    */
   async resync(
     stored: StoredStream,
     { from, keys, ...which }: ResyncRequest,
     signal: AbortSignal,
-  ): Promise<string | null> {
+  ): Promise<Pick<ResyncedStream, 'correction' | 'resync'>> {
     const tablets = await this.#tablets(stored, which, signal);
-    if (keys) return this.#correct(stored, tablets[0]!, keys, signal);
-    await this.#options.store.resync(stored, tablets, from, signal);
-    return null;
+    if (keys) return { correction: await this.#correct(stored, tablets[0]!, keys, signal) };
+    const id = await this.#options.store.resync(stored, tablets, from, signal);
+    return from === 'snapshot' ? { resync: id } : {};
   }
 
   /** @returns the id of the request */

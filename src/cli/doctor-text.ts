@@ -2,8 +2,8 @@ import type { Finding } from '../doctor/finding.ts';
 import { printable } from './text-table.ts';
 import { wrap, type Paint } from './text-style.ts';
 
-const LABELS = { ok: 'ok', fault: 'FAULT', unknown: '-' } as const;
-const STYLES = { ok: 'green', fault: 'red', unknown: 'dim' } as const;
+const LABELS = { ok: 'ok', fault: 'FAULT', advice: 'advice', unknown: '-' } as const;
+const STYLES = { ok: 'green', fault: 'red', advice: 'yellow', unknown: 'dim' } as const;
 const LABEL_WIDTH = 7;
 const CHECK_WIDTH = 15;
 
@@ -15,7 +15,7 @@ export function renderFindings(findings: readonly Finding[], columns: number, pa
     const { check, state, what } = finding;
     const label = paint(STYLES[state], LABELS[state]) + ' '.repeat(LABEL_WIDTH - LABELS[state].length);
     const [first = '', ...rest] = wrap(printable(what), width);
-    const remedy = finding.state === 'fault' ? wrap(printable(finding.remedy), width - 3) : [];
+    const remedy = 'remedy' in finding ? wrap(printable(finding.remedy), width - 3) : [];
     return [
       `${label}${check.padEnd(CHECK_WIDTH)}${first}`,
       ...rest.map((line) => indent + line),

@@ -15,6 +15,8 @@ const MOST_NOTES = 3;
 export interface StreamGoal {
   /** Tablets of which a copy was asked for: it is to be seen to begin before it can be over. */
   readonly copies: (tablet: TabletView) => boolean;
+  /** Its id: then it has begun where `resynced` says so. A sidecar of an older version tells none. */
+  readonly resync?: string | undefined;
 }
 
 /** All that was there is copied, and all that comes is shipped. */
@@ -42,8 +44,11 @@ export class StreamWait {
 
   /** How far the stream is by this look; and whether there is nothing to wait for any more. */
   look({ tablets, paused }: StreamView, nowMs: number): Progressing & { readonly isDone: boolean } {
-    for (const tablet of tablets) if (isCopying(tablet)) this.#seen.add(tablet.tabletId);
-    const isLate = nowMs - this.#begunAtMs > SEEN_WITHIN_MS;
+    const { resync } = this.#goal;
+    const hasBegun = (tablet: TabletView): boolean =>
+      resync === undefined ? isCopying(tablet) : tablet.resynced === resync;
+    for (const tablet of tablets) if (hasBegun(tablet)) this.#seen.add(tablet.tabletId);
+    const isLate = resync === undefined && nowMs - this.#begunAtMs > SEEN_WITHIN_MS;
     const isDone = (tablet: TabletView): boolean =>
       isSettled(tablet) && (isLate || !this.#goal.copies(tablet) || this.#seen.has(tablet.tabletId));
     const done = tablets.filter(isDone);

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { streamView } from '../api/shapes.ts';
+import { resyncedStream, streamView } from '../api/shapes.ts';
 import { expectShape, type ApiClient } from './api-client.ts';
 import type { CliContext } from './cli-context.ts';
 import { CliError } from './cli-error.ts';
@@ -45,9 +45,9 @@ export async function waited(
   { client, context }: { readonly client: ApiClient; readonly context: CliContext },
 ): Promise<unknown> {
   if (asked === null) return answer;
-  const { name } = expectShape(streamView, answer);
+  const { name, resync } = expectShape(resyncedStream, answer);
   const look = async () => expectShape(streamView, await client.call('GET', `/v1/streams/${encodeURIComponent(name)}`));
-  return awaitStream({ look, ...asked, context });
+  return awaitStream({ look, ...asked, goal: { ...asked.goal, resync }, context });
 }
 
 function copiesOf({ table, tablet }: WaitFlags): StreamGoal {

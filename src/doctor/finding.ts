@@ -21,10 +21,13 @@ export const CHECKS = [
 ] as const;
 export type CheckName = (typeof CHECKS)[number];
 
-/** What was found of one thing. `unknown`: it could not be looked at, and the reason is no fault of its own. */
+/**
+ * What was found of one thing. `advice`: it works, and would be better otherwise. `unknown`: it could not be looked at, and the reason
+ * is no fault of its own.
+ */
 export type Finding =
   | { readonly check: CheckName; readonly state: 'ok' | 'unknown'; readonly what: string }
-  | { readonly check: CheckName; readonly state: 'fault'; readonly what: string; readonly remedy: string };
+  | { readonly check: CheckName; readonly state: 'fault' | 'advice'; readonly what: string; readonly remedy: string };
 
 export function ok(check: CheckName, what: string): Finding {
   return { check, state: 'ok', what };
@@ -36,6 +39,10 @@ export function unknown(check: CheckName, what: string): Finding {
 
 export function fault(check: CheckName, what: string, remedy: string): Finding {
   return { check, state: 'fault', what, remedy };
+}
+
+export function advice(check: CheckName, what: string, remedy: string): Finding {
+  return { check, state: 'advice', what, remedy };
 }
 
 /** How a remedy begins where a message has it behind a colon, or a semicolon. */

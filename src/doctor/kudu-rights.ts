@@ -1,7 +1,7 @@
 import { KuduError } from '../kudu/errors.ts';
 import type { ServerFlag } from '../kudu/tserver-proxy.ts';
 import type { Probe } from './examine.ts';
-import { fault, faultsOr, ok, unknown, type Finding } from './finding.ts';
+import { advice, fault, faultsOr, ok, unknown, type Finding } from './finding.ts';
 import { kuduFault, type KuduAsk } from './kudu-ask.ts';
 
 const ASK_AGAIN = 'Look whether the server answers from this machine, and ask again.';
@@ -58,10 +58,14 @@ export function judgeFlags(flags: TserverFlags, tserver: string, raisesRetention
     faults.push(fault('flags', what, remedy));
   };
   const segments = Number(flags.get('log_min_segments_to_retain') ?? ROOM_SEGMENTS);
+  // Stock servers have it so, and what is lost is made up for by other replicas or the table.
   if (segments < ROOM_SEGMENTS && !raisesRetention)
-    add(
-      `log_min_segments_to_retain is ${segments}: what is written while the sidecar restarts may be gone before it is back`,
-      `kudu tserver set_flag ${tserver} log_min_segments_to_retain ${ROOM_SEGMENTS}, and --log_min_segments_to_retain=${ROOM_SEGMENTS} in the server's flag file; or SPOOR_HOLD_SERVER=on.`,
+    faults.push(
+      advice(
+        'flags',
+        `log_min_segments_to_retain is ${segments}: what is written while the sidecar restarts may be gone before it is back`,
+        `kudu tserver set_flag ${tserver} log_min_segments_to_retain ${ROOM_SEGMENTS}, and --log_min_segments_to_retain=${ROOM_SEGMENTS} in the server's flag file; or SPOOR_HOLD_SERVER=on.`,
+      ),
     );
   const history = Number(flags.get('tablet_history_max_age_sec') ?? LEAST_HISTORY_S);
   if (history >= 0 && history < LEAST_HISTORY_S)

@@ -25,7 +25,6 @@ export function Trace({ stream, asked }: { readonly stream: string; readonly ask
   const [answer, setAnswer] = useState<Answer>({ kind: 'not-asked' });
   const ask = async (given: string): Promise<void> => {
     const wanted = given.trim();
-    const [tablet = ''] = wanted.split('/');
     if (!wanted.includes('/')) {
       setAnswer({
         kind: 'failed',
@@ -35,7 +34,7 @@ export function Trace({ stream, asked }: { readonly stream: string; readonly ask
     }
     setAnswer({ kind: 'asking' });
     try {
-      const query = new URLSearchParams({ tablet, position: wanted });
+      const query = new URLSearchParams({ position: wanted });
       const { steps } = await call<{ steps: readonly Step[] }>(
         'GET',
         `${streamPath(stream)}/trace?${query.toString()}`,

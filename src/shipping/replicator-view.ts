@@ -66,7 +66,7 @@ export class ReplicatorViewer {
     nowMs: number,
   ): Pick<
     TabletView,
-    'table' | 'applyOpId' | 'committedOpId' | 'lagOps' | 'lagSeconds' | 'copy' | 'corrected' | 'rewound'
+    'table' | 'applyOpId' | 'committedOpId' | 'lagOps' | 'lagSeconds' | 'copy' | 'corrected' | 'resynced' | 'rewound'
   > &
     Standing {
     const { acked } = facts.state;
@@ -79,6 +79,7 @@ export class ReplicatorViewer {
       lagSeconds: this.#lagSeconds(facts, nowMs),
       ...this.#copyView(facts, nowMs),
       ...(acked.corrected !== undefined && { corrected: acked.corrected }),
+      ...(acked.resync !== undefined && { resynced: acked.resync }),
       ...(acked.rewound !== undefined && { rewound: acked.rewound }),
       ...this.standing(facts, nowMs),
     };

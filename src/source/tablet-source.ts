@@ -178,6 +178,8 @@ export class TabletSource implements ChangeSource {
       // There is no table that could make up for what the log lacks.
       if (this.#options.repairs && (await this.#isDropped())) return this.#giveUpCopy();
       yield* this.#carryOutOr(copyStep(this.#position, this.#options));
+      // A resync that was asked for while another copy was under way.
+      yield* this.#carryOutOr(copyStep(this.#position, { ...this.#options, repairs: false }));
       yield* this.#correct();
       yield* this.#carryOutOr(rewindStep(this.#position, this.#options));
       return true;

@@ -192,13 +192,13 @@ export class StreamStore implements StreamSource {
     return this.change(name, (stored) => (stored.paused === paused ? null : { paused }), signal);
   }
 
-  /** Asks for resyncs of some tablets; one that was asked for before and is not yet done is done once. */
+  /** Asks for resyncs of some tablets; one that was asked for before and is not yet done is done once. @returns the id of the request */
   async resync(
     stored: StoredStream,
     tablets: readonly MemberTablet[],
     from: ResyncFrom,
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<string> {
     const request: Resync = { id: randomUUID(), from, requestedAt: this.#now() };
     const body = JSON.stringify(request);
     const stream = stored.definition.name;
@@ -213,6 +213,7 @@ export class StreamStore implements StreamSource {
       signal,
     );
     await this.#touchDetails(stored, signal);
+    return request.id;
   }
 
   /** Asks for rows of a tablet to be put right. @returns the id of the request */

@@ -173,13 +173,15 @@ describe('the status page', { skip: (await serversMissing()) || (await chromiumM
     assertQuiet(visited);
   });
 
-  it('reads the newest records, or says that this sidecar has no such answer', async () => {
-    await using visited = await open('/#/streams/orders', { expects: /404/ });
+  it('reads the newest records, and shows the way of one', async () => {
+    await using visited = await open('/#/streams/orders');
     const { page } = visited;
     await press(page, 'button', 'Read the last 20');
-    await page.waitForSelector('.records li, [aria-labelledby="records-title"] .fault', { timeout: 30_000 });
-    const said = await textOf(page, '[aria-labelledby="records-title"]');
-    assert.match(said, /does not offer it|page\.orders/);
+    await page.waitForSelector('.records li', { timeout: 30_000 });
+    assert.match(await textOf(page, '.records li'), /page\.orders/);
+    await page.click('.records a[href*="trace="]');
+    await page.waitForSelector('.step-done', { timeout: 30_000 });
+    assert.match(await textOf(page, '.steps'), /operation \d+\.\d+ is committed[^]*it is at /);
     assertQuiet(visited);
   });
 

@@ -111,6 +111,9 @@ describe('the wait for a stream', () => {
     assert.equal(wait.look(view(running, tabletView({ tabletId: 'b' })), 1).words, '1 of 2 tablets run');
     assert.equal(wait.look(view({ ...running, copy }), 2).isDone, false);
     assert.equal(wait.look(view(running), 3).isDone, true);
+    const named = new StreamWait({ copies: () => true, resync: 'r1' }, 0);
+    assert.equal(named.look(view(running), 60_000).isDone, false, 'however long nobody has begun it');
+    assert.equal(named.look(view({ ...running, resynced: 'r1' }), 60_000).isDone, true);
     const other = new StreamWait({ copies: () => true }, 0);
     assert.deepEqual(
       [other.look(view(running), 14_000).isDone, other.look(view(running), 16_000).isDone],

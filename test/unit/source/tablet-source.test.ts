@@ -99,6 +99,15 @@ describe('the source of a tablet', () => {
     }
   });
 
+  it('copies all rows once more where that was asked for while another copy was under way', async () => {
+    const copy = { cut: 3n, at: timeOf(opId(1, 3)), rows: 1, key: { after: keyOf(1), rows: 1 } };
+    const from = { ...START, opId: opId(1, 3), copy };
+    const log = [insert(1), insert(2), marker(3), insert(4), marker(5), insert(6)];
+    const reads = await readAll(openCopied(log, { from, resync: 'r1', copier: new MemoryCopier([1, 2, 4], 5) }));
+    assert.deepEqual(seen(reads), ['3 ROW 2', '3 ROW 4', '4 INSERT 4', '5 ROW 1', '5 ROW 2', '5 ROW 4', '6 INSERT 6']);
+    assert.equal(reads.at(-1)!.position.resync, 'r1');
+  });
+
   it('puts rows right at a cut, in their own place among the operations', async () => {
     const correction = { id: 'c1', keys: [keyOf(2), keyOf(9)] };
     const log = [insert(1), insert(2), marker(3), insert(4)];
