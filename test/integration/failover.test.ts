@@ -10,6 +10,9 @@ import { OutageSuite } from '../support/outage-suite.ts';
 import { isCaughtUp } from '../support/spoor-cluster.ts';
 import { TopicReader } from '../support/topic-reader.ts';
 
+/** What the docs promise is held where nothing else wants the machine; a machine of two cores that runs all suites at once takes its time. */
+const MOST_MS = form(5_000, 2_000);
+
 /** How soon another goes on where servers or sidecars go away under load; each time the topic must fold into the table. */
 OutageSuite.describe('failover', (on) => {
   async function local(sidecar: SidecarProcess): Promise<readonly TabletView[]> {
@@ -20,7 +23,7 @@ OutageSuite.describe('failover', (on) => {
   const termOf = (opId: string | null | undefined): number => Number(opId?.split('.')[0] ?? 0);
 
   for (const how of ['kill', 'freeze'] as const)
-    on.check(`a new leader ships within 2 s: ${how} of the old one and its sidecar`, async (t) => {
+    on.check(`a new leader ships within ${MOST_MS / 1000} s: ${how} of the old one and its sidecar`, async (t) => {
       const name = `leader-${how}`;
       const tabletIds = await on.begin(name);
       using load = Load.start(on.cluster, `fo.${name}`, { rate: 2000 });
@@ -75,8 +78,8 @@ OutageSuite.describe('failover', (on) => {
         t.diagnostic(
           `elected after ${electedMs - downAtMs} ms, ships ${shipsMs} ms later, first row read ${readMs} ms after`,
         );
-        assert.ok(shipsMs < 2000, `${shipsMs} ms`);
-        assert.ok(readMs < 2000, `${readMs} ms`);
+        assert.ok(shipsMs < MOST_MS, `${shipsMs} ms`);
+        assert.ok(readMs < MOST_MS, `${readMs} ms`);
       }
       if (how === 'freeze') {
         server.thaw();

@@ -67,7 +67,8 @@ export async function leaseCluster(
   };
 }
 
-async function heal({ kafka, kudu, sidecars, frozen }: SpoorCluster): Promise<void> {
+/** All servers run again, whatever a case that failed has left of them. */
+export async function heal({ kafka, kudu, sidecars, frozen }: SpoorCluster): Promise<void> {
   frozen.clear();
   if (kafka.running) kafka.thaw();
   else await kafka.restart();

@@ -1,7 +1,7 @@
 import { after, afterEach, before, describe, it, type TestContext } from 'node:test';
 import { join } from 'node:path';
 import { javaTool } from './java-tools.ts';
-import { leaseCluster, type LeasedCluster } from './leased-cluster.ts';
+import { heal, leaseCluster, type LeasedCluster } from './leased-cluster.ts';
 import { ReplicaWatch } from './replica-watch.ts';
 import type { SpoorCluster } from './spoor-cluster.ts';
 
@@ -69,10 +69,7 @@ export class OutageSuite {
 
   /** What a failed case left behind would fail the next ones. */
   async #heal(): Promise<void> {
-    const { kafka, kudu, sidecars } = this.cluster;
-    if (!kafka.running) await kafka.restart();
-    for (const tserver of kudu.tservers) if (!tserver.running) await tserver.restart();
-    for (const sidecar of sidecars) if (!sidecar.running) await sidecar.restart();
+    await heal(this.cluster);
   }
 
   async #close(): Promise<void> {
