@@ -33,8 +33,9 @@ const KERBEROS_PROGRAMS: Readonly<Record<string, readonly string[]>> = {
 };
 /** A Redis that was installed so starts as a service of the system as well, where there is such; ours is another one. */
 const REDIS_PACKAGE = 'redis-server';
-/** Debian's name of both the package and the program. */
+/** Debian's names of both the packages and the programs. */
 const CHROMIUM = 'chromium';
+const SHELLS = ['zsh', 'fish'];
 const SYSTEM_PROGRAMS = ['/usr/sbin', '/usr/local/sbin', '/sbin', '/usr/bin'];
 
 export interface SystemTools {
@@ -56,6 +57,8 @@ export async function ensureSystemTools(options: {
   redis?: boolean;
   /** A browser, for the tests of the status page. */
   chromium?: boolean;
+  /** The shells besides bash that `spoor completion` speaks to, for its tests. */
+  shells?: boolean;
   progress: (line: string) => void;
 }): Promise<SystemTools> {
   const before = await look(options);
@@ -111,11 +114,13 @@ async function look({
   kerberos = false,
   redis = false,
   chromium = false,
+  shells = false,
 }: {
   compiler: boolean;
   kerberos?: boolean;
   redis?: boolean;
   chromium?: boolean;
+  shells?: boolean;
 }): Promise<Found> {
   const [javaHome, saslDir, maven, setpriv, libraries] = await Promise.all([
     findJava(compiler),
@@ -134,6 +139,7 @@ async function look({
   if (setpriv === null) missing.push('util-linux');
   if (redis && (await findProgram('redis-server')) === null) missing.push(REDIS_PACKAGE);
   if (chromium && (await findProgram(CHROMIUM)) === null) missing.push(CHROMIUM);
+  if (shells) for (const shell of SHELLS) if ((await findProgram(shell)) === null) missing.push(shell);
   return { javaHome, saslDir, missing };
 }
 

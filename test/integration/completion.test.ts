@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
@@ -7,11 +7,11 @@ import { once } from 'node:events';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { runCli } from '../../src/cli/program.ts';
-import type { Shell } from '../../src/cli/completion.ts';
 import { startControlServer, type ControlServer } from '../../src/control/server.ts';
 import { SPOOR_VERSION } from '../../src/util/version.ts';
 import { withToken } from '../support/credentials.ts';
 import { keepingLogger } from '../support/loggers.ts';
+import { toolsMissing } from '../support/cluster.ts';
 import { memoryStatus } from '../support/memory-status.ts';
 import { MemoryControlPlane } from '../support/memory-control-plane.ts';
 
@@ -19,16 +19,7 @@ const SOURCE = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 const BUILT = process.env['TEST_SPOOR_PROGRAM'];
 const TOKEN = 'a-token-of-the-test';
 
-/** Why a shell cannot be had here, or false. It is installed where that can be done. */
-function shellMissing(shell: Shell): string | false {
-  const isThere = (): boolean => spawnSync(shell, ['-c', 'true']).status === 0;
-  if (isThere()) return false;
-  const install = ['install', '-y', '--no-install-recommends', shell];
-  const { status } = spawnSync('apt-get', install, { env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } });
-  if (status === 0 && isThere()) return false;
-  if (process.env['CI'] !== undefined) throw new Error(`${shell} cannot be installed`);
-  return `${shell} is not installed`;
-}
+const skip = await toolsMissing({ shells: true });
 
 const dir = mkdtempSync(join(tmpdir(), 'spoor-completion-'));
 after(() => {
@@ -96,7 +87,7 @@ describe('completion in a real shell', () => {
     return out;
   }
 
-  it('bash', { skip: shellMissing('bash') }, async () => {
+  it('bash', { skip }, async () => {
     const complete = async (words: readonly string[], more: NodeJS.ProcessEnv = {}): Promise<string[]> => {
       const script = `. ../bash; COMP_WORDS=(spoor "$@"); COMP_CWORD=$#; _spoor; printf '%s\\n' "\${COMPREPLY[@]}"`;
       return (await run('bash', ['--norc', '-c', script, 'bash', ...words], more)).split('\n').filter(Boolean).sort();
@@ -110,7 +101,7 @@ describe('completion in a real shell', () => {
     assert.deepEqual(await complete(['streams', 'show', ''], { SPOOR_HTTP_LISTEN: '127.0.0.1:1' }), []);
   });
 
-  it('fish', { skip: shellMissing('fish') }, async () => {
+  it('fish', { skip }, async () => {
     const complete = async (line: string): Promise<string[]> => {
       const out = await run('fish', ['--no-config', '-c', `source ../fish; complete -C ${JSON.stringify(line)}`]);
       return out.split('\n').flatMap((each) => each.split('\t')[0] || []);
@@ -121,7 +112,7 @@ describe('completion in a real shell', () => {
     assert.deepEqual(await complete('spoor streams apply -f ord'), ['orders.json']);
   });
 
-  it('zsh', { skip: shellMissing('zsh') }, async () => {
+  it('zsh', { skip }, async () => {
     /** What is on the line once the tabulator was pressed in a shell at a terminal of its own. */
     const press = async (line: string): Promise<string> => {
       const script = `zmodload zsh/zpty

@@ -28,7 +28,8 @@ export async function prepareServers(): Promise<void> {
   await fetchKudu(options);
   const kafka = await fetchKafka(options);
   await withFileLock(join(options.cacheDir, '.lock'), () => archiveKafkaClasses(kafka));
-  await toolsMissing({ kerberos: true, redis: true, chromium: true }); // before there are several who would install them at once
+  // Before there are several who would install them at once.
+  await toolsMissing({ kerberos: true, redis: true, chromium: true, shells: true });
 }
 
 /** As {@link serversMissing}, for what needs a KDC besides. */
@@ -41,6 +42,7 @@ export function toolsMissing(wanted: {
   kerberos?: boolean;
   redis?: boolean;
   chromium?: boolean;
+  shells?: boolean;
 }): Promise<string | false> {
   return whyMissing(async () => {
     const { progress } = await artifactOptions();
