@@ -92,7 +92,7 @@ describe('completion in a real shell', () => {
       const script = `. ../bash; COMP_WORDS=(spoor "$@"); COMP_CWORD=$#; _spoor; printf '%s\\n' "\${COMPREPLY[@]}"`;
       return (await run('bash', ['--norc', '-c', script, 'bash', ...words], more)).split('\n').filter(Boolean).sort();
     };
-    assert.deepEqual(await complete(['streams', 're']), ['resume', 'resync']);
+    assert.deepEqual(await complete(['streams', 'res']), ['resume', 'resync']);
     assert.deepEqual(await complete(['status', '--w']), ['--watch', '--wide']);
     assert.deepEqual(await complete(['streams', 'show', '']), ['orders', 'returns']);
     assert.deepEqual(await complete(['verify', '--max-rows', '5', 'o']), ['orders']);
@@ -106,7 +106,7 @@ describe('completion in a real shell', () => {
       const out = await run('fish', ['--no-config', '-c', `source ../fish; complete -C ${JSON.stringify(line)}`]);
       return out.split('\n').flatMap((each) => each.split('\t')[0] || []);
     };
-    assert.deepEqual(await complete('spoor streams re'), ['resume', 'resync']);
+    assert.deepEqual(await complete('spoor streams res'), ['resume', 'resync']);
     assert.deepEqual(await complete('spoor status --w'), ['--watch', '--wide']);
     assert.deepEqual(await complete('spoor streams show '), ['orders', 'returns']);
     assert.deepEqual(await complete('spoor streams apply -f ord'), ['orders.json']);
