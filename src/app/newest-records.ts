@@ -11,6 +11,8 @@ export interface PlacedRecord {
 
 /** So many places of a stream are looked into at a time. */
 const MAX_PLACES = 20;
+/** What a call answers at most, beside its last record. */
+const MAX_BYTES = 8 << 20;
 /** Of a record that is looked for by its position: so many of each lane are looked at, the newest. */
 export const SEARCHED_RECORDS = 10_000;
 
@@ -24,21 +26,39 @@ export async function newestRecords(
   last: number,
   signal: AbortSignal,
 ): Promise<readonly RecordView[]> {
-  const found: { readonly placed: PlacedRecord; readonly order: bigint }[] = [];
+  let found: readonly Kept[] = [];
   const places = placesOf(reader, tables);
   for (const destination of places.keys()) {
-    const lanes = new Map<string, StoredRecord[]>();
+    let lane: Kept[] = [];
     for await (const records of reader.read(destination, signal, last))
       for (const record of records) {
-        const lane = lanes.get(record.place.lane);
-        if (lane === undefined) lanes.set(record.place.lane, [record]);
-        else if (lane.push(record) > last) lane.shift();
+        // Lane after lane: of those before it no more is kept than can be among the newest.
+        if (lane[0] && lane[0].record.place.lane !== record.place.lane)
+          [found, lane] = [newestOf([...found, ...lane], last), []];
+        lane.push({ record, destination });
+        if (lane.length > last) lane.shift();
       }
-    for (const record of [...lanes.values()].flat())
-      found.push({ placed: { record, place: reader.show(record.place), destination }, order: record.place.order });
+    found = newestOf([...found, ...lane], last);
   }
-  found.sort((a, b) => timeOf(b.placed) - timeOf(a.placed) || (a.order < b.order ? 1 : -1));
-  return found.slice(0, last).map(({ placed }) => viewOf(placed, places.get(placed.destination)!));
+  return found.map(({ record, destination }) => viewOf(record, reader.show(record.place), places.get(destination)!));
+}
+
+interface Kept {
+  readonly record: StoredRecord;
+  readonly destination: string;
+}
+
+/** Of so many, and of no more than a person can look at, one at least. */
+function newestOf(records: readonly Kept[], count: number): readonly Kept[] {
+  const sorted = records.toSorted(
+    ({ record: a }, { record: b }) => timeOf(b) - timeOf(a) || (a.place.order < b.place.order ? 1 : -1),
+  );
+  let bytes = 0;
+  const end = sorted.findIndex(
+    ({ record }, i) =>
+      i >= count || ((bytes += (record.key?.length ?? 0) + (record.value?.length ?? 0)) > MAX_BYTES && i > 0),
+  );
+  return end < 0 ? sorted : sorted.slice(0, end);
 }
 
 /** The newest record with a position among those of a table; null where it is not among the newest of any lane. */
@@ -73,12 +93,15 @@ function placesOf(reader: SinkReader, tables: readonly string[]): ReadonlyMap<st
   return places;
 }
 
-function timeOf({ record }: PlacedRecord): number {
-  return record.timestampMs ?? 0;
+function timeOf({ timestampMs }: StoredRecord): number {
+  return timestampMs ?? 0;
 }
 
-function viewOf({ record, place }: PlacedRecord, tables: readonly string[]): RecordView {
-  const { key, value, position, timestampMs } = record;
+function viewOf(
+  { key, value, position, timestampMs }: StoredRecord,
+  place: ShownPlace,
+  tables: readonly string[],
+): RecordView {
   const [keyText, valueText] = [textOf(key), textOf(value)];
   const envelope = valueText?.isBase64 === false ? envelopeOf(valueText.text) : {};
   return {

@@ -58,7 +58,8 @@ export class TabletRequests {
     signal: AbortSignal,
   ): Promise<void> {
     const [member] = await this.#tablets(stored, { tablets: [tablet] }, signal, 'tablet');
-    const applied = views.find(({ tabletId }) => tabletId === tablet)?.applyOpId;
+    const view = views.find(({ tabletId }) => tabletId === tablet);
+    const applied = view?.copy?.kind === 'log' ? null : view?.applyOpId; // of a rewind any operation may come again
     if (applied && compareOpIds(opId, parseOpId(applied)) <= 0)
       throw new UnknownMemberError(
         'opId',

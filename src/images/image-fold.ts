@@ -24,9 +24,12 @@ export class ImageFold {
     this.#limits = limits;
   }
 
-  /** Operations that were folded already come again, and what is remembered is of later ones. */
-  restart(): void {
-    this.#known.noteCopy([], true);
+  /**
+   * Rows are otherwise than what was folded left them: operations come again, or one was left out.
+   * @param isEarlier what is remembered is of later operations than the next one, those included that were stamped ahead
+   */
+  restart(isEarlier: boolean): void {
+    this.#known.noteCopy([], isEarlier);
   }
 
   /** Nothing of it is remembered any more. */

@@ -62,8 +62,8 @@ export class ImagedSource implements ChangeSource {
   /** Of which a part was handed on. */
   #read: ReadInHand | null = null;
   #failure: Error | null = null;
-  /** Behind the last read operations come again. */
-  #goesBack = false;
+  /** Why the next read does not go on from what was folded; it comes last in its read. */
+  #breaksOff: 'rewound' | 'skipped' | null = null;
   /** Whether it has been told that rows are not whole: once is enough. */
   #hasTold = false;
 
@@ -127,8 +127,8 @@ export class ImagedSource implements ChangeSource {
     const isCopied = resync !== null && this.#position.resync !== resync;
     const before = this.#position;
     this.#position = read.position;
-    if (this.#goesBack) this.#fold.restart();
-    this.#goesBack = read.changes.some((change) => change.kind === 'event' && change.event === 'rewound');
+    if (this.#breaksOff !== null) this.#fold.restart(this.#breaksOff === 'rewound');
+    this.#breaksOff = breakIn(read.changes);
     const { time, copy } = read.position;
     const segments = this.#fold.segmentsOf(read.changes, time, copy !== undefined);
     return { read, before, isCopied, mayBeCut: true, segments, folding: null, lost: null, taken: 0, isDone: false };
@@ -254,6 +254,11 @@ export class ImagedSource implements ChangeSource {
     if (error instanceof SpoorError && error.code === 'SPOOR_SNAPSHOT_TOO_OLD') return true;
     return this.#options.isDropped(signal).catch(() => false);
   }
+}
+
+function breakIn(changes: readonly Change[]): 'rewound' | 'skipped' | null {
+  const last = changes.findLast((change) => change.kind === 'event');
+  return last?.event === 'rewound' || last?.event === 'skipped' ? last.event : null;
 }
 
 /** A read of the source behind, as far as it was handed on. */

@@ -1,3 +1,4 @@
+import type { TabletPosition } from '../change/position.ts';
 import type { Backoff } from '../util/backoff.ts';
 import type { ReadQueue } from './read-queue.ts';
 
@@ -34,8 +35,23 @@ export function writeDueInMs(queued: Queued, goesOn: boolean, nowMs: number, lim
   return (queue.at(0)?.readAtMs ?? nowMs) + limits.positionIntervalMs - nowMs;
 }
 
-/** How many of the oldest reads one write takes. */
-export function countForBatch(queue: ReadQueue, maxBatchBytes: number): number {
+/**
+ * How many of the oldest reads one write takes. A write ends where a rewind begins: behind that rows come again, and within one
+ * write they rise, which sinks go by that have some of it.
+ * @param acked where the queue begins
+ */
+export function countForBatch(queue: ReadQueue, maxBatchBytes: number, acked: Pick<TabletPosition, 'opId'>): number {
+  const most = countBySize(queue, maxBatchBytes);
+  let before = acked.opId.index;
+  for (let i = 0; i < most; i++) {
+    const { opId, copy } = queue.at(i)!.upTo;
+    if (copy !== undefined && copy !== 'wanted' && copy.onlyLog && opId.index > before) return i + 1;
+    before = opId.index;
+  }
+  return most;
+}
+
+function countBySize(queue: ReadQueue, maxBatchBytes: number): number {
   if (queue.bytes <= maxBatchBytes) return queue.length;
   let bytes = 0;
   return Math.max(

@@ -390,7 +390,7 @@ function advance(state: ReplicatorState, nowMs: number, limits: ReplicatorLimits
   if (next.sink.kind === 'idle' && next.queue.length > 0) {
     const dueInMs = writeDueInMs(next, next.log.kind === 'open', nowMs, limits);
     if (dueInMs > 0) effects.push({ kind: 'flush-in', ms: dueInMs });
-    else goOn(write(next, next.sink.writer, countForBatch(next.queue, limits.maxBatchBytes), nowMs));
+    else goOn(write(next, next.sink.writer, countForBatch(next.queue, limits.maxBatchBytes, next.acked), nowMs));
   }
   const { log } = next;
   if (next.ending) return { state: next, effects };

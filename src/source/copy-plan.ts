@@ -189,7 +189,9 @@ export function positionAtCut(
   { resync: askedFor }: Pick<CopyRequest, 'resync'>,
 ): TabletPosition & { readonly copy: CopyProgress } {
   const { opId, tableName, schemaVersion, time } = cut;
-  const resync = askedFor ?? before.resync ?? (before.opId.index > 0n ? REPAIR : null);
+  // What changed is not all rows: who asked for these has them behind it.
+  const resync =
+    (scope.since === undefined ? askedFor : null) ?? before.resync ?? (before.opId.index > 0n ? REPAIR : null);
   return {
     opId,
     tableName,

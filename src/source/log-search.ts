@@ -42,7 +42,8 @@ export class LogSearch {
   get result(): Found {
     const [first] = this.#terms;
     const found = this.#found;
-    if (found === null || first === undefined) return { kind: 'nothing' };
+    if (first === undefined) return { kind: 'gone' }; // whatever it was, it is not here
+    if (found === null) return { kind: 'nothing' };
     const index = found.index - 1n;
     if (index === 0n) return { kind: 'behind', opId: MIN_OPID };
     const start = this.#terms.findLast((each) => each.index <= index);
@@ -61,7 +62,7 @@ export class LogSearch {
 /**
  * Reads a log up to an operation that is known to be in it.
  * @param until of its operations are looked at those before this one
- * @throws {Error} the log ends before that; and what the feed throws
+ * @throws {Error} it has it no more; and what the feed throws
  */
 export async function searchLog(feed: LogFeed, whence: Whence, until: OpId): Promise<Found> {
   const search = new LogSearch(whence);
@@ -80,8 +81,9 @@ export async function searchLog(feed: LogFeed, whence: Whence, until: OpId): Pro
         }
         if (chunk.lentBytes !== undefined) feed.giveBack?.(chunk.lentBytes);
         break;
-      case 'segment':
       case 'idle':
+        throw new Error('the log was made anew, and does not have the operation up to which it is searched');
+      case 'segment':
         break;
     }
   }

@@ -195,9 +195,10 @@ export class TabletChanges implements ChangeSource {
       const op = this.#ready[this.#readyAt]!;
       const isNews = op.replicate.opId.index > this.#options.after.opId.index;
       if (isNews && !this.#settled) await this.#settleSchema();
+      const isSkipped = isNews && this.#isSkipped(op);
       try {
         if (isNews && !this.#announced) this.#announce(op, changes);
-        if (isNews && this.#isSkipped(op)) changes.push(this.#skipEvent(op));
+        if (isSkipped) changes.push(this.#skipEvent(op));
         else rejectedRows += this.#apply(op, isNews, changes);
       } catch (error) {
         if (last === null) throw this.#asSpoorError(error, op);
@@ -211,6 +212,10 @@ export class TabletChanges implements ChangeSource {
       bytes += op.replicate.byteLength;
       const change = changes.at(-1);
       if (perRow > 0 && change?.kind === 'rows') moreBytes += perRow * change.rowCount;
+      if (isSkipped) {
+        onlyMarkers = false;
+        break; // it is in the table all the same: who makes rows whole asks that anew behind it
+      }
       if (!isMarker(op)) onlyMarkers = false;
       else if (this.#isCut(op)) {
         cut = { opId: op.replicate.opId, time: op.replicate.hybridTime };

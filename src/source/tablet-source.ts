@@ -194,7 +194,8 @@ export class TabletSource implements ChangeSource {
 
   /** @returns whether the log goes on; what it lacks, where it does not, is lost: nobody has it */
   #giveUpCopy(): boolean {
-    this.#lacksCopy = this.#position.copy !== undefined;
+    const { copy } = this.#position;
+    this.#lacksCopy = copy !== undefined && (copy === 'wanted' || copy.onlyLog !== true); // a rewind owes no row
     this.#position = withoutCopy(this.#position);
     return !this.#options.repairs;
   }

@@ -71,6 +71,7 @@ export class LaneFilter {
   /** The records that come are behind what was there. */
   #isOver = false;
   #from: TabletPosition | null = null;
+  #to: TabletPosition | null = null;
   #mode: 'partial' | 'straddle' = 'partial';
   #copyRows = 0;
   #hasCopied = false;
@@ -87,6 +88,7 @@ export class LaneFilter {
   begin(from: TabletPosition | null, to: TabletPosition): 'none' | 'all' | 'some' {
     const { position, partial } = this.#state;
     this.#from = from;
+    this.#to = to;
     this.#copyRows = 0;
     this.#hasCopied = false;
     this.#isOver = false;
@@ -110,6 +112,8 @@ export class LaneFilter {
     const { partial } = this.#state;
     if (partial === null || this.#isOver) return null;
     const { copied, row } = partial;
+    // At a cut all of the log before is there, and what follows may be that log once more.
+    if (copied === undefined && this.#entersCopy()) return null;
     if (this.#mode === 'straddle') return copied === undefined && row ? { row } : null;
     if (copied === undefined || row !== undefined) return partial;
     const count = copied.count - this.#copyRows;
@@ -149,6 +153,11 @@ export class LaneFilter {
     return row !== undefined && isUpTo(place, row);
   }
 
+  #entersCopy(): boolean {
+    const [before, behind] = [cutOf(this.#from), cutOf(this.#to)];
+    return behind !== null && behind !== before;
+  }
+
   /** Rows of the log that come in front of a copy. A write that begins within a copy has none. */
   #isBeforeCopy(): boolean {
     const copy = this.#from?.copy;
@@ -170,12 +179,18 @@ export class LaneFilter {
       return (copy.replayAfter?.index ?? 0n) > (fromInCopy ? (fromCopy.replayAfter?.index ?? 0n) : 0n) && fromInCopy;
     }
     const isAgain = fromInCopy || this.#hasCopied;
-    if (inCopy) return isAgain ? place.index <= (copy.replayAfter?.index ?? 0n) : true;
+    if (inCopy) return place.index <= (isAgain ? (copy.replayAfter?.index ?? 0n) : position.opId.index);
     if (place.index <= position.opId.index) return true;
     return [position.upTo, this.#state.partial?.copied ? undefined : this.#state.partial?.row].some(
       (last) => last !== undefined && isUpTo(place, last),
     );
   }
+}
+
+/** Of the copy that a position is in; null for none. */
+function cutOf(position: TabletPosition | null): bigint | null {
+  const copy = position?.copy;
+  return copy === undefined || copy === 'wanted' ? null : copy.cut;
 }
 
 function isSame(a: TabletPosition | null, b: TabletPosition | null): boolean {

@@ -78,6 +78,10 @@ describe('a search in a log', () => {
     );
   });
 
+  it('knows nothing of a log that has no operation before the cut', () => {
+    assert.deepEqual(new LogSearch({ time: 5n }).result, { kind: 'gone' });
+  });
+
   it('takes what comes behind a hole for no first operation', () => {
     const search = new LogSearch({ time: 5n });
     const push = (index: number, time: bigint): void => {
@@ -95,7 +99,6 @@ describe('a search in a log', () => {
     const operation = (index: number) => write(opId(1, index), { columns: [] }, []);
     const chunks: LogChunk[] = [
       { kind: 'entries', entries: [operation(1), operation(2)], bytes: 1, lentBytes: 70 },
-      { kind: 'idle' },
       { kind: 'entries', entries: [operation(3), operation(4)], bytes: 1 },
     ];
     let lent = 0;
@@ -108,5 +111,7 @@ describe('a search in a log', () => {
     assert.deepEqual(found, { kind: 'behind', opId: opId(1, 1) });
     assert.equal(lent, 70);
     await assert.rejects(searchLog(feed, { opId: opId(1, 2) }, opId(1, 9)), /has gone before/);
+    chunks.push({ kind: 'idle' });
+    await assert.rejects(searchLog(feed, { opId: opId(1, 2) }, opId(1, 9)), /made anew/, 'and waits for nothing');
   });
 });

@@ -43,6 +43,21 @@ function seen(reads: readonly ChangeRead[]): string[] {
   return reads.flatMap(({ changes }) => changes.flatMap(rowsOf));
 }
 
+/** Each copy has a cut of its own. */
+class CutsInTurn extends MemoryCopier {
+  readonly #cuts: number[];
+
+  constructor(keys: readonly number[], cuts: readonly number[]) {
+    super(keys, cuts[0]!);
+    this.#cuts = [...cuts];
+  }
+
+  override async makeCut(): ReturnType<MemoryCopier['makeCut']> {
+    const at = opId(1, this.#cuts.shift()!);
+    return { ...(await super.makeCut()), opId: at, time: timeOf(at) };
+  }
+}
+
 describe('the source of a tablet', () => {
   it('gives its turn among the copies back when it is closed between two reads', async () => {
     const copySlots = new Slots(1);
@@ -105,6 +120,16 @@ describe('the source of a tablet', () => {
     const log = [insert(1), insert(2), marker(3), insert(4), marker(5), insert(6)];
     const reads = await readAll(openCopied(log, { from, resync: 'r1', copier: new MemoryCopier([1, 2, 4], 5) }));
     assert.deepEqual(seen(reads), ['3 ROW 2', '3 ROW 4', '4 INSERT 4', '5 ROW 1', '5 ROW 2', '5 ROW 4', '6 INSERT 6']);
+    assert.equal(reads.at(-1)!.position.resync, 'r1');
+  });
+
+  it('copies all rows behind the repair of a gap, where that was asked for', async () => {
+    const from = { ...START, opId: opId(1, 2), time: 1n };
+    const log = [insert(4), marker(5), insert(6)];
+    const asked = { from, repairs: true, resync: 'r1', copier: new CutsInTurn([1, 2], [3, 5]) };
+    const reads = await readAll(openCopied([marker(3), ...log], asked));
+    const repair = ['3 schema', '3 ROW 1', '3 ROW 2'];
+    assert.deepEqual(seen(reads), [...repair, '4 INSERT 4', '5 ROW 1', '5 ROW 2', '6 INSERT 6']);
     assert.equal(reads.at(-1)!.position.resync, 'r1');
   });
 

@@ -71,6 +71,8 @@ export class WriteCursor {
     if (batch.kindOf(i) === RecordKind.RESOLVED) return false;
     const row = rowOf(batch.position(i));
     if (row === null) return true;
+    // It stands in front of an operation's rows: beside some that are there, it says that the others are left out.
+    if (batch.kindOf(i) === RecordKind.SCHEMA) return row.index >= this.#after.index;
     if (isUpTo(row, this.#after)) return false;
     this.#after = null;
     return true;

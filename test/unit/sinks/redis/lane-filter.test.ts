@@ -137,6 +137,36 @@ describe('a lane that is further than another one of its tablet', () => {
   });
 });
 
+describe('operations that come again behind a cut', () => {
+  const copy = { cut: 120n, at: 900n, rows: 0, onlyLog: true, replayAfter: { term: 3n, index: 0n } } as const;
+  const atCut: TabletPosition = { ...positionAt(120), copy };
+
+  it('are not taken for the rows of before that a write has left', () => {
+    const filter = new LaneFilter({
+      generation: 'g',
+      position: positionAt(80),
+      partial: { row: { index: 95n, row: 0 } },
+    });
+    assert.equal(filter.begin(positionAt(80), atCut), 'some');
+    const batch = RecordBatch.of([row(81), row(95)]);
+    assert.ok(filter.isThere(batch, 0) && filter.isThere(batch, 1));
+    assert.equal(filter.rest, null, 'all of the log before the cut is there');
+    assert.equal(there({ position: atCut, partial: null }, [atCut, positionAt(121)], [row(5)]), 'none');
+  });
+
+  it('and a lane at an older cut lacks what was written since, in front of the next one', () => {
+    for (const more of [copy, { cut: 100n, at: 800n, rows: 0 }]) {
+      const older = { position: { ...positionAt(100), copy: { ...more, cut: 100n } }, partial: null };
+      assert.deepEqual(there(older, [positionAt(80), atCut], [row(81), row(100), row(101), row(119)]), [
+        true,
+        true,
+        false,
+        false,
+      ]);
+    }
+  });
+});
+
 it('a tablet stands where the last of its lanes is', () => {
   assert.deepEqual(lowestPosition([positionAt(3), positionAt(2), positionAt(4)]), positionAt(2));
   assert.equal(lowestPosition([positionAt(3), null]), null);

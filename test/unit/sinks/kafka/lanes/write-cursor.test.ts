@@ -73,6 +73,15 @@ describe('WriteCursor', () => {
     );
   });
 
+  it('tells what befell an operation of which some rows are there', () => {
+    const events = [9, 10, 11].map((index) => recordAt('schema', `${TABLET}/3.${index}.0`));
+    const { taken } = take(new WriteCursor(sliced(events, 3), { index: 10n, row: 5 }));
+    assert.deepEqual(
+      taken.map(({ position }) => position),
+      events.slice(1).map(({ position }) => position),
+    );
+  });
+
   it('gives all of it, marks too, where nothing was there before', () => {
     fc.assert(
       fc.property(log, fc.integer({ min: 1, max: 4 }), (records, size) => {
