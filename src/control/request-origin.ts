@@ -37,11 +37,12 @@ export function originFault(
 ): ProblemError | null {
   if (httpVersion !== '1.1' && httpVersion !== '1.0')
     return new ProblemError(400, `HTTP/${httpVersion} is not spoken here; HTTP/1.1 is.`);
+  if (target === '*') return new ProblemError(404, 'There is nothing at *: name a path, such as /v1/streams.');
   if (headers.host === undefined && httpVersion === '1.1') return new ProblemError(400, 'The header Host is missing.');
   const twice = namedTwice(rawHeaders);
   if (twice !== null) return new ProblemError(400, `The header ${twice} came more than once.`);
   // As a proxy is asked: the URL's own host counts then (RFC 9112 3.2.2).
-  const named = target.startsWith('/') || target === '*' ? null : authorityOf(target);
+  const named = target.startsWith('/') ? null : authorityOf(target);
   const host = (named ?? headers.host ?? '').toLowerCase();
   const stranger =
     ownHosts === null ? undefined : [host, headers.host ?? ''].find((each) => !isOwnHost(each, ownHosts));

