@@ -47,7 +47,12 @@ function ActionDialog({ ask }: { readonly ask: Ask }) {
   const isReady = ask.kind !== 'delete' || typed === ask.stream;
 
   useEffect(() => {
+    const opener = document.activeElement;
     element.current?.showModal();
+    // The browser does so where the dialog stays in the page; this one goes.
+    return () => {
+      if (opener instanceof HTMLElement) opener.focus();
+    };
   }, []);
   const close = (): void => {
     element.current?.close();
