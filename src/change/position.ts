@@ -110,8 +110,20 @@ export function isResync({ since }: CopyProgress, resync: string | undefined): b
   return since !== undefined || resync !== undefined;
 }
 
-function replayedTo({ copy }: TabletPosition): bigint {
-  return copy === undefined || copy === 'wanted' ? 0n : (copy.replayAfter?.index ?? 0n);
+/** The copy that a position is in the midst of; null for none, or one that was not begun. */
+export function copyUnderWay(position: Pick<TabletPosition, 'copy'> | null): CopyProgress | null {
+  const copy = position?.copy;
+  return copy === undefined || copy === 'wanted' ? null : copy;
+}
+
+/** Up to which index all of the log is read that a position needs: behind a copy it is read a second time. */
+export function loggedUpTo(position: Pick<TabletPosition, 'opId' | 'copy'>): bigint {
+  return copyUnderWay(position)?.replayAfter?.index ?? position.opId.index;
+}
+
+/** Up to which index the log behind the cut of a copy was read again; 0 where nothing was. */
+export function replayedTo(position: Pick<TabletPosition, 'copy'> | null): bigint {
+  return copyUnderWay(position)?.replayAfter?.index ?? 0n;
 }
 
 function copyRank({ copy, ended }: TabletPosition): number {

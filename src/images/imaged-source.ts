@@ -257,8 +257,8 @@ export class ImagedSource implements ChangeSource {
 }
 
 function breakIn(changes: readonly Change[]): 'rewound' | 'skipped' | null {
-  const last = changes.findLast((change) => change.kind === 'event');
-  return last?.event === 'rewound' || last?.event === 'skipped' ? last.event : null;
+  const last = changes.at(-1);
+  return last?.kind === 'event' && (last.event === 'rewound' || last.event === 'skipped') ? last.event : null;
 }
 
 /** A read of the source behind, as far as it was handed on. */

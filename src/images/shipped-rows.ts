@@ -1,6 +1,6 @@
 import type { Change, ChangeBatch, TabletEvent } from '../change/change.ts';
 import type { OpId } from '../kudu/opid.ts';
-import { isUpTo, type RowRef, type TabletPosition } from '../change/position.ts';
+import { copyUnderWay, isUpTo, loggedUpTo, type RowRef, type TabletPosition } from '../change/position.ts';
 
 /** Rows behind a position that are in the sink already ({@link TabletPosition.upTo}), until the reading is past them. */
 export class ShippedRows {
@@ -40,7 +40,7 @@ export class ShippedRows {
   /** The position behind a read: where that is not past these rows yet, with them. */
   behind(position: TabletPosition): TabletPosition {
     if (this.#upTo === undefined) return position;
-    if (!isSameReading(this.#from, position) || reached(position) >= this.#upTo.index) {
+    if (!isSameReading(this.#from, position) || loggedUpTo(position) >= this.#upTo.index) {
       this.#upTo = undefined;
       return position;
     }
@@ -52,12 +52,7 @@ function isEnd({ event }: TabletEvent): boolean {
   return event === 'range-dropped' || event === 'table-dropped';
 }
 
-function isSameReading({ copy }: TabletPosition, { copy: now }: TabletPosition): boolean {
-  if (copy === undefined || copy === 'wanted') return now === copy;
-  return now !== undefined && now !== 'wanted' && now.cut === copy.cut;
-}
-
-/** Up to which operation the log is read; behind a copy it is read a second time. */
-function reached({ opId, copy }: TabletPosition): bigint {
-  return copy === undefined || copy === 'wanted' ? opId.index : (copy.replayAfter?.index ?? opId.index);
+function isSameReading(from: TabletPosition, now: TabletPosition): boolean {
+  const copy = copyUnderWay(from);
+  return copy === null ? now.copy === from.copy : copyUnderWay(now)?.cut === copy.cut;
 }

@@ -1,4 +1,4 @@
-import { isAhead, type TabletPosition } from '../change/position.ts';
+import { isAhead, loggedUpTo, type TabletPosition } from '../change/position.ts';
 import type { MarkedStream } from '../change/apply-marker.ts';
 import { backoffMs, type Backoff } from '../util/backoff.ts';
 
@@ -184,15 +184,10 @@ export function safeIndex({ streams, marked, cuts, readIndex }: MarkerState): bi
   for (const { generation, startIndex } of streams) {
     const start = startIndex ?? cuts.get(generation) ?? readIndex;
     const said = marked.get(generation)?.position;
-    const index = said === undefined ? start : startIndex === null ? loggedFrom(said) : maxOf(loggedFrom(said), start);
+    const index = said === undefined ? start : startIndex === null ? loggedUpTo(said) : maxOf(loggedUpTo(said), start);
     if (safe === null || index < safe) safe = index;
   }
   return safe;
-}
-
-/** Up to here a stream at that position needs nothing of the log. */
-function loggedFrom({ opId, copy }: TabletPosition): bigint {
-  return copy === undefined || copy === 'wanted' ? opId.index : (copy.replayAfter?.index ?? opId.index);
 }
 
 function maxOf(a: bigint, b: bigint): bigint {

@@ -1,4 +1,4 @@
-import type { TabletPosition } from '../change/position.ts';
+import { copyUnderWay, type TabletPosition } from '../change/position.ts';
 import type { Backoff } from '../util/backoff.ts';
 import type { ReadQueue } from './read-queue.ts';
 
@@ -44,9 +44,9 @@ export function countForBatch(queue: ReadQueue, maxBatchBytes: number, acked: Pi
   const most = countBySize(queue, maxBatchBytes);
   let before = acked.opId.index;
   for (let i = 0; i < most; i++) {
-    const { opId, copy } = queue.at(i)!.upTo;
-    if (copy !== undefined && copy !== 'wanted' && copy.onlyLog && opId.index > before) return i + 1;
-    before = opId.index;
+    const { upTo } = queue.at(i)!;
+    if (upTo.opId.index > before && copyUnderWay(upTo)?.onlyLog) return i + 1;
+    before = upTo.opId.index;
   }
   return most;
 }

@@ -1,4 +1,4 @@
-import { isAhead, isResync, type TabletPosition } from '../change/position.ts';
+import { copyUnderWay, isAhead, isResync, type TabletPosition } from '../change/position.ts';
 import { hybridTimeToMicros, type HybridTime } from '../kudu/hybrid-time.ts';
 import { MIN_OPID, formatOpId, type OpId } from '../kudu/opid.ts';
 import type { ChangeSource } from '../source/change-source.ts';
@@ -50,8 +50,8 @@ export class ReplicatorViewer {
   /** To be called after each step of the core. */
   noteStep(ackedBefore: TabletPosition, facts: ReplicatorFacts, nowMs: number): void {
     const { acked } = facts.state;
-    const { copy } = acked;
-    if (copy !== undefined && copy !== 'wanted' && this.#copyBegan?.cut !== copy.cut)
+    const copy = copyUnderWay(acked);
+    if (copy !== null && this.#copyBegan?.cut !== copy.cut)
       this.#copyBegan = { cut: copy.cut, rows: copy.rows, atMs: nowMs };
     if (acked.opId.index >= this.#committed(facts).index) this.#standsSinceMs = null;
     else if (isAhead(acked, ackedBefore)) this.#standsSinceMs = nowMs;
@@ -139,8 +139,8 @@ export class ReplicatorViewer {
   }
 
   #copyView({ state, source }: ReplicatorFacts, nowMs: number): Pick<TabletView, 'copy'> {
-    const { copy } = state.acked;
-    if (copy === undefined || copy === 'wanted') return {};
+    const copy = copyUnderWay(state.acked);
+    if (copy === null) return {};
     const { rows, at, since, onlyLog } = copy;
     const total = source?.copyRows ?? null;
     const began = this.#copyBegan;

@@ -1,5 +1,5 @@
 import type { Change, MissingChanges, TabletEnd } from '../change/change.ts';
-import type { TabletPosition } from '../change/position.ts';
+import { copyUnderWay, type TabletPosition } from '../change/position.ts';
 import { SpoorError } from '../errors.ts';
 import type { HybridTime } from '../kudu/hybrid-time.ts';
 import { formatOpId, type OpId } from '../kudu/opid.ts';
@@ -194,8 +194,8 @@ export class TabletSource implements ChangeSource {
 
   /** @returns whether the log goes on; what it lacks, where it does not, is lost: nobody has it */
   #giveUpCopy(): boolean {
-    const { copy } = this.#position;
-    this.#lacksCopy = copy !== undefined && (copy === 'wanted' || copy.onlyLog !== true); // a rewind owes no row
+    const isRewind = copyUnderWay(this.#position)?.onlyLog === true; // which owes no row
+    this.#lacksCopy = this.#position.copy !== undefined && !isRewind;
     this.#position = withoutCopy(this.#position);
     return !this.#options.repairs;
   }
@@ -323,8 +323,8 @@ export class TabletSource implements ChangeSource {
   }
 
   /** What the copy that the position speaks of still owes. */
-  async *#rowsOf(schema: TableSchema, copy = this.#position.copy): Reads {
-    if (copy === undefined || copy === 'wanted') throw new TypeError('rows of a copy that was not begun');
+  async *#rowsOf(schema: TableSchema, copy = copyUnderWay(this.#position)): Reads {
+    if (copy === null) throw new TypeError('rows of a copy that was not begun');
     for await (const read of this.#copy.rest(this.#position, copy, schema)) yield this.#passed(read);
   }
 

@@ -1,4 +1,12 @@
-import { comparePositions, isAhead, isUpTo, type RowRef, type TabletPosition } from '../../change/position.ts';
+import {
+  comparePositions,
+  copyUnderWay,
+  isAhead,
+  isUpTo,
+  replayedTo,
+  type RowRef,
+  type TabletPosition,
+} from '../../change/position.ts';
 import { RecordKind, type RecordBatch, type RecordRun } from '../../change/record-batch.ts';
 import type { LaneState, Partial } from './lane-state.ts';
 
@@ -154,43 +162,36 @@ export class LaneFilter {
   }
 
   #entersCopy(): boolean {
-    const [before, behind] = [cutOf(this.#from), cutOf(this.#to)];
-    return behind !== null && behind !== before;
+    const copy = copyUnderWay(this.#to);
+    return copy !== null && copy.cut !== copyUnderWay(this.#from)?.cut;
   }
 
   /** Rows of the log that come in front of a copy. A write that begins within a copy has none. */
   #isBeforeCopy(): boolean {
-    const copy = this.#from?.copy;
-    return copy === undefined || copy === 'wanted';
+    return copyUnderWay(this.#from) === null;
   }
 
   /** The lane has come to its position, and the write goes from before that to behind it. */
   #isBeforePosition(place: Exclude<Place, null>): boolean {
     const position = this.#state.position!;
-    const { copy } = position;
-    const inCopy = copy !== undefined && copy !== 'wanted';
-    const fromCopy = this.#from?.copy;
-    const fromInCopy = fromCopy !== undefined && fromCopy !== 'wanted';
+    const [inCopy, fromInCopy] = [position, this.#from].map((each) => copyUnderWay(each) !== null) as [
+      boolean,
+      boolean,
+    ];
     if ('copy' in place) {
       this.#hasCopied = true;
       // Rows of a copy are the same each time: where it cannot be told, they come again, which sets what they say once more.
       const time = BigInt(place.copy.slice('base.'.length));
       if (!inCopy) return position.time !== undefined && position.time >= time;
-      return (copy.replayAfter?.index ?? 0n) > (fromInCopy ? (fromCopy.replayAfter?.index ?? 0n) : 0n) && fromInCopy;
+      return fromInCopy && replayedTo(position) > replayedTo(this.#from);
     }
     const isAgain = fromInCopy || this.#hasCopied;
-    if (inCopy) return place.index <= (isAgain ? (copy.replayAfter?.index ?? 0n) : position.opId.index);
+    if (inCopy) return place.index <= (isAgain ? replayedTo(position) : position.opId.index);
     if (place.index <= position.opId.index) return true;
     return [position.upTo, this.#state.partial?.copied ? undefined : this.#state.partial?.row].some(
       (last) => last !== undefined && isUpTo(place, last),
     );
   }
-}
-
-/** Of the copy that a position is in; null for none. */
-function cutOf(position: TabletPosition | null): bigint | null {
-  const copy = position?.copy;
-  return copy === undefined || copy === 'wanted' ? null : copy.cut;
 }
 
 function isSame(a: TabletPosition | null, b: TabletPosition | null): boolean {
