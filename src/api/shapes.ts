@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { streamBody, streamDefinition, type WrongDefinition } from '../streams/definition.ts';
-import type { OpId } from '../kudu/opid.ts';
+import { OP_ID, type OpId } from '../kudu/opid.ts';
 import type { ResyncFrom, Whence } from '../streams/stored-stream.ts';
 import { wallTimeOf } from '../util/steady-clock.ts';
 import type { Wait } from '../util/waits.ts';
@@ -25,10 +25,7 @@ export const TABLET_STATES = [
 ] as const;
 export type TabletStateName = (typeof TABLET_STATES)[number];
 
-const opId = z
-  .string()
-  .regex(/^\d{1,19}\.\d{1,19}$/)
-  .describe("A position in the tablet's Raft log, written term.index.");
+const opId = z.string().regex(OP_ID).describe("A position in the tablet's Raft log, written term.index.");
 const hostPort = z.string().describe('host:port');
 
 const holdView = z.object({ index: z.number(), bytes: z.number(), ageSeconds: z.number() });

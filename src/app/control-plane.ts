@@ -28,12 +28,12 @@ import type {
   UpdatedStream,
 } from '../api/shapes.ts';
 import type { AuditedStream, ControlPlane, RecordPosition, RecordsRequest } from '../api/control-plane.ts';
-import { UnknownMemberError } from '../streams/stream-errors.ts';
 import { encodeLog, type HeldIncarnation, type LogRequest } from '../wal/log-transfer.ts';
 import { StreamChanges, type MadeStream } from './stream-changes.ts';
 import { StreamPlanning, type StreamPlanningOptions } from './stream-planning.ts';
 import { StreamRecords, type StreamRecordsOptions } from './stream-records.ts';
 import { StreamRules, type StreamRulesOptions } from './stream-rules.ts';
+import { tablesNamed } from './stream-tables.ts';
 import { TabletRequests, type TabletRequestsOptions } from './tablet-requests.ts';
 
 const CHECK_TIMEOUT_MS = 3000;
@@ -164,21 +164,15 @@ export class RunningControlPlane implements ControlPlane {
   }
 
   async schemasOf(name: string, table: string | null): Promise<readonly TableSchemas[] | null> {
-    const { store, catalog, schemaOf, schemaTexts } = this.#options;
+    const { store, schemaOf, schemaTexts } = this.#options;
     return askKudu(async (signal) => {
       const stored = await store.get(name, signal);
       if (stored === null) return null;
-      await catalog.fetchNow(signal);
-      const joined = await store.joinedTables(stored, signal);
-      const members = [...catalog.tables()].filter(({ tableId }) => joined.has(tableId));
-      const asked = table === null ? members : members.filter((member) => member.name === table);
-      if (table !== null && asked.length === 0)
-        throw new UnknownMemberError('table', `stream ${name} has no table ${table}`);
+      const asked = await tablesNamed(stored, table, this.#options, signal);
       const texts = await Promise.all(
-        asked.map(async ({ tableId, name: asNamed }) => {
+        asked.map(async ({ table: { tableId, name: asNamed }, joinedAs }) => {
           const schema = await schemaOf(tableId, signal);
-          const names = { table: asNamed, joinedAs: joined.get(tableId)!.name };
-          return schema && schemaTexts(stored.definition, names, schema);
+          return schema && schemaTexts(stored.definition, { table: asNamed, joinedAs }, schema);
         }),
       );
       return texts.filter((text) => text !== null); // one that was dropped meanwhile has none

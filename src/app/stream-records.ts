@@ -8,15 +8,12 @@ import type { StreamDefinition } from '../streams/definition.ts';
 import { generationIn } from '../streams/membership.ts';
 import type { StoredStream } from '../streams/stored-stream.ts';
 import { UnknownMemberError } from '../streams/stream-errors.ts';
-import type { StreamStore } from '../streams/stream-store.ts';
-import type { Catalog } from '../streams/table-catalog.ts';
 import { asError } from '../util/as-error.ts';
 import { findRecord, newestRecords, type PlacedRecord } from './newest-records.ts';
 import { traceSteps, type LocalLook } from './record-trace.ts';
+import { tablesNamed, tablesOf, type StreamTablesOptions } from './stream-tables.ts';
 
-export interface StreamRecordsOptions {
-  readonly store: StreamStore;
-  readonly catalog: Catalog;
+export interface StreamRecordsOptions extends StreamTablesOptions {
   /** Reads back what the sink of a stream has. @throws {SinkError} this process is not told how to reach it */
   readonly readerOf: (definition: StreamDefinition) => SinkReader;
   /** What the replica beside us knows of an operation; null where there is none. */
@@ -38,12 +35,8 @@ export class StreamRecords {
 
   /** @throws {UnknownMemberError} it has no such table; {SpoorError} the sink does not answer, or refuses */
   async newest(stored: StoredStream, { last, table }: RecordsRequest, signal: AbortSignal): Promise<NewestRecords> {
-    const { name } = stored.definition;
-    const names = [...(await this.#tablesOf(stored, signal)).values()].filter(
-      (each) => table === null || each === table,
-    );
-    if (table !== null && names.length === 0)
-      throw new UnknownMemberError('table', `stream ${name} has no table ${table}`);
+    const tables = await tablesNamed(stored, table, this.#options, signal);
+    const names = tables.map(({ table: { name } }) => name);
     try {
       await using reader = this.#options.readerOf(stored.definition);
       return { records: await newestRecords(reader, names, last, signal) };
@@ -65,22 +58,13 @@ export class StreamRecords {
     const view = views.find((each) => each.tabletId === tabletId);
     if (view === undefined)
       throw new UnknownMemberError('position', `stream ${stored.definition.name} has no tablet ${tabletId}`);
-    const tables = await this.#tablesOf(stored, signal);
-    const tableId = [...tables].find(([, table]) => table === view.table)?.[0] ?? '';
+    const tables = await tablesOf(stored, this.#options, signal);
+    const tableId = tables.find(({ table }) => table.name === view.table)?.table.tableId ?? '';
     const [local, record] = await Promise.all([
       this.#options.lookLocally(tabletId, generationIn(stored, tableId), opId, signal),
       this.#find(stored, view.table, position, signal),
     ]);
     return { steps: traceSteps({ position, view, local, record }) };
-  }
-
-  /** With the names that they have now, by id. */
-  async #tablesOf(stored: StoredStream, signal: AbortSignal): Promise<ReadonlyMap<string, string>> {
-    const { store, catalog } = this.#options;
-    await catalog.fetchNow(signal);
-    const joined = await store.joinedTables(stored, signal);
-    const members = [...catalog.tables()].filter(({ tableId }) => joined.has(tableId));
-    return new Map(members.map(({ tableId, name }) => [tableId, name]));
   }
 
   /** What cannot be read is told as that: the other steps are known all the same. */

@@ -3,13 +3,11 @@ import { compareOpIds, formatOpId, parseOpId } from '../kudu/opid.ts';
 import { membershipIn } from '../streams/membership.ts';
 import type { MemberTablet, StoredStream } from '../streams/stored-stream.ts';
 import { UnknownMemberError } from '../streams/stream-errors.ts';
-import type { StreamStore } from '../streams/stream-store.ts';
-import type { Catalog, CatalogTable } from '../streams/table-catalog.ts';
+import type { CatalogTable } from '../streams/table-catalog.ts';
 import { tabletIdsOf } from './stream-changes.ts';
+import { tablesOf, type StreamTablesOptions } from './stream-tables.ts';
 
-export interface TabletRequestsOptions {
-  readonly store: StreamStore;
-  readonly catalog: Catalog;
+export interface TabletRequestsOptions extends StreamTablesOptions {
   /** By encoded primary key of a table: which tablet it belongs to; null for none. */
   readonly tabletsOfKeys: (
     tableId: string,
@@ -75,10 +73,7 @@ export class TabletRequests {
     signal: AbortSignal,
     named?: string,
   ): Promise<MemberTablet[]> {
-    const { store, catalog } = this.#options;
-    await catalog.fetchNow(signal);
-    const joined = await store.joinedTables(stored, signal);
-    const members = [...catalog.tables()].filter(({ tableId }) => joined.has(tableId));
+    const members = (await tablesOf(stored, this.#options, signal)).map(({ table }) => table);
     const asked = membersAsked(stored.definition.name, members, tables ?? null, tablets ?? null, named);
     return memberTabletsOf(stored, members, asked);
   }

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import type { HybridTime } from '../kudu/hybrid-time.ts';
-import { formatOpId, parseOpId, type OpId } from '../kudu/opid.ts';
+import { formatOpId, OP_ID, parseOpId, type OpId } from '../kudu/opid.ts';
 
 /**
  * How far a tablet's stream has come. It travels with the records: a sink that can commit both at once
@@ -132,10 +132,8 @@ function copyRank({ copy, ended }: TabletPosition): number {
   return copy === 'wanted' ? -1 : copy.rows;
 }
 
-const opId = z
-  .string()
-  .regex(/^\d{1,19}\.\d{1,19}$/)
-  .transform(parseOpId);
+/** An OpId as `<term>.<index>`. */
+export const opIdJson = z.string().regex(OP_ID).transform(parseOpId);
 const time = z
   .string()
   .regex(/^\d{1,20}$/)
@@ -160,7 +158,7 @@ const bytes = z.base64().transform((text) => Buffer.from(text, 'base64'));
 /** A position as JSON, in Kafka's topic of positions, in apply markers and in Spoor's own tables. */
 export const positionJson = z
   .object({
-    op: opId,
+    op: opIdJson,
     table: z.string(),
     schema: count,
     named: count.exactOptional(),
@@ -175,7 +173,7 @@ export const positionJson = z
           rows: count,
           replaces: z.literal(true).exactOptional(),
           key: z.object({ after: bytes, rows: count }).exactOptional(),
-          replay: opId.exactOptional(),
+          replay: opIdJson.exactOptional(),
           onlyLog: z.literal(true).exactOptional(),
         }),
       ])

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import * as z from 'zod';
-import { parseOpId } from '../kudu/opid.ts';
+import { OP_ID, parseOpId } from '../kudu/opid.ts';
 import type { LogRequest, ServedSidecar } from '../api/control-plane.ts';
 import type { BodyFault } from '../util/zod-faults.ts';
 import { ProblemError } from './problem.ts';
@@ -13,7 +13,7 @@ const IDLE_TIMEOUT_MS = 30_000;
 const logQuery = z.object({
   after: z
     .string()
-    .regex(/^\d{1,19}\.\d{1,19}$/)
+    .regex(OP_ID)
     .describe("The log from the first operation after this one on: a position in the tablet's log, term.index."),
   have: z
     .string()

@@ -2,7 +2,7 @@ import * as z from 'zod';
 import type { RecordPosition } from '../api/control-plane.ts';
 import { readiness } from '../api/shapes.ts';
 import { microsToHybridTime } from '../kudu/hybrid-time.ts';
-import { parseOpId } from '../kudu/opid.ts';
+import { OP_ID, parseOpId } from '../kudu/opid.ts';
 import type { Whence } from '../streams/stored-stream.ts';
 import { streamDefinition } from '../streams/definition.ts';
 import type { Problem } from './problem.ts';
@@ -50,7 +50,7 @@ export const resyncRequest = z
   });
 const opId = z
   .string()
-  .regex(/^\d{1,19}\.\d{1,19}$/, {
+  .regex(OP_ID, {
     error: ({ input }) => `got ${JSON.stringify(input)}; allowed: term.index, such as "7.12345"`,
   })
   .transform(parseOpId);

@@ -24,9 +24,12 @@ export function formatOpId(id: OpId): string {
   return `${id.term}.${id.index}`;
 }
 
+/** What {@link parseOpId} takes. */
+export const OP_ID = /^(\d{1,19})\.(\d{1,19})$/;
+
 /** Reads what {@link formatOpId} wrote. @throws {RangeError} on anything else */
 export function parseOpId(text: string): OpId {
-  const match = /^(\d{1,19})\.(\d{1,19})$/.exec(text);
+  const match = OP_ID.exec(text);
   if (!match)
     throw new RangeError(`an OpId is written <term>.<index>, for example 7.1042; got ${JSON.stringify(text)}`);
   return { term: BigInt(match[1]!), index: BigInt(match[2]!) };

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import * as z from 'zod';
 import { SpoorError } from '../errors.ts';
-import { formatOpId, parseOpId, type OpId } from '../kudu/opid.ts';
-import type { TabletPosition } from '../change/position.ts';
+import { formatOpId, type OpId } from '../kudu/opid.ts';
+import { opIdJson, type TabletPosition } from '../change/position.ts';
 import { type CatalogTable, firstTabletId } from './table-catalog.ts';
 import { FIRST_MEMBERSHIP, membershipIn, withMembers, type Membership } from './membership.ts';
 import {
@@ -43,10 +43,6 @@ import { StreamRevisions } from './stream-revisions.ts';
 
 export { STREAM_COLUMNS } from './stream-items.ts';
 
-const opIdText = z
-  .string()
-  .regex(/^\d{1,19}\.\d{1,19}$/)
-  .transform(parseOpId);
 const joinedBody = z.object({ name: z.string(), speakerTabletId: z.string() });
 const correctionBody = z.object({
   id: z.string(),
@@ -55,7 +51,7 @@ const correctionBody = z.object({
 const rewindBody = z.object({
   id: z.string(),
   to: z.union([
-    z.object({ op: opIdText }).transform(({ op }) => ({ opId: op })),
+    z.object({ op: opIdJson }).transform(({ op }) => ({ opId: op })),
     z.object({
       time: z
         .string()
