@@ -271,13 +271,9 @@ export class TabletSource implements ChangeSource {
 
   /** The cut is made as soon as it is our turn. */
   async *#copyBehindLog(scope: CopyScope): Reads {
-    const { generation, resync } = this.#options;
-    const { copy: owed } = this.#position;
-    const marks = owed === undefined ? this.#marks() : {}; // rows that are owed are not there
-    const options = { announceSchema: this.#announces(), endsAtCutsOf: generation, ...marks };
-    const log = await this.#log.open(this.#position, options);
+    const { resync } = this.#options;
     using turn = this.#turn(() => this.#cut());
-    const { read, cut } = yield* this.#logUpToCut(log, turn, owed === undefined ? {} : { copy: owed });
+    const { read, cut } = yield* this.#logUpToCut(turn);
     const at = { ...read.position, copy: beginCopy(cut, scope), ...(resync !== null && { resync }) };
     yield this.#passed({ ...read, position: at, onlyMarkers: false });
     yield* this.#rowsOf(cut.schema);
@@ -285,11 +281,9 @@ export class TabletSource implements ChangeSource {
 
   /** Consumers are told before what they know comes again. */
   async *#rewind({ rewind }: CopyStep & { kind: 'rewind' }): Reads {
-    const { generation, tablet, searchLog, logger } = this.#options;
-    const options = { announceSchema: this.#announces(), endsAtCutsOf: generation, ...this.#marks() };
-    const log = await this.#log.open(this.#position, options);
+    const { tablet, searchLog, logger } = this.#options;
     using turn = this.#turn(() => this.#cut());
-    const { read, cut } = yield* this.#logUpToCut(log, turn, {});
+    const { read, cut } = yield* this.#logUpToCut(turn);
     const found = await searchLog(rewind.to, cut.opId, this.#abort.signal);
     const again = rewindScope(rewind, found, cut);
     const { position } = read;
@@ -333,12 +327,10 @@ export class TabletSource implements ChangeSource {
    * tablet's operations, so that no older value comes behind a newer one.
    */
   async *#correct(): Reads {
-    const { generation, correction, logger } = this.#options;
+    const { correction, logger } = this.#options;
     if (correction === null || this.#position.corrected === correction.id) return;
-    const options = { announceSchema: this.#announces(), endsAtCutsOf: generation, ...this.#marks() };
-    const log = await this.#log.open(this.#position, options);
     using turn = this.#turn(() => this.#cut());
-    const { read, cut } = yield* this.#logUpToCut(log, turn, {});
+    const { read, cut } = yield* this.#logUpToCut(turn);
     const rows = await this.#copy.named(cut, correction.keys, read.position);
     const position = { ...read.position, corrected: correction.id };
     logger.info({ rows: rows.length, opId: formatOpId(cut.opId) }, 'rows put right');
@@ -347,15 +339,15 @@ export class TabletSource implements ChangeSource {
 
   /**
    * The log until the cut comes that is made when it is our turn. That is beside the reading: the tablet may have to wait
-   * for its turn, and its changes need not.
-   * @param owed what stays owed until then
+   * for its turn, and its changes need not. What is owed stays so until then.
    * @returns the cut, and the read that ends there, which is not given out
    */
-  async *#logUpToCut(
-    log: TabletChanges,
-    turn: Turn<Cut>,
-    owed: Pick<TabletPosition, 'copy'>,
-  ): AsyncGenerator<Passed, AtCut, void> {
+  async *#logUpToCut(turn: Turn<Cut>): AsyncGenerator<Passed, AtCut, void> {
+    const { copy } = this.#position;
+    const owed = copy === undefined ? {} : { copy };
+    const marks = copy === undefined ? this.#marks() : {}; // rows that are owed are not there
+    const options = { announceSchema: this.#announces(), endsAtCutsOf: this.#options.generation, ...marks };
+    const log = await this.#log.open(this.#position, options);
     for (;;) {
       const next = await this.#nextOrCut(log, turn, owed);
       if ('cut' in next) {
