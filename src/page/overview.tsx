@@ -10,6 +10,7 @@ import { Sidecars } from './sidecars.tsx';
 import { destinationOf } from './sink-words.ts';
 import { Verdict } from './verdict.tsx';
 import { bytes, count, duration, rate } from './words.ts';
+import { Table, type Heading } from './table.tsx';
 
 export function Overview() {
   return (
@@ -42,37 +43,24 @@ function Streams() {
       {all.length === 0 ? (
         <p class="quiet">There is none yet. A stream says which tables of Kudu go where.</p>
       ) : (
-        <div class="scroll" tabIndex={0} role="region" aria-labelledby="streams-title">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Stream</th>
-                <th scope="col">Tablets</th>
-                <th scope="col" class="number">
-                  Records/s
-                </th>
-                <th scope="col" class="number">
-                  Lag
-                </th>
-                <th scope="col" class="number wide">
-                  Held log
-                </th>
-                <th scope="col" class="number wide">
-                  Shipped
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {all.map((stream) => (
-                <Row key={stream.name} stream={stream} tablets={own.get(stream.name) ?? []} />
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <Table named={{ 'aria-labelledby': 'streams-title' }} headings={HEADINGS}>
+          {all.map((stream) => (
+            <Row key={stream.name} stream={stream} tablets={own.get(stream.name) ?? []} />
+          ))}
+        </Table>
       )}
     </section>
   );
 }
+
+const HEADINGS: readonly Heading[] = [
+  'Stream',
+  'Tablets',
+  ['Records/s', 'number'],
+  ['Lag', 'number'],
+  ['Held log', 'number wide'],
+  ['Shipped', 'number wide'],
+];
 
 function Row({ stream, tablets: own }: { readonly stream: StreamState; readonly tablets: readonly TabletView[] }) {
   const { recordsPerSecond, lagSeconds, heldBytes, recordsShipped } = stream.figures;

@@ -1,6 +1,7 @@
 import type { StreamPlan } from '../api/shapes.ts';
 import { firstRecord, type StreamForm } from './stream-form.ts';
 import { count, plural } from './words.ts';
+import { Warnings } from './facts.tsx';
 
 const SHOWN = 12;
 const TOPIC_STATES = {
@@ -33,11 +34,7 @@ export function PlanView({ plan, form }: { readonly plan: StreamPlan; readonly f
           </ul>
         </div>
       )}
-      {warnings.map((warning) => (
-        <p class="note" key={warning}>
-          {warning}
-        </p>
-      ))}
+      <Warnings warnings={warnings} />
       <h3>
         {plural(tables.length, 'table')}, {plural(tablets, 'tablet')}
       </h3>

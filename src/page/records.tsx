@@ -1,8 +1,10 @@
+import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
 import { ApiError, call, reasonOf, streamPath } from './api.ts';
 import { operates } from './feed.ts';
 import { streamLink } from './route.ts';
 import { moment } from './words.ts';
+import { Facts } from './facts.tsx';
 
 /** A record as the sink has it. */
 interface SeenRecord {
@@ -95,6 +97,22 @@ export function whyNot(error: unknown): string {
   return reasonOf(error);
 }
 
+/** Where a record lies, and its position with the link to its way. */
+function placeOf(stream: string, { place, position }: SeenRecord): (readonly [string, ComponentChildren])[] {
+  const facts: (readonly [string, ComponentChildren])[] = Object.entries(place).map(([name, value]) => [
+    name,
+    typeof value === 'string' ? value : JSON.stringify(value),
+  ]);
+  if (position === null) return facts;
+  const link = isCopied(position) ? null : <a href={streamLink(stream, { trace: position })}>Show its way</a>;
+  const shownPosition = (
+    <>
+      <code>{position}</code> {link}
+    </>
+  );
+  return [...facts, ['spoor.pos', shownPosition]];
+}
+
 /** Rows of a copy are of no operation. */
 function isCopied(position: string): boolean {
   return position.includes('/base.');
@@ -113,25 +131,7 @@ function List({ stream, records }: { readonly stream: string; readonly records: 
               <code class="key">{record.key ?? 'no key'}</code>
               <span class="quiet">{record.at === null ? '' : moment(record.at)}</span>
             </summary>
-            <dl class="facts">
-              {Object.entries(record.place).map(([name, value]) => (
-                <div key={name}>
-                  <dt>{name}</dt>
-                  <dd>{typeof value === 'string' ? value : JSON.stringify(value)}</dd>
-                </div>
-              ))}
-              {record.position !== null && (
-                <div>
-                  <dt>spoor.pos</dt>
-                  <dd>
-                    <code>{record.position}</code>{' '}
-                    {!isCopied(record.position) && (
-                      <a href={streamLink(stream, { trace: record.position })}>Show its way</a>
-                    )}
-                  </dd>
-                </div>
-              )}
-            </dl>
+            <Facts facts={placeOf(stream, record)} />
             <pre tabIndex={0} aria-label="Value">
               {shown(record)}
             </pre>

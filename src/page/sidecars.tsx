@@ -2,32 +2,20 @@ import type { SidecarState } from '../api/cluster-state.ts';
 import { nowMs } from './clock.ts';
 import { sidecars } from './feed.ts';
 import { ago, bytes, duration, percent, plural } from './words.ts';
+import { Table, type Heading } from './table.tsx';
+
+const HEADINGS: readonly Heading[] = ['Tablet server', 'State', 'Ships', 'Disk of the held logs', ['Version', 'wide']];
 
 /** Who is there, who stands in for whom, and what room there is on their disks. */
 export function Sidecars() {
   return (
     <section class="card" aria-labelledby="sidecars-title">
       <h2 id="sidecars-title">Sidecars</h2>
-      <div class="scroll" tabIndex={0} role="region" aria-labelledby="sidecars-title">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">Tablet server</th>
-              <th scope="col">State</th>
-              <th scope="col">Ships</th>
-              <th scope="col">Disk of the held logs</th>
-              <th scope="col" class="wide">
-                Version
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {sidecars.value.map((sidecar) => (
-              <Row key={sidecar.id} sidecar={sidecar} />
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table named={{ 'aria-labelledby': 'sidecars-title' }} headings={HEADINGS}>
+        {sidecars.value.map((sidecar) => (
+          <Row key={sidecar.id} sidecar={sidecar} />
+        ))}
+      </Table>
     </section>
   );
 }

@@ -11,6 +11,7 @@ import { TabletList } from './tablet-list.tsx';
 import { Trace } from './trace.tsx';
 import { Troubles } from './verdict.tsx';
 import { bytes, count, duration, moment, rate } from './words.ts';
+import { Facts, Warnings } from './facts.tsx';
 
 interface Props {
   readonly name: string;
@@ -118,19 +119,8 @@ function Definition({ stream }: { readonly stream: StreamState }) {
   ];
   return (
     <>
-      <dl class="facts">
-        {facts.map(([name, value]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>{value}</dd>
-          </div>
-        ))}
-      </dl>
-      {warnings.map((warning) => (
-        <p class="note" key={warning}>
-          {warning}
-        </p>
-      ))}
+      <Facts facts={facts} />
+      <Warnings warnings={warnings} />
     </>
   );
 }

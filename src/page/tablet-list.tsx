@@ -4,6 +4,7 @@ import { StateChips } from './chips.tsx';
 import { TabletRows } from './tablet-rows.tsx';
 import { byTable, filtered, STATE_ORDER, type Filter } from './tablets.ts';
 import { bytes, count, duration, plural } from './words.ts';
+import { Table, type Heading } from './table.tsx';
 
 const PAGE = 50;
 
@@ -102,6 +103,8 @@ function asked(query: URLSearchParams): Filter {
 
 const TABLES_SHOWN = 20;
 
+const HEADINGS: readonly Heading[] = ['Table', 'Tablets', ['Lag', 'number'], ['Held log', 'number']];
+
 function Tables(props: {
   readonly tables: ReturnType<typeof byTable>;
   readonly chosen: string | null;
@@ -113,45 +116,29 @@ function Tables(props: {
   return (
     <section class="card" aria-labelledby="tables-title">
       <h2 id="tables-title">Tables</h2>
-      <div class="scroll" tabIndex={0} role="region" aria-labelledby="tables-title">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">Table</th>
-              <th scope="col">Tablets</th>
-              <th scope="col" class="number">
-                Lag
-              </th>
-              <th scope="col" class="number">
-                Held log
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {shown.map(({ name, tablets, lagSeconds, heldBytes }) => (
-              <tr key={name} class={name === chosen ? 'chosen' : undefined}>
-                <th scope="row">
-                  <button
-                    type="button"
-                    class="plain"
-                    aria-pressed={name === chosen}
-                    onClick={() => {
-                      choose(name === chosen ? null : name);
-                    }}
-                  >
-                    {name}
-                  </button>
-                </th>
-                <td>
-                  <StateChips tablets={tablets} />
-                </td>
-                <td class="number">{duration(lagSeconds)}</td>
-                <td class="number">{bytes(heldBytes)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table named={{ 'aria-labelledby': 'tables-title' }} headings={HEADINGS}>
+        {shown.map(({ name, tablets, lagSeconds, heldBytes }) => (
+          <tr key={name} class={name === chosen ? 'chosen' : undefined}>
+            <th scope="row">
+              <button
+                type="button"
+                class="plain"
+                aria-pressed={name === chosen}
+                onClick={() => {
+                  choose(name === chosen ? null : name);
+                }}
+              >
+                {name}
+              </button>
+            </th>
+            <td>
+              <StateChips tablets={tablets} />
+            </td>
+            <td class="number">{duration(lagSeconds)}</td>
+            <td class="number">{bytes(heldBytes)}</td>
+          </tr>
+        ))}
+      </Table>
       {!all && tables.length > TABLES_SHOWN && (
         <button type="button" class="plain" onClick={() => setAll(true)}>
           Show all {tables.length} tables

@@ -1,6 +1,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import { call, streamPath } from './api.ts';
 import { whyNot } from './records.tsx';
+import { Facts } from './facts.tsx';
 
 interface Step {
   readonly step: string;
@@ -88,14 +89,7 @@ export function Trace({ stream, asked }: { readonly stream: string; readonly ask
                 <div>
                   <strong>{NAMES[step] ?? step}</strong> <span class="quiet">{WORDS[is]}</span>
                   <p>{text}</p>
-                  <dl class="facts">
-                    {Object.entries(facts).map(([name, value]) => (
-                      <div key={name}>
-                        <dt>{name}</dt>
-                        <dd>{value}</dd>
-                      </div>
-                    ))}
-                  </dl>
+                  <Facts facts={Object.entries(facts)} />
                 </div>
               </li>
             ))}
