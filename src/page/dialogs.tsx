@@ -1,6 +1,6 @@
 import { signal } from '@preact/signals';
 import type { ComponentChildren } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { StreamState } from '../api/cluster-state.ts';
 import { call, reasonOf, streamPath } from './api.ts';
 import { streams, tablets } from './feed.ts';
@@ -46,7 +46,8 @@ function ActionDialog({ ask }: { readonly ask: Ask }) {
   const plan = planOf(ask.kind === 'resync' ? { ...ask, from } : ask);
   const isReady = ask.kind !== 'delete' || typed === ask.stream;
 
-  useEffect(() => {
+  // In the same step as the element comes: a key pressed in between would go to the page behind it.
+  useLayoutEffect(() => {
     const opener = document.activeElement;
     element.current?.showModal();
     // The browser does so where the dialog stays in the page; this one goes.

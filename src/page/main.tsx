@@ -1,6 +1,6 @@
 import './style.css';
 import { render } from 'preact';
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { CreateStream } from './create-stream.tsx';
 import { DialogHost } from './dialogs.tsx';
 import { cluster, streams, verdict, watch } from './feed.ts';
@@ -37,7 +37,7 @@ function Shown() {
   const shown = route.value;
   const at = shown.kind === 'stream' ? `stream ${shown.name}` : shown.kind;
   const before = useRef(at);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (before.current === at) return;
     before.current = at;
     document.getElementById('main')?.focus({ preventScroll: true });

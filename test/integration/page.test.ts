@@ -271,8 +271,15 @@ describe('the status page', { skip: (await serversMissing()) || (await chromiumM
       assert.ok(i < 20, 'the button is reached');
       await page.keyboard.press('Tab');
     }
+    await page.evaluate(`
+      new MutationObserver(() => {
+        const dialog = document.querySelector('dialog');
+        if (dialog !== null) window.dialogCameOpen ??= dialog.open;
+      }).observe(document.body, { childList: true, subtree: true });
+    `);
     await page.keyboard.press('Enter');
     await waitForText(page, 'dialog', /Type the name of the stream/);
+    assert.equal(await page.evaluate('window.dialogCameOpen'), true, 'it takes the keys as soon as it is there');
     await page.keyboard.press('Escape');
     await page.waitForSelector('dialog', { hidden: true });
     await eventually('who closes a dialog is where it was opened', async () => (await focused(visited)) === 'Delete …');
