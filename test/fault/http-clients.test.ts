@@ -2,12 +2,11 @@ import assert from 'node:assert/strict';
 import { connect, type Socket } from 'node:net';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { startControlServer, type ControlServer } from '../../src/control/server.ts';
-import { withToken } from '../support/credentials.ts';
+import { type ControlServer } from '../../src/control/server.ts';
 import { eventually } from '../support/eventually.ts';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
+import { serveMemory } from '../support/memory-api.ts';
 import { MemoryControlPlane } from '../support/memory-control-plane.ts';
-import { memoryStatus } from '../support/memory-status.ts';
 
 const ORDERS = { name: 'orders', tables: ['shop.*'], start: 'now', sink: { type: 'kafka', topic: 'cdc.{table}' } };
 
@@ -20,16 +19,7 @@ interface RawAnswer {
 const plane = new MemoryControlPlane();
 let server: ControlServer;
 before(async () => {
-  server = await startControlServer({
-    listen: { host: '127.0.0.1', port: 0 },
-    credentials: withToken(null),
-    sidecar: plane,
-    status: memoryStatus(plane),
-    metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
-    logger: keepingLogger(),
-    audit: keepingLogger(),
-    version: '1.2.3',
-  });
+  server = await serveMemory(plane);
 });
 after(() => server.close());
 beforeEach(async () => {
@@ -216,15 +206,8 @@ describe('a URL and its headers', () => {
 describe('clients that come and do not go', () => {
   it('are turned away when they are many, cut off when nothing comes of them, and told of once', async () => {
     const lines: LogLine[] = [];
-    const bounded = await startControlServer({
-      listen: { host: '127.0.0.1', port: 0 },
-      credentials: withToken(null),
-      sidecar: plane,
-      status: memoryStatus(plane),
-      metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
+    const bounded = await serveMemory(plane, {
       logger: keepingLogger(lines),
-      audit: keepingLogger(),
-      version: '1.2.3',
       maxConnections: 3,
       allowances: { openConnections: 100 }, // this test's clients are one
       quietTimeoutMs: 300,

@@ -7,7 +7,7 @@ import { afterEach, before, beforeEach, describe, it } from 'node:test';
 import { HttpCredentialsInForce } from '../../src/app/http-credentials.ts';
 import { runCli } from '../../src/cli/program.ts';
 import { loadConfig } from '../../src/config/config.ts';
-import { startControlServer, type ControlServer } from '../../src/control/server.ts';
+import type { ControlServer, ControlServerOptions } from '../../src/control/server.ts';
 import { SidecarClient } from '../../src/sidecars/sidecar-client.ts';
 import { SecretMask } from '../../src/util/secret-mask.ts';
 import { TlsFetch } from '../../src/util/tls-fetch.ts';
@@ -15,8 +15,8 @@ import { makeAuthority, type Authority, type Issued } from '../support/certifica
 import { GivenCredentials } from '../support/credentials.ts';
 import { eventually } from '../support/eventually.ts';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
+import { serveMemory } from '../support/memory-api.ts';
 import { MemoryControlPlane } from '../support/memory-control-plane.ts';
-import { memoryStatus } from '../support/memory-status.ts';
 import { sendRaw } from '../support/raw-http.ts';
 
 const TOKENS = { operate: 'operate-token-1', read: 'read-token-1' };
@@ -74,15 +74,11 @@ beforeEach(async () => {
   assert.ok('config' in loaded, JSON.stringify(loaded));
   const { http } = loaded.config;
   credentials = new HttpCredentialsInForce(http, { mask, logger: keepingLogger(lines), everyMs: 50 });
-  control = await startControlServer({
+  control = await serveMemory(plane, {
     listen: http.listen,
     credentials,
-    sidecar: plane,
-    status: memoryStatus(plane),
-    metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
     logger: keepingLogger(lines),
     audit: keepingLogger(audited),
-    version: '1.2.3',
   });
   base = `https://127.0.0.1:${control.address.port}`;
   tls = new TlsFetch({ ca: authority.cert, identity: client });
@@ -391,15 +387,9 @@ describe('the command line', () => {
 });
 
 it('rows of tables are not shown to who may look alone', async () => {
-  const open = await startControlServer({
-    listen: { host: '127.0.0.1', port: 0 },
+  const open = await serveMemory(plane, {
     credentials: new GivenCredentials({ tokens: TOKENS }),
-    sidecar: plane,
-    status: memoryStatus(plane),
-    metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
     logger: keepingLogger(lines),
-    audit: keepingLogger(),
-    version: '1.2.3',
   });
   try {
     const { host, port } = open.address;
@@ -419,16 +409,10 @@ it('rows of tables are not shown to who may look alone', async () => {
 });
 
 describe('what one client may have', () => {
-  const limited = async (allowances: Parameters<typeof startControlServer>[0]['allowances']) =>
-    startControlServer({
-      listen: { host: '127.0.0.1', port: 0 },
+  const limited = async (allowances: ControlServerOptions['allowances']) =>
+    serveMemory(plane, {
       credentials: new GivenCredentials({ tokens: TOKENS }),
-      sidecar: plane,
-      status: memoryStatus(plane),
-      metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
       logger: keepingLogger(lines),
-      audit: keepingLogger(),
-      version: '1.2.3',
       ...(allowances && { allowances }),
     });
   const ask = (token: string): string =>

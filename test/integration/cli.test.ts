@@ -11,14 +11,13 @@ import { fileURLToPath } from 'node:url';
 import type { CliContext } from '../../src/cli/cli-context.ts';
 import { stripVTControlCharacters } from 'node:util';
 import { runCli } from '../../src/cli/program.ts';
-import { startControlServer, type ControlServer } from '../../src/control/server.ts';
+import { type ControlServer } from '../../src/control/server.ts';
 import type { ReasonedView, StreamView } from '../../src/api/shapes.ts';
 import { SpoorError } from '../../src/errors.ts';
 import { SPOOR_VERSION } from '../../src/util/version.ts';
 import { withToken } from '../support/credentials.ts';
-import { keepingLogger } from '../support/loggers.ts';
+import { serveMemory } from '../support/memory-api.ts';
 import { MemoryControlPlane, tabletView } from '../support/memory-control-plane.ts';
-import { memoryStatus } from '../support/memory-status.ts';
 
 const SOURCE = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 const TSX = import.meta.resolve('tsx');
@@ -246,14 +245,8 @@ describe('streams and status', () => {
   let server: ControlServer;
   let env: Record<string, string>;
   before(async () => {
-    server = await startControlServer({
-      listen: { host: '127.0.0.1', port: 0 },
+    server = await serveMemory(plane, {
       credentials: withToken(TOKEN),
-      sidecar: plane,
-      status: memoryStatus(plane),
-      metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
-      logger: keepingLogger(),
-      audit: keepingLogger(),
       version: SPOOR_VERSION,
     });
     env = { SPOOR_HTTP_LISTEN: `127.0.0.1:${server.address.port}`, SPOOR_HTTP_TOKEN: TOKEN };

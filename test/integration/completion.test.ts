@@ -7,12 +7,11 @@ import { once } from 'node:events';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { runCli } from '../../src/cli/program.ts';
-import { startControlServer, type ControlServer } from '../../src/control/server.ts';
+import { type ControlServer } from '../../src/control/server.ts';
 import { SPOOR_VERSION } from '../../src/util/version.ts';
 import { withToken } from '../support/credentials.ts';
-import { keepingLogger } from '../support/loggers.ts';
 import { toolsMissing } from '../support/cluster.ts';
-import { memoryStatus } from '../support/memory-status.ts';
+import { serveMemory } from '../support/memory-api.ts';
 import { MemoryControlPlane } from '../support/memory-control-plane.ts';
 
 const SOURCE = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
@@ -32,14 +31,8 @@ describe('completion in a real shell', () => {
   let env: NodeJS.ProcessEnv;
 
   before(async () => {
-    server = await startControlServer({
-      listen: { host: '127.0.0.1', port: 0 },
+    server = await serveMemory(plane, {
       credentials: withToken(TOKEN),
-      sidecar: plane,
-      status: memoryStatus(plane),
-      metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
-      logger: keepingLogger(),
-      audit: keepingLogger(),
       version: SPOOR_VERSION,
     });
     const api = { SPOOR_HTTP_LISTEN: `127.0.0.1:${server.address.port}`, SPOOR_HTTP_TOKEN: TOKEN };

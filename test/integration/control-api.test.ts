@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
-import { startControlServer, type ControlServer } from '../../src/control/server.ts';
+import { type ControlServer } from '../../src/control/server.ts';
 import { notReady, problem } from '../../src/control/schemas.ts';
 import { putStream, sidecarView, streamPlan, streamView, type StreamView } from '../../src/api/shapes.ts';
 import { SpoorError } from '../../src/errors.ts';
@@ -13,8 +13,8 @@ import { type LogRequest } from '../../src/api/control-plane.ts';
 import type * as z from 'zod';
 import { withToken } from '../support/credentials.ts';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
+import { serveMemory } from '../support/memory-api.ts';
 import { MemoryControlPlane, tabletView } from '../support/memory-control-plane.ts';
-import { memoryStatus } from '../support/memory-status.ts';
 import { kafkaOf } from '../support/kafka-of.ts';
 
 const ORDERS = { name: 'orders', tables: ['shop.*'], start: 'now', sink: { type: 'kafka', topic: 'cdc.{table}' } };
@@ -34,15 +34,11 @@ let server: ControlServer;
 let base: string;
 
 async function start(token: string | null): Promise<ControlServer> {
-  return startControlServer({
-    listen: { host: '127.0.0.1', port: 0 },
+  return serveMemory(plane, {
     credentials: withToken(token),
-    sidecar: plane,
-    status: memoryStatus(plane),
     metrics: { contentType: 'text/plain; version=0.0.4', text: () => Promise.resolve('spoor_lag_ops 0\n') },
     logger: keepingLogger(lines),
     audit: keepingLogger(audited),
-    version: '1.2.3',
   });
 }
 
@@ -1018,14 +1014,9 @@ describe('close', () => {
   it('frees the port; a taken one is refused', async () => {
     const listen = { ...server.address };
     await assert.rejects(
-      startControlServer({
+      serveMemory(plane, {
         listen,
-        credentials: withToken(null),
-        sidecar: plane,
-        status: memoryStatus(plane),
         metrics: { contentType: '', text: () => Promise.resolve('') },
-        logger: keepingLogger(),
-        audit: keepingLogger(),
         version: '',
       }),
       /EADDRINUSE/,

@@ -4,13 +4,11 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { runCli } from '../../src/cli/program.ts';
-import { startControlServer, type ControlServer } from '../../src/control/server.ts';
+import { type ControlServer } from '../../src/control/server.ts';
 import { WorkDir } from '../../src/demo/work-dir.ts';
-import { withToken } from '../support/credentials.ts';
-import { keepingLogger } from '../support/loggers.ts';
 import { codeBlocks } from '../support/markdown.ts';
+import { serveMemory } from '../support/memory-api.ts';
 import { MemoryControlPlane, tabletView } from '../support/memory-control-plane.ts';
-import { memoryStatus } from '../support/memory-status.ts';
 import { commandsIn, type ShellCommand } from '../support/shell-commands.ts';
 
 const ROOT = new URL('../../', import.meta.url);
@@ -85,16 +83,7 @@ let dir: WorkDir;
 
 before(async () => {
   plane = new MemoryControlPlane();
-  server = await startControlServer({
-    listen: { host: '127.0.0.1', port: 0 },
-    credentials: withToken(null),
-    sidecar: plane,
-    status: memoryStatus(plane),
-    metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
-    logger: keepingLogger(),
-    audit: keepingLogger(),
-    version: '1.2.3',
-  });
+  server = await serveMemory(plane);
   dir = await WorkDir.create('spoor-test-docs');
   await mkdir(join(dir.path, 'streams'));
   for (const name of ['orders.json', 'orders.yaml', 'streams/orders.json'])

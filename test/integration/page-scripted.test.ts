@@ -3,12 +3,12 @@ import { after, before, describe, it } from 'node:test';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Browser } from 'puppeteer-core';
-import { startControlServer, type ControlServer, type ControlServerOptions } from '../../src/control/server.ts';
+import { type ControlServer, type ControlServerOptions } from '../../src/control/server.ts';
 import { chromiumMissing, keepScreenshot, launchBrowser, visit } from '../support/browser.ts';
 import { GivenCredentials } from '../support/credentials.ts';
 import { eventually } from '../support/eventually.ts';
 import { form } from '../support/forms.ts';
-import { keepingLogger } from '../support/loggers.ts';
+import { serveMemory } from '../support/memory-api.ts';
 import { MemoryControlPlane } from '../support/memory-control-plane.ts';
 import { memoryStatus } from '../support/memory-status.ts';
 import { assertAccessible, fill, press, textOf, waitForText } from '../support/page-actions.ts';
@@ -50,15 +50,8 @@ async function serve(
   paceMs?: () => number,
 ): Promise<ControlServer & AsyncDisposable & { readonly url: string }> {
   const plane = new MemoryControlPlane();
-  const server = await startControlServer({
-    listen: { host: '127.0.0.1', port: 0 },
-    credentials: new GivenCredentials(),
-    sidecar: plane,
+  const server = await serveMemory(plane, {
     status: memoryStatus(plane, { looker: { looker: cluster }, ...(paceMs && { paceMs }) }),
-    metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
-    logger: keepingLogger(),
-    audit: keepingLogger(),
-    version: '1.2.3',
     ...more,
   });
   const { address } = server;

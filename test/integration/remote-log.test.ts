@@ -17,7 +17,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { RemoteLog } from '../../src/sidecars/remote-log.ts';
 import { SidecarClient } from '../../src/sidecars/sidecar-client.ts';
 import type { Filling } from '../../src/source/gap-filler.ts';
-import { startControlServer, type ControlServer } from '../../src/control/server.ts';
+import { type ControlServer } from '../../src/control/server.ts';
 import { parseOpId, type OpId } from '../../src/kudu/opid.ts';
 import type { KnownSidecar } from '../../src/api/shapes.ts';
 import { HoldStore } from '../../src/wal/hold-store.ts';
@@ -26,8 +26,8 @@ import type { TabletHold } from '../../src/wal/tablet-hold.ts';
 import { goldenWal } from '../support/golden-wal.ts';
 import { withToken } from '../support/credentials.ts';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
+import { serveMemory } from '../support/memory-api.ts';
 import { MemoryControlPlane } from '../support/memory-control-plane.ts';
-import { memoryStatus } from '../support/memory-status.ts';
 import { segmentBytes } from '../support/segment-bytes.ts';
 
 const TABLET = '0123456789abcdef0123456789abcdef';
@@ -48,14 +48,8 @@ interface Peer {
 
 async function startPeer(): Promise<Peer> {
   const plane = new MemoryControlPlane();
-  const server = await startControlServer({
-    listen: { host: '127.0.0.1', port: 0 },
+  const server = await serveMemory(plane, {
     credentials: withToken(TOKEN),
-    sidecar: plane,
-    status: memoryStatus(plane),
-    metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
-    logger: keepingLogger(),
-    audit: keepingLogger(),
     version: '',
   });
   return { plane, server, asked: [] };

@@ -15,7 +15,7 @@ import { javaTool, writeMixed } from '../support/java-tools.ts';
 import { leaseCluster, type LeasedCluster } from '../support/leased-cluster.ts';
 import { Load } from '../support/load.ts';
 import { isCaughtUp, type SpoorCluster } from '../support/spoor-cluster.ts';
-import { TopicReader, type TopicRecord } from '../support/topic-reader.ts';
+import { recordsIn } from '../support/topic-reader.ts';
 
 interface EventRecord {
   readonly event: string;
@@ -45,26 +45,15 @@ describe('what a person asks of a tablet that is shipped', { skip: await servers
     await lease[Symbol.asyncDispose]();
   });
 
-  async function recordsIn(topic: string, least: number): Promise<readonly TopicRecord[]> {
-    const records: TopicRecord[] = [];
-    await using reader = await TopicReader.start({
-      brokers: cluster.kafka.brokers,
-      topics: [topic],
-      onRecord: (record) => records.push(record),
-    });
-    await reader.settle(() => records.length >= least, { quietMs: 500, timeoutMs: 30_000 });
-    return records;
-  }
-
   const eventsOf = async (stream: string): Promise<EventRecord[]> => {
-    const records = await recordsIn(`${stream}.schema`, 1);
+    const records = await recordsIn(cluster.kafka, `${stream}.schema`, 1);
     return records.map(({ value }) => JSON.parse(value!.toString()) as EventRecord).filter(({ event }) => event);
   };
 
   /** Of rows, by how often each position came; deletes have a tombstone beside them. */
   const positionsIn = async (topic: string, least: number): Promise<Map<string, number>> => {
     const times = new Map<string, number>();
-    for (const { value, headers } of await recordsIn(topic, least))
+    for (const { value, headers } of await recordsIn(cluster.kafka, topic, least))
       if (value !== null) times.set(headers['spoor.pos']!, (times.get(headers['spoor.pos']!) ?? 0) + 1);
     return times;
   };
@@ -115,7 +104,7 @@ describe('what a person asks of a tablet that is shipped', { skip: await servers
     assert.match(await verify(stream), /^0\n/, 'what was asked for is no fault');
 
     const { body } = await cluster.api<NewestRecords>('GET', `/v1/streams/${stream}/records?last=5`);
-    const newest = await recordsIn(stream, 5);
+    const newest = await recordsIn(cluster.kafka, stream, 5);
     // The end of each partition: a tablet's times rise there, those of several do not.
     const ends = [...new Set(newest.map(({ partition }) => partition))].flatMap((partition) =>
       newest
@@ -225,7 +214,7 @@ describe('what a person asks of a tablet that is shipped', { skip: await servers
     const { code, err } = await cluster.cli(['streams', 'skip', stream, '--tablet', tabletId, '--opid', opId]);
     assert.equal(code, 0, err);
     await cluster.waitForTablets(stream, isCaughtUp);
-    const rows = await recordsIn(stream, 2);
+    const rows = await recordsIn(cluster.kafka, stream, 2);
     assert.deepEqual(rows.map(({ key }) => key!.toString()).sort(), ['{"id":1}', '{"id":3}']);
     const events = await eventsOf(stream);
     assert.deepEqual(

@@ -10,7 +10,7 @@ import { serversMissing } from '../support/cluster.ts';
 import { leaseCluster, type LeasedCluster } from '../support/leased-cluster.ts';
 import { Random } from '../support/random.ts';
 import { isCaughtUp, type CliEnd, type SpoorCluster } from '../support/spoor-cluster.ts';
-import { TopicReader, type TopicRecord } from '../support/topic-reader.ts';
+import { recordsIn } from '../support/topic-reader.ts';
 
 type Values = Readonly<Record<string, unknown>>;
 interface Envelope {
@@ -52,17 +52,6 @@ describe('what a stream selects', { skip: await serversMissing(), timeout: 300_0
       numReplicas: 3,
     });
 
-  async function recordsIn(topic: string, least: number): Promise<readonly TopicRecord[]> {
-    const records: TopicRecord[] = [];
-    await using reader = await TopicReader.start({
-      brokers: cluster.kafka.brokers,
-      topics: [topic],
-      onRecord: (record) => records.push(record),
-    });
-    await reader.settle(() => records.length >= least, { quietMs: 500, timeoutMs: 30_000 });
-    return records;
-  }
-
   function verify(...args: readonly string[]): Promise<CliEnd> {
     return cluster.cli(['verify', ...args]);
   }
@@ -97,7 +86,7 @@ describe('what a stream selects', { skip: await serversMissing(), timeout: 300_0
       await cluster.waitForTablets(stream, isCaughtUp);
     }
 
-    const records = await recordsIn('selected', 10);
+    const records = await recordsIn(cluster.kafka, 'selected', 10);
     const rows = new Map<string, Values>();
     const seen = new Set<string>();
     for (const { key, value, partition } of records) {
@@ -169,13 +158,13 @@ describe('what a stream selects', { skip: await serversMissing(), timeout: 300_0
       blocked[0]!.error!.message,
       /table "later\.misfit" .*exclude names "nowhere", which the table has not/,
     );
-    assert.equal((await recordsIn('later', 1)).length, 1, 'nothing of it is shipped');
+    assert.equal((await recordsIn(cluster.kafka, 'later', 1)).length, 1, 'nothing of it is shipped');
     const { status } = await cluster.api('PATCH', '/v1/streams/later', {
       columns: { 'later.misfit': { exclude: ['card'] } },
     });
     assert.equal(status, 200);
     await cluster.waitForTablets('later', isCaughtUp);
-    const records = await recordsIn('later', 2);
+    const records = await recordsIn(cluster.kafka, 'later', 2);
     const ofMisfit = records.filter(({ value }) => value?.includes('later.misfit'));
     assert.deepEqual([records.length, ofMisfit.length, ofMisfit[0]!.value!.includes('card-4111')], [2, 1, false]);
   });
@@ -194,7 +183,7 @@ describe('what a stream selects', { skip: await serversMissing(), timeout: 300_0
         { type: 'insert', row: { id: 3, region: 'eu', card: 'small' } },
       ]);
       await cluster.waitForTablets(topic, isCaughtUp);
-      const envelopes = (await recordsIn(topic, oversize === 'key-only' ? 3 : 2)).map(
+      const envelopes = (await recordsIn(cluster.kafka, topic, oversize === 'key-only' ? 3 : 2)).map(
         ({ value }) => JSON.parse(value!.toString()) as Envelope,
       );
       const ids = envelopes.map(({ after: row }) => Number(row?.['id'])).sort();
@@ -205,7 +194,7 @@ describe('what a stream selects', { skip: await serversMissing(), timeout: 300_0
         return;
       }
       assert.deepEqual(ids, [1, 3]);
-      const [letter, ...others] = await recordsIn(`${topic}.dead-letter`, 1);
+      const [letter, ...others] = await recordsIn(cluster.kafka, `${topic}.dead-letter`, 1);
       assert.equal(others.length, 0);
       const { key, reason, position } = JSON.parse(letter!.value!.toString()) as Record<string, unknown>;
       assert.deepEqual(key, { id: 2, region: 'eu' });

@@ -149,3 +149,19 @@ function readFrame(frame: Buffer): TopicRecord {
   for (let count = int32(); count > 0; count--) headers[String(bytes())] = String(bytes());
   return { topic, partition, offset, key, value, headers, timestampMs };
 }
+
+/** All records of a topic, of which there are so many at least. */
+export async function recordsIn(
+  { brokers }: { readonly brokers: readonly string[] },
+  topic: string,
+  least: number,
+): Promise<readonly TopicRecord[]> {
+  const records: TopicRecord[] = [];
+  await using reader = await TopicReader.start({
+    brokers,
+    topics: [topic],
+    onRecord: (record) => records.push(record),
+  });
+  await reader.settle(() => records.length >= least, { quietMs: 500, timeoutMs: 30_000 });
+  return records;
+}
