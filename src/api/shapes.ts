@@ -197,6 +197,14 @@ const fieldChange = z.object({
   asked: z.unknown().optional().describe('Not there where the field goes.'),
 });
 
+const recordExample = z.object({
+  table: z.string(),
+  key: z.string(),
+  value: z.string(),
+  isMadeUp: z.boolean().describe('Its values are: the table has no row that the stream wants, as far as was looked.'),
+});
+export type RecordExample = Readonly<z.output<typeof recordExample>>;
+
 /** What would become of a stream: nothing of it was made. */
 export const streamPlan = z.object({
   outcome,
@@ -242,6 +250,11 @@ export const streamPlan = z.object({
       }),
     )
     .readonly(),
+  example: recordExample
+    .nullable()
+    .describe(
+      'What the first record of one of the tables that begin would be, in JSON, whatever the format; null where none does, or it could not be made.',
+    ),
   missing: z.array(z.string()).readonly().describe('What keeps it from working until a person acts.'),
   warnings: z.array(z.string()).readonly().describe('What may not be meant, and what could not be found out.'),
 });

@@ -64,6 +64,7 @@ import { LocalLogs } from './local-logs.ts';
 import { longestLag } from './longest-lag.ts';
 import { operationIn } from './record-trace.ts';
 import { Registries } from './registries.ts';
+import { exampleRecord } from './example-record.ts';
 import { SchemaInquiry } from './schema-inquiry.ts';
 import { schemaTexts } from './schema-texts.ts';
 import { Sinks } from './sinks.ts';
@@ -336,6 +337,7 @@ async function work(config: Config, parts: Parts): Promise<void> {
     isChoosy,
     formatTrouble: (definition, table, schema) => troubleOf(definition, table, schema, planSink),
     rowCounts: (s) => fetchRowCounts(client, s),
+    exampleOf: (definition, table, begins, s) => exampleRecord(definition, table, begins, { client, planSink }, s),
     systemTablePrefix,
     logger,
   });

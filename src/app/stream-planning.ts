@@ -1,7 +1,7 @@
 import type { TabletPosition } from '../change/position.ts';
 import { KuduError } from '../kudu/errors.ts';
 import { isRefusal, refusalOf } from '../kudu-side/kudu-refusal.ts';
-import type { StreamPlan } from '../api/shapes.ts';
+import type { RecordExample, StreamPlan } from '../api/shapes.ts';
 import type { SinkPlanner } from '../api/stream-plan.ts';
 import type { ClusterView } from '../sidecars/cluster-view.ts';
 import type { SinkReport } from '../sinks/sink-type.ts';
@@ -44,6 +44,13 @@ export interface StreamPlanningOptions {
     tables: readonly CatalogTable[],
     signal: AbortSignal,
   ) => Promise<ReadonlyMap<string, TabletPosition>>;
+  /** What the first record of a table would be. @throws what keeps it from being made */
+  readonly exampleOf: (
+    definition: StreamDefinition,
+    table: CatalogTable,
+    begins: 'copy' | 'now',
+    signal: AbortSignal,
+  ) => Promise<RecordExample>;
   /** How many rows tables have, about, by their ids; a table of which nobody knows is not there. */
   readonly rowCounts: (signal: AbortSignal) => Promise<ReadonlyMap<string, number>>;
 }
@@ -127,12 +134,13 @@ export class StreamPlanning {
     );
     const places = [...new Set(plan.places.values())];
     using limit = new TimeLimit(signal, ASK_TIMEOUT_MS);
-    const [sink, schemas, kudu, unattended, rows] = await Promise.all([
+    const [sink, schemas, kudu, unattended, rows, shown] = await Promise.all([
       inquire(definition, places, limit.signal),
       inquireSchemas(definition, tables, limit.signal),
       this.#askLeaders(joins, limit.signal),
       this.#unattended(tables, limit.signal),
       begins === 'copy' && joins.length > 0 ? rowCounts(limit.signal).catch(() => new Map<string, number>()) : null,
+      this.#example(definition, joins, begins, limit.signal),
     ]);
     const isNew = new Set(joins);
     return {
@@ -149,13 +157,15 @@ export class StreamPlanning {
       })),
       leaves,
       topics: sink.places,
-      missing: [...plan.faults, ...sink.missing, ...schemas.missing, ...kudu.missing, ...unattended],
+      example: shown.example,
+      missing: [...plan.faults, ...sink.missing, ...schemas.missing, ...kudu.missing, ...shown.missing, ...unattended],
       warnings: [
         ...(tables.length > 0 ? [] : ['no table has such a name yet; one that comes joins by itself']),
         ...plan.warnings,
         ...sink.warnings,
         ...schemas.warnings,
         ...kudu.warnings,
+        ...shown.warnings,
       ],
     };
   }
@@ -169,12 +179,22 @@ export class StreamPlanning {
       if (tables.length > 0) await this.#options.endsOf(tables, signal);
       return { missing: [], warnings: [] };
     } catch (error) {
-      if (error instanceof KuduError && isRefusal(error)) {
-        const { message, remedy } = refusalOf(error);
-        return { missing: [`Kudu refuses: ${message}. ${remedy}`], warnings: [] };
-      }
-      const reason = error instanceof Error ? error.message : String(error);
-      return { missing: [], warnings: [`not every tablet's leader has answered: ${reason}`] };
+      return troubleWithKudu(error, "not every tablet's leader has answered");
+    }
+  }
+
+  /** What a copy begins with is read from the first table: whether Kudu lets us shows there as well. */
+  async #example(
+    definition: StreamDefinition,
+    [first]: readonly CatalogTable[],
+    begins: 'copy' | 'now',
+    signal: AbortSignal,
+  ): Promise<Pick<StreamPlan, 'example' | 'missing' | 'warnings'>> {
+    if (first === undefined) return { example: null, missing: [], warnings: [] };
+    try {
+      return { example: await this.#options.exampleOf(definition, first, begins, signal), missing: [], warnings: [] };
+    } catch (error) {
+      return { example: null, ...troubleWithKudu(error, `no row of ${JSON.stringify(first.name)} can be shown`) };
     }
   }
 
@@ -185,4 +205,14 @@ export class StreamPlanning {
         `${count} of ${tablets.length} tablets of ${JSON.stringify(name)} have no sidecar beside any replica: start one beside each of their tablet servers`,
     );
   }
+}
+
+/** @param what could not be found out */
+function troubleWithKudu(error: unknown, what: string): Pick<StreamPlan, 'missing' | 'warnings'> {
+  if (error instanceof KuduError && isRefusal(error)) {
+    const { message, remedy } = refusalOf(error);
+    return { missing: [`Kudu refuses: ${message}. ${remedy}`], warnings: [] };
+  }
+  const reason = error instanceof Error ? error.message : String(error);
+  return { missing: [], warnings: [`${what}: ${reason}`] };
 }

@@ -133,7 +133,7 @@ export function CreateStream() {
             </Field>
           </div>
           <details class="more">
-            <summary>Delivery, partitions, format</summary>
+            <summary>Delivery, partitions, format, filters</summary>
             {form.sink === 'kafka' && (
               <>
                 <Options
@@ -212,6 +212,24 @@ export function CreateStream() {
                 ['changed', 'The key and the columns that it set'],
               ]}
             />
+            <Field
+              label="Further fields, as JSON"
+              fault={faultOf('further')}
+              hint="what a definition in a file may have: columns, where, partitionBy, tombstones …"
+            >
+              {(props) => (
+                <textarea
+                  {...props}
+                  rows={4}
+                  spellcheck={false}
+                  placeholder={
+                    '{"where": {"shop.orders": "id > 100"},\n "columns": {"shop.orders": {"exclude": ["card"]}}}'
+                  }
+                  value={form.further}
+                  onInput={({ currentTarget }) => set('further', currentTarget.value)}
+                />
+              )}
+            </Field>
           </details>
           {failure !== null && (
             <p class="fault" role="alert">
@@ -313,8 +331,14 @@ async function ask(form: StreamForm, signal: AbortSignal): Promise<Check> {
     };
   } catch (error) {
     if (error instanceof ApiError) return { kind: 'problem', problem: error.problem };
+    if (error instanceof SyntaxError) return { kind: 'problem', problem: notJson(error) };
     return { kind: 'failed', why: reasonOf(error) };
   }
+}
+
+function notJson({ message }: SyntaxError): Problem {
+  const detail = 'The further fields are no JSON object.';
+  return { status: 400, detail, errors: [{ path: 'further', message: `fields: ${message}` }] };
 }
 
 function faultsOf(check: Check): ReadonlyMap<keyof StreamForm, string> {
@@ -323,7 +347,7 @@ function faultsOf(check: Check): ReadonlyMap<keyof StreamForm, string> {
   const { errors = [], status, detail } = check.problem;
   for (const { path, message } of errors) {
     const field = fieldOf(path);
-    if (field !== null && !faults.has(field)) faults.set(field, message);
+    if (!faults.has(field)) faults.set(field, field === 'further' ? `${path} ${message}` : message);
   }
   if (status === 409 && errors.length === 0) faults.set('name', detail);
   return faults;

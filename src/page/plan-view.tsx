@@ -1,5 +1,6 @@
 import type { StreamPlan } from '../api/shapes.ts';
-import { firstRecord, type StreamForm } from './stream-form.ts';
+import type { StreamForm } from './stream-form.ts';
+import { indented } from './json-text.ts';
 import { count, plural } from './words.ts';
 import { Warnings } from './facts.tsx';
 
@@ -14,12 +15,11 @@ const TOPIC_STATES = {
 
 /** What would become of a stream, as a dry run says it. */
 export function PlanView({ plan, form }: { readonly plan: StreamPlan; readonly form: StreamForm }) {
-  const { tables, topics, missing, warnings } = plan;
+  const { tables, topics, example, missing, warnings } = plan;
   const tablets = tables.reduce((sum, table) => sum + table.tablets, 0);
   const copied = tables.filter(({ begins }) => begins === 'copy');
   const known = copied.every(({ rows }) => rows !== null);
   const rows = copied.reduce((sum, table) => sum + (table.rows ?? 0), 0);
-  const [first] = tables;
   return (
     <>
       {missing.length === 0 ? (
@@ -82,17 +82,20 @@ export function PlanView({ plan, form }: { readonly plan: StreamPlan; readonly f
           </ul>
         </>
       )}
-      {first && (
+      {example && (
         <>
-          <h3>About what its first record looks like</h3>
-          {form.format !== 'json' && (
-            <p class="quiet">
-              The same envelope, in {form.format === 'avro' ? 'Avro' : 'Protocol Buffers'} with a schema of the
-              registry.
-            </p>
-          )}
-          <pre tabIndex={0} aria-label="The first record, about">
-            {firstRecord(form, first)}
+          <h3>{example.isMadeUp ? 'What its first record looks like, with values made up' : 'Its first record'}</h3>
+          <p class="quiet">
+            Of {example.table}
+            {form.format !== 'json' &&
+              `; the same envelope, in ${form.format === 'avro' ? 'Avro' : 'Protocol Buffers'} with a schema of the registry`}
+            .
+          </p>
+          <pre tabIndex={0} aria-label="Its key">
+            {example.key}
+          </pre>
+          <pre tabIndex={0} aria-label="Its value">
+            {indented(example.value)}
           </pre>
         </>
       )}

@@ -2,6 +2,7 @@ import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
 import { ApiError, call, reasonOf, streamPath } from './api.ts';
 import { operates } from './feed.ts';
+import { indented } from './json-text.ts';
 import { streamLink } from './route.ts';
 import { moment } from './words.ts';
 import { Facts } from './facts.tsx';
@@ -145,9 +146,5 @@ function List({ stream, records }: { readonly stream: string; readonly records: 
 function shown({ value, isBase64 }: SeenRecord): string {
   if (value === null) return 'null (a tombstone)';
   if (isBase64 === true) return `${value}\n(bytes, in base64)`;
-  try {
-    return JSON.stringify(JSON.parse(value), null, 2);
-  } catch {
-    return value;
-  }
+  return value.startsWith('{') ? indented(value) : value;
 }

@@ -13,6 +13,8 @@ export interface StreamForm {
   readonly format: 'json' | 'avro' | 'protobuf';
   readonly registry: string;
   readonly images: 'after' | 'full' | 'changed';
+  /** Further fields of the definition, as the text of a JSON object. */
+  readonly further: string;
 }
 
 export const EMPTY_FORM: StreamForm = {
@@ -27,6 +29,7 @@ export const EMPTY_FORM: StreamForm = {
   format: 'json',
   registry: '',
   images: 'after',
+  further: '',
 };
 
 export const PLACES: Readonly<
@@ -37,8 +40,9 @@ export const PLACES: Readonly<
   file: { field: 'dir', label: 'Folder', usual: '/data/cdc' },
 };
 
-/** The body of `POST /v1/streams`. What is not filled in is left to the defaults of Spoor. */
+/** The body of `POST /v1/streams`. What is not filled in is left to the defaults of Spoor. @throws {SyntaxError} {@link StreamForm.further} is no object */
 export function definitionOf(form: StreamForm): Record<string, unknown> {
+  const { sink: furtherOfSink, ...further } = furtherOf(form);
   const tables = form.tables
     .split(/[\n,]/)
     .map((table) => table.trim())
@@ -52,40 +56,34 @@ export function definitionOf(form: StreamForm): Record<string, unknown> {
     name: form.name,
     tables,
     start: form.start,
-    sink: { type: form.sink, [PLACES[form.sink].field]: form.place, ...(form.sink === 'kafka' && ofKafka) },
+    sink: {
+      ...{ type: form.sink, [PLACES[form.sink].field]: form.place, ...(form.sink === 'kafka' && ofKafka) },
+      ...(isObject(furtherOfSink) && furtherOfSink),
+    },
     ...(form.format !== 'json' && { format: { type: form.format, registry: form.registry } }),
     ...(form.images !== 'after' && { images: form.images }),
+    ...further,
   };
 }
 
-/** Which field of the form a fault of the body is about; null for none of them. */
-export function fieldOf(path: string): keyof StreamForm | null {
+/** @throws {SyntaxError} */
+function furtherOf({ further }: StreamForm): Readonly<Record<string, unknown>> {
+  const value: unknown = further.trim() === '' ? {} : JSON.parse(further);
+  if (!isObject(value)) throw new SyntaxError('an object is wanted, such as {"where": {"shop.orders": "id > 100"}}');
+  return value;
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Which field of the form a fault of the body is about. */
+export function fieldOf(path: string): keyof StreamForm {
   const [first = '', second = ''] = path.split(/[.[]/);
   if (first === 'sink') {
     if (['topic', 'key', 'dir'].includes(second)) return 'place';
     return ['delivery', 'partitions', 'replicationFactor'].includes(second) ? (second as keyof StreamForm) : 'sink';
   }
   if (first === 'format') return second === 'registry' ? 'registry' : 'format';
-  return ['name', 'tables', 'start', 'images'].includes(first) ? (first as keyof StreamForm) : null;
-}
-
-/** About what the first record of a table would look like: its frame, as the columns are the table's to say. */
-export function firstRecord(form: StreamForm, table: { readonly name: string; readonly begins: string }): string {
-  const name = table.name.replace(/^impala::/, '');
-  const dot = name.indexOf('.');
-  const copied = table.begins === 'copy';
-  const record = {
-    op: copied ? 'r' : 'c',
-    before: null,
-    after: { '…': `the columns of ${table.name}` },
-    source: {
-      connector: 'kudu',
-      name: form.name === '' ? '…' : form.name,
-      snapshot: copied ? 'true' : 'false',
-      db: dot < 0 ? '' : name.slice(0, dot),
-      table: dot < 0 ? name : name.slice(dot + 1),
-      kudu_table: table.name,
-    },
-  };
-  return JSON.stringify(record, null, 2);
+  return ['name', 'tables', 'start', 'images'].includes(first) ? (first as keyof StreamForm) : 'further';
 }

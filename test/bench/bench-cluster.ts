@@ -54,13 +54,18 @@ export async function createStream(
   start: 'now' | 'snapshot' = 'now',
   more: Readonly<Record<string, unknown>> = {},
 ): Promise<void> {
-  const sink = { type: 'kafka', topic: name, delivery, partitions: 3, replicationFactor: 1, createTopics: true };
+  const sink = kafkaSink(name, delivery);
   const response = await fetch(`${url}/v1/streams`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ name, tables: [pattern], start, sink, ...more }),
   });
   if (response.status !== 201) throw new Error(`stream ${name}: ${response.status} ${await response.text()}`);
+}
+
+/** Into a topic of the stream's name. */
+export function kafkaSink(stream: string, delivery: Delivery): Readonly<Record<string, unknown>> {
+  return { type: 'kafka', topic: stream, delivery, partitions: 3, replicationFactor: 1, createTopics: true };
 }
 
 /** Writes rows of int64, int32 and string with Kudu's own generator, into a table that it makes in `database`. */

@@ -181,7 +181,11 @@ async function measureImages(): Promise<void> {
 /** What each format costs, of rows that were inserted. */
 async function measureFormats(): Promise<void> {
   await using registry = await Apicurio.start();
-  const json = (name: string, more: object): Variant => ({ name, definition: { format: { type: 'json', ...more } } });
+  const json = (name: string, more: object, sink: object = {}): Variant => ({
+    name,
+    definition: { format: { type: 'json', ...more } },
+    sink: { ...sink },
+  });
   const typed = (type: string): Variant => ({ name: type, definition: { format: { type, registry: registry.url } } });
   await compareRecords(
     'formats',
@@ -189,6 +193,8 @@ async function measureFormats(): Promise<void> {
     [
       json('json', {}),
       json('json, schema block', { schema: 'block' }),
+      json('json, lz4', {}, { compression: 'lz4' }),
+      json('json, schema block, lz4', { schema: 'block' }, { compression: 'lz4' }),
       json('json, flat', { envelope: 'flat' }),
       json('json, isostring', { time: 'isostring' }),
       typed('avro'),

@@ -3,13 +3,15 @@ import type { KuduTable } from '../../src/kudu/table.ts';
 import type { RowOperation } from '../../src/kudu/writer.ts';
 import { Random } from '../support/random.ts';
 import { measureShipping, type Drain } from './backlog.ts';
-import { createStream, type Servers } from './bench-cluster.ts';
+import { createStream, kafkaSink, type Servers } from './bench-cluster.ts';
 import { cpuSeconds } from './process-usage.ts';
 
 /** What a stream says beside its name and tables, and what it is called in the table of results. */
 export interface Variant {
   readonly name: string;
   readonly definition: Readonly<Record<string, unknown>>;
+  /** What its sink has beside. */
+  readonly sink?: Readonly<Record<string, unknown>>;
 }
 
 /** What is written while nobody ships, to be shipped then. */
@@ -54,9 +56,12 @@ export async function measureRecords(
   let streams = 0;
   // The first does not count: a broker that has just started is slower by half.
   for (const workload of [workloads[0]!, ...workloads])
-    for (const { name, definition } of streams === 0 ? variants.slice(0, 1) : variants) {
+    for (const { name, definition, sink } of streams === 0 ? variants.slice(0, 1) : variants) {
       const stream = `records-${streams++}`;
-      await createStream(sidecars[0]!.url, stream, TABLE, 'exactly-once', 'now', definition);
+      await createStream(sidecars[0]!.url, stream, TABLE, 'exactly-once', 'now', {
+        ...definition,
+        sink: { ...kafkaSink(stream, 'exactly-once'), ...sink },
+      });
       await Promise.all(sidecars.map((sidecar) => sidecar.stop()));
       const records = await writer.write(workload, rows);
       await Promise.all(sidecars.map((sidecar) => sidecar.restart()));

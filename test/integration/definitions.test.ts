@@ -7,6 +7,7 @@ import { serversMissing } from '../support/cluster.ts';
 import { javaTool } from '../support/java-tools.ts';
 import { Load } from '../support/load.ts';
 import { isCaughtUp, SpoorCluster } from '../support/spoor-cluster.ts';
+import { recordsIn } from '../support/topic-reader.ts';
 
 /** Small segments and eager log GC: what is not held is soon gone. */
 const FLAGS = ['--log_segment_size_mb=1', '--flush_threshold_secs=2', '--log_min_segments_to_retain=1'];
@@ -122,6 +123,19 @@ describe('a stream as it is defined', { skip: await serversMissing(), timeout: 3
     const { state, settings, differences } = stateOf(plan.body, 'late')!;
     assert.deepEqual([plan.body.outcome, state, settings, differences], ['unchanged', 'there', sink.topicConfig, []]);
     assert.equal(plan.body.tables[0]?.begins, 'goes-on');
+  });
+
+  it('is planned with its first record, which comes so when it is made', async () => {
+    const asked = { ...definition('copied'), start: 'snapshot', images: 'after' };
+    const { example } = (await call<StreamPlan>('POST', '/v1/streams?dryRun=true', asked)).body;
+    assert.equal(example?.isMadeUp, false);
+    assert.equal((await call('POST', '/v1/streams', asked)).status, 201);
+    await cluster.waitForTablets('copied', isCaughtUp);
+    const records = await recordsIn(cluster.kafka, 'copied', 1);
+    const came = records.find(({ key }) => key?.toString() === example.key)!.value!.toString();
+    const steady = (value: string): string =>
+      value.replace(/"(?:ts_[mun]s|lsn|term|index|hybrid_time|sequence)":("[^]*?[^\\]"|\d+),/g, '');
+    assert.equal(steady(example.value), steady(came));
   });
 
   it('keeps all of two changes at once, and none by a tag that is old', async () => {

@@ -78,11 +78,16 @@ describe('the status page', { skip: (await serversMissing()) || (await chromiumM
     await page.locator('.more summary').click();
     await fill(page, 'Partitions', '3');
     await fill(page, 'Replication factor', '1');
+    await fill(page, 'Further fields, as JSON', `{"where": {"${TABLE}": "no = 1"}}`);
+    await waitForText(page, '.field-wrong', /where has no column "no"|where .*"no"/);
+    await fill(page, 'Further fields, as JSON', '{"where": ');
+    await waitForText(page, '.field-wrong', /fields: /);
+    await fill(page, 'Further fields, as JSON', `{"where": {"${TABLE}": "id >= 0"}}`);
     const plan = await waitForText(page, '.preview', /Nothing is missing/);
     assert.match(plan, /1 table, 4 tablets/);
     assert.match(plan, /page\.orders → cdc\.page\.orders/);
     assert.match(plan, /cdc\.page\.orders is made with the first record/);
-    assert.match(plan, /"op": "r"/);
+    assert.match(plan, /Its first record[^]*"op": "r"[^]*"after": \{\s*"id": \d+,\s*"state": "new"/);
     await keepScreenshot(page, 'create');
     await assertAccessible(page, 'the form');
     await press(page, 'button', 'Make the stream');

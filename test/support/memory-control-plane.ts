@@ -260,6 +260,7 @@ function planOf({ definition, paused }: AskedStream, outcome: StreamPlan['outcom
   const table = { name: 'shop.orders', tablets: 2, topic: 'cdc.shop.orders', begins: 'now' as const, rows: null };
   return {
     ...{ outcome, definition, paused, changes: [], tables: [table], leaves: [], topics: [] },
+    example: { table: 'shop.orders', key: '{"id":9007199254740993}', value: '{"op":"c"}', isMadeUp: true },
     missing: ['topic cdc.shop.orders does not exist'],
     warnings: [],
   };

@@ -35,6 +35,7 @@ import { kafkaOf } from '../../support/kafka-of.ts';
 
 const { signal } = new AbortController();
 const TABLETS = ['t1', 't2', 't3'];
+const EXAMPLE = { key: '{}', value: '{}', isMadeUp: false };
 const TABLE = {
   tableId: 'aa',
   name: 'shop.orders',
@@ -86,6 +87,7 @@ describe('the control plane', () => {
   let report: SinkReport;
   let schemaReport: { missing: readonly string[]; warnings: readonly string[] };
   let formatTrouble: string | null;
+  let exampleFailure: Error | null;
 
   beforeEach(async () => {
     pokes = 0;
@@ -97,6 +99,7 @@ describe('the control plane', () => {
     report = { places: [], missing: [], warnings: [] };
     schemaReport = { missing: [], warnings: [] };
     formatTrouble = null;
+    exampleFailure = null;
     catalogTables = () => Promise.resolve([TABLE]);
     markless = () => Promise.resolve([]);
     schema = null;
@@ -160,6 +163,8 @@ describe('the control plane', () => {
       isChoosy: () => true,
       formatTrouble: () => formatTrouble,
       rowCounts: () => Promise.resolve(new Map([['aa', 42]])),
+      exampleOf: (_definition, { name: table }) =>
+        exampleFailure ? Promise.reject(exampleFailure) : Promise.resolve({ ...EXAMPLE, table }),
       readerOf: () => {
         throw new SinkError('refused', 'SPOOR_KAFKA_BROKERS is not given');
       },
@@ -553,6 +558,16 @@ describe('the control plane', () => {
       assert.deepEqual(plan.missing.slice(0, 2), ['a topic', 'a schema']);
       assert.match(plan.missing[2]!, /^1 of 3 tablets of "shop\.orders" have no sidecar beside any replica/);
       assert.deepEqual([await plane.listStreams(), heldForNow, pokes], [[], [], 0]);
+    });
+
+    it('and shows what its first record would be, or says why not', async () => {
+      assert.deepEqual((await plane.planStream(asked())).example, { ...EXAMPLE, table: 'shop.orders' });
+      exampleFailure = new KuduError('timeout', 'it took too long');
+      const { example, missing, warnings } = await plane.planStream(asked());
+      assert.deepEqual([example, missing.some((line) => line.includes('too long'))], [null, false]);
+      assert.match(warnings.at(-1)!, /^no row of "shop\.orders" can be shown: it took too long/);
+      exampleFailure = new KuduError('rpc', 'Not authorized', { code: 1 });
+      assert.match((await plane.planStream(asked())).missing[0]!, /^Kudu refuses: Not authorized/);
     });
 
     it('and says what Kudu refuses', async () => {

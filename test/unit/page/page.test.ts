@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import fc from 'fast-check';
 import type { HistoryView } from '../../../src/api/cluster-state.ts';
 import { withSample } from '../../../src/page/apply-change.ts';
+import { indented } from '../../../src/page/json-text.ts';
 import { EventParser } from '../../../src/page/sse.ts';
-import { definitionOf, EMPTY_FORM, fieldOf, firstRecord } from '../../../src/page/stream-form.ts';
+import { definitionOf, EMPTY_FORM, fieldOf } from '../../../src/page/stream-form.ts';
 import { byTable, countStates, filtered } from '../../../src/page/tablets.ts';
 import { ago, bytes, duration, rate } from '../../../src/page/words.ts';
 import { parseStreamBody } from '../../../src/streams/definition.ts';
@@ -104,28 +106,42 @@ describe('the form of a stream', () => {
       { sink: 'redis' },
       { sink: 'file', place: '/data/cdc' },
       { format: 'avro', registry: 'http://registry:8081' },
+      { further: '{"images":"full","where":{"shop.orders":"id > 1"},"sink":{"compression":"lz4"}}' },
     ] as const)
       assert.equal(parseStreamBody(definitionOf({ ...form, ...more })).kind, 'ok', JSON.stringify(more));
+  });
+  it('has all else of a definition in its further fields, and says what is no such thing', () => {
+    const further = '{"partitionBy":"tablet","sink":{"topic":"t"}}';
+    const { sink, partitionBy } = definitionOf({ ...form, further });
+    assert.deepEqual([partitionBy, sink], ['tablet', { type: 'kafka', topic: 't', delivery: 'exactly-once' }]);
+    for (const wrong of ['{', '[]', 'null', '7'])
+      assert.throws(() => definitionOf({ ...form, further: wrong }), SyntaxError);
   });
   it('knows which of its fields a fault is about', () => {
     const parsed = parseStreamBody(definitionOf({ ...form, name: 'Orders', place: 'cdc.{tabel}', partitions: 'x' }));
     assert.ok(parsed.kind === 'invalid');
     assert.deepEqual(parsed.faults.map(({ path }) => fieldOf(path)).sort(), ['name', 'partitions', 'place']);
-    assert.deepEqual(['tables[1]', 'format.registry', 'copyRowsPerSecond'].map(fieldOf), ['tables', 'registry', null]);
+    assert.deepEqual(['tables[1]', 'format.registry', 'copyRowsPerSecond'].map(fieldOf), [
+      'tables',
+      'registry',
+      'further',
+    ]);
   });
-  it('shows about what the first record looks like', () => {
-    const record = JSON.parse(firstRecord(form, { name: 'impala::shop.orders', begins: 'copy' })) as {
-      op: string;
-      source: object;
-    };
-    assert.equal(record.op, 'r');
-    assert.deepEqual(record.source, {
-      connector: 'kudu',
-      name: 'orders',
-      snapshot: 'true',
-      db: 'shop',
-      table: 'orders',
-      kudu_table: 'impala::shop.orders',
-    });
+});
+
+describe('a JSON document over several lines', () => {
+  it('is as JavaScript would write it, for any document', () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), fc.constantFrom('', ' ', '\n\t'), (value, space) => {
+        assert.equal(
+          indented(JSON.stringify(value, null, space)),
+          JSON.stringify(JSON.parse(JSON.stringify(value)), null, 2),
+        );
+      }),
+    );
+  });
+  it('keeps numbers that JavaScript cannot hold, and what is no JSON', () => {
+    assert.equal(indented('{"id":9223372036854775807,"x":1.10}'), '{\n  "id": 9223372036854775807,\n  "x": 1.10\n}');
+    assert.equal(indented('}}"a'), '\n}\n}"a');
   });
 });
