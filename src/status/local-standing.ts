@@ -85,7 +85,9 @@ export class OwnStanding implements LocalStanding {
       const more = (records.get(stream) ?? 0) - (before?.records.get(stream) ?? 0);
       const seconds = before === null ? 0 : (nowMs - before.atMs) / 1000;
       const rate = seconds > 0 && more >= 0 ? more / seconds : null;
-      samples.set(stream, [rate, largestLag(views), heldBytesOf(views)]);
+      // Of a tablet that nobody can ship each of its replicas' sidecars has a view: the leader's counts, as in the streams' figures.
+      const counted = views.filter(({ role, yields }) => role === 'leader' || yields !== true);
+      samples.set(stream, [rate, largestLag(views), heldBytesOf(counted)]);
     }
     this.#history.note(stepOf(nowMs - (STEP_SECONDS * 1000) / 2), samples);
   }

@@ -43,6 +43,15 @@ describe('what a sidecar says of itself', () => {
     assert.equal(own.history().streams.orders!.records.at(-1), null, 'a counter that began anew says nothing');
   });
 
+  it('counts the held log of a tablet that nobody can ship where it is led, and not beside its other replicas', async () => {
+    const blocked = { state: 'blocked', yields: true } as const;
+    const { own } = standing({
+      localTablets: () => [tabletView(blocked), tabletView({ ...blocked, tabletId: 'f'.repeat(32), role: 'follower' })],
+    });
+    await own.sample();
+    assert.deepEqual(own.history().streams.orders!.heldBytes, [8_388_608]);
+  });
+
   it('counts a held log once, however many streams need it, and names the limit that comes first', async () => {
     const hold = { index: 1, bytes: 700, ageSeconds: 1 };
     const figures = (stream: string, tablet: string, secondsUntilLimit: number | null) => ({
