@@ -29,11 +29,13 @@ export interface AskedBroker {
   readonly trouble: string | null;
   /** What it does not speak. */
   readonly unspoken: readonly string[];
+  /** Its listener is a KRaft controller's, which takes no records. */
+  readonly isController: boolean;
   readonly clusterId: string | null;
 }
 
 export function judgeBrokers(asked: readonly AskedBroker[]): readonly Finding[] {
-  const faults = asked.flatMap(({ address, toldBy, trouble, unspoken }): Finding[] => {
+  const faults = asked.flatMap(({ address, toldBy, trouble, unspoken, isController }): Finding[] => {
     if (trouble !== null)
       return [
         toldBy === null
@@ -43,6 +45,14 @@ export function judgeBrokers(asked: readonly AskedBroker[]): readonly Finding[] 
               `${toldBy} says that a broker is at ${address}, which cannot be reached from here: ${trouble}`,
               "Look at that broker's advertised.listeners: they name what its clients reach it by. Where it is down, start it.",
             ),
+      ];
+    if (isController)
+      return [
+        fault(
+          'kafka',
+          `SPOOR_KAFKA_BROKERS: what answers at ${address} takes no records, as the listener of a KRaft controller does not`,
+          "Give the brokers' own listeners, as advertised.listeners has them.",
+        ),
       ];
     if (unspoken.length > 0)
       return [
@@ -99,10 +109,13 @@ async function ask(
   toldBy: string | null,
   signal: AbortSignal,
 ): Promise<AskedBroker & { readonly nodes: readonly Address[] }> {
-  const asked = { address: formatAddress(address), toldBy, trouble: null, unspoken: [], clusterId: null, nodes: [] };
+  const asked = {
+    ...{ address: formatAddress(address), toldBy, trouble: null, unspoken: [], isController: false },
+    ...{ clusterId: null, nodes: [] },
+  };
   try {
-    const unspoken = await connections.unspoken(address, NEEDED_APIS, signal);
-    if (unspoken.length > 0) return { ...asked, unspoken };
+    const { apis, isController } = await connections.unspoken(address, NEEDED_APIS, signal);
+    if (apis.length > 0) return { ...asked, unspoken: apis, isController };
     const { nodes, clusterId } = await connections.send(address, CHANNEL, METADATA, [], signal);
     return { ...asked, nodes, clusterId };
   } catch (error) {

@@ -7,8 +7,9 @@ import { fault, faultsOr, ok, unknown, type Finding } from './finding.ts';
 import { kuduFault, type KuduAsk, type MasterWord } from './kudu-ask.ts';
 
 const START_MASTER =
-  'Start that master, or mend its address in SPOOR_KUDU_MASTERS; look at firewalls between here and there.';
-const START_TSERVER = 'Start that tablet server, or mend its address in SPOOR_TSERVER.';
+  "Start that master, or mend its address in SPOOR_KUDU_MASTERS (its RPC port, 7051 by default, and not its web page's); look at firewalls between here and there.";
+const START_TSERVER =
+  "Start that tablet server, or mend its address in SPOOR_TSERVER (its RPC port, 7050 by default, and not its web page's).";
 
 /** A master that was given, and what became of asking it. */
 export interface AskedMaster {

@@ -2,6 +2,7 @@ import { readdirSync, readlinkSync, realpathSync } from 'node:fs';
 import { hostname } from 'node:os';
 import type { KnownSidecar } from '../api/shapes.ts';
 import { describeOwner, holdLock, readLockNote, serverLock, type LockNote } from '../keeping/hold-owner.ts';
+import { isLoopbackHost, parseHostPort } from '../util/host-port.ts';
 import type { Probe } from './examine.ts';
 import { fault, faultsOr, ok, unknown, type Finding } from './finding.ts';
 import type { KeptThings } from './stored-streams.ts';
@@ -54,12 +55,20 @@ export function judgeSidecars(
       fault(
         'sidecars',
         `other sidecars are called by ${advertise ?? ''}, as this one is: beside ${namesakes.map((other) => other.tserver).join(', ')}`,
-        'Give each a SPOOR_HTTP_ADVERTISE of its own.',
+        addressOfItsOwn(advertise),
       ),
     );
   if (known === null) return faultsOr(faults, unknown('sidecars', 'looked at once Kudu says which there are'));
   const own = ofServer === null ? 'none runs here' : `process ${ofServer.pid} is the one here`;
   return faultsOr(faults, ok('sidecars', `${alive.length} live; ${own}`));
+}
+
+/** Loopback is what all are called by that were told nothing of where to listen. */
+function addressOfItsOwn(advertise: string | null): string {
+  const host = advertise === null ? undefined : parseHostPort(advertise)?.host;
+  return host !== undefined && isLoopbackHost(host)
+    ? "On one machine give each a SPOOR_HTTP_LISTEN of its own, 127.0.0.1:8101 for example. On several they cannot reach each other so: let each listen on its network, SPOOR_HTTP_LISTEN=0.0.0.0:8100 with one SPOOR_HTTP_TOKEN for all. A SPOOR_HTTP_ADVERTISE is each one's own."
+    : 'Give each a SPOOR_HTTP_ADVERTISE of its own.';
 }
 
 export function sidecarsProbe(own: OwnSidecar, kept: KeptThings | null, serverUuid: () => string | null): Probe {

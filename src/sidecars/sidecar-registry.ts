@@ -79,7 +79,7 @@ export class SidecarRegistry {
       if (namesakes !== '' && namesakes !== this.#namesakes)
         this.#logger.error(
           { http, others: namesakes },
-          'other sidecars are called by the address of this one, give each a SPOOR_HTTP_ADVERTISE of its own',
+          'other sidecars are called by the address of this one, give each a SPOOR_HTTP_LISTEN that the others reach, or a SPOOR_HTTP_ADVERTISE of its own',
         );
       this.#namesakes = namesakes;
     } catch (error) {

@@ -12,7 +12,7 @@ import { QuotaWaits } from './quota-waits.ts';
 import { OPEN_ACCESS, type KafkaAccess } from './security/access.ts';
 import { reauthenticatedBeforeEndMs } from './security/session-life.ts';
 import type { Api } from './wire/api.ts';
-import { UnknownApiError, unspokenBy, versionFor } from './spoken-version.ts';
+import { UnknownApiError, unspokenBy, versionFor, type Unspoken } from './spoken-version.ts';
 import { sendFramed } from './wire/framed-request.ts';
 
 export interface ConnectionOptions {
@@ -105,7 +105,7 @@ export class KafkaConnections implements AsyncDisposable {
   }
 
   /** Which of these the broker does not speak, in any version that we have. It is asked once, at the connection's start. */
-  async unspoken(address: Address, apis: readonly Api<never, unknown>[], signal: AbortSignal): Promise<string[]> {
+  async unspoken(address: Address, apis: readonly Api<never, unknown>[], signal: AbortSignal): Promise<Unspoken> {
     const channel = this.#newChannel(address);
     try {
       return await waitFor(channel.unspoken(apis), signal);
@@ -256,7 +256,7 @@ class Channel implements AsyncDisposable {
     });
   }
 
-  async unspoken(apis: readonly Api<never, unknown>[]): Promise<string[]> {
+  async unspoken(apis: readonly Api<never, unknown>[]): Promise<Unspoken> {
     return unspokenBy(await this.#ready(), apis);
   }
 

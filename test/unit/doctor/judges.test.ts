@@ -246,6 +246,11 @@ describe('sidecars', () => {
   it('have an address each', () => {
     assert.match(judge(note, note, known({ id: 'B', tserver: 'u:1' }))[0]!, /called by h:8100, .* beside u:1/);
     assert.deepEqual(judge(note, note, known({ id: 'B', tserver: 'u:1', isAlive: false })), []);
+    const local = { http: '127.0.0.1:8100', id: 'B', tserver: 'u:1' };
+    const locks = { ofServer: note, ofHold: note };
+    const [finding] = judgeSidecars({ ...own, advertise: local.http }, locks, [known(local)], 'A');
+    assert.ok(finding?.state === 'fault');
+    assert.match(finding.remedy, /^On one machine give each a SPOOR_HTTP_LISTEN/, 'an address that nobody was given');
     assert.deepEqual(judge(note, note, known({ id: 'B', tserver: 'u:1', http: 'other:8100' })), []);
   });
 });
@@ -264,7 +269,9 @@ describe('what listens', () => {
 });
 
 describe('Kafka', () => {
-  const broker: AskedBroker = { address: 'b:1', toldBy: null, trouble: null, unspoken: [], clusterId: 'c' };
+  const broker: AskedBroker = {
+    ...{ address: 'b:1', toldBy: null, trouble: null, unspoken: [], isController: false, clusterId: 'c' },
+  };
 
   it('is one cluster, whose brokers answer at the addresses that they give', () => {
     assert.deepEqual(faults(judgeBrokers([broker])), []);
@@ -276,6 +283,10 @@ describe('Kafka', () => {
     assert.match(
       faults(judgeBrokers([{ ...broker, unspoken: ['Produce version 8'] }]))[0]!,
       /too old: .* Produce version 8/,
+    );
+    assert.match(
+      faults(judgeBrokers([{ ...broker, unspoken: ['Produce version 8'], isController: true }]))[0]!,
+      /b:1 takes no records, as the listener of a KRaft controller/,
     );
     assert.match(faults(judgeBrokers([broker, { ...broker, clusterId: 'd' }]))[0]!, /of 2 clusters/);
   });
