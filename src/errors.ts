@@ -74,7 +74,7 @@ export const ERRORS = {
     retry: 'auto',
     httpStatus: 503,
     remedy:
-      'The sink cannot be reached or does not answer in time. Spoor tries again by itself and goes on where it stopped.',
+      'The sink cannot be reached or does not answer in time. Look at what the message names: start it, or mend its address or the network. Spoor tries again by itself and goes on where it stopped.',
   },
   SPOOR_SINK_REFUSED: {
     retry: 'auto',

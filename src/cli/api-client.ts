@@ -98,8 +98,14 @@ function networkReason(error: unknown): string {
   const { cause } = error;
   const hint = tlsHint(cause);
   if (hint !== null) return hint;
-  if (cause instanceof AggregateError && cause.errors[0] instanceof Error) return cause.errors[0].message;
-  return cause instanceof Error && cause.message !== '' ? cause.message : error.message;
+  const first: unknown = cause instanceof AggregateError ? cause.errors[0] : cause;
+  const message = first instanceof Error && first.message !== '' ? first.message : error.message;
+  return isRefused(first) ? `${message}; start a sidecar there, or name another with --url` : message;
+}
+
+/** Whether nothing listens at the address. */
+function isRefused(cause: unknown): boolean {
+  return cause instanceof Error && 'code' in cause && cause.code === 'ECONNREFUSED';
 }
 
 /** What is wrong between two who speak TLS, in words; null where it is something else. */

@@ -34,7 +34,7 @@ export function renderPlan(plan: StreamPlan, { columns }: Layout = WIDE): string
     topics.map(({ name, of, state, partitions, replicationFactor, settings }) => [
       name,
       of,
-      state,
+      state === 'made' ? 'to be made' : state,
       known(partitions),
       known(replicationFactor),
       Object.entries(settings)

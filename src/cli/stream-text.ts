@@ -18,6 +18,7 @@ const STATE_STYLES: Readonly<Record<TabletStateName, Style>> = {
 /** Enough of an id to tell tablets apart, where there is no room for more. */
 const SHORT_ID = 8;
 const INDENT = 2;
+const NO_TABLETS_YET = 'no tablets: a table of such a name joins by itself when it comes\n';
 
 /** `spoor streams list`: one line a stream. */
 export function renderStreams(streams: readonly StreamView[], { columns }: Layout = WIDE): string {
@@ -60,7 +61,7 @@ export function renderStream(stream: StreamView, layout: Layout = WIDE): string 
   const width = Math.max(...facts.map(([key]) => key.length));
   const lineOf = ([key, value]: [string, string]): string =>
     `${wrapKept(`${key.padEnd(width)}  `, printable(value), layout.columns)}\n`;
-  return `${facts.map(lineOf).join('')}\n${tablets.length === 0 ? 'no tablets\n' : renderTablets(tablets, layout)}`;
+  return `${facts.map(lineOf).join('')}\n${tablets.length === 0 ? NO_TABLETS_YET : renderTablets(tablets, layout)}`;
 }
 
 /** `spoor status`: one line a tablet, then what any waits for, and what is wrong with it. */
@@ -96,16 +97,19 @@ export function renderTablets(tablets: readonly TabletView[], layout: Layout = W
   const idOf = (tabletId: string): string => (columns === Infinity ? tabletId : tabletId.slice(0, SHORT_ID));
   const line = ({ stream, tabletId }: TabletView, words: string): string =>
     `${wrapIndented(`${stream} ${idOf(tabletId)}: ${words}`, columns, INDENT)}\n`;
+  /** Where there is no room for whole ids, what several tablets of a stream have in common is a line. */
+  const kept = (keptBy: KeptBy): string[] =>
+    alike(tablets, keptBy, columns !== Infinity).map(({ stream, tabletIds, what, since, why }) => {
+      const more = tabletIds.length === 1 ? '' : ` and ${tabletIds.length - 1} more`;
+      return `${wrapIndented(`${stream} ${idOf(tabletIds[0]!)}${more}: ${what} since ${since}${why}`, columns, INDENT)}\n`;
+    });
   const below = [
     ...tablets.flatMap((tablet) => (tablet.copy ? [line(tablet, describeCopy(tablet.copy))] : [])),
-    ...tablets.flatMap((tablet) => {
-      const { state, waiting } = tablet;
-      return waiting ? [line(tablet, `${state}, waits since ${waiting.since} for ${printable(waiting.for)}`)] : [];
-    }),
-    ...tablets.flatMap((tablet) => {
-      const { error } = tablet;
-      return error ? [line(tablet, `${error.code} since ${error.since}: ${printable(error.message)}`)] : [];
-    }),
+    ...kept(
+      ({ state, waiting }) =>
+        waiting && { what: `${state}, waits`, since: waiting.since, why: ` for ${printable(waiting.for)}` },
+    ),
+    ...kept(({ error }) => error && { what: error.code, since: error.since, why: `: ${printable(error.message)}` }),
   ];
   const table = renderTable(headings, rows, new Set([5, 6, 7, 8]), {
     columns,
@@ -118,6 +122,33 @@ export function renderTablets(tablets: readonly TabletView[], layout: Layout = W
 
 /** Of {@link renderTablets}. */
 const STATE_COLUMN = 4;
+
+/** What keeps a tablet, since when, and what is said behind that. */
+interface Keeping {
+  readonly what: string;
+  readonly since: string;
+  readonly why: string;
+}
+type KeptBy = (tablet: TabletView) => Keeping | undefined;
+
+/** Tablets of a stream with the same words, since the first of them; with `isGrouped` off each by itself. */
+function alike(
+  tablets: readonly TabletView[],
+  keptBy: KeptBy,
+  isGrouped: boolean,
+): readonly (Keeping & { readonly stream: string; readonly tabletIds: readonly string[] })[] {
+  const groups = new Map<string, Keeping & { readonly stream: string; readonly tabletIds: readonly string[] }>();
+  for (const tablet of tablets) {
+    const keeping = keptBy(tablet);
+    if (!keeping) continue;
+    const { stream, tabletId } = tablet;
+    const key = JSON.stringify([stream, keeping.what, keeping.why, isGrouped ? null : tabletId]);
+    const { since = keeping.since, tabletIds = [] } = groups.get(key) ?? {};
+    const first = since < keeping.since ? since : keeping.since;
+    groups.set(key, { ...keeping, since: first, stream, tabletIds: [...tabletIds, tabletId] });
+  }
+  return [...groups.values()];
+}
 
 /** A fact, whose value goes on below its beginning. */
 function wrapKept(key: string, value: string, columns: number): string {

@@ -150,10 +150,19 @@ export async function startControlServer(options: ControlServerOptions): Promise
     throw new ProblemError(405, `${path} answers ${allow}, not ${request.method}.`, {}, { allow });
   });
 
-  await app.listen({ host: listen.host, port: listen.port });
+  await app.listen({ host: listen.host, port: listen.port }).catch((cause: unknown) => {
+    throw new Error(
+      `SPOOR_HTTP_LISTEN ${formatHostPort(listen)} cannot be listened on (${codeOf(cause)}), give one that is free and this machine's`,
+      { cause },
+    );
+  });
   const { port } = app.server.address() as AddressInfo;
   logger.info({ address: formatHostPort({ host: listen.host, port }) }, 'control API listens');
   return { address: { host: listen.host, port }, close: () => closeSoon(app) };
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
 }
 
 function maxConnections(descriptors: number | null): number {

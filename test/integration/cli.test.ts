@@ -214,7 +214,7 @@ describe('a sidecar without its cluster', () => {
     const listen = `127.0.0.1:${portOf(taken)}`;
     const { code, out } = await spoorProcess(['run'], { ...env, SPOOR_HTTP_LISTEN: listen });
     taken.close();
-    assert.match(out, /EADDRINUSE/);
+    assert.match(out, /SPOOR_HTTP_LISTEN 127\.0\.0\.1:\d+ cannot be listened on \(EADDRINUSE\)/);
     assert.equal(code, 1);
   });
 });
@@ -706,7 +706,7 @@ describe('streams and status', () => {
   it('fail where nobody listens', async () => {
     const url = `http://127.0.0.1:${await freePort()}`;
     const { code, err } = await spoor(['status', '--url', url]);
-    assert.match(err, /^cannot reach http:.*: .*ECONNREFUSED/);
+    assert.match(err, /^cannot reach http:.*: .*ECONNREFUSED.*; start a sidecar there, or name another with --url/);
     assert.equal(code, 1);
   });
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { renderSidecars, renderStream, renderStreams, renderTablets } from '../../../src/cli/stream-text.ts';
+import { WIDE } from '../../../src/cli/text-style.ts';
 import type { StreamView } from '../../../src/api/shapes.ts';
 import { tabletView } from '../../support/memory-control-plane.ts';
 
@@ -90,6 +91,24 @@ describe('renderTablets', () => {
       /\n\norders a: copied 300 of 1000 rows \(30\.0 %\), about 7 s left\norders b: copied 300 changed rows\norders a: base-copy, waits since/,
     );
   });
+  it('says once what keeps several tablets, where names are shortened', () => {
+    const blocked = (tabletId: string, second: number, message = 'away') =>
+      tabletView({
+        ...{ tabletId, state: 'blocked' },
+        error: { code: 'SPOOR_SINK_UNAVAILABLE', message, since: `2026-01-02T03:04:0${second}.678Z` },
+      });
+    const views = [blocked('a'.repeat(32), 5), blocked('b'.repeat(32), 4), blocked('c'.repeat(32), 3, 'gone')];
+    const below = (columns: number) => renderTablets(views, { ...WIDE, columns }).split('\n\n')[1];
+    assert.equal(
+      below(100),
+      [
+        'orders aaaaaaaa and 1 more: SPOOR_SINK_UNAVAILABLE since 2026-01-02T03:04:04.678Z: away',
+        'orders cccccccc: SPOOR_SINK_UNAVAILABLE since 2026-01-02T03:04:03.678Z: gone',
+        '',
+      ].join('\n'),
+    );
+    assert.equal(below(Infinity)!.trimEnd().split('\n').length, 3, '--wide: each by itself');
+  });
   it('does not let a name drive the terminal', () => {
     assert.match(renderTablets([tabletView({ table: 'a\u001b[2Jb' })]), /a\\u001b\[2Jb/);
   });
@@ -119,7 +138,7 @@ describe('renderStream', () => {
         'images               changed',
         'tombstones           true',
         '',
-        'no tablets',
+        'no tablets: a table of such a name joins by itself when it comes',
         '',
       ].join('\n'),
     );
