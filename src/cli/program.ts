@@ -35,7 +35,9 @@ export async function runCli(args: readonly string[], context: CliContext): Prom
 export function buildProgram(context: CliContext, done: (exitCode: number) => void): Command {
   const { out, err, isRead = () => true } = context;
   const program = new Command('spoor')
-    .description('Change data capture for stock Apache Kudu: every committed row change, in order, to Kafka.')
+    .description(
+      'Change data capture for stock Apache Kudu: every committed row change, in order, to Kafka, Redis or files.',
+    )
     .version(SPOOR_VERSION)
     .configureOutput({
       writeOut: out,
