@@ -12,7 +12,7 @@ export function StateChip({ state, of }: { readonly state: TabletStateName; read
 
 /** How many tablets are in which state. */
 export function StateChips({ tablets }: { readonly tablets: readonly TabletView[] }) {
-  if (tablets.length === 0) return <span class="quiet">no tablets</span>;
+  if (tablets.length === 0) return <span class="quiet">no table matches yet</span>;
   return (
     <span class="chips">
       {countStates(tablets).map(([state, number]) => (

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { X509Certificate } from 'node:crypto';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -10,9 +11,10 @@ import type { SecurityOptions } from '../../src/kudu/security/options.ts';
 import { RpcErrorCode, SecurityFault } from '../../src/kudu/status.ts';
 import { ENCRYPTED } from '../../src/demo/kudu-security.ts';
 import type { KuduCluster } from '../../src/demo/kudu-servers.ts';
+import { freePort } from '../../src/demo/ports.ts';
 import { WorkDir } from '../../src/demo/work-dir.ts';
 import { kerberosMissing, serversMissing, startKudu } from '../support/cluster.ts';
-import { KerberosRealm, TLS_AND_PLAIN } from '../support/secure-kudu.ts';
+import { caOf, KerberosRealm, TLS_AND_PLAIN } from '../support/secure-kudu.ts';
 
 const connect = (cluster: KuduCluster, security: SecurityOptions, timeoutMs = 10_000): Promise<KuduClient> =>
   KuduClient.connect({ masters: cluster.masters, timeoutMs, ...security });
@@ -55,6 +57,15 @@ describe(
         await client.tabletServer(cluster.tservers[0]!.rpc).getStatus();
         await fails(connect(cluster, { encryption: 'required' }), SecurityFault.NO_TLS, /does not speak TLS/);
         await fails(connect(cluster, { auth: 'kerberos' }), SecurityFault.NO_TICKET, /Kerberos/);
+      });
+
+      it('by a CA that the web page of a master hands out', async () => {
+        const port = await freePort();
+        const security = { ...TLS_AND_PLAIN, masterFlags: [...ENCRYPTED, `--webserver_port=${port}`] };
+        await using cluster = await startKudu({ tservers: 1, security });
+        const answer = await fetch(`http://127.0.0.1:${port}/ipki-ca-cert-pem`);
+        const handedOut = new X509Certificate(await answer.text());
+        assert.equal(handedOut.fingerprint256, new X509Certificate(await caOf(cluster.masters[0]!)).fingerprint256);
       });
 
       it('of an external PKI: tokens where its CA is given, and no token where it is not', async () => {
