@@ -9,6 +9,7 @@ import type { CliContext } from './cli-context.ts';
 import { CliError } from './cli-error.ts';
 import type { StreamView } from '../api/shapes.ts';
 import { changeInput, streamInput, type ChangeFlags, type CreateFlags } from './stream-input.ts';
+import { addSinkFlags } from './sink-flags.ts';
 import { renderSchemas } from './schema-text.ts';
 import { addStatusCommand } from './status-command.ts';
 import { renderStream, renderStreams } from './stream-text.ts';
@@ -65,29 +66,23 @@ export function addApiCommands(program: Command, context: CliContext): void {
     .argument('[file]', 'JSON file with the definition, - for standard input')
     .option('--name <name>', 'name of the stream')
     .option('--table <pattern...>', 'table names, or patterns with *; may be given more than once')
-    .option('--topic <template>', 'topic: a name, or a template with {table}, {stream}, {database}')
     .option('--start <where>', 'now or snapshot')
-    .option('--delivery <kind>', 'exactly-once or at-least-once')
-    .option('--partitions <n>', 'of topics that Spoor creates')
-    .option('--replication-factor <n>', 'of topics that Spoor creates')
-    .option('--no-create-topics', 'wait for a missing topic instead of creating it')
-    .option('--topic-config <name=value...>', 'settings of topics that Spoor creates for rows')
-    .option('--compression <codec>', 'none, gzip, snappy, lz4 or zstd')
-    .option('--schema-topic <topic>', 'topic of the schema changes')
     .option('--format <type>', 'json (the default), avro or protobuf')
     .option('--format-option <name=value...>', 'options of the format: registry=http://host:8081, decimals=string')
     .option('--images <kind>', 'after (the default), full or changed')
     .option('--no-tombstones', 'no null record after a delete')
-    .option('--resolved-interval-ms <n>', 'marks of what is resolved in every partition, about so often')
+    .option('--resolved-interval-ms <n>', 'marks of what is resolved, about so often')
     .option('--copy-rows-per-second <n>', 'how many rows a sidecar copies a second at most; 0 is no limit')
     .option('--paused', 'make it without shipping anything yet; its log is held');
-  addWaitOptions(create).action(async (file: string | undefined, options: ApiOptions & CreateFlags & WaitFlags) => {
-    const wait = askedWait('run', options);
-    const body = streamInput(file, options, readStdin);
-    const client = clientFor(options);
-    const answer = await waited(await client.call('POST', '/v1/streams', body), wait, { client, context });
-    print(options.json ? toJson(answer) : renderStream(expectShape(streamView, answer), layout(options)));
-  });
+  addSinkFlags(addWaitOptions(create)).action(
+    async (file: string | undefined, options: ApiOptions & CreateFlags & WaitFlags) => {
+      const wait = askedWait('run', options);
+      const body = streamInput(file, options, readStdin);
+      const client = clientFor(options);
+      const answer = await waited(await client.call('POST', '/v1/streams', body), wait, { client, context });
+      print(options.json ? toJson(answer) : renderStream(expectShape(streamView, answer), layout(options)));
+    },
+  );
 
   addApplyCommands({ streams, apiCommand, clientFor, streamPath, layout, context });
 

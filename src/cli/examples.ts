@@ -18,8 +18,10 @@ const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   'streams schemas': ['spoor streams schemas orders --table shop.orders'],
   'streams create': [
     'spoor streams create orders.json --wait',
-    "spoor streams create --name o --table 'shop.*' --topic 'cdc.{table}'",
     'spoor streams create - --wait --timeout 600',
+    "spoor streams create --name o --table 'shop.*' --topic 'cdc.{table}'",
+    "spoor streams create --name o --table x --sink redis --key 'cdc.{table}'",
+    'spoor streams create --name o --table x --sink file --dir /data/cdc',
   ],
   'streams apply': ['spoor streams apply -f streams/', 'spoor streams apply -f orders.yaml --dry-run'],
   'streams validate': ['spoor streams validate -f streams/', 'spoor streams validate -f orders.yaml --dry-run'],

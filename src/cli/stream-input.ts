@@ -1,27 +1,22 @@
 import { readFileSync } from 'node:fs';
 import { CliError } from './cli-error.ts';
+import { settingsOf, toNumber, withoutUndefined } from './flag-values.ts';
+import { hasSinkFlags, missingPlace, sinkOf, type Flags } from './sink-flags.ts';
 
-/** What `spoor streams create` takes instead of a file. The two of `--no-...` are true where they were not given. */
-export interface CreateFlags {
+/** What `spoor streams create` takes instead of a file, besides what is of one sink. That of `--no-...` is true where it was not given. */
+interface StreamFlags {
   readonly name?: string;
-  readonly table?: string[];
-  readonly topic?: string;
+  readonly table?: readonly string[];
   readonly start?: string;
-  readonly delivery?: string;
-  readonly partitions?: string;
-  readonly replicationFactor?: string;
-  readonly createTopics?: boolean;
-  readonly topicConfig?: string[];
-  readonly compression?: string;
-  readonly schemaTopic?: string;
   readonly format?: string;
-  readonly formatOption?: string[];
+  readonly formatOption?: readonly string[];
   readonly images?: string;
   readonly tombstones?: boolean;
   readonly resolvedIntervalMs?: string;
   readonly copyRowsPerSecond?: string;
   readonly paused?: boolean;
 }
+export type CreateFlags = StreamFlags & Flags;
 
 /** What `spoor streams change` takes instead of a file. */
 export interface ChangeFlags {
@@ -30,18 +25,10 @@ export interface ChangeFlags {
   readonly copyRowsPerSecond?: string;
 }
 
-const FLAGS = [
+const STREAM_FLAGS = [
   'name',
   'table',
-  'topic',
   'start',
-  'delivery',
-  'partitions',
-  'replicationFactor',
-  'createTopics',
-  'topicConfig',
-  'compression',
-  'schemaTopic',
   'format',
   'formatOption',
   'images',
@@ -49,13 +36,14 @@ const FLAGS = [
   'resolvedIntervalMs',
   'copyRowsPerSecond',
   'paused',
-] as const satisfies (keyof CreateFlags)[];
+] as const satisfies (keyof StreamFlags)[];
 
 /** The body for POST /v1/streams: from a JSON file, from standard input (`-`), or from flags. The API judges it. */
 export function streamInput(file: string | undefined, flags: CreateFlags, readStdin: () => string): unknown {
   if (file === undefined) return fromFlags(flags);
-  if (FLAGS.some((flag) => flags[flag] !== undefined && (flag === 'paused' || flags[flag] !== true)))
-    throw new CliError(2, 'give a file or flags, not both');
+  const isGiven = (flag: keyof StreamFlags): boolean =>
+    flags[flag] !== undefined && !(flag === 'tombstones' && flags.tombstones === true);
+  if (STREAM_FLAGS.some(isGiven) || hasSinkFlags(flags)) throw new CliError(2, 'give a file or flags, not both');
   return fromFile(file, readStdin);
 }
 
@@ -84,7 +72,10 @@ export async function changeInput(
   // Not a list of all: what somebody else changes at the same time is to stay.
   const edits = withoutUndefined({ add: addTable, remove: removeTable });
   const tables = Object.keys(edits).length > 0 ? edits : undefined;
-  return withoutUndefined({ tables, copyRowsPerSecond: toNumber(copyRowsPerSecond) });
+  return withoutUndefined({
+    tables,
+    copyRowsPerSecond: copyRowsPerSecond === undefined ? undefined : toNumber(copyRowsPerSecond),
+  });
 }
 
 function fromFile(file: string, readStdin: () => string): unknown {
@@ -104,52 +95,26 @@ function fromFile(file: string, readStdin: () => string): unknown {
 
 /** What was not given is left out, so that the API's defaults hold. */
 function fromFlags(flags: CreateFlags): unknown {
-  const missing = (['name', 'table', 'topic'] as const).filter((key) => flags[key] === undefined);
+  const sink = sinkOf(flags);
+  const missing = [
+    flags.name === undefined ? '--name' : null,
+    flags.table === undefined ? '--table' : null,
+    missingPlace(flags),
+  ].filter((flag) => flag !== null);
   if (missing.length > 0)
-    throw new CliError(
-      2,
-      `give a JSON file, - for standard input, or flags; missing: ${missing.map((key) => `--${key}`).join(', ')}`,
-    );
-  const {
-    name,
-    table,
-    topic,
-    start,
-    delivery,
-    partitions,
-    replicationFactor,
-    createTopics,
-    topicConfig,
-    compression,
-    schemaTopic,
-    format,
-    formatOption,
-    images,
-    tombstones,
-    resolvedIntervalMs,
-    copyRowsPerSecond,
-    paused,
-  } = flags;
+    throw new CliError(2, `give a JSON file, - for standard input, or flags; missing: ${missing.join(', ')}`);
+  const { name, table, start, format, formatOption, images, tombstones } = flags;
+  const { resolvedIntervalMs, copyRowsPerSecond, paused } = flags;
   return withoutUndefined({
     name,
     tables: table,
     start,
-    sink: withoutUndefined({
-      type: 'kafka',
-      topic,
-      delivery,
-      partitions: toNumber(partitions),
-      replicationFactor: toNumber(replicationFactor),
-      createTopics: createTopics === false ? false : undefined,
-      topicConfig: topicConfig && Object.fromEntries(settingsOf('--topic-config', topicConfig)),
-      compression,
-      schemaTopic,
-    }),
+    sink,
     format: formatOf(format, formatOption),
     images,
     tombstones: tombstones === false ? false : undefined,
     resolved: resolvedIntervalMs === undefined ? undefined : { intervalMs: toNumber(resolvedIntervalMs) },
-    copyRowsPerSecond: toNumber(copyRowsPerSecond),
+    copyRowsPerSecond: copyRowsPerSecond === undefined ? undefined : toNumber(copyRowsPerSecond),
     paused,
   });
 }
@@ -167,26 +132,8 @@ function formatOf(type: string | undefined, given: readonly string[] | undefined
   return { type, ...(Object.fromEntries(values) as Record<string, unknown>) };
 }
 
-/** @param given `name=value` each */
-function settingsOf(flag: string, given: readonly string[]): (readonly [name: string, value: string])[] {
-  return given.map((setting) => {
-    const at = setting.indexOf('=');
-    if (at < 1) throw new CliError(2, `${flag} is given as <name>=<value>, not ${JSON.stringify(setting)}`);
-    return [setting.slice(0, at), setting.slice(at + 1)] as const;
-  });
-}
-
 function toBoolean(text: string): boolean | string {
   return text === 'true' ? true : text === 'false' ? false : text;
-}
-
-/** Text that is no number goes to the API as it is, whose answer names the field and what is allowed. */
-function toNumber(text: string | undefined): number | string | undefined {
-  return text !== undefined && /^-?\d+$/.test(text) ? Number(text) : text;
-}
-
-function withoutUndefined(fields: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 }
 
 function messageOf(error: unknown): string {

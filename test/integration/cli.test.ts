@@ -104,6 +104,15 @@ describe('wrong use: exit code 2, and standard output stays clean', () => {
     { args: ['streams', 'pause'], says: /missing required argument 'stream'/ },
     { args: ['streams', 'resume', 'a', 'b'], says: /too many arguments/ },
     { args: ['streams', 'create'], says: /missing: --name, --table, --topic/ },
+    { args: ['streams', 'create', '--name', 'a', '--table', 'x', '--sink', 'file'], says: /missing: --dir\n/ },
+    {
+      args: ['streams', 'create', '--sink', 'files'],
+      says: /'files' is invalid. Allowed choices are kafka, redis, file/,
+    },
+    {
+      args: ['streams', 'create', '--name', 'a', '--table', 'x', '--sink', 'redis', '--key', 'k', '--partitions', '3'],
+      says: /^--partitions: got "3" with --sink redis, and it goes with --sink kafka; allowed: --key, --layout, .*\n$/,
+    },
     { args: ['streams', 'list', '--url', 'localhost:8100'], says: /--url: got "localhost:8100"; allowed: http/ },
     { args: ['wal', 'dump'], says: /missing required argument 'path'/ },
     { args: ['verify'], says: /missing required argument 'stream'/ },
@@ -274,6 +283,28 @@ describe('streams and status', () => {
       err: '',
     });
     assert.deepEqual(await spoor(['streams', 'list'], env), { code: 0, out: 'no streams\n', err: '' });
+  });
+
+  it('into Redis and into files are created from flags as well', async () => {
+    const made = async (...flags: string[]): Promise<Ended> => {
+      await plane.deleteStream('orders');
+      return spoor(['streams', 'create', '--name', 'orders', '--table', 'shop.*', '--json', ...flags], env);
+    };
+    const redis = ['--sink', 'redis', '--key', 'cdc.{table}', '--layout', 'compact', '--shards', '4', '--max-len', '9'];
+    const intoRedis = await made(...redis, '--wait-replicas', '1');
+    assert.equal(intoRedis.code, 0, intoRedis.err);
+    assert.deepEqual((JSON.parse(intoRedis.out) as StreamView).sink, {
+      ...{ type: 'redis', key: 'cdc.{table}', layout: 'compact', shards: 4, maxLen: 9, minIdAgeMs: null },
+      ...{ wait: { replicas: 1, timeoutMs: 1000 }, durability: 'durable', schemaKey: 'spoor.schema-changes' },
+    });
+    const intoFiles = await made('--sink', 'file', '--dir', '/data/cdc', '--rotate-seconds', '5');
+    assert.equal(intoFiles.code, 0, intoFiles.err);
+    assert.deepEqual((JSON.parse(intoFiles.out) as StreamView).sink, {
+      ...{ type: 'file', dir: '/data/cdc', rotateBytes: 128 << 20, rotateSeconds: 5 },
+    });
+    const wrong = await made('--sink', 'redis', '--key', 'k', '--shards', 'many', '--layout', 'wide');
+    assert.equal(wrong.code, 1);
+    assert.match(wrong.err, /^Bad Request \(400\): .*\n {2}sink\.layout: [^]* {2}sink\.shards: must be .*\n$/);
   });
 
   it('are created from a file, from standard input, and shown as JSON', async () => {

@@ -3,8 +3,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
+import { Command } from 'commander';
+import { addSinkFlags } from '../../../src/cli/sink-flags.ts';
 import { streamInput as readInput, type CreateFlags } from '../../../src/cli/stream-input.ts';
 import { CliError } from '../../../src/cli/cli-error.ts';
+import { fileSink } from '../../../src/sinks/file/definition.ts';
+import { kafkaSink } from '../../../src/sinks/kafka/definition.ts';
+import { redisSink } from '../../../src/sinks/redis/definition.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'spoor-input-'));
 after(() => {
@@ -77,6 +82,54 @@ describe('streamInput', () => {
       resolved: { intervalMs: 5000 },
       copyRowsPerSecond: 100,
     });
+  });
+
+  it('makes all that flags can say of Redis and of files', () => {
+    const general = { ...NO_FLAGS, name: 'a', table: ['x'] };
+    const sinkFrom = (flags: CreateFlags): unknown =>
+      (streamInput(undefined, { ...general, ...flags }) as { sink: unknown }).sink;
+    assert.deepEqual(sinkFrom({ sink: 'redis', key: 'cdc.{table}' }), { type: 'redis', key: 'cdc.{table}' });
+    const redis = {
+      ...{ sink: 'redis', key: 'k', layout: 'compact', shards: '4', maxLen: '1000', minIdAgeMs: '60000' },
+      ...{ waitReplicas: '1', waitTimeoutMs: '500', durability: 'memory', schemaKey: 's' },
+    };
+    assert.deepEqual(sinkFrom(redis), {
+      ...{ type: 'redis', key: 'k', layout: 'compact', shards: 4, maxLen: 1000, minIdAgeMs: 60_000 },
+      ...{ wait: { replicas: 1, timeoutMs: 500 }, durability: 'memory', schemaKey: 's' },
+    });
+    const file = { sink: 'file', dir: '/data/cdc', rotateBytes: '4096', rotateSeconds: '5' };
+    assert.deepEqual(sinkFrom(file), { type: 'file', dir: '/data/cdc', rotateBytes: 4096, rotateSeconds: 5 });
+    assert.deepEqual(sinkFrom({ sink: 'kafka', topic: 't' }), { type: 'kafka', topic: 't' });
+  });
+
+  it('has a flag for every option of a sink but those that are maps', () => {
+    const command = addSinkFlags(new Command());
+    const names = command.options.map((option) => option.attributeName());
+    const wanted = [kafkaSink, redisSink, fileSink].flatMap(({ shape }) => Object.keys(shape));
+    assert.deepEqual(
+      wanted.filter((name) => name !== 'type' && !names.includes(name)),
+      ['topics', 'wait'], // of `wait` there is a flag for each part
+    );
+    assert.ok(names.includes('waitReplicas') && names.includes('waitTimeoutMs'));
+  });
+
+  it("refuses another sink's flags, and says whose they are and what is allowed", () => {
+    const general = { ...NO_FLAGS, name: 'a', table: ['x'] };
+    const refuses = (flags: CreateFlags, text: RegExp): void => {
+      assert.throws(() => streamInput(undefined, { ...general, ...flags }), fails(2, text));
+    };
+    refuses(
+      { key: 'k' },
+      /^--key: got "k" with --sink kafka \(the default\), and it goes with --sink redis; allowed: --topic, --del/,
+    );
+    refuses(
+      { sink: 'redis', topic: 't', createTopics: false, dir: '/d' },
+      /^--topic: got "t" with --sink redis, .* --sink kafka; allowed: --key, .*\n--no-create-topics: got with .*\n--dir: got "\/d" .* --sink file; /,
+    );
+    refuses({ sink: 'file' }, /missing: --dir$/);
+    refuses({ sink: 'redis' }, /missing: --key$/);
+    assert.throws(() => streamInput('a.json', { ...NO_FLAGS, sink: 'redis' }), fails(2, /not both/));
+    assert.throws(() => streamInput('a.json', { ...NO_FLAGS, shards: '2' }), fails(2, /not both/));
   });
 
   it('takes options of a format, and leaves it to the API which there are', () => {
