@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import type { Part } from './parts.ts';
 import { readiness, sidecarView, streamView, tabletView } from './shapes.ts';
 
 /*
@@ -34,7 +35,13 @@ const holdLimit = z.object({
 
 /** What a sidecar says of itself, besides its tablets. */
 export const localStatus = z.object({
-  readiness: z.object({ kudu: partSince, kafka: partSince, wal: partSince }),
+  readiness: z.object({
+    kudu: partSince,
+    kafka: partSince,
+    redis: partSince.exactOptional(),
+    file: partSince.exactOptional(),
+    wal: partSince,
+  } satisfies Record<Part, z.ZodType>),
   disk: disk.nullable().describe('Null where it cannot be told.'),
   heldBytes: z.number().describe('Of the logs of all replicas beside it whose tables are streamed.'),
   limit: holdLimit

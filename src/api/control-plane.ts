@@ -1,3 +1,4 @@
+import type { OfParts } from './parts.ts';
 import type { OpId } from '../kudu/opid.ts';
 import type { AskedStream, StreamDefinition } from '../streams/definition.ts';
 import type { StreamChange } from '../streams/change-definition.ts';
@@ -41,7 +42,7 @@ export interface RecordPosition {
 export interface SidecarStatus {
   /** The tablets that it ships, or would but for a pause; or only those of which something is not as usual. */
   localTablets(which: 'all' | 'exceptions'): readonly ReasonedView[];
-  readiness(): Promise<{ readonly kudu: PartHealth; readonly kafka: PartHealth; readonly wal: PartHealth }>;
+  readiness(): Promise<OfParts<PartHealth>>;
 }
 
 /** A stream as somebody defined it, and which change of it that is. */

@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { streamBody, streamDefinition, type WrongDefinition } from '../streams/definition.ts';
 import { OP_ID, type OpId } from '../kudu/opid.ts';
+import type { Part } from './parts.ts';
 import type { ResyncFrom, Whence } from '../streams/stored-stream.ts';
 import { wallTimeOf } from '../util/steady-clock.ts';
 import type { Wait } from '../util/waits.ts';
@@ -308,7 +309,17 @@ export interface KnownSidecar extends SidecarView {
 /** A part of Spoor and whether it can work now; `reason` is there when not. */
 const partHealth = z.object({ ok: z.boolean(), reason: z.string().exactOptional() });
 export type PartHealth = Readonly<z.output<typeof partHealth>>;
-export const readiness = z.object({ ready: z.boolean(), kudu: partHealth, kafka: partHealth, wal: partHealth });
+const ofOtherSink = partHealth
+  .exactOptional()
+  .describe('There where the sidecar is given its variables, or ships a stream into one.');
+const parts = {
+  kudu: partHealth,
+  kafka: partHealth.describe('Always there.'),
+  redis: ofOtherSink,
+  file: ofOtherSink,
+  wal: partHealth,
+} satisfies Record<Part, z.ZodType>;
+export const readiness = z.object({ ready: z.boolean(), ...parts });
 
 /** What a resync is of; the whole stream where neither tables nor tablets are named. */
 export interface ResyncRequest {

@@ -3,7 +3,6 @@ import type { TableSchema } from '../kudu/schema.ts';
 import { askKudu } from '../kudu-side/ask-kudu.ts';
 import type { ClusterView } from '../sidecars/cluster-view.ts';
 import type { TabletManager } from '../placement/tablet-manager.ts';
-import type { Sink } from '../sinks/sink.ts';
 import type { StoredStream } from '../streams/stored-stream.ts';
 import type { SidecarRegistry } from '../sidecars/sidecar-registry.ts';
 import type { AskedStream, StreamDefinition } from '../streams/definition.ts';
@@ -27,8 +26,10 @@ import type {
   ReasonedView,
   UpdatedStream,
 } from '../api/shapes.ts';
+import type { OfParts } from '../api/parts.ts';
 import type { AuditedStream, ControlPlane, RecordPosition, RecordsRequest } from '../api/control-plane.ts';
 import { encodeLog, type HeldIncarnation, type LogRequest } from '../wal/log-transfer.ts';
+import { healthOf, SinkHealth, type AskedSink } from './sink-health.ts';
 import { StreamChanges, type MadeStream } from './stream-changes.ts';
 import { StreamPlanning, type StreamPlanningOptions } from './stream-planning.ts';
 import { StreamRecords, type StreamRecordsOptions } from './stream-records.ts';
@@ -37,10 +38,6 @@ import { tablesNamed } from './stream-tables.ts';
 import { TabletRequests, type TabletRequestsOptions } from './tablet-requests.ts';
 
 const CHECK_TIMEOUT_MS = 3000;
-/** Readiness is asked often; the sinks are not. */
-const SINK_CHECK_EVERY_MS = 5000;
-/** Longer than a connection may take, so that it is told which one it is. */
-const SINK_CHECK_TIMEOUT_MS = 5000;
 
 export interface RunningControlPlaneOptions
   extends StreamRulesOptions, StreamPlanningOptions, StreamRecordsOptions, TabletRequestsOptions {
@@ -51,8 +48,8 @@ export interface RunningControlPlaneOptions
   readonly refusedCall: () => string | null;
   /** The tablets that are shipped from here. */
   readonly localTablets: (which: 'all' | 'exceptions') => readonly ReasonedView[];
-  /** What this sidecar is configured to ship to, whether a stream does or not; null where it is to nothing. */
-  readonly configuredSinks: readonly Pick<Sink, 'check'>[];
+  /** What this sidecar is configured to ship to, whether a stream does or not. */
+  readonly configuredSinks: readonly AskedSink[];
   readonly schemaTexts: (
     definition: StreamDefinition,
     names: { readonly table: string; readonly joinedAs: string },
@@ -71,10 +68,11 @@ export class RunningControlPlane implements ControlPlane {
   readonly #planning: StreamPlanning;
   readonly #records: StreamRecords;
   readonly #requests: TabletRequests;
-  #sinkHealth: { readonly health: PartHealth; readonly atMs: number } | null = null;
+  readonly #sinkHealth: SinkHealth;
 
   constructor(options: RunningControlPlaneOptions) {
     this.#options = options;
+    this.#sinkHealth = new SinkHealth(() => [...options.configuredSinks, ...options.manager.sinks()]);
     const rules = new StreamRules(options);
     this.#changes = new StreamChanges(options, rules);
     this.#planning = new StreamPlanning(options, rules, this.#changes);
@@ -223,13 +221,13 @@ export class RunningControlPlane implements ControlPlane {
     });
   }
 
-  async readiness(): Promise<{ kudu: PartHealth; kafka: PartHealth; wal: PartHealth }> {
+  async readiness(): Promise<OfParts<PartHealth>> {
     const trouble = this.#options.manager.kuduTrouble ?? this.#options.refusedCall();
-    const [kafka, wal] = await Promise.all([
-      this.#checkSinks(),
+    const [sinks, wal] = await Promise.all([
+      this.#sinkHealth.look(),
       healthOf(this.#options.checkWal(AbortSignal.timeout(CHECK_TIMEOUT_MS))),
     ]);
-    return { kudu: trouble === null ? { ok: true } : { ok: false, reason: trouble }, kafka, wal };
+    return { kudu: trouble === null ? { ok: true } : { ok: false, reason: trouble }, ...sinks, wal };
   }
 
   async #setPaused(name: string, paused: boolean): Promise<StreamView | null> {
@@ -272,26 +270,5 @@ export class RunningControlPlane implements ControlPlane {
       this.#options.logger.warn({ stream, reason }, 'a new stream is stored, and what it does is not known yet');
       return this.#options.cluster.describeNew(stored, tables);
     }
-  }
-
-  async #checkSinks(): Promise<PartHealth> {
-    if (this.#sinkHealth && performance.now() - this.#sinkHealth.atMs < SINK_CHECK_EVERY_MS)
-      return this.#sinkHealth.health;
-    const { configuredSinks, manager } = this.#options;
-    const signal = AbortSignal.timeout(SINK_CHECK_TIMEOUT_MS);
-    const sinks = [...configuredSinks, ...manager.sinks()];
-    const checks = await Promise.all(sinks.map((sink) => healthOf(sink.check(signal))));
-    const health = checks.find(({ ok }) => !ok) ?? { ok: true };
-    this.#sinkHealth = { health, atMs: performance.now() };
-    return health;
-  }
-}
-
-async function healthOf(check: Promise<void>): Promise<PartHealth> {
-  try {
-    await check;
-    return { ok: true };
-  } catch (error) {
-    return { ok: false, reason: error instanceof Error ? error.message : String(error) };
   }
 }

@@ -1,3 +1,4 @@
+import type { SinkKind } from '../api/parts.ts';
 import type { Config } from '../config/config.ts';
 import type { SinkDefinition } from '../sinks/definitions.ts';
 import { FileType } from '../sinks/file/file-type.ts';
@@ -9,6 +10,7 @@ import type { SettingsFault, SinkReport, SinkStream, SinkType } from '../sinks/s
 import type { StreamDefinition } from '../streams/definition.ts';
 import type { Logger } from '../util/logger.ts';
 import type { SecretMask } from '../util/secret-mask.ts';
+import type { AskedSink } from './sink-health.ts';
 import { KafkaAccessInForce } from './kafka-access.ts';
 import { RedisAccessInForce } from './redis-access.ts';
 
@@ -68,8 +70,11 @@ export class Sinks implements AsyncDisposable {
   }
 
   /** To be asked for readiness, whatever streams there are. */
-  configured(): readonly Pick<Sink, 'check'>[] {
-    return Object.values(this.#types).flatMap(({ configured }) => configured ?? []);
+  configured(): readonly AskedSink[] {
+    return (Object.keys(this.#types) as SinkKind[]).flatMap((kind) => {
+      const { configured } = this.#types[kind];
+      return configured === null ? [] : { kind, sink: configured };
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

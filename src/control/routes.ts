@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import * as z from 'zod';
 import type { ServedSidecar } from '../api/control-plane.ts';
+import { eachPart, mapParts } from '../api/parts.ts';
 import { describeIssue, faultsOf } from '../util/zod-faults.ts';
 import type { Logger } from '../util/logger.ts';
 import { Audit, auditedOf } from './audit.ts';
@@ -262,7 +263,7 @@ function addHealthRoutes(app: FastifyInstance, { sidecar, metrics, version, mask
     const parts = mapParts(found, ({ ok, reason }) =>
       reason === undefined || !isTold ? { ok } : { ok, reason: mask(reason) },
     );
-    const failing = Object.entries(parts).filter(([, { ok }]) => !ok);
+    const failing = eachPart(parts).filter(([, { ok }]) => !ok);
     if (failing.length === 0) return reply.send({ ready: true, ...parts });
     const untold = isTold ? 'no reason known' : 'the reason is for callers with a token';
     const detail = failing.map(([part, { reason }]) => `${part}: ${reason ?? untold}`).join('; ');
@@ -301,10 +302,6 @@ function refuseReaders(request: FastifyRequest): void {
 
 function same(text: string): string {
   return text;
-}
-
-function mapParts<T>({ kudu, kafka, wal }: Record<'kudu' | 'kafka' | 'wal', T>, shown: (part: T) => T) {
-  return { kudu: shown(kudu), kafka: shown(kafka), wal: shown(wal) };
 }
 
 /** @throws {ProblemError} with every fault of the body */

@@ -1,6 +1,7 @@
 import { connect } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import * as z from 'zod';
+import { eachPart } from '../api/parts.ts';
 import { readiness } from '../api/shapes.ts';
 import type { ClientConfig } from '../config/client-config.ts';
 import { asError } from '../util/as-error.ts';
@@ -102,8 +103,8 @@ async function identify({ url, token, tls }: ClientConfig, signal: AbortSignal):
 }
 
 /** Null where there are some, and their reasons are not for us. */
-function troublesOf({ kudu, kafka, wal }: z.output<typeof readiness>): ReadonlyMap<string, string> | null {
-  const failing = Object.entries({ kudu, kafka, wal }).filter(([, { ok: isOk }]) => !isOk);
+function troublesOf({ ready: _, ...parts }: z.output<typeof readiness>): ReadonlyMap<string, string> | null {
+  const failing = eachPart(parts).filter(([, { ok: isOk }]) => !isOk);
   if (failing.some(([, { reason }]) => reason === undefined)) return null;
   return new Map(failing.map(([part, { reason }]) => [part, reason ?? '']));
 }

@@ -1,4 +1,5 @@
 import type { SidecarState } from '../api/cluster-state.ts';
+import { eachPart } from '../api/parts.ts';
 import { nowMs } from './clock.ts';
 import { sidecars } from './feed.ts';
 import { ago, bytes, duration, percent, plural } from './words.ts';
@@ -57,15 +58,15 @@ function State({ sidecar }: { readonly sidecar: SidecarState }) {
       </>
     );
   if (status === null) return <span class="chip chip-warn">does not answer</span>;
-  const names = { kudu: 'Kudu', kafka: 'sink', wal: 'log' } as const;
-  const failing = (['kudu', 'kafka', 'wal'] as const).filter((part) => !status.readiness[part].ok);
+  const names = { kudu: 'Kudu', kafka: 'sink', redis: 'Redis', file: 'folder', wal: 'log' } as const;
+  const failing = eachPart(status.readiness).filter(([, { ok }]) => !ok);
   if (failing.length === 0) return <span class="chip chip-good">ready</span>;
   return (
     <>
-      {failing.map((part) => (
+      {failing.map(([part, { reason }]) => (
         <span key={part}>
           <span class="chip chip-bad">no {names[part]}</span>
-          <span class="quiet sub">{status.readiness[part].reason}</span>
+          <span class="quiet sub">{reason}</span>
         </span>
       ))}
     </>

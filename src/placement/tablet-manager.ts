@@ -1,4 +1,5 @@
 import { MIN_OPID } from '../kudu/opid.ts';
+import type { SinkKind } from '../api/parts.ts';
 import type { HoldFigures, Lateness, ReasonedView } from '../api/shapes.ts';
 import type { TabletPosition } from '../change/position.ts';
 import { DroppedTablets, type TabletFates } from '../keeping/dropped-tablets.ts';
@@ -193,8 +194,9 @@ export class TabletManager {
     return this.#kuduTrouble.now;
   }
 
-  sinks(): readonly Sink[] {
-    return this.#members.all().map(({ sink }) => sink);
+  /** Of the streams, each with its kind. */
+  sinks(): readonly { readonly kind: SinkKind; readonly sink: Sink }[] {
+    return this.#members.all().map(({ stored, sink }) => ({ kind: stored.definition.sink.type, sink }));
   }
 
   /** The tablets that this sidecar ships, or would but for a pause; `sidecar` is filled in by who knows our address. */

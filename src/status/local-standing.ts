@@ -1,12 +1,10 @@
 import type { LocalStanding } from '../api/cluster-look.ts';
 import type { DiskStanding, HistoryView, LocalStatus, PartSince } from '../api/cluster-state.ts';
+import { mapParts, type OfParts, type Part } from '../api/parts.ts';
 import type { HoldFigures, PartHealth, TabletView } from '../api/shapes.ts';
 import { pause } from '../util/pause.ts';
 import { heldBytesOf, largestLag } from './compose-state.ts';
 import { History, STEP_SECONDS, stepOf, type Sample } from './history.ts';
-
-type Part = 'kudu' | 'kafka' | 'wal';
-const PARTS: readonly Part[] = ['kudu', 'kafka', 'wal'];
 
 export interface Space {
   readonly totalBytes: number;
@@ -22,7 +20,7 @@ export interface LocalStandingOptions {
   readonly minFreePercent: number;
   /** By stream, of the counter that is on the metrics page. */
   readonly recordsShipped: () => Promise<ReadonlyMap<string, number>>;
-  readonly readiness: () => Promise<Readonly<Record<Part, PartHealth>>>;
+  readonly readiness: () => Promise<OfParts<PartHealth>>;
   /** Takes out of reasons what must not be shown. */
   readonly mask: (text: string) => string;
   readonly nowMs?: () => number;
@@ -146,17 +144,16 @@ export class OwnStanding implements LocalStanding {
   async #look(): Promise<void> {
     const found = await this.#options.readiness();
     const now = new Date(this.#nowMs()).toISOString();
-    const parts = PARTS.map((part): [Part, PartSince] => {
-      const { ok, reason } = found[part];
+    const parts = mapParts(found, ({ ok, reason }, part): PartSince => {
       if (ok) {
         this.#since.delete(part);
-        return [part, { ok }];
+        return { ok };
       }
       const since = this.#since.get(part) ?? now;
       this.#since.set(part, since);
-      return [part, { ok, since, ...(reason !== undefined && { reason: this.#options.mask(reason) }) }];
+      return { ok, since, ...(reason !== undefined && { reason: this.#options.mask(reason) }) };
     });
-    this.#readiness = { parts: Object.fromEntries(parts) as LocalStatus['readiness'], atMs: this.#nowMs() };
+    this.#readiness = { parts, atMs: this.#nowMs() };
   }
 }
 

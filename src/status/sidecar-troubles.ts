@@ -1,4 +1,5 @@
 import type { SidecarState, Trouble } from '../api/cluster-state.ts';
+import { eachPart, type Part } from '../api/parts.ts';
 import type { TabletView } from '../api/shapes.ts';
 import { causeOf } from './cause.ts';
 import { counted } from './words.ts';
@@ -10,12 +11,14 @@ const SOON_S = 3600;
 
 const PARTS = {
   kudu: ['Kudu', 'Look at its masters and the tablet server, and at what the reason names.'],
-  kafka: ['the sink', 'Look at the brokers (or what else the streams go into), and at what the reason names.'],
+  kafka: ['the sink', 'Look at the brokers, and at what the reason names.'],
+  redis: ['Redis', 'Look at its server, and at what the reason names: see docs/sinks-redis.md.'],
+  file: ['the folder of a stream', 'Look at the storage, and at what the reason names: see docs/sinks-file.md.'],
   wal: [
     'the log of its tablet server',
     'The sidecar must run as the user of the tablet server, beside it, and be able to link its files: see docs/operations.md.',
   ],
-} as const;
+} as const satisfies Record<Part, readonly [name: string, remedy: string]>;
 
 const NOTHING = { tables: [], tablets: {}, tabletCount: 0, streams: [], action: null, code: null } as const;
 
@@ -74,8 +77,7 @@ function readinessTroubles(sidecars: readonly SidecarState[]): Trouble[] {
   const byReason = new Map<string, Unready[]>();
   for (const { http, isAlive, status } of sidecars) {
     if (!isAlive || status === null) continue;
-    for (const part of ['kudu', 'kafka', 'wal'] as const) {
-      const { ok, reason = 'It does not say why.', since = null } = status.readiness[part];
+    for (const [part, { ok, reason = 'It does not say why.', since = null }] of eachPart(status.readiness)) {
       if (ok) continue;
       const cause = `${part}/${reasonWithout(http, reason)}`;
       byReason.set(cause, [...(byReason.get(cause) ?? []), { part, http, reason, since }]);
@@ -100,7 +102,7 @@ function readinessTroubles(sidecars: readonly SidecarState[]): Trouble[] {
 }
 
 interface Unready {
-  readonly part: keyof typeof PARTS;
+  readonly part: Part;
   readonly http: string;
   readonly reason: string;
   readonly since: string | null;

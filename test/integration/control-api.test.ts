@@ -684,6 +684,16 @@ describe('health', () => {
     assert.deepEqual([ready, kudu.reason, kafka.ok, wal.reason], [false, 'no master answers', true, 'no wals/']);
   });
 
+  it('/readyz tells of other sinks by their names, where there are such', async () => {
+    const health = plane.health;
+    plane.health = { ...health, redis: { ok: false, reason: 'it is full' }, file: { ok: true } };
+    const answer = await call('GET', '/readyz');
+    plane.health = health;
+    assertProblem(answer, 503, /^redis: it is full$/);
+    const { kafka, redis, file } = notReady.parse(answer.body);
+    assert.deepEqual([kafka.ok, redis?.ok, file?.ok], [true, false, true]);
+  });
+
   it('/metrics is what the metrics say', async () => {
     const { status, type, body } = await call('GET', '/metrics');
     assert.deepEqual([status, type, body], [200, 'text/plain; version=0.0.4', 'spoor_lag_ops 0\n']);
@@ -946,6 +956,7 @@ describe('openapi.json', () => {
     const { content } = paths['/readyz']!.get!.responses['503']!;
     const { schema } = content!['application/problem+json'] as { schema: { properties: object; required: string[] } };
     const own = ['ready', 'kudu', 'kafka', 'wal'];
+    assert.ok('redis' in schema.properties && !schema.required.includes('redis'), 'not every sidecar has one');
     assert.deepEqual(
       own.filter((name) => !(name in schema.properties) || !schema.required.includes(name)),
       [],

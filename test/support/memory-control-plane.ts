@@ -2,6 +2,7 @@ import type { OpId } from '../../src/kudu/opid.ts';
 import { streamBody, type AskedStream } from '../../src/streams/definition.ts';
 import { canChange, changeDefinition, fieldChanges, type StreamChange } from '../../src/streams/change-definition.ts';
 import { checkPrecondition, type Precondition } from '../../src/streams/precondition.ts';
+import type { OfParts } from '../../src/api/parts.ts';
 import {
   isException,
   type FaultView,
@@ -40,7 +41,7 @@ export class MemoryControlPlane implements ControlPlane, ServedSidecar {
   readonly #streams = new Map<string, StreamView>();
   /** The last revision of every name. */
   readonly #revisions = new Map<string, number>();
-  health: { kudu: PartHealth; kafka: PartHealth; wal: PartHealth } = {
+  health: OfParts<PartHealth> = {
     kudu: { ok: true },
     kafka: { ok: true },
     wal: { ok: true },
@@ -195,7 +196,7 @@ export class MemoryControlPlane implements ControlPlane, ServedSidecar {
     ]);
   }
 
-  readiness(): Promise<{ kudu: PartHealth; kafka: PartHealth; wal: PartHealth }> {
+  readiness(): Promise<OfParts<PartHealth>> {
     return this.#answer(() => this.health);
   }
 

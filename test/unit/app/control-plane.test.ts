@@ -16,6 +16,7 @@ import { Catalog, type CatalogTable } from '../../../src/streams/table-catalog.t
 import { keptOf } from '../../../src/placement/kept-tablet.ts';
 import { planTopics } from '../../../src/sinks/kafka/topic-plan.ts';
 import { parseStreamBody, type AskedStream } from '../../../src/streams/definition.ts';
+import type { SinkKind } from '../../../src/api/parts.ts';
 import { type ReasonedView, type StreamView } from '../../../src/api/shapes.ts';
 import { PreconditionError, type Precondition } from '../../../src/streams/precondition.ts';
 import {
@@ -80,6 +81,7 @@ describe('the control plane', () => {
   let schema: TableSchema | null;
   let brokers: FakeCheck;
   let streamSink: FakeCheck;
+  let sinkKind: SinkKind;
   let checkWal: () => Promise<void>;
   let markless: (topics: readonly string[]) => Promise<readonly string[]>;
   let lines: LogLine[];
@@ -105,6 +107,7 @@ describe('the control plane', () => {
     schema = null;
     endsOf = () => Promise.resolve(new Map(TABLETS.map((tabletId) => [tabletId, END])));
     [brokers, streamSink] = [new FakeCheck(), new FakeCheck()];
+    sinkKind = 'kafka';
     checkWal = () => Promise.resolve();
     store = new StreamStore(new MemorySystemTable(STREAM_COLUMNS, 2), keepingLogger());
     const self = { id: 'self', http: '127.0.0.1:8100', tserver: 'a:7050', tserverUuid: 'self', version: '' };
@@ -148,7 +151,7 @@ describe('the control plane', () => {
       cluster,
       manager: {
         poke: () => pokes++,
-        sinks: () => [streamSink as unknown as Sink],
+        sinks: () => [{ kind: sinkKind, sink: streamSink as unknown as Sink }],
         kuduTrouble: null,
         holdForNow: (tabletIds) => heldForNow.push(...tabletIds),
       },
@@ -172,7 +175,7 @@ describe('the control plane', () => {
       tabletsOfKeys: (_, keys) => Promise.resolve(keys.map((key) => (key.length > 0 ? key.toString() : null))),
       endsOf: () => endsOf(),
       schemaOf: () => Promise.resolve(schema),
-      configuredSinks: [brokers],
+      configuredSinks: [{ kind: 'kafka', sink: brokers }],
       checkWal: () => checkWal(),
       heldLog: (tabletId) => held.get(tabletId) ?? null,
       systemTablePrefix: 'spoor.',
@@ -618,6 +621,14 @@ describe('the control plane', () => {
     it("only where the streams' own sinks can be reached", async () => {
       streamSink.failure = new Error('SPOOR_KAFKA_BROKERS is not given');
       assert.equal((await plane.readiness()).kafka.reason, 'SPOOR_KAFKA_BROKERS is not given');
+    });
+
+    it('of each kind of sink by itself, of others than Kafka where there are such', async () => {
+      sinkKind = 'redis';
+      streamSink.failure = new Error('SPOOR_REDIS_URL is not given');
+      const parts = await plane.readiness();
+      assert.deepEqual(Object.keys(parts).sort(), ['kafka', 'kudu', 'redis', 'wal']);
+      assert.deepEqual([parts.kafka, parts.redis?.reason], [{ ok: true }, 'SPOOR_REDIS_URL is not given']);
     });
 
     it('only where the log can be read and held', async () => {

@@ -138,6 +138,7 @@ describe('the verdict', () => {
         sidecar(0, { standsInFor: [{ tserver: 'tserver-4:7050', tablets: 3 }] }, { readiness }),
         sidecar(1, {}, { readiness }),
         sidecar(2, { status: null }),
+        sidecar(4, {}, { readiness: { ...readiness, kafka: { ok: true }, redis: { ...why, reason: 'it is full' } } }),
         sidecar(3, { isAlive: false, status: null, http: '' }),
       ],
     );
@@ -145,6 +146,7 @@ describe('the verdict', () => {
     assert.deepEqual(told, [
       '2 sidecars (127.0.0.1:8100, 127.0.0.1:8101) cannot work with the sink: no broker at kafka-1:9092',
       'The sidecar at 127.0.0.1:8102 does not answer: It is alive as far as Kudu knows, and does not say how it is when it is asked. No other sidecar stands in for it at the moment.',
+      'The sidecar at 127.0.0.1:8104 cannot work with Redis: it is full',
       'The sidecar beside tserver-4:7050 was stopped: It said that it stops. Others ship what is led at its tablet server: 127.0.0.1:8100 (3 tablets).',
     ]);
   });
