@@ -92,6 +92,11 @@ export function skippedId(tabletId: string, opId: OpId): string {
   return `${tabletId}:${formatOpId(opId)}`;
 }
 
+/** Those of a tablet, in any membership. */
+export function skipItems({ generation }: MemberStream, tabletId: string): { readonly prefix: string } {
+  return { prefix: `skip/${generation}/${tabletId}:` };
+}
+
 /** Of which operation {@link skippedId} is. */
 export function skippedOf(id: string): { readonly tabletId: string; readonly opId: OpId } {
   const [tabletId, opId] = id.split(':') as [string, string];

@@ -30,6 +30,7 @@ import {
   generationOf,
   itemsOf,
   memberItem,
+  skipItems,
   skippedId,
   skippedOf,
   OLD_DEFINITION,
@@ -342,8 +343,17 @@ export class StreamStore implements StreamSource {
     const item = (kind: StreamItem['kind']): string => memberItem(kind, stored, tabletId, membership);
     const body = JSON.stringify({ at: this.#now() });
     await this.#table.upsert([{ stream, item: item('ended'), body }], signal);
-    const done = (['start', 'resync', 'gap', 'keys', 'rewind'] as const).map((kind) => ({ stream, item: item(kind) }));
-    await this.#table.delete(done, signal);
+    const skips = itemsOf(stored, await this.#table.scan({ stream, item: skipItems(stored, tabletId) }, signal));
+    const done = [
+      ...(['start', 'resync', 'gap', 'keys', 'rewind'] as const).map(item),
+      ...skips
+        .filter((each) => each.membership === membership.id)
+        .map(({ id }) => memberItem('skip', stored, id, membership)),
+    ];
+    await this.#table.delete(
+      done.map((each) => ({ stream, item: each })),
+      signal,
+    );
     await this.#touchDetails(stored, signal);
   }
 

@@ -244,6 +244,24 @@ describe('the stream store', () => {
     assert.deepEqual([resyncs.get('t1')?.from, gapRepairs.get('t1')?.from], ['snapshot', 'gap']);
   });
 
+  it('forgets what was to be left out of a tablet that has ended, and of no other', async () => {
+    const made = await create();
+    const tablet = (tabletId: string) => ({ tableId: 'aa', tabletId, membership: FIRST_MEMBERSHIP });
+    for (const [tabletId, index] of [
+      ['t1', 7n],
+      ['t1', 9n],
+      ['t2', 7n],
+    ] as const)
+      await store.skip(made, tablet(tabletId), { term: 1n, index }, signal);
+    const later = { ...tablet('t1'), membership: { id: '3', again: true } };
+    await store.skip(made, later, { term: 1n, index: 8n }, signal);
+    await store.endTablet(made, tablet('t1'), signal);
+    const { skips } = await store.details(made, signal);
+    assert.deepEqual([...skips.keys()].sort(), ['t1/3', 't2']);
+    const rows = table.rows().filter(({ item }) => item.startsWith('skip/'));
+    assert.equal(rows.length, 2);
+  });
+
   it('sets no speaker of a table that is deleted at that moment', async (t) => {
     const made = await create();
     const scan = table.scan.bind(table);
