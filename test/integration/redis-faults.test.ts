@@ -101,6 +101,27 @@ describe(`Redis in trouble, seed ${seed}`, { skip }, () => {
     assert.equal(anew.position, null);
   });
 
+  it('having lost what it had saved, as a replica may that took over too early, does so with an error that says what is missing', async () => {
+    await using own = await startRedis();
+    const stream = freshStream();
+    const lines: LogLine[] = [];
+    await using sink = createRedisSink(
+      sinkOptions(serverAt(own.port), stream, { requestTimeoutMs: 1_000, logger: keepingLogger(lines) }),
+    );
+    const writer = await sink.openTablet(tabletOf(stream), never);
+    await writer.write(batches([recordAt(1)]), positionAt(1), never);
+    const { size } = await stat(await appendOnlyFile(own));
+    await writer.write(batches([recordAt(2)]), positionAt(2), never);
+    await eventually('it is saved', () => writer.saved?.opId.index === 2n);
+    await own.kill();
+    await truncate(await appendOnlyFile(own), size);
+    await own.restart();
+    await using back = await openWhenBack(sink, tabletOf(stream));
+    assert.equal(back.position?.opId.index, 1n);
+    const [error] = lines.filter(({ level }) => level === 'error');
+    assert.match(error!.message, /^redis has lost what it had saved/);
+  });
+
   for (const shards of [1, 3])
     it(`answers that are lost leave neither a hole nor a repeat, over ${shards} keys`, async () => {
       await using proxy = await CuttingProxy.start(redis.port);

@@ -1,18 +1,18 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort } from '../../src/demo/ports.ts';
-import { RedisServer } from '../../src/demo/redis-server.ts';
+import type { RedisServer } from '../../src/demo/redis-server.ts';
 import { WorkDir } from '../../src/demo/work-dir.ts';
 import { createRedisReader } from '../../src/sinks/redis/redis-reader.ts';
 import { createRedisSink } from '../../src/sinks/redis/redis-sink.ts';
-import type { RedisServers } from '../../src/sinks/redis/settings.ts';
 import { slotOf } from '../../src/sinks/redis/key-slot.ts';
 import { assertComplete, positionAt, recordAt, tabletOf, type SeenRecord } from '../contract/sink.ts';
 import { eventually } from '../support/eventually.ts';
 import { batches } from '../support/record-batches.ts';
+import { RedisPair } from '../support/redis-pair.ts';
 import { readEntries, redisMissing, serverAt, sinkOptions, startRedis } from '../support/redis.ts';
 import { seededRandom, shipLog } from '../support/sink-load.ts';
 import { TestAuthority } from '../support/test-authority.ts';
@@ -35,36 +35,21 @@ async function readAll(options: Parameters<typeof createRedisReader>[0]): Promis
 
 describe('Redis with Sentinel', { skip }, () => {
   it('fails over to the other server under load: nothing twice, nothing left out, and the old master is out', async () => {
-    await using master = await startRedis();
-    await using replica = await startRedis({ settings: { replicaof: `127.0.0.1 ${master.port}` } });
-    const dir = await WorkDir.create('spoor-test-sentinel');
-    const file = join(dir.path, 'sentinel.conf');
-    const conf = [
-      `sentinel monitor mymaster 127.0.0.1 ${master.port} 1`,
-      'sentinel down-after-milliseconds mymaster 700',
-      'sentinel failover-timeout mymaster 3000',
-    ];
-    await writeFile(file, conf.map((line) => `${line}\n`).join(''));
-    await using sentinel = await RedisServer.start({ dir: dir.path, sentinelFile: file });
-    await eventually('the sentinel knows the replica', () =>
-      sentinel.withClient(
-        async (client) => ((await client.call('SENTINEL', 'replicas', 'mymaster')) as unknown[]).length === 1,
-      ),
-    );
+    await using pair = await RedisPair.start();
     const stream = freshStream();
-    const servers: RedisServers = {
-      ...serverAt(sentinel.port, { kind: 'sentinel', masterName: 'mymaster' }),
-    };
     await using sink = createRedisSink(
-      sinkOptions(servers, stream, { requestTimeoutMs: 1_000, wait: { replicas: 0, timeoutMs: 500 } }),
+      sinkOptions(pair.servers, stream, { requestTimeoutMs: 1_000, wait: { replicas: 0, timeoutMs: 500 } }),
     );
     const random = seededRandom(seed);
     const tablet = tabletOf(stream);
     await shipLog({ sink, tablet, last: 300, random });
     const newer = shipLog({ sink, tablet, last: 2_000, random });
+    const master = await pair.master();
     await master.freeze(); // as if it were cut off: it will wake up and take itself for the master
     await newer;
     master.thaw();
+    const replica = await pair.master();
+    assert.notEqual(replica, master);
     const rows = await readEntries(replica, [`cdc.${stream}.shop.orders`]);
     assertComplete(rows, 2_000, ONCE);
     assert.match(await replica.withClient((client) => client.info('replication')), /role:master/);
@@ -87,6 +72,28 @@ describe('Redis with Sentinel', { skip }, () => {
     assert.deepEqual(writer.saved, positionAt(1), 'nobody has it but the master');
     replica.thaw();
     await eventually('it is saved', () => writer.saved?.opId.index === 2n);
+  });
+
+  it('saves what a replica has and is on disk while more is written all the time', async () => {
+    await using master = await startRedis(); // appendfsync everysec
+    await using replica = await startRedis({ settings: { replicaof: `127.0.0.1 ${master.port}` } });
+    const stream = freshStream();
+    await using sink = createRedisSink(
+      sinkOptions(serverAt(master.port), stream, { wait: { replicas: 1, timeoutMs: 300 } }),
+    );
+    await using writer = await eventually('it opens', () => sink.openTablet(tabletOf(stream), never));
+    let index = 0;
+    await eventually('something is saved', async () => {
+      index++;
+      await writer.write(batches([recordAt(index)]), positionAt(index), never);
+      return writer.saved !== null;
+    });
+    assert.ok(writer.saved!.opId.index < BigInt(index), 'what was written last is not on disk yet');
+    await eventually('all is saved', () => writer.saved?.opId.index === BigInt(index));
+    await replica.kill();
+    await writer.write(batches([recordAt(index + 1)]), positionAt(index + 1), never);
+    await sleep(3_500);
+    assert.deepEqual(writer.saved, positionAt(index), 'what is on disk alone');
   });
 });
 

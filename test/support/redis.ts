@@ -18,8 +18,10 @@ export async function startRedis(options: Partial<Omit<RedisServerOptions, 'dir'
 /** What it has appended since it was made, as long as it is not rewritten. */
 export async function appendOnlyFile(server: RedisServer): Promise<string> {
   const folder = join(dirname(server.logFile), 'appendonlydir');
-  const name = (await readdir(folder)).find((each) => each.endsWith('.incr.aof'));
-  if (name === undefined) throw new Error(`no append-only file in ${folder}`);
+  const numberOf = (name: string): number => Number(/\.(\d+)\.incr\.aof$/.exec(name)?.[1] ?? -1);
+  // One that was a replica has another one since, and may not have let go of the first yet.
+  const [name] = (await readdir(folder)).sort((x, y) => numberOf(y) - numberOf(x));
+  if (name === undefined || numberOf(name) < 0) throw new Error(`no append-only file in ${folder}`);
   return join(folder, name);
 }
 

@@ -41,6 +41,9 @@ export class RedisNode implements AsyncDisposable {
   #isLost = false;
   /** Writes that were answered, counted. */
   #noted = 0;
+  #onDisk = 0;
+  #onReplicas = 0;
+  /** The lower of the two. */
   #confirmed = 0;
   /** A hash here that may be written to. */
   #hash: string | null = null;
@@ -178,49 +181,42 @@ export class RedisNode implements AsyncDisposable {
     this.#facts = facts;
     if (facts.runId !== runId || facts.isReplica)
       this.#lose(new SinkError('unavailable', `Redis at ${this.address}: it is another server by now, or a replica`));
-    this.#samples.push({ atMs, noted });
+    if (noted > Math.max(this.#confirmed, this.#samples.at(-1)?.noted ?? 0)) this.#samples.push({ atMs, noted });
   }
 
   async #confirm(): Promise<void> {
     const { demands, waitTimeoutMs } = this.#options;
     const noted = this.#noted;
     const { durability } = this;
-    if (durability === 'at-once') this.#confirmed = noted;
-    else if (durability === 'fsync-each-second' && demands.replicas === 0) this.#confirmByTime();
-    else {
-      // WAIT and WAITAOF are about what the same connection wrote, so this one writes behind the records.
-      if (this.#hash !== null) await this.#watch.hset(this.#hash, 'asked', noted);
-      if (durability === 'fsync-asked') {
-        const [local] = (await this.#watch.call('WAITAOF', 1, 0, waitTimeoutMs)) as [number, number];
-        if (local < 1) return;
-      }
-      if (demands.replicas > 0 && (await this.#watch.wait(demands.replicas, waitTimeoutMs)) < demands.replicas) {
-        this.#warn(`fewer than ${demands.replicas} replicas have what is written, wait.replicas says as many`);
-        return;
-      }
-      if (durability === 'fsync-each-second' && !this.#isSyncedUpTo(noted)) return;
-      this.#confirmed = Math.max(this.#confirmed, noted);
-    }
+    const asksDisk = durability === 'fsync-asked';
+    // WAIT and WAITAOF are about what the same connection wrote, so this one writes behind the records.
+    if ((asksDisk || demands.replicas > 0) && this.#hash !== null) await this.#watch.hset(this.#hash, 'asked', noted);
+    if (asksDisk) {
+      const [local] = (await this.#watch.call('WAITAOF', 1, 0, waitTimeoutMs)) as [number, number];
+      if (local > 0) this.#onDisk = noted;
+    } else this.#onDisk = durability === 'fsync-each-second' ? this.#syncedByTime() : noted;
+    if (demands.replicas > 0) {
+      const have = await this.#watch.wait(demands.replicas, waitTimeoutMs);
+      if (have >= demands.replicas) this.#onReplicas = noted;
+      else this.#warn(`fewer than ${demands.replicas} replicas have what is written, wait.replicas says as many`);
+    } else if (durability !== 'replicas') this.#onReplicas = noted;
+    // Each by itself: while more is written all the time the last of it is never on disk when the replicas say that they have it.
+    const confirmed = Math.min(this.#onDisk, this.#onReplicas);
+    if (confirmed <= this.#confirmed) return;
+    this.#confirmed = confirmed;
     this.#options.onConfirmed();
   }
 
-  #confirmByTime(): void {
-    const sample = this.#syncedSample();
-    if (sample) this.#confirmed = Math.max(this.#confirmed, sample.noted);
-  }
-
-  #isSyncedUpTo(noted: number): boolean {
-    return (this.#syncedSample()?.noted ?? 0) >= noted;
-  }
-
-  /** The newest of what was written so long ago that it is on disk, if the disk keeps up. */
-  #syncedSample(): { readonly noted: number } | undefined {
+  /** What was written so long ago that it is on disk, if the disk keeps up. */
+  #syncedByTime(): number {
     const { isAofSound, pendingFsyncs } = this.#facts;
-    if (!isAofSound || pendingFsyncs > 0) return undefined;
+    if (!isAofSound || pendingFsyncs > 0) return this.#onDisk;
     const until = performance.now() - EVERYSEC_MS;
     const at = this.#samples.findLastIndex(({ atMs }) => atMs <= until);
-    if (at > 0) this.#samples = this.#samples.slice(at);
-    return at < 0 ? undefined : this.#samples[0];
+    if (at < 0) return this.#onDisk;
+    const { noted } = this.#samples[at]!;
+    this.#samples = this.#samples.slice(at + 1);
+    return noted;
   }
 
   /** Once for each new reason. */

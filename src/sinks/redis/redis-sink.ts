@@ -110,14 +110,20 @@ class RedisSink implements Sink {
 
   /**
    * Whether Redis is back at where it was before something that it has acknowledged to us, and that was not saved: it has crashed, or
-   * failed over. What was saved, and is gone, somebody has deleted.
+   * failed over. Where nothing is left, what was saved, and is gone, somebody has deleted.
    */
   #hasLost(tablet: SinkTablet, position: TabletPosition | null): boolean {
-    const unsaved = this.#last.get(lastOf(tablet))?.unsaved ?? null;
+    const { saved = null, unsaved = null } = this.#last.get(lastOf(tablet)) ?? {};
     this.#last.delete(lastOf(tablet));
+    const { logger } = this.#options;
+    const ofTablet = { stream: tablet.streamName, tablet: tablet.tabletId };
+    if (saved !== null && position !== null && isAhead(saved, position)) {
+      const fields = { ...ofTablet, opId: formatOpId(saved.opId), has: formatOpId(position.opId) };
+      logger.error(fields, 'redis has lost what it had saved: what came between is not there until a resync');
+    }
     if (unsaved === null || (position !== null && !isAhead(unsaved, position))) return false;
-    const fields = { stream: tablet.streamName, tablet: tablet.tabletId, opId: formatOpId(unsaved.opId) };
-    this.#options.logger.warn(fields, 'redis has lost what it had acknowledged last, which is shipped again');
+    const fields = { ...ofTablet, opId: formatOpId(unsaved.opId) };
+    logger.warn(fields, 'redis has lost what it had acknowledged last, which is shipped again');
     return true;
   }
 
