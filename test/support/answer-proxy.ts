@@ -4,18 +4,36 @@ import { connect, createServer, type AddressInfo, type Server, type Socket } fro
 /** What is done with some bytes of an answer; whoever does nothing keeps them from the client. */
 export type OnAnswer = (bytes: Buffer, client: Socket) => void;
 
-/** A TCP proxy on loopback that takes what is sent at once, and asks what becomes of the answers. */
+/** What is done with some bytes of a request; whoever does nothing keeps them from the server. */
+export type OnRequest = (bytes: Buffer, server: Socket) => void;
+
+const passesOn = (): OnRequest => (bytes, server) => {
+  server.write(bytes);
+};
+
+/** A TCP proxy on loopback that takes what is sent at once, and asks what becomes of the answers, and where it matters of the requests. */
 export class AnswerProxy implements AsyncDisposable {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
 
-  /** @param onConnection asked with every connection what is done with its answers */
-  constructor(to: { readonly host: string; readonly port: number }, onConnection: () => OnAnswer) {
+  /**
+   * @param onConnection asked with every connection what is done with its answers
+   * @param requestsOf and with its requests
+   */
+  constructor(
+    to: { readonly host: string; readonly port: number },
+    onConnection: () => OnAnswer,
+    requestsOf: () => OnRequest = passesOn,
+  ) {
     this.#server = createServer((client) => {
       const onAnswer = onConnection();
+      const onRequest = requestsOf();
       const server = connect(to);
       this.#join(client, server);
-      client.pipe(server);
+      client.on('data', (bytes: Buffer) => {
+        onRequest(bytes, server);
+      });
+      client.on('end', () => server.end());
       server.on('data', (bytes: Buffer) => {
         onAnswer(bytes, client);
       });
