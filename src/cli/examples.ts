@@ -10,7 +10,7 @@ const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
     'spoor verify orders --table shop.orders --max-rows 0',
     'spoor verify orders --repair',
   ],
-  demo: ['spoor demo', 'spoor demo --fault broker', 'spoor demo --redis --exit-after 60'],
+  demo: ['spoor demo', 'spoor demo --fault broker', 'spoor demo --redis --fault sidecar --exit-after 60'],
   'wal dump': ['spoor wal dump /data/kudu/wal/wals/5c1fa0e5b8a74b5e9e6f4a3d2c1b0a99'],
   completion: ['source <(spoor completion bash)', 'spoor completion fish | source'],
   'streams list': ['spoor streams list', 'spoor streams list --json'],

@@ -70,7 +70,8 @@ export async function runDemo(options: DemoOptions): Promise<DemoOutcome> {
       return await runCluster(options, installs, load);
     } finally {
       screen.keepStatus();
-      screen.line(`stopped: sidecars, ${TARGETS[options.ships]} and Kudu have ended, their data is removed`);
+      const servers = options.ships === 'to-files' ? 'sidecars' : `sidecars, ${TARGETS[options.ships]}`;
+      screen.line(`stopped: ${servers} and Kudu have ended, their data is removed`);
     }
   } catch (error) {
     // What fails at its start while it is being ended fails because of that: Ctrl-C reaches Maven too.

@@ -109,18 +109,28 @@ describe('spoor demo', { skip: await serversMissing() }, () => {
   });
 
   const KILLED = {
-    broker: /^fault +Kafka is killed: .*\n[^]*^fault +Kafka is started again$/m,
+    broker: /^fault +(Kafka|Redis) is killed: .*\n[^]*^fault +\1 is started again$/m,
     sidecar: /^fault +sidecar [23] is killed: others stand in/m,
     leader: /^fault +tablet server [23] \(127\.0\.0\.1:\d+\) is killed: its tablets elect other leaders/m,
   } as const;
-  for (const fault of form<readonly (keyof typeof KILLED)[]>(['broker'], ['broker', 'sidecar', 'leader']))
-    it(`--fault ${fault}: it breaks, recovers, and every row has come once`, async () => {
-      const { exitCode, output, left } = await runDemo(['--fault', fault, '--exit-after', '9', '--rate', '200']);
+  const all = Object.keys(KILLED) as (keyof typeof KILLED)[];
+  const faults: readonly (readonly [to: readonly string[], fault: keyof typeof KILLED])[] = form(
+    [[[], 'broker']],
+    [
+      ...all.map((fault) => [[], fault] as const),
+      ...(noRedis ? [] : all.map((fault) => [['--redis'], fault] as const)),
+      ...(['sidecar', 'leader'] as const).map((fault) => [['--file'], fault] as const),
+    ],
+  );
+  for (const [to, fault] of faults)
+    it(`${[...to, '--fault', fault].join(' ')}: it breaks, recovers, and every row has come once`, async () => {
+      const args = [...to, '--fault', fault, '--exit-after', '9', '--rate', '200'];
+      const { exitCode, output, left } = await runDemo(args);
       assert.equal(exitCode, 0, output);
       assert.match(output, /^page {2}http:\/\/127\.0\.0\.1:\d+\/$/m);
       assert.match(output, KILLED[fault]);
       assert.match(output, /^fault +recovered: /m);
-      assert.match(output, /(\d+) row changes written, \1 records read from Kafka: all shipped/);
+      assert.match(output, /(\d+) row changes written, \1 records read from (Kafka|Redis|files): all shipped/);
       assert.deepEqual(left, []);
     });
 
