@@ -91,6 +91,8 @@ describe('completion in a real shell', () => {
     assert.deepEqual(await complete(['verify', '--max-rows', '5', 'o']), ['orders']);
     assert.deepEqual(await complete(['streams', 'apply', '-f', 'ord']), ['orders.json']);
     assert.deepEqual(await complete(['completion', 'b']), ['bash']);
+    assert.deepEqual(await complete(['streams', 'create', '--sink', '']), ['file', 'kafka', 'redis']);
+    assert.deepEqual(await complete(['streams', 'create', '--sh']), ['--shards']);
     assert.deepEqual(await complete(['streams', 'show', ''], { SPOOR_HTTP_LISTEN: '127.0.0.1:1' }), []);
   });
 
