@@ -11,6 +11,8 @@ import type { RedisConnection } from './redis-connection.ts';
 import type { RedisAccess, RedisServers } from './settings.ts';
 
 const NO_URL = 'SPOOR_REDIS_URL is not given to this sidecar, so it cannot ship to Redis';
+const NO_REPLICA_HAS_IT =
+  'sink.wait.replicas is 0, and sentinels watch this Redis: what a failover finds on no replica is lost, however durable it was; 1 waits until one has it';
 /** A write is one round trip; one every so often costs little and delays little. */
 const WRITE_INTERVAL_MS = 2;
 
@@ -44,7 +46,10 @@ export class RedisType implements SinkType<RedisDefinition> {
   }
 
   plan(definition: RedisDefinition, streamName: string, tables: readonly string[]): SinkPlan {
-    return planKeys({ ...definition, streamName }, tables);
+    const plan = planKeys({ ...definition, streamName }, tables);
+    const failsOver = this.#client?.servers.kind === 'sentinel';
+    if (!failsOver || definition.wait.replicas > 0) return plan;
+    return { ...plan, warnings: [...plan.warnings, NO_REPLICA_HAS_IT] };
   }
 
   /** Redis keeps each entry, so marks are welcome everywhere. */

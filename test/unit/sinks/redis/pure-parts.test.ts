@@ -15,10 +15,12 @@ import { slotOf } from '../../../../src/sinks/redis/key-slot.ts';
 import { compileKeyTemplate, planKeys, positionsKey, shardKeys } from '../../../../src/sinks/redis/keys.ts';
 import { decodeLaneState, encodeLaneState } from '../../../../src/sinks/redis/lane-state.ts';
 import { errorWord, toSinkError, wantsReconnect } from '../../../../src/sinks/redis/redis-error.ts';
+import { RedisType } from '../../../../src/sinks/redis/redis-type.ts';
 import { SavedTrail } from '../../../../src/sinks/redis/saved-trail.ts';
 import { durabilityOf, parseInfo, troubleOf, type ServerFacts } from '../../../../src/sinks/redis/server-info.ts';
 import { trimBefore } from '../../../../src/sinks/redis/trimming.ts';
 import { positionAt } from '../../../contract/sink.ts';
+import { keepingLogger } from '../../../support/loggers.ts';
 
 /** As ioredis has what Redis answers. */
 const reply = (message: string): Error => new (ReplyError as new (message: string) => Error)(message);
@@ -96,6 +98,16 @@ describe('the keys of a stream', () => {
     assert.match(plan('{table}', 1, ['spoor.schema-changes']).warnings.join(), /the schema changes .* share/);
     assert.deepEqual(plan('all', 1, ['a', 'b']).warnings, [], 'they are meant to be together');
     assert.match(plan('{table}', 1, ['a{b']).faults.join(), /!a\{b/);
+  });
+
+  it('say where a failover would lose what nobody else has', () => {
+    const warnings = (kind: 'single' | 'sentinel' | 'cluster', replicas: number): string => {
+      const servers = { kind, hosts: [{ host: 'a', port: 1 }], masterName: 'm', db: 0, isTls: false };
+      const type = new RedisType({ servers, access: { credentials: () => ({}) } }, keepingLogger());
+      return type.plan(redisSink.parse({ type: 'redis', key: 'all', wait: { replicas } }), 's', ['a']).warnings.join();
+    };
+    assert.match(warnings('sentinel', 0), /sink\.wait\.replicas is 0, and sentinels watch/);
+    assert.deepEqual([warnings('sentinel', 1), warnings('single', 0), warnings('cluster', 0)], ['', '', '']);
   });
 
   it('are refused with the reason in a definition', () => {
