@@ -51,15 +51,19 @@ export class FileWatcher implements AsyncDisposable {
   async #follow(folder: string): Promise<void> {
     const place = this.#places.get(folder) ?? { number: 0, at: 0 };
     this.#places.set(folder, place);
-    const files = (await namesIn(folder)).filter((name) => /^\d+\.jsonl$/.test(name)).sort();
-    const fileOf = (number: number): string | undefined => files.find((name) => Number.parseInt(name, 10) === number);
-    for (;;) {
-      const next = files.find((name) => Number.parseInt(name, 10) > place.number);
-      const current = fileOf(place.number);
-      const end = next === undefined ? null : await endOf(join(folder, next), place);
-      if (current !== undefined) while (await this.#read(join(folder, current), place, end));
-      if (next === undefined) return;
-      [place.number, place.at] = [Number.parseInt(next, 10), 0];
+    try {
+      for (;;) {
+        const files = filesOf(await namesIn(folder));
+        const next = Math.min(...[...files.keys()].filter((number) => number > place.number));
+        const successor = files.get(next);
+        const current = files.get(place.number);
+        const end = successor === undefined ? null : await endOf(join(folder, successor), place);
+        if (current !== undefined) while (await this.#read(join(folder, current), place, end));
+        if (successor === undefined) return;
+        [place.number, place.at] = [next, 0];
+      }
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error; // it was published meanwhile, under another name
     }
   }
 
@@ -94,6 +98,12 @@ async function endOf(next: string, place: Place): Promise<number> {
     return previous?.file === place.number ? previous.bytes : place.at;
   }
   return place.at;
+}
+
+/** Names by numbers: what is published sorts behind what its writer had open. */
+function filesOf(names: readonly string[]): ReadonlyMap<number, string> {
+  const own = names.filter((name) => /^\d+(_.*)?\.jsonl(\.open)?$/.test(name)).sort();
+  return new Map(own.map((name) => [Number.parseInt(name, 10), name]));
 }
 
 async function namesIn(path: string): Promise<readonly string[]> {

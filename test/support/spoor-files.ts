@@ -17,12 +17,15 @@ const RECORD = /^\{(?:"kind":"([a-z-]+)",)?"key":(.*),"value":(.*),"pos":"([^"]*
 /** The committed records of a tablet's folder, by the rules of docs/sinks-file.md and no code of the sink. */
 export function recordsOfFolder(folder: string): FiledRecord[] {
   const names = readdirSync(folder)
-    .filter((name) => /^\d+\.jsonl$/.test(name))
+    .filter((name) => /^\d+(_.*)?\.jsonl(\.open)?$/.test(name))
     .sort();
-  const files = names.map((name) => ({ number: Number.parseInt(name), bytes: readFileSync(join(folder, name)) }));
+  // Of one number what is published sorts last.
+  const byNumber = new Map(names.map((name) => [Number.parseInt(name), name]));
+  const files = [...byNumber].map(([number, name]) => ({ number, name, bytes: readFileSync(join(folder, name)) }));
   const begins = files.map(({ bytes }) => JSON.parse(bytes.toString('utf8', 0, bytes.indexOf(10))) as Begin);
-  return files.flatMap(({ number, bytes }, i) => {
+  return files.flatMap(({ number, name, bytes }, i) => {
     const next = begins[i + 1];
+    if (name.includes('_')) return recordsOf(bytes, begins[i]!.table);
     if (next === undefined) return recordsOf(bytes.subarray(0, bytes.lastIndexOf(10) + 1), begins[i]!.table);
     return next.previous?.file === number ? recordsOf(bytes.subarray(0, next.previous.bytes), begins[i]!.table) : [];
   });

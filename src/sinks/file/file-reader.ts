@@ -4,23 +4,25 @@ import { join, relative, resolve } from 'node:path';
 import { LinkedAbort } from '../../util/linked-abort.ts';
 import type { RecordPlace, ShownPlace, SinkReader, StoredRecord } from '../reader.ts';
 import { codeOf, openFile, Steps, toSinkError } from './disk.ts';
-import { committedLengthOf, readAt, readBegin } from './recovery.ts';
-import { TABLE_START } from './lines.ts';
-import { escapeName, fileName, fileNumbers, TABLES } from './names.ts';
+import { TABLE_START, type Previous } from './lines.ts';
+import { escapeName, filesIn, TABLES, type TabletFile } from './names.ts';
+import { eachLine, linesBefore, readBegin } from './read-lines.ts';
 import { parseRecord } from './record-line.ts';
+import { committedLengthOf } from './recovery.ts';
 
 const SCHEMA = 'schema';
-const CHUNK = 1 << 20;
-const NEWLINE = 0x0a;
+/** So often a file may get its last name between a look into its folder and the next step. */
+const MAX_LOOKS = 20;
 /** A place's order is a file's number, and behind it where in the file the line begins. */
 const OFFSET_BITS = 40n;
 
 /** What is read of one file. */
 interface Part {
-  readonly path: string;
+  readonly folder: string;
   readonly lane: string;
-  readonly number: number;
-  readonly bytes: number;
+  readonly file: TabletFile;
+  /** Null: all of it. */
+  readonly bytes: number | null;
 }
 
 /** Reads back what is committed of a stream: of the last stream of that name, where there was one before. */
@@ -29,6 +31,8 @@ export class FileReader implements SinkReader {
   readonly #dir: string;
   readonly #stream: string;
   readonly #stop = new AbortController();
+  /** By lane and number: names of files that were read. */
+  readonly #names = new Map<string, string>();
 
   constructor(dir: string, streamName: string) {
     this.#dir = resolve(dir);
@@ -52,7 +56,8 @@ export class FileReader implements SinkReader {
   }
 
   show({ lane, order }: RecordPlace): ShownPlace {
-    const file = join(lane, fileName(Number(order >> OFFSET_BITS)));
+    const number = String(order >> OFFSET_BITS);
+    const file = join(lane, this.#names.get(nameKey(lane, number)) ?? number);
     const byte = Number(BigInt.asUintN(Number(OFFSET_BITS), order));
     return { text: `${file}:${byte}`, fields: { file, byte } };
   }
@@ -93,25 +98,13 @@ export class FileReader implements SinkReader {
   }
 
   async #partsIn(folder: string, steps: Steps): Promise<readonly Part[]> {
-    const lane = relative(this.#dir, folder);
-    const parts: Part[] = [];
-    let counts: { file: number; bytes: number } | null = null;
-    for (const number of fileNumbers(await namesIn(folder, steps)).toReversed()) {
-      const path = join(folder, fileName(number));
-      const handle = await openFile(path, 'r', steps);
+    for (let look = 1; ; look++)
       try {
-        const { begin, bytes: first } = await readBegin(handle, path, steps);
-        const bytes = counts === null ? await committedLengthOf(handle, steps) : counts.bytes;
-        // A file that its successor does not name has nothing that counts.
-        if (counts === null || counts.file === number)
-          parts.unshift({ path, lane, number, bytes: Math.max(first, bytes) });
-        if (counts === null || counts.file === number) counts = begin.previous;
-        if (counts === null) break;
-      } finally {
-        await handle.close();
+        const files = filesIn(await namesIn(folder, steps));
+        return await partsOf(folder, relative(this.#dir, folder), files, steps);
+      } catch (error) {
+        if (codeOf(error) !== 'ENOENT' || look === MAX_LOOKS) throw error;
       }
-    }
-    return parts;
   }
 
   async *#records(
@@ -124,7 +117,10 @@ export class FileReader implements SinkReader {
     const isWanted = (kind: string, table: string): boolean =>
       isSchema ? kind === SCHEMA : kind === '' && this.destinationOf(table) === destination;
     try {
-      for (const part of await parts) yield* recordsOf(part, isWanted, steps);
+      for (const part of await parts) {
+        this.#names.set(nameKey(part.lane, String(part.file.number)), part.file.name);
+        yield* recordsOf(part, isWanted, steps);
+      }
     } catch (error) {
       throw toSinkError(error, this.#dir);
     } finally {
@@ -133,31 +129,66 @@ export class FileReader implements SinkReader {
   }
 }
 
+/** What counts of the files of a folder. @throws of the system: one has another name by now */
+async function partsOf(
+  folder: string,
+  lane: string,
+  files: readonly TabletFile[],
+  steps: Steps,
+): Promise<readonly Part[]> {
+  const parts: Part[] = [];
+  let isLast = true;
+  let named: Previous = null;
+  const oldest = files.find(({ state }) => state !== 'published')?.number ?? Number.POSITIVE_INFINITY;
+  for (const file of files.toReversed()) {
+    const isPublished = file.state === 'published';
+    if (!isPublished && !isLast && named?.file !== file.number) continue; // what its successor does not name does not count
+    if (isPublished && file.number < oldest) {
+      parts.unshift({ folder, lane, file, bytes: null });
+      continue; // nobody asks any more what it names
+    }
+    const path = join(folder, file.name);
+    const handle = await openFile(path, 'r', steps);
+    try {
+      const { begin, bytes: first } = await readBegin(handle, path, steps);
+      const counts = isLast ? await committedLengthOf(handle, steps) : (named?.bytes ?? 0);
+      parts.unshift({ folder, lane, file, bytes: isPublished ? null : Math.max(first, counts) });
+      named = begin.previous;
+      isLast = false;
+    } finally {
+      await handle.close();
+    }
+  }
+  return parts;
+}
+
+function nameKey(lane: string, number: string): string {
+  return `${lane}/${number}`;
+}
+
 /** The last two files of each lane: the last may have just begun. */
 function newestParts(parts: readonly Part[]): readonly Part[] {
   return parts.filter(
-    ({ lane, number }) => parts.filter((later) => later.lane === lane && later.number > number).length < 2,
+    ({ lane, file }) => parts.filter((later) => later.lane === lane && later.file.number > file.number).length < 2,
   );
 }
 
 async function* recordsOf(
-  { path, lane, number, bytes }: Part,
+  { folder, lane, file, bytes }: Part,
   isWanted: (kind: string, table: string) => boolean,
   steps: Steps,
 ): AsyncGenerator<readonly StoredRecord[], void, undefined> {
-  const handle = await openFile(path, 'r', steps);
+  const { handle, path } = await openNow(folder, file, steps);
   try {
     let { table } = (await readBegin(handle, path, steps)).begin;
-    for await (const { lines, at: start } of chunksOf(handle, bytes, steps)) {
+    const end = bytes ?? (await steps.take(() => handle.stat())).size;
+    for await (const { lines, at: start } of linesBefore(handle, end, steps)) {
       const records: StoredRecord[] = [];
-      for (let at = 0, end: number; at < lines.length; at = end + 1) {
-        end = lines.indexOf(NEWLINE, at);
-        if (end < 0) end = lines.length;
-        const line = lines.subarray(at, end);
+      for (const [line, at] of eachLine(lines)) {
         if (startsWith(line, TABLE_START)) ({ table } = JSON.parse(line.toString()) as { table: string });
         const record = parseRecord(line);
         if (record === null || !isWanted(record.kind, table)) continue;
-        const order = (BigInt(number) << OFFSET_BITS) + BigInt(start + at);
+        const order = (BigInt(file.number) << OFFSET_BITS) + BigInt(start + at);
         const { key, value, position, timestampMs } = record;
         records.push({ place: { lane, order }, key, value, position, timestampMs });
       }
@@ -168,25 +199,24 @@ async function* recordsOf(
   }
 }
 
-function startsWith(line: Buffer, text: string): boolean {
-  return line.length >= text.length && line.toString('latin1', 0, text.length) === text;
+/** Under the name that it has by now. */
+async function openNow(
+  folder: string,
+  { name, number }: TabletFile,
+  steps: Steps,
+): Promise<{ handle: FileHandle; path: string }> {
+  for (let path = join(folder, name); ;)
+    try {
+      return { handle: await openFile(path, 'r', steps), path };
+    } catch (error) {
+      const now = filesIn(await namesIn(folder, steps)).find((file) => file.number === number);
+      if (codeOf(error) !== 'ENOENT' || now === undefined || join(folder, now.name) === path) throw error;
+      path = join(folder, now.name);
+    }
 }
 
-/** Whole lines, about 1 MiB of them; what comes last may lack its line break. */
-async function* chunksOf(handle: FileHandle, end: number, steps: Steps): AsyncGenerator<{ lines: Buffer; at: number }> {
-  for (let at = 0, length = CHUNK; at < end;) {
-    const bytes = await readAt(handle, at, Math.min(length, end - at), steps);
-    if (bytes.length === 0) return;
-    const isLast = at + bytes.length >= end;
-    const whole = isLast ? bytes.length : bytes.lastIndexOf(NEWLINE) + 1;
-    if (whole === 0) {
-      length *= 2; // a line that is longer
-      continue;
-    }
-    yield { lines: bytes.subarray(0, whole), at };
-    at += whole;
-    length = CHUNK;
-  }
+function startsWith(line: Buffer, text: string): boolean {
+  return line.length >= text.length && line.toString('latin1', 0, text.length) === text;
 }
 
 /** None where there is no such folder. */

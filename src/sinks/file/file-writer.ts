@@ -68,14 +68,13 @@ export class FileWriter implements TabletWriter {
     clearTimeout(this.#timer);
     try {
       const { end, crc } = await this.#append(batches, steps);
-      const hasRecords = end > this.#end;
       this.#isCommitting = true;
       const commit = Buffer.from(commitLine(position, this.#end, this.#encoder.table, crc));
       await this.#commit(commit, steps);
       this.#end = end + commit.length + NEWLINE.length;
       this.#isCommitting = false;
       this.#last = position;
-      if (hasRecords) this.#filledSince ??= performance.now();
+      if (this.#encoder.span !== null) this.#filledSince ??= performance.now();
       if (this.#isDue()) await this.#rotate(steps);
     } catch (error) {
       this.#broken = error;
@@ -151,8 +150,9 @@ export class FileWriter implements TabletWriter {
   async #rotate(steps: Steps): Promise<void> {
     const { folder } = this.#opened;
     const old = this.#file;
+    const { span } = this.#encoder;
     await folder.assertOwner(steps);
-    const previous = { file: old.number, bytes: this.#end - NEWLINE.length };
+    const previous = span === null ? old.previous : { file: old.number, bytes: this.#end - NEWLINE.length };
     const next = await folder.begin(
       old.number + 1,
       { previous, position: this.#last, table: this.#encoder.table },
@@ -162,8 +162,10 @@ export class FileWriter implements TabletWriter {
     this.#file = next;
     this.#end = next.bytes;
     this.#filledSince = null;
+    this.#encoder.span = null;
     void old.handle.close().catch(() => undefined);
     if (this.#isClosed) void next.handle.close().catch(() => undefined);
+    await folder.publish(old.number, span, steps);
   }
 
   /** Who takes closed files alone is not to wait for a tablet that nothing happens in. */

@@ -26,10 +26,23 @@ const MAX_FRAME = 96;
 export const COMMIT_START = '{"commit":';
 export const TABLE_START = '{"table":';
 
+/** From which record to which. */
+export interface Span {
+  readonly first: string;
+  readonly last: string;
+}
+
+/** One record more. */
+export function upTo(span: Span | null, position: string): Span {
+  return { first: span?.first ?? position, last: position };
+}
+
 /** Turns batches into lines. It remembers the table of the last record: a line says when the next one is of another. */
 export class LineEncoder {
   /** Those that records were of, for who has to make a place for each. */
   readonly tables = new Set<string>();
+  /** Positions of the first and the last record; null while there is none. */
+  span: Span | null = null;
   #table: string;
   #run: RecordRun | null = null;
   #tail = Buffer.alloc(0);
@@ -62,6 +75,8 @@ export class LineEncoder {
       at = put(this.#tail, out, at);
     }
     this.#run = null; // its memory serves other batches
+    if (batch.length > 0)
+      this.span = upTo(this.span ?? upTo(null, batch.position(0)), batch.position(batch.length - 1));
     return out.subarray(0, at);
   }
 

@@ -35,21 +35,60 @@ export function streamFolder(dir: string, { installation, streamName, generation
 /** In a stream's folder, by table, links to the folders of its tablets. */
 export const TABLES = 'tables';
 
-/** A tablet's files have numbers, in the order in which they were begun. */
-export function fileName(number: number): string {
-  return `${String(number).padStart(DIGITS, '0')}.jsonl`;
+/**
+ * A file of a tablet, as its name tells. Numbers rise in the order in which files were begun.
+ * `open`: it is written to, or was when its writer died. `published`: it is whole, holds nothing but what counts, and never changes.
+ * `plain`: of versions that wrote under the last name from the first line on; up to where it counts its successor says.
+ */
+export interface TabletFile {
+  readonly name: string;
+  readonly number: number;
+  readonly state: 'open' | 'published' | 'plain';
 }
+
+/** While it is written. What takes all files that end with `.jsonl` is not to find it. */
+export function openName(number: number): string {
+  return `${digitsOf(number)}.jsonl.open`;
+}
+
+/**
+ * Once it is whole.
+ * @param first position of its first record, and `last` that of its last
+ */
+export function publishedName(number: number, first: string, last: string): string {
+  return `${digitsOf(number)}_${placeName(first)}_${placeName(last)}.jsonl`;
+}
+
+/** Without the tablet, which is the folder's. */
+function placeName(position: string): string {
+  return escapeName(position.slice(position.indexOf('/') + 1));
+}
+
+function digitsOf(number: number): string {
+  return String(number).padStart(DIGITS, '0');
+}
+
+const FILE = /^(\d{10,15})(_.*)?\.jsonl(\.open)?$/;
 
 /** Null for what is none of the tablet's files. */
-export function fileNumber(name: string): number | null {
-  const match = /^(\d{10,15})\.jsonl$/.exec(name);
-  return match ? Number(match[1]) : null;
+export function tabletFile(name: string): TabletFile | null {
+  const [, digits, positions, open] = FILE.exec(name) ?? [];
+  if (digits === undefined || (positions !== undefined && open !== undefined)) return null;
+  const state = open !== undefined ? 'open' : positions !== undefined ? 'published' : 'plain';
+  return { name, number: Number(digits), state };
 }
 
-/** The numbers of a folder's files, rising. */
-export function fileNumbers(names: readonly string[]): readonly number[] {
+/** The files of a folder by rising numbers; of one number that is `open` and `published` both. */
+export function allFiles(names: readonly string[]): readonly TabletFile[] {
   return names
-    .map(fileNumber)
-    .filter((number) => number !== null)
-    .sort((a, b) => a - b);
+    .map(tabletFile)
+    .filter((file) => file !== null)
+    .sort((a, b) => a.number - b.number);
+}
+
+/** The files of a folder by rising numbers, one of each: what is published stands for what its writer had open. */
+export function filesIn(names: readonly string[]): readonly TabletFile[] {
+  const all = allFiles(names);
+  const published = new Set(all.filter(({ state }) => state === 'published').map(({ number }) => number));
+  return all.filter(({ number, state }) => state === 'published' || !published.has(number));
 }

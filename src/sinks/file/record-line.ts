@@ -17,12 +17,25 @@ const COMMA = 0x2c;
 const KEY = '"key":';
 const VALUE = ',"value":';
 const POS = ',"pos":"';
+const START = /^\{(?:"kind":"([a-z-]+)",)?"key":/;
 const TAIL = /^([^"]*)","ts":(-?\d+)\}$/;
+
+/** Whether it is a line of a record, and not of what is between them. */
+export function isRecord(line: Buffer): boolean {
+  return START.test(line.toString('latin1', 0, 64));
+}
+
+/** Of a record; null for a line of another sort. */
+export function positionOf(line: Buffer): string | null {
+  if (!isRecord(line)) return null;
+  const pos = line.lastIndexOf(POS) + POS.length;
+  return line.toString('latin1', pos, line.indexOf('"', pos));
+}
 
 /** Key and value are found and copied as they stand: parsing would change long numbers. Null for a line of another sort. */
 export function parseRecord(line: Buffer): RecordLine | null {
   const head = line.toString('latin1', 0, 64);
-  const match = /^\{(?:"kind":"([a-z-]+)",)?"key":/.exec(head);
+  const match = START.exec(head);
   const pos = line.lastIndexOf(POS);
   if (match === null || pos < 0) return null;
   const keyStart = line.indexOf(KEY) + KEY.length;

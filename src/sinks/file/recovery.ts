@@ -1,13 +1,12 @@
 import type { FileHandle } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
 import type { TabletPosition } from '../../change/position.ts';
-import { SinkError } from '../sink.ts';
-import { COMMIT_START, parseBegin, parseCommit, type Begin, type Commit } from './lines.ts';
 import { openFile, type Steps } from './disk.ts';
+import { COMMIT_START, parseCommit, type Begin, type Commit } from './lines.ts';
+import { eachLine, linesBefore, readAt, readBegin, readLine } from './read-lines.ts';
+import { isRecord } from './record-line.ts';
 
 const CHUNK = 1 << 20;
-const MAX_BEGIN = 64 << 10;
-const NEWLINE = 0x0a;
 const MARK = Buffer.from(`\n${COMMIT_START}`);
 
 /** How much of a file counts, and where the tablet is then. */
@@ -17,8 +16,8 @@ export interface Sealed {
   readonly bytes: number;
   readonly position: TabletPosition | null;
   readonly table: string;
-  /** Whether anything was committed in it. */
-  readonly hasCommits: boolean;
+  /** Whether any record was committed in it. */
+  readonly hasRecords: boolean;
 }
 
 /**
@@ -39,29 +38,15 @@ export async function sealedLengthOf(path: string, steps: Steps): Promise<Sealed
       if (found !== null) {
         await steps.take(() => handle.datasync());
         const { position, table } = found.commit;
-        return { begin: first.begin, bytes: found.end, position, table, hasCommits: true };
+        const hasRecords = await hasRecordBefore(handle, found.end, steps);
+        return { begin: first.begin, bytes: found.end, position, table, hasRecords };
       }
       end = start;
     }
     const { begin } = first;
-    return { begin, bytes: first.bytes, position: begin.position, table: begin.table, hasCommits: false };
+    return { begin, bytes: first.bytes, position: begin.position, table: begin.table, hasRecords: false };
   } finally {
     void handle.close().catch(() => undefined);
-  }
-}
-
-/** @returns the first line, and its bytes with the line break. @throws {SinkError} `refused`: it has none */
-export async function readBegin(
-  handle: FileHandle,
-  path: string,
-  steps: Steps,
-): Promise<{ begin: Begin; bytes: number }> {
-  const text = await readAt(handle, 0, MAX_BEGIN, steps);
-  const end = text.indexOf(NEWLINE);
-  try {
-    return { begin: parseBegin(text.toString('utf8', 0, Math.max(end, 0))), bytes: end + 1 };
-  } catch (error) {
-    throw new SinkError('refused', `${path} is no file of Spoor: move it away`, error);
   }
 }
 
@@ -98,25 +83,11 @@ async function readCommit(
   return crc32(commit.covered, crc) === commit.crc ? { commit, end: start + line.length } : null;
 }
 
-async function readLine(handle: FileHandle, start: number, size: number, steps: Steps): Promise<Buffer> {
-  for (let length = 4096; ; length *= 2) {
-    const bytes = await readAt(handle, start, length, steps);
-    const end = bytes.indexOf(NEWLINE);
-    if (end >= 0) return bytes.subarray(0, end);
-    if (start + length >= size) return bytes;
-  }
-}
-
-/** As many bytes as there are, up to `length`. */
-export async function readAt(handle: FileHandle, at: number, length: number, steps: Steps): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafe(length);
-  let filled = 0;
-  while (filled < length) {
-    const { bytesRead } = await steps.take(() => handle.read(bytes, filled, length - filled, at + filled));
-    if (bytesRead === 0) break;
-    filled += bytesRead;
-  }
-  return bytes.subarray(0, filled);
+/** As a rule the second line is one. */
+async function hasRecordBefore(handle: FileHandle, end: number, steps: Steps): Promise<boolean> {
+  for await (const { lines } of linesBefore(handle, end, steps))
+    for (const [line] of eachLine(lines)) if (isRecord(line)) return true;
+  return false;
 }
 
 /** Up to the end of the last commit that its writer has said: with its line break. 0 for none. */

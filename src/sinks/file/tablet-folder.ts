@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { link, readdir, readFile, rename, symlink, truncate, unlink, type FileHandle } from 'node:fs/promises';
+import { link, readdir, readFile, rename, symlink, unlink, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TabletPosition } from '../../change/position.ts';
 import { SinkError, type SinkTablet } from '../sink.ts';
 import { codeOf, makeFolder, openFile, syncFolder, writeAll, type Steps } from './disk.ts';
-import { beginLine, type Begin, type Previous } from './lines.ts';
-import { escapeName, fileName, fileNumbers, streamFolder, TABLES } from './names.ts';
+import { beginLine, type Begin, type Previous, type Span } from './lines.ts';
+import { allFiles, escapeName, filesIn, openName, streamFolder, TABLES, type TabletFile } from './names.ts';
+import { publishLeft, publishOwn, tidyPlain } from './publishing.ts';
 import { sealedLengthOf, type Sealed } from './recovery.ts';
 
 /** Says who writes: the name that stands in it is renamed into place, and whoever is named no more is fenced. */
@@ -17,6 +18,8 @@ export interface OpenFile {
   readonly handle: FileHandle;
   /** Of its first line. */
   readonly bytes: number;
+  /** What that says of the file before. */
+  readonly previous: Previous;
 }
 
 /** What a file begins with, besides its number. */
@@ -26,7 +29,8 @@ export type Beginning = Pick<Begin, 'previous' | 'position' | 'table'>;
  * The folder of a tablet, and who may write into it.
  *
  * Of two writers one is always right: a writer looks at `owner` *behind* its commit is durable, and before it says so to anybody;
- * who takes over puts its own name there *before* it looks how much was committed. So what was said is always found.
+ * who takes over puts its own name there *before* it looks how much was committed. So what was said is always found. It looks once
+ * more behind that: had a third one come meanwhile, the file that it has looked at could be the third one's, who goes on in it.
  */
 export class TabletFolder {
   readonly path: string;
@@ -53,35 +57,62 @@ export class TabletFolder {
   async takeOver(steps: Steps): Promise<{ file: OpenFile; position: TabletPosition | null; table: string }> {
     await this.#claim(steps);
     for (;;) {
-      const newest = fileNumbers(await steps.take(() => readdir(this.path))).at(-1);
+      const newest = filesIn(await steps.take(() => readdir(this.path))).at(-1);
       const sealed = newest === undefined ? null : await this.#seal(newest, steps);
       if (sealed === 'gone') continue;
+      await this.assertOwner(steps);
       const { position, table } = sealed ?? { position: null, table: this.#tablet.tableName };
-      const file = await this.begin((newest ?? 0) + 1, { previous: toPrevious(sealed), position, table }, steps);
+      const number = (newest?.number ?? 0) + 1;
+      const counts = toPrevious(sealed);
+      const file = await this.begin(number, { previous: counts, position, table }, steps);
       if (file === null) continue; // a rival was quicker, and what it has begun is to be sealed
-      if (sealed) await this.#tidy(sealed);
+      try {
+        if (newest?.state === 'plain')
+          await tidyPlain(join(this.path, newest.name), sealed?.hasRecords ? sealed : null);
+        await publishLeft(this.path, { below: number, counts, token: this.#token }, steps);
+      } catch (error) {
+        void file.handle.close().catch(() => undefined);
+        throw error;
+      }
       return { file, position, table };
     }
   }
 
-  /** Begins a file, whole with its first line or not at all. @returns null where there is one of that number */
+  /** Begins a file, whole with its first line or not at all. @returns null where that number is another's, or was */
   async begin(number: number, beginning: Beginning, steps: Steps): Promise<OpenFile | null> {
     const { streamName: stream, tabletId: tablet } = this.#tablet;
     const draft = join(this.path, `.begin-${this.#token}`);
+    const path = join(this.path, openName(number));
     const line = Buffer.from(beginLine({ begin: number, stream, tablet, ...beginning }));
     const handle = await openFile(draft, 'ax', steps);
     try {
       await writeAll(handle, line, steps);
       await steps.take(() => handle.datasync());
-      await steps.take(() => link(draft, join(this.path, fileName(number))));
+      await steps.take(() => link(draft, path));
+      // Who slept before that: the number may have been a rival's, published since, and its name free again.
+      if (!(await this.#isNewest(number, steps))) {
+        await Promise.allSettled([handle.close(), unlink(draft), unlink(path)]);
+        return null;
+      }
     } catch (error) {
       await Promise.allSettled([handle.close(), unlink(draft)]);
       if (codeOf(error) === 'EEXIST') return null;
       throw error;
     }
-    await steps.take(() => unlink(draft));
-    await syncFolder(this.path, steps);
-    return { number, handle, bytes: line.length };
+    try {
+      await steps.take(() => unlink(draft));
+      await syncFolder(this.path, steps);
+    } catch (error) {
+      void handle.close().catch(() => undefined);
+      throw error;
+    }
+    return { number, handle, bytes: line.length, previous: beginning.previous };
+  }
+
+  /** Publishes a file that is done, where the next is begun. @throws {SinkError} `fenced`: another has */
+  async publish(number: number, span: Span | null, steps: Steps): Promise<void> {
+    await this.assertOwner(steps);
+    if (!(await publishOwn(this.path, number, span, steps))) throw this.fenced();
   }
 
   /** @throws {SinkError} `fenced` */
@@ -124,24 +155,24 @@ export class TabletFolder {
     await syncFolder(this.path, steps);
   }
 
-  async #seal(number: number, steps: Steps): Promise<Sealed | 'gone'> {
+  /** Whether a file of that number is the last one, and was never published. */
+  async #isNewest(number: number, steps: Steps): Promise<boolean> {
+    const files = allFiles(await steps.take(() => readdir(this.path)));
+    return files.every((file) => file.number < number || (file.number === number && file.state === 'open'));
+  }
+
+  async #seal({ name }: TabletFile, steps: Steps): Promise<Sealed | 'gone'> {
     try {
-      return await sealedLengthOf(join(this.path, fileName(number)), steps);
+      return await sealedLengthOf(join(this.path, name), steps);
     } catch (error) {
       if (codeOf(error) === 'ENOENT') return 'gone';
       throw error;
     }
   }
-
-  /** Gives back what nobody reads, now that the file's end is written down. What does not succeed is no harm. */
-  async #tidy({ begin, bytes, hasCommits }: Sealed): Promise<void> {
-    const path = join(this.path, fileName(begin.begin));
-    await (hasCommits ? truncate(path, bytes) : unlink(path)).catch(() => undefined);
-  }
 }
 
-/** A file without a commit is as if it had not been. */
+/** A file without a record is as if it had not been: where the tablet is stands in its successor. */
 function toPrevious(sealed: Sealed | null): Previous {
   if (sealed === null) return null;
-  return sealed.hasCommits ? { file: sealed.begin.begin, bytes: sealed.bytes } : sealed.begin.previous;
+  return sealed.hasRecords ? { file: sealed.begin.begin, bytes: sealed.bytes } : sealed.begin.previous;
 }

@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { escapeName, fileName, fileNumber, fileNumbers, streamFolder } from '../../../../src/sinks/file/names.ts';
+import {
+  escapeName,
+  filesIn,
+  openName,
+  publishedName,
+  streamFolder,
+  tabletFile,
+} from '../../../../src/sinks/file/names.ts';
 
 describe('names of files and folders', () => {
   it('keep what is plain, and escape what could leave the folder', () => {
@@ -19,11 +26,27 @@ describe('names of files and folders', () => {
   });
 
   it('count files, and know no others', () => {
-    assert.equal(fileName(7), '0000000007.jsonl');
-    assert.equal(fileNumber(fileName(12_345_678_901)), 12_345_678_901);
+    assert.equal(openName(7), '0000000007.jsonl.open');
+    assert.equal(tabletFile(openName(12_345_678_901))?.number, 12_345_678_901);
+    const published = publishedName(3, 't/3.7.0', 't/3.9.12');
+    assert.equal(published, '0000000003_3.7.0_3.9.12.jsonl');
+    const names = [
+      'owner',
+      openName(12),
+      '.begin-x',
+      openName(3),
+      published,
+      '0000000002.jsonl',
+      '1.jsonl',
+      `${published}.gz`,
+    ];
     assert.deepEqual(
-      fileNumbers(['owner', fileName(12), '.begin-x', fileName(3), '1.jsonl', `${fileName(3)}.gz`]),
-      [3, 12],
+      filesIn([...names, `${published}.open`, '.publish-x']).map(({ number, state }) => [number, state]),
+      [
+        [2, 'plain'],
+        [3, 'published'],
+        [12, 'open'],
+      ],
     );
   });
 

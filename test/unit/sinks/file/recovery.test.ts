@@ -29,7 +29,7 @@ const sinkIn = (dir: string, rotateSeconds = 60): FileSink =>
 const folderOf = (dir: string): string => join(dir, 's', 'i.first', tabletOf('s').tabletId);
 const filesOf = (dir: string): string[] =>
   readdirSync(folderOf(dir))
-    .filter((name) => name.endsWith('.jsonl'))
+    .filter((name) => /\.jsonl(\.open)?$/.test(name))
     .sort();
 const newestOf = (dir: string): string => join(folderOf(dir), filesOf(dir).at(-1)!);
 
@@ -106,6 +106,82 @@ describe('a file that was left by a process that died', () => {
       recordsOfStream(dir, 's').map(({ ts }) => ts),
       [recordAt(1).timestampMs, recordAt(2).timestampMs],
     );
+  });
+});
+
+describe('files that are published', () => {
+  /** Three writers, each with two writes. */
+  const written = async (dir: string): Promise<void> => {
+    for (const index of [1, 3, 5]) {
+      await using writer = await sinkIn(dir).openTablet(tabletOf('s'), never);
+      for (const at of [index, index + 1]) await writer.write(batches([recordAt(at)]), positionAt(at), never);
+    }
+  };
+
+  it('say from which record to which they go, and hold nothing else', async () => {
+    const dir = mkdtempSync(join(root, 'dir-'));
+    await written(dir);
+    writeFileSync(newestOf(dir), '{"key":{"id":7},"val', { flag: 'a' });
+    assert.deepEqual(filesOf(dir), [
+      '0000000001_3.1.0_3.2.0.jsonl',
+      '0000000002_3.3.0_3.4.0.jsonl',
+      '0000000003.jsonl.open',
+    ]);
+    await using writer = await sinkIn(dir).openTablet(tabletOf('s'), never);
+    assert.deepEqual(writer.position, positionAt(6));
+    assert.deepEqual(filesOf(dir).slice(2), ['0000000003_3.5.0_3.6.0.jsonl', '0000000004.jsonl.open']);
+    for (const name of filesOf(dir).slice(0, 3)) {
+      const lines = readFileSync(join(folderOf(dir), name), 'utf8').split('\n');
+      assert.equal(lines.pop(), '');
+      for (const line of lines) assert.ok(JSON.parse(line));
+      assert.match(lines.at(-1)!, /^\{"commit":/);
+    }
+  });
+
+  it('may be moved away, all of them: where the tablet is stands in the one that is open', async () => {
+    const dir = mkdtempSync(join(root, 'dir-'));
+    await written(dir);
+    for (const name of filesOf(dir)) if (name.endsWith('.jsonl')) rmSync(join(folderOf(dir), name));
+    await using writer = await sinkIn(dir).openTablet(tabletOf('s'), never);
+    for (const name of filesOf(dir)) if (name.endsWith('.jsonl')) rmSync(join(folderOf(dir), name));
+    assert.deepEqual(writer.position, positionAt(6));
+    await writer.write(batches([recordAt(7)]), positionAt(7), never);
+    assert.deepEqual(
+      recordsOfStream(dir, 's').map(({ pos }) => pos),
+      [recordAt(7).position],
+    );
+  });
+
+  it('stand beside those of versions that knew one name alone', async () => {
+    const dir = mkdtempSync(join(root, 'dir-'));
+    await written(dir);
+    for (const name of filesOf(dir)) {
+      const bytes = readFileSync(join(folderOf(dir), name));
+      rmSync(join(folderOf(dir), name));
+      const plain = name.replace(/_.*|\.jsonl\.open$/, '.jsonl');
+      // A file that had a successor was cut behind its last commit, and the newest may be torn.
+      const isNewest = name.endsWith('.open');
+      writeFileSync(
+        join(folderOf(dir), plain),
+        isNewest ? Buffer.concat([bytes, bytes.subarray(-200, -7)]) : bytes.subarray(0, -1),
+      );
+    }
+    const wanted = [1, 2, 3, 4, 5, 6, 7, 8].map((index) => recordAt(index).position);
+    for (const [index, count] of [[7, 2] as const, [8, 3] as const]) {
+      await using writer = await sinkIn(dir).openTablet(tabletOf('s'), never);
+      assert.deepEqual(writer.position, positionAt(index - 1));
+      await writer.write(batches([recordAt(index)]), positionAt(index), never);
+      assert.equal(filesOf(dir).filter((name) => !/^\d+\.jsonl$/.test(name)).length, count - 1);
+      assert.deepEqual(
+        recordsOfStream(dir, 's').map(({ pos }) => pos),
+        wanted.slice(0, index),
+      );
+      await using reader = new FileReader(dir, 's');
+      const read: (string | null)[] = [];
+      for await (const some of reader.read(reader.destinationOf('shop.orders'), never))
+        read.push(...some.map(({ position }) => position));
+      assert.deepEqual(read, wanted.slice(0, index));
+    }
   });
 });
 
