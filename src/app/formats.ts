@@ -41,10 +41,10 @@ export function formatFor(
   { registries, planSink, onNonFinite, nameOf }: FormatSurroundings,
 ): RecordFormat {
   const { name, tombstones, format } = definition;
-  const topicOf = (table: string): string => placeOf(definition, table, planSink);
+  const topicOf = (table: string): string => topicNameOf(definition, table, planSink);
   const typed = typedFormatOf(definition);
   if (typed && format.type !== 'json') {
-    const { ids } = registries.at(format.registry);
+    const ids = format.registry === undefined ? null : registries.at(format.registry).ids;
     const { subject, autoRegister } = format;
     const registered = new RegisteredFormat({ format: typed, ids, subject, autoRegister, topicOf, tombstones });
     return selecting(registered, { definition, nameOf });
@@ -66,10 +66,10 @@ export function decoderFor(
   { name, format, images: kind }: Pick<StreamDefinition, 'name' | 'format' | 'images'>,
   registries: Registries,
 ): RecordDecoder {
-  const registered = (registry: string | readonly string[]) => ({
+  const registered = (registry: string | readonly string[] | undefined) => ({
     streamName: name,
     images: kind === 'full' ? ('full' as const) : ('after' as const),
-    registry: registries.at(registry).client,
+    registry: registry === undefined ? null : registries.at(registry).client,
   });
   switch (format.type) {
     case 'json': {
@@ -122,7 +122,7 @@ export function describeTable(
   const schema = new Selection(definition, () => NO_SALT).project(stored, table);
   const typed = typedFormatOf(definition);
   if (typed) {
-    const topic = placeOf(definition, table, planSink);
+    const topic = topicNameOf(definition, table, planSink);
     return { ...typed.schemas(schema, topic), topic, schemaType: typed.schemaType };
   }
   if (format.type === 'json') for (const column of schema.columns) refuseLossyKey(column, jsonLayout(format));
@@ -161,6 +161,13 @@ export function planWithFormat(plan: SinkPlan, { format }: Pick<StreamDefinition
     ];
   });
   return { ...plan, faults: [...plan.faults, ...shared] };
+}
+
+/** What the names in a table's schemas begin with: its topic's, or where it has none, in files, that of stream and table. */
+export function topicNameOf(definition: StreamDefinition, table: string, planSink: SinkPlanner): string {
+  const { name, format } = definition;
+  const hasTopic = format.type === 'json' || format.registry !== undefined;
+  return hasTopic ? placeOf(definition, table, planSink) : `${name}.${table}`;
 }
 
 /** Where the records of a table go. @throws {RangeError} nowhere */

@@ -1,4 +1,7 @@
 import type { RecordView } from '../api/shapes.ts';
+import { avroRecordReader } from '../formats/avro/avro-reader.ts';
+import { formatRawJson } from '../formats/raw-json.ts';
+import type { RecordReader } from '../formats/typed/registered-decoder.ts';
 import type { ShownPlace, SinkReader, StoredRecord } from '../sinks/reader.ts';
 import { UnknownMemberError } from '../streams/stream-errors.ts';
 
@@ -40,7 +43,10 @@ export async function newestRecords(
       }
     found = newestOf([...found, ...lane], last);
   }
-  return found.map(({ record, destination }) => viewOf(record, reader.show(record.place), places.get(destination)!));
+  const texts = new RecordTexts();
+  return found.map(({ record, destination }) =>
+    viewOf(record, texts, reader.show(record.place), places.get(destination)!),
+  );
 }
 
 interface Kept {
@@ -98,11 +104,12 @@ function timeOf({ timestampMs }: StoredRecord): number {
 }
 
 function viewOf(
-  { key, value, position, timestampMs }: StoredRecord,
+  { key, value, position, timestampMs, schemas }: StoredRecord,
+  texts: RecordTexts,
   place: ShownPlace,
   tables: readonly string[],
 ): RecordView {
-  const [keyText, valueText] = [textOf(key), textOf(value)];
+  const [keyText, valueText] = [texts.of(key, schemas?.key), texts.of(value, schemas?.value)];
   const envelope = valueText?.isBase64 === false ? envelopeOf(valueText.text) : {};
   return {
     table: envelope.table ?? (tables.length === 1 ? tables[0]! : null),
@@ -117,8 +124,31 @@ function viewOf(
   };
 }
 
+/** Keys and values as text. */
+class RecordTexts {
+  readonly #readers = new Map<string, RecordReader>();
+
+  /** Of what has its schema with it the JSON that a stream in JSON would have. */
+  of(bytes: Buffer | null, schema: string | undefined): Shown | null {
+    if (bytes === null || schema === undefined) return textOf(bytes);
+    try {
+      const read = this.#readers.get(schema) ?? avroRecordReader({ schemaType: 'AVRO', text: schema });
+      this.#readers.set(schema, read);
+      return { text: formatRawJson(read(bytes)), isBase64: false };
+    } catch (error) {
+      if (error instanceof SyntaxError) return textOf(bytes);
+      throw error;
+    }
+  }
+}
+
+interface Shown {
+  readonly text: string;
+  readonly isBase64: boolean;
+}
+
 /** UTF-8 as it is; other bytes in base64. */
-function textOf(bytes: Buffer | null): { readonly text: string; readonly isBase64: boolean } | null {
+function textOf(bytes: Buffer | null): Shown | null {
   if (bytes === null) return null;
   try {
     const text = UTF8.decode(bytes);

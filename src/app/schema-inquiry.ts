@@ -38,7 +38,7 @@ export class SchemaInquiry {
     signal: AbortSignal,
   ): Promise<SchemaReport> {
     const { format } = definition;
-    if (format.type === 'json') return { missing: [], warnings: [] };
+    if (format.type === 'json' || format.registry === undefined) return { missing: [], warnings: [] };
     const registry = this.#options.registries.at(format.registry);
     const missing: string[] = [];
     const ask = async ({ tableId, name }: { tableId: string; name: string }): Promise<void> => {

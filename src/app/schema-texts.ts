@@ -15,7 +15,7 @@ import {
 import type { TableSchema } from '../kudu/schema.ts';
 import { Selection } from '../selection/selection.ts';
 import type { StreamDefinition } from '../streams/definition.ts';
-import { placeOf } from './formats.ts';
+import { placeOf, topicNameOf } from './formats.ts';
 
 /** What Avro and Protocol Buffers say of a table where the stream itself is in another format. */
 const AVRO: AvroSchemaOptions = { names: 'avro', decimals: 'precise', time: 'adaptive' };
@@ -38,7 +38,9 @@ export function schemaTexts(
     const topic = placeOf(definition, table, planSink);
     const schema = new Selection(definition, () => NO_SALT).project(stored, joinedAs);
     const avro =
-      format.type === 'avro' ? avroSchemas(schema, topic, format) : orNone(() => avroSchemas(schema, topic, AVRO));
+      format.type === 'avro'
+        ? avroSchemas(schema, topicNameOf(definition, table, planSink), format)
+        : orNone(() => avroSchemas(schema, topic, AVRO));
     const protobuf =
       format.type === 'protobuf'
         ? protoSchemas(schema, topic, format)

@@ -1,6 +1,6 @@
 import { decimalDigits, writeUint } from '../util/ascii-numbers.ts';
 import { ByteArena } from '../util/byte-arena.ts';
-import type { SinkRecord } from './record.ts';
+import type { RecordSchemas, SinkRecord } from './record.ts';
 
 /** {@link SinkRecord.kind} as a number; the schema that a tablet begins with apart. */
 export const RecordKind = { ROW: 0, TOMBSTONE: 1, SCHEMA: 2, FIRST_SCHEMA: 3, RESOLVED: 4, DEAD_LETTER: 5 } as const;
@@ -14,6 +14,8 @@ export interface RecordRun {
   /** Where in `bytes` their position begins, but for the number of the row: ASCII. */
   readonly positionStart: number;
   readonly positionEnd: number;
+  /** {@link SinkRecord.schemas}; null for none. */
+  readonly schemas: RecordSchemas | null;
 }
 
 /** So many records are a batch at most: enough for a good request, little enough to keep memory flat. */
@@ -104,15 +106,16 @@ export class RecordBatch implements Iterable<SinkRecord> {
   /**
    * The records that follow are of another operation.
    * @param position of each of them, but for the number of its row: ASCII
+   * @param schemas {@link SinkRecord.schemas}
    */
-  begin(table: string, position: string, timestampMs: number): void {
+  begin(table: string, position: string, timestampMs: number, schemas: RecordSchemas | null = null): void {
     const arena = this.#arena;
     arena.reserve(position.length);
     if (!this.#held.has(arena.bytes)) this.#held.add(arena.hold());
     const positionStart = arena.at;
     arena.at += arena.bytes.write(position, positionStart, 'latin1');
     this.#position = position;
-    this.#runs.push({ bytes: arena.bytes, table, timestampMs, positionStart, positionEnd: arena.at });
+    this.#runs.push({ bytes: arena.bytes, table, timestampMs, positionStart, positionEnd: arena.at, schemas });
   }
 
   /** Its records are not needed any more, and their memory may be written over. May be said again. */
@@ -133,7 +136,7 @@ export class RecordBatch implements Iterable<SinkRecord> {
     const run = this.#runs[this.#runs.length - 1]!;
     if (run.bytes === arena.bytes) return;
     arena.reserve(count + this.#position.length);
-    this.begin(run.table, this.#position, run.timestampMs); // in the memory where the record will be
+    this.begin(run.table, this.#position, run.timestampMs, run.schemas); // in the memory where the record will be
   }
 
   /**
@@ -217,13 +220,13 @@ export class RecordBatch implements Iterable<SinkRecord> {
   }
 
   /** A record that is there already, copied. */
-  append({ kind, table, key, value, position, timestampMs, isFirst }: SinkRecord): void {
+  append({ kind, table, key, value, position, timestampMs, isFirst, schemas }: SinkRecord): void {
     if (kind === 'tombstone' ? value !== null : value === null && kind !== 'resolved')
       throw new TypeError(
         `a ${kind} ${value ? 'with' : 'without'} a value: a tombstone has none, a mark may have none`,
       );
     const valueBytes = value?.length ?? 0;
-    this.begin(table, position, timestampMs);
+    this.begin(table, position, timestampMs, schemas ?? null);
     this.reserve(key.length + valueBytes);
     const { bytes, at } = this;
     bytes.set(key, at);
@@ -299,7 +302,7 @@ export class RecordBatch implements Iterable<SinkRecord> {
 
   /** A record by itself: views of this batch's memory. */
   record(i: number): SinkRecord {
-    const { bytes, table, timestampMs } = this.runOf(i);
+    const { bytes, table, timestampMs, schemas } = this.runOf(i);
     const kind = this.kindOf(i);
     return {
       kind: NAMES[kind],
@@ -309,6 +312,7 @@ export class RecordBatch implements Iterable<SinkRecord> {
       position: this.position(i),
       timestampMs,
       ...(kind === RecordKind.FIRST_SCHEMA && { isFirst: true }),
+      ...(schemas !== null && { schemas }),
     };
   }
 

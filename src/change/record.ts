@@ -26,4 +26,15 @@ export interface SinkRecord {
   readonly isFirst?: true;
   /** The operation's hybrid time in whole milliseconds since the epoch. */
   readonly timestampMs: number;
+  /** What key and value are written under, of a format that has such and no registry for it. */
+  readonly schemas?: RecordSchemas;
+}
+
+/**
+ * The schemas of the keys and values of a table in one version of it, as texts that are the same wherever they are made. For a
+ * sink that keeps them with the records.
+ */
+export interface RecordSchemas {
+  readonly key: string;
+  readonly value: string;
 }

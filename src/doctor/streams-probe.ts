@@ -80,7 +80,9 @@ export function registryProbe(
       if (streams === null) return [unknown('registry', NO_STREAMS)];
       const asked = new Map(
         streams.flatMap(({ definition: { format } }) =>
-          format.type === 'json' ? [] : [[JSON.stringify(format.registry), format] as const],
+          format.type === 'json' || format.registry === undefined
+            ? []
+            : [[JSON.stringify(format.registry), { ...format, registry: format.registry }] as const],
         ),
       );
       const faults = await Promise.all(

@@ -1,3 +1,4 @@
+import type { RecordSchemas } from '../change/record.ts';
 import type { HybridTime } from '../kudu/hybrid-time.ts';
 import type { ColumnSchema, DataType } from '../kudu/schema.ts';
 
@@ -10,6 +11,8 @@ export interface EncodedRecord {
   readonly position: string | null;
   /** Of the record, in milliseconds since 1970, as whoever wrote it said; absent or null where that is not kept. */
   readonly timestampMs?: number | null;
+  /** What key and value were written under, where the sink keeps that with them. */
+  readonly schemas?: RecordSchemas;
 }
 
 /**

@@ -18,6 +18,7 @@ export function formatFaults(format: FormatDefinition, company: FormatCompany): 
   if (format.type === 'json') return jsonFaults(format, company);
   const taken = 'would be taken for null';
   return [
+    ...registryFaults(format, company.sink),
     ...(company.images === 'changed'
       ? [{ path: ['images'], message: `"changed" does not go with ${format.type}: a column that was not set ${taken}` }]
       : []),
@@ -30,6 +31,24 @@ export function formatFaults(format: FormatDefinition, company: FormatCompany): 
         ]
       : []),
   ];
+}
+
+/** A file says itself what is in it; elsewhere each record says by a number what it is. */
+function registryFaults(
+  format: Exclude<FormatDefinition, { type: 'json' }>,
+  { type: sink }: FormatCompany['sink'],
+): ReturnType<typeof jsonFaults> {
+  const fault = (field: string, message: string): ReturnType<typeof jsonFaults> => [
+    { path: ['format', field], message },
+  ];
+  if (sink !== 'file')
+    return format.registry === undefined
+      ? fault('registry', `is missing: ${format.type} into ${sink} needs the URL of a schema registry`)
+      : [];
+  if (format.type === 'protobuf') return fault('type', 'is "protobuf", and files are "json" or "avro"');
+  return format.registry === undefined
+    ? []
+    : fault('registry', 'is given, and files in avro hold their schemas themselves: leave it out');
 }
 
 const KEYS: ReadonlyMap<unknown, readonly string[]> = new Map(

@@ -72,6 +72,7 @@ export interface FormatCompany {
   readonly oversize?: 'block' | 'dead-letter' | 'key-only';
   /** Marks between the records, where the stream has any. */
   readonly resolved?: unknown;
+  readonly sink: { readonly type: string };
 }
 
 /** Pure: what does not go together, by its path in the definition. */

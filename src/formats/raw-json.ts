@@ -26,6 +26,14 @@ export function decodeRawString(raw: string): string {
   return JSON.parse(raw) as string;
 }
 
+/** What {@link parseRawJson} reads. */
+export function formatRawJson(value: RawJson): string {
+  if (typeof value === 'string') return value;
+  if (!(value instanceof Map)) return `[${(value as readonly RawJson[]).map(formatRawJson).join()}]`;
+  const members = [...(value as RawObject)].map(([name, member]) => `${JSON.stringify(name)}:${formatRawJson(member)}`);
+  return `{${members.join()}}`;
+}
+
 class Parser {
   at = 0;
   readonly #text: string;

@@ -39,6 +39,11 @@ const time = z
 export const avroDefinition = z.strictObject({
   type: z.literal('avro'),
   ...registryFields,
+  registry: registryFields.registry
+    .exactOptional()
+    .describe(
+      'URL of a schema registry with the REST API of Confluent; or several of one: the next is asked where one is away. Needed but for files, which hold their schemas themselves.',
+    ),
   names: z
     .enum(['avro', 'avro_unicode', 'none'])
     .default('avro')

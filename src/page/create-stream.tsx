@@ -188,7 +188,7 @@ export function CreateStream() {
                   </select>
                 )}
               </Field>
-              {form.format !== 'json' && (
+              {form.format !== 'json' && form.sink !== 'file' && (
                 <Field label="Schema registry" fault={faultOf('registry')}>
                   {(props) => (
                     <input

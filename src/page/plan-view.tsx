@@ -88,7 +88,7 @@ export function PlanView({ plan, form }: { readonly plan: StreamPlan; readonly f
           <p class="quiet">
             Of {example.table}
             {form.format !== 'json' &&
-              `; the same envelope, in ${form.format === 'avro' ? 'Avro' : 'Protocol Buffers'} with a schema of the registry`}
+              `; the same envelope, in ${form.format === 'avro' ? 'Avro' : 'Protocol Buffers'} with a schema ${form.sink === 'file' ? 'at the head of its file' : 'of the registry'}`}
             .
           </p>
           <pre tabIndex={0} aria-label="Its key">

@@ -60,7 +60,9 @@ export function definitionOf(form: StreamForm): Record<string, unknown> {
       ...{ type: form.sink, [PLACES[form.sink].field]: form.place, ...(form.sink === 'kafka' && ofKafka) },
       ...(isObject(furtherOfSink) && furtherOfSink),
     },
-    ...(form.format !== 'json' && { format: { type: form.format, registry: form.registry } }),
+    ...(form.format !== 'json' && {
+      format: { type: form.format, ...(form.sink !== 'file' && { registry: form.registry }) },
+    }),
     ...(form.images !== 'after' && { images: form.images }),
     ...further,
   };

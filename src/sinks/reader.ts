@@ -1,3 +1,5 @@
+import type { RecordSchemas } from '../change/record.ts';
+
 /** Where a record lies in a sink: to others than the sink no more than its order among the records of one lane. */
 export interface RecordPlace {
   /** A part of the sink in which records have an order, such as a partition of a topic. No two of one sink have one name. */
@@ -24,6 +26,8 @@ export interface StoredRecord {
   readonly position: string | null;
   /** What its writer said, in milliseconds since 1970; null where the sink keeps a time of its own in that place. */
   readonly timestampMs: number | null;
+  /** What key and value were written under, where the sink keeps that with them. */
+  readonly schemas?: RecordSchemas;
 }
 
 /**

@@ -21,19 +21,22 @@ const FRAME_BYTES = 5;
 export interface RegisteredDecoderOptions extends LossyOptions {
   readonly streamName: string;
   readonly images: 'after' | 'full';
-  readonly registry: Pick<RegistryClient, 'schemaOf'>;
+  /** Null: records have their schemas with them. */
+  readonly registry: Pick<RegistryClient, 'schemaOf'> | null;
   readonly compile: ReaderCompiler;
   /** How readers give times, where schemas say what is written; else as the stream's options have them. */
   readonly times?: LossyOptions['time'];
 }
 
-/** Reads records in Confluent's framing, whose schemas are in a registry. */
+/** Reads records in Confluent's framing, whose schemas are in a registry; or without it, and with their schemas. */
 export class RegisteredDecoder implements RecordDecoder {
   readonly #options: RegisteredDecoderOptions;
   readonly #values: ValueReader;
   readonly #shown: ValueReader;
   /** By the number of a schema; a text where there is no such schema, or none that can be read. */
   readonly #readers = new Map<number, RecordReader | string>();
+  /** By the text of a schema. */
+  readonly #compiled = new Map<string, RecordReader>();
 
   constructor(options: RegisteredDecoderOptions) {
     this.#options = options;
@@ -49,26 +52,28 @@ export class RegisteredDecoder implements RecordDecoder {
 
   /** @throws {SinkError} `unavailable`: the registry cannot be asked; `refused`: we may not */
   async prepare(records: readonly EncodedRecord[], signal: AbortSignal): Promise<void> {
+    const { registry } = this.#options;
+    if (registry === null) return;
     for (const { key, value } of records) {
       for (const bytes of [key, value]) {
         const id = bytes === null ? null : schemaIdOf(bytes);
         if (id === null || this.#readers.has(id)) continue;
-        this.#readers.set(id, await this.#readerOf(id, signal));
+        this.#readers.set(id, await this.#readerOf(registry, id, signal));
       }
     }
   }
 
-  decode({ key, value }: EncodedRecord): DecodedRecord {
+  decode({ key, value, schemas }: EncodedRecord): DecodedRecord {
     if (value === null) {
       if (key === null) return { kind: 'mark' };
-      return { kind: 'tombstone', cells: new MemberCells(this.#read(key), this.#values) };
+      return { kind: 'tombstone', cells: new MemberCells(this.#read(key, schemas?.key), this.#values) };
     }
-    const envelope = this.#read(value);
+    const envelope = this.#read(value, schemas?.value);
     const source = objectOf(envelope.get('source'));
     const { streamName, images } = this.#options;
     if (textOf(source.get('name')) !== streamName)
       return { kind: 'foreign', tabletId: textOf(source.get('tablet_id')) };
-    const ownKey = key && this.#read(key);
+    const ownKey = key && this.#read(key, schemas?.key);
     return new EnvelopeRow({
       envelope,
       source,
@@ -87,7 +92,8 @@ export class RegisteredDecoder implements RecordDecoder {
 
   shown: NonNullable<RecordDecoder['shown']> = (type, value) => this.#shown.shown(type, value);
 
-  #read(bytes: Buffer): RawObject {
+  #read(bytes: Buffer, text: string | undefined): RawObject {
+    if (this.#options.registry === null) return this.#compile(text)(bytes);
     const id = schemaIdOf(bytes);
     if (id === null) throw new SyntaxError('it does not begin with the number of a schema');
     const reader = this.#readers.get(id);
@@ -96,8 +102,19 @@ export class RegisteredDecoder implements RecordDecoder {
     return reader(bytes.subarray(FRAME_BYTES));
   }
 
-  async #readerOf(id: number, signal: AbortSignal): Promise<RecordReader | string> {
-    const schema = await this.#options.registry.schemaOf(id, signal);
+  #compile(text: string | undefined): RecordReader {
+    if (text === undefined) throw new SyntaxError('there is no schema with it');
+    let reader = this.#compiled.get(text);
+    if (!reader) this.#compiled.set(text, (reader = this.#options.compile({ schemaType: 'AVRO', text })));
+    return reader;
+  }
+
+  async #readerOf(
+    registry: Pick<RegistryClient, 'schemaOf'>,
+    id: number,
+    signal: AbortSignal,
+  ): Promise<RecordReader | string> {
+    const schema = await registry.schemaOf(id, signal);
     if (schema === null) return `the registry has no schema ${id}`;
     try {
       return this.#options.compile(schema);

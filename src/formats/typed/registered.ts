@@ -1,5 +1,6 @@
 import type { Change, ChangeBatch } from '../../change/change.ts';
 import { RecordKind, type RecordBatch } from '../../change/record-batch.ts';
+import type { RecordSchemas } from '../../change/record.ts';
 import { hybridTimeToMicros } from '../../kudu/hybrid-time.ts';
 import type { TableSchema } from '../../kudu/schema.ts';
 import { SinkError } from '../../sinks/sink.ts';
@@ -14,7 +15,8 @@ export type SubjectNames = 'topic' | 'record' | 'topic-record';
 
 export interface RegisteredOptions {
   readonly format: TypedFormat;
-  readonly ids: SchemaIds;
+  /** The numbers of schemas; null where there is no registry, and the schemas themselves go with the records. */
+  readonly ids: SchemaIds | null;
   readonly subject: SubjectNames;
   /** Whether a schema that the registry does not know is put there; else somebody else has to. */
   readonly autoRegister: boolean;
@@ -28,6 +30,8 @@ interface ReadyTable {
   readonly writer: RowWriter;
   readonly key: Frame;
   readonly value: Frame;
+  /** That go with its records; null where a registry has them. */
+  readonly schemas: RecordSchemas | null;
 }
 
 const MAGIC = 0;
@@ -37,7 +41,7 @@ const MAX_FRAMES_BYTES = 64;
 const NO_KEY = Buffer.alloc(0);
 
 /**
- * Records in Confluent's framing, their schemas in a registry. Schema changes and what befell a tablet stay JSON in a topic of
+ * Records in Confluent's framing, their schemas in a registry; or without a frame, their schemas beside them. Schema changes and what befell a tablet stay JSON in a topic of
  * their own; a mark has neither key nor value, which every reader of such records passes over, and says what it is in its headers.
  */
 export class RegisteredFormat implements RecordFormat {
@@ -53,7 +57,7 @@ export class RegisteredFormat implements RecordFormat {
   async prepare(changes: readonly Change[], signal: AbortSignal): Promise<void> {
     for (const change of changes) {
       if (change.kind === 'rows') await this.#makeReady(change.tablet.tableName, change.schema, signal);
-      else if (change.kind === 'schema' && this.#options.autoRegister)
+      else if (change.kind === 'schema' && (this.#options.autoRegister || this.#options.ids === null))
         await this.#makeReady(change.after.tableName, change.after.schema, signal);
     }
   }
@@ -62,9 +66,11 @@ export class RegisteredFormat implements RecordFormat {
     switch (change.kind) {
       case 'rows':
         return this.#encodeRows(change, fromRow, out);
-      case 'schema':
-        out.append(encodeSchemaChange(change));
+      case 'schema': {
+        const schemas = this.#tables.get(change.after.schema)?.get(change.after.tableName)?.schemas;
+        out.append({ ...encodeSchemaChange(change), ...(schemas && { schemas }) });
         return null;
+      }
       case 'event':
         out.append(encodeTabletEvent(change));
         return null;
@@ -87,7 +93,7 @@ export class RegisteredFormat implements RecordFormat {
     const [keyFrame, valueFrame] = [table.key.bytes, table.value.bytes];
     const position = isCopy ? `base.${hybridTime}` : `${opId.term}.${opId.index}.`;
     writer.begin(batch);
-    records.begin(tablet.tableName, `${tablet.tabletId}/${position}`, millisOf(hybridTime));
+    records.begin(tablet.tableName, `${tablet.tabletId}/${position}`, millisOf(hybridTime), table.schemas);
     for (let row = fromRow; row < rowCount; row++) {
       if (records.isFull) return row;
       if (partial?.[row] === 1)
@@ -122,10 +128,12 @@ export class RegisteredFormat implements RecordFormat {
     const { format, ids, autoRegister: register, subject } = this.#options;
     const { schemaType, preamble } = format;
     const { texts, topic, writer } = this.#describe(tableName, schema);
+    if (ids === null)
+      return { writer, key: UNFRAMED, value: UNFRAMED, schemas: { key: texts.key, value: texts.value } };
     const subjects = subjectsOf(texts, topic, subject);
     const frameOf = (which: 'key' | 'value'): Frame =>
-      new Frame(ids.of({ subject: subjects[which], text: texts[which], schemaType, register }), preamble);
-    return { writer, key: frameOf('key'), value: frameOf('value') };
+      new RegisteredFrame(ids.of({ subject: subjects[which], text: texts[which], schemaType, register }), preamble);
+    return { writer, key: frameOf('key'), value: frameOf('value'), schemas: null };
   }
 
   /** @throws {SinkError} `refused`: the table has no schema in this format */
@@ -160,8 +168,17 @@ export function subjectsOf(
   }
 }
 
-/** What stands before each key, or each value: magic byte, number of the schema, and what the format adds. */
-class Frame {
+/** What stands before each key, or each value. */
+interface Frame {
+  readonly bytes: Buffer;
+  readonly isConfirmed: boolean;
+  makeReady(signal: AbortSignal): Promise<void>;
+}
+
+const UNFRAMED: Frame = { bytes: NO_KEY, isConfirmed: true, makeReady: () => Promise.resolve() };
+
+/** Magic byte, number of the schema, and what the format adds. */
+class RegisteredFrame implements Frame {
   bytes = NO_KEY;
   readonly #id: SchemaId;
   readonly #preamble: Buffer;

@@ -56,6 +56,16 @@ export async function openFile(path: string, flags: string, steps: Steps): Promi
   }
 }
 
+/** Null where there is no such file. */
+export async function openIfThere(path: string, steps: Steps, flags = 'r'): Promise<FileHandle | null> {
+  try {
+    return await openFile(path, flags, steps);
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return null;
+    throw error;
+  }
+}
+
 /** The system's name of an error, such as `ENOSPC`. */
 export function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : '';

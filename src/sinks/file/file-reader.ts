@@ -1,14 +1,11 @@
-import type { FileHandle } from 'node:fs/promises';
-import { readdir, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
 import { LinkedAbort } from '../../util/linked-abort.ts';
 import type { RecordPlace, ShownPlace, SinkReader, StoredRecord } from '../reader.ts';
-import { codeOf, openFile, Steps, toSinkError } from './disk.ts';
-import { TABLE_START, type Previous } from './lines.ts';
-import { escapeName, filesIn, TABLES, type TabletFile } from './names.ts';
-import { eachLine, linesBefore, readBegin } from './read-lines.ts';
-import { parseRecord } from './record-line.ts';
-import { committedLengthOf } from './recovery.ts';
+import { codeOf, Steps, toSinkError } from './disk.ts';
+import { namesIn, partsOf, type Part } from './file-parts.ts';
+import { avroRecordsOf, lineRecordsOf } from './file-records.ts';
+import { escapeName, TABLES } from './names.ts';
 
 const SCHEMA = 'schema';
 /** So often a file may get its last name between a look into its folder and the next step. */
@@ -16,23 +13,14 @@ const MAX_LOOKS = 20;
 /** A place's order is a file's number, and behind it where in the file the line begins. */
 const OFFSET_BITS = 40n;
 
-/** What is read of one file. */
-interface Part {
-  readonly folder: string;
-  readonly lane: string;
-  readonly file: TabletFile;
-  /** Null: all of it. */
-  readonly bytes: number | null;
-}
-
 /** Reads back what is committed of a stream: of the last stream of that name, where there was one before. */
 export class FileReader implements SinkReader {
   readonly schemaDestination: string;
   readonly #dir: string;
   readonly #stream: string;
   readonly #stop = new AbortController();
-  /** By lane and number: names of files that were read. */
-  readonly #names = new Map<string, string>();
+  /** What was read, by lane and number. */
+  readonly #read = new Map<string, Part[]>();
 
   constructor(dir: string, streamName: string) {
     this.#dir = resolve(dir);
@@ -56,9 +44,11 @@ export class FileReader implements SinkReader {
   }
 
   show({ lane, order }: RecordPlace): ShownPlace {
-    const number = String(order >> OFFSET_BITS);
-    const file = join(lane, this.#names.get(nameKey(lane, number)) ?? number);
-    const byte = Number(BigInt.asUintN(Number(OFFSET_BITS), order));
+    const number = order >> OFFSET_BITS;
+    const offset = Number(BigInt.asUintN(Number(OFFSET_BITS), order));
+    const part = this.#read.get(keyOf(lane, number))?.findLast(({ base }) => base <= offset);
+    const file = join(lane, part?.name ?? String(number));
+    const byte = offset - (part?.base ?? 0);
     return { text: `${file}:${byte}`, fields: { file, byte } };
   }
 
@@ -100,8 +90,7 @@ export class FileReader implements SinkReader {
   async #partsIn(folder: string, steps: Steps): Promise<readonly Part[]> {
     for (let look = 1; ; look++)
       try {
-        const files = filesIn(await namesIn(folder, steps));
-        return await partsOf(folder, relative(this.#dir, folder), files, steps);
+        return await partsOf(folder, relative(this.#dir, folder), steps);
       } catch (error) {
         if (codeOf(error) !== 'ENOENT' || look === MAX_LOOKS) throw error;
       }
@@ -118,8 +107,18 @@ export class FileReader implements SinkReader {
       isSchema ? kind === SCHEMA : kind === '' && this.destinationOf(table) === destination;
     try {
       for (const part of await parts) {
-        this.#names.set(nameKey(part.lane, String(part.file.number)), part.file.name);
-        yield* recordsOf(part, isWanted, steps);
+        const key = keyOf(part.lane, BigInt(part.number));
+        this.#read.set(key, [...(this.#read.get(key) ?? []).filter(({ base }) => base < part.base), part]);
+        const order = (BigInt(part.number) << OFFSET_BITS) + BigInt(part.base);
+        for await (const found of part.container === 'avro' ? avroRecordsOf(part, steps) : lineRecordsOf(part, steps)) {
+          const records = found
+            .filter(({ kind, table }) => isWanted(kind, table))
+            .map(({ at, record }): StoredRecord => ({
+              place: { lane: part.lane, order: order + BigInt(at) },
+              ...record,
+            }));
+          if (records.length > 0) yield records;
+        }
       }
     } catch (error) {
       throw toSinkError(error, this.#dir);
@@ -129,102 +128,14 @@ export class FileReader implements SinkReader {
   }
 }
 
-/** What counts of the files of a folder. @throws of the system: one has another name by now */
-async function partsOf(
-  folder: string,
-  lane: string,
-  files: readonly TabletFile[],
-  steps: Steps,
-): Promise<readonly Part[]> {
-  const parts: Part[] = [];
-  let isLast = true;
-  let named: Previous = null;
-  const oldest = files.find(({ state }) => state !== 'published')?.number ?? Number.POSITIVE_INFINITY;
-  for (const file of files.toReversed()) {
-    const isPublished = file.state === 'published';
-    if (!isPublished && !isLast && named?.file !== file.number) continue; // what its successor does not name does not count
-    if (isPublished && file.number < oldest) {
-      parts.unshift({ folder, lane, file, bytes: null });
-      continue; // nobody asks any more what it names
-    }
-    const path = join(folder, file.name);
-    const handle = await openFile(path, 'r', steps);
-    try {
-      const { begin, bytes: first } = await readBegin(handle, path, steps);
-      const counts = isLast ? await committedLengthOf(handle, steps) : (named?.bytes ?? 0);
-      parts.unshift({ folder, lane, file, bytes: isPublished ? null : Math.max(first, counts) });
-      named = begin.previous;
-      isLast = false;
-    } finally {
-      await handle.close();
-    }
-  }
-  return parts;
-}
-
-function nameKey(lane: string, number: string): string {
-  return `${lane}/${number}`;
-}
-
 /** The last two files of each lane: the last may have just begun. */
 function newestParts(parts: readonly Part[]): readonly Part[] {
-  return parts.filter(
-    ({ lane, file }) => parts.filter((later) => later.lane === lane && later.file.number > file.number).length < 2,
-  );
+  return parts.filter(({ lane, number }) => {
+    const later = parts.filter((part) => part.lane === lane && part.number > number);
+    return new Set(later.map((part) => part.number)).size < 2;
+  });
 }
 
-async function* recordsOf(
-  { folder, lane, file, bytes }: Part,
-  isWanted: (kind: string, table: string) => boolean,
-  steps: Steps,
-): AsyncGenerator<readonly StoredRecord[], void, undefined> {
-  const { handle, path } = await openNow(folder, file, steps);
-  try {
-    let { table } = (await readBegin(handle, path, steps)).begin;
-    const end = bytes ?? (await steps.take(() => handle.stat())).size;
-    for await (const { lines, at: start } of linesBefore(handle, end, steps)) {
-      const records: StoredRecord[] = [];
-      for (const [line, at] of eachLine(lines)) {
-        if (startsWith(line, TABLE_START)) ({ table } = JSON.parse(line.toString()) as { table: string });
-        const record = parseRecord(line);
-        if (record === null || !isWanted(record.kind, table)) continue;
-        const order = (BigInt(file.number) << OFFSET_BITS) + BigInt(start + at);
-        const { key, value, position, timestampMs } = record;
-        records.push({ place: { lane, order }, key, value, position, timestampMs });
-      }
-      if (records.length > 0) yield records;
-    }
-  } finally {
-    await handle.close();
-  }
-}
-
-/** Under the name that it has by now. */
-async function openNow(
-  folder: string,
-  { name, number }: TabletFile,
-  steps: Steps,
-): Promise<{ handle: FileHandle; path: string }> {
-  for (let path = join(folder, name); ;)
-    try {
-      return { handle: await openFile(path, 'r', steps), path };
-    } catch (error) {
-      const now = filesIn(await namesIn(folder, steps)).find((file) => file.number === number);
-      if (codeOf(error) !== 'ENOENT' || now === undefined || join(folder, now.name) === path) throw error;
-      path = join(folder, now.name);
-    }
-}
-
-function startsWith(line: Buffer, text: string): boolean {
-  return line.length >= text.length && line.toString('latin1', 0, text.length) === text;
-}
-
-/** None where there is no such folder. */
-async function namesIn(path: string, steps: Steps): Promise<readonly string[]> {
-  try {
-    return (await steps.take(() => readdir(path))).sort();
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return [];
-    throw error;
-  }
+function keyOf(lane: string, number: bigint): string {
+  return `${lane}/${number}`;
 }

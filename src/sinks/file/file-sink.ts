@@ -2,9 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { link, readFile, unlink, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Sink, SinkTablet, TabletWriter } from '../sink.ts';
+import { AvroContent } from './avro/avro-content.ts';
 import type { FileDefinition } from './definition.ts';
 import { checkFolder, codeOf, Steps, syncFolder, toSinkError } from './disk.ts';
 import { FileWriter } from './file-writer.ts';
+import { LinesContent } from './lines-content.ts';
+import type { Container } from './names.ts';
 import { TabletFolder } from './tablet-folder.ts';
 
 /** In `dir`: says which storage it is, however it is mounted. */
@@ -14,23 +17,40 @@ const STORE_ID = '.spoor-store';
 export class FileSink implements Sink {
   readonly #definition: Omit<FileDefinition, 'type'>;
   readonly #installation: string;
+  readonly #container: Container;
 
-  /** @param installation two clusters may share a folder */
-  constructor(definition: Omit<FileDefinition, 'type'>, installation: string) {
+  /**
+   * @param installation two clusters may share a folder
+   * @param container `lines`: keys and values are JSON; `avro`: they are in Avro, and their batches tell its schemas
+   */
+  constructor(definition: Omit<FileDefinition, 'type'>, installation: string, container: Container = 'lines') {
     this.#definition = { ...definition, dir: resolve(definition.dir) };
     this.#installation = installation;
+    this.#container = container;
   }
 
   async openTablet(tablet: SinkTablet, signal: AbortSignal): Promise<TabletWriter> {
     const { dir, rotateBytes, rotateSeconds } = this.#definition;
     const steps = new Steps(signal);
-    const folder = new TabletFolder(dir, this.#installation, tablet);
+    const folder = new TabletFolder(dir, this.#installation, tablet, this.#container);
     try {
       const sinkId = `file:${await storeIdOf(dir, steps)}`;
       await folder.prepare(tablet.tableName, steps);
-      const opened = await folder.takeOver(steps);
+      const { file, table, position } = await folder.takeOver(steps);
       const rotation = { bytes: rotateBytes, ms: rotateSeconds * 1000 };
-      return new FileWriter({ ...opened, folder, dir, sinkId, rotation, onFenced: (e) => tablet.onFenced?.(e) });
+      const content =
+        this.#container === 'avro'
+          ? new AvroContent(folder.path, file, table, folder.token)
+          : new LinesContent(folder.path, file, table);
+      return new FileWriter({
+        content,
+        position,
+        folder,
+        dir,
+        sinkId,
+        rotation,
+        onFenced: (e) => tablet.onFenced?.(e),
+      });
     } catch (error) {
       throw toSinkError(error, dir);
     }

@@ -15,8 +15,9 @@ export class FileType implements SinkType<FileDefinition> {
   readonly configured = null;
 
   open(definition: FileDefinition, { format, installation }: SinkStream): Sink {
-    if (format !== 'json') return refusingSink(`files take format json alone, and the stream has ${format}`);
-    return new FileSink(definition, installation);
+    if (format !== 'json' && format !== 'avro')
+      return refusingSink(`files take format json or avro, and the stream has ${format}`);
+    return new FileSink(definition, installation, format === 'avro' ? 'avro' : 'lines');
   }
 
   plan({ dir }: FileDefinition, streamName: string, tables: readonly string[]): SinkPlan {

@@ -1,10 +1,9 @@
-import { crc32 } from 'node:zlib';
 import type { TabletPosition } from '../../change/position.ts';
 import type { RecordBatch } from '../../change/record-batch.ts';
 import type { SinkError, TabletWriter } from '../sink.ts';
+import type { Content } from './content.ts';
 import { isFull, Steps, toSinkError, writeAll } from './disk.ts';
-import { commitLine, LineEncoder } from './lines.ts';
-import type { OpenFile, TabletFolder } from './tablet-folder.ts';
+import type { TabletFolder } from './tablet-folder.ts';
 
 const NEWLINE = Buffer.from('\n');
 const CLOSE_MS = 5_000;
@@ -17,9 +16,8 @@ export interface Rotation {
 
 export interface Opened {
   readonly folder: TabletFolder;
-  readonly file: OpenFile;
+  readonly content: Content;
   readonly position: TabletPosition | null;
-  readonly table: string;
   readonly dir: string;
   readonly sinkId: string;
   readonly rotation: Rotation;
@@ -31,12 +29,9 @@ export class FileWriter implements TabletWriter {
   readonly position: TabletPosition | null;
   readonly sinkId: string;
   readonly #opened: Opened;
-  readonly #encoder: LineEncoder;
+  readonly #content: Content;
   /** Tables by whose names the tablet can be found. */
   readonly #linked = new Set<string>();
-  #file: OpenFile;
-  /** Behind the last commit and its line break. */
-  #end: number;
   #last: TabletPosition | null;
   /** Since when the file has records, by `performance.now()`; null while it has none. */
   #filledSince: number | null = null;
@@ -52,11 +47,9 @@ export class FileWriter implements TabletWriter {
 
   constructor(opened: Opened) {
     this.#opened = opened;
-    this.#file = opened.file;
-    this.#end = opened.file.bytes;
+    this.#content = opened.content;
     this.#last = this.position = opened.position;
     this.sinkId = opened.sinkId;
-    this.#encoder = new LineEncoder(opened.table);
   }
 
   async write(batches: Iterable<RecordBatch>, position: TabletPosition, signal: AbortSignal): Promise<void> {
@@ -67,14 +60,12 @@ export class FileWriter implements TabletWriter {
     this.#isWriting = true;
     clearTimeout(this.#timer);
     try {
-      const { end, crc } = await this.#append(batches, steps);
+      await this.#append(batches, steps);
       this.#isCommitting = true;
-      const commit = Buffer.from(commitLine(position, this.#end, this.#encoder.table, crc));
-      await this.#commit(commit, steps);
-      this.#end = end + commit.length + NEWLINE.length;
+      await this.#commit(position, steps);
       this.#isCommitting = false;
       this.#last = position;
-      if (this.#encoder.span !== null) this.#filledSince ??= performance.now();
+      if (this.#content.hasRecords) this.#filledSince ??= performance.now();
       if (this.#isDue()) await this.#rotate(steps);
     } catch (error) {
       this.#broken = error;
@@ -90,21 +81,17 @@ export class FileWriter implements TabletWriter {
     this.#isClosed = true;
     clearTimeout(this.#timer);
     const steps = new Steps(new AbortController().signal, CLOSE_MS);
-    await steps.take(() => this.#file.handle.close()).catch(() => undefined);
+    await steps.take(() => this.#content.close()).catch(() => undefined);
   }
 
-  async #append(batches: Iterable<RecordBatch>, steps: Steps): Promise<{ end: number; crc: number }> {
-    let [end, crc] = [this.#end, 0];
-    for (const lines of this.#linesOf(batches, steps)) {
+  async #append(batches: Iterable<RecordBatch>, steps: Steps): Promise<void> {
+    for (const write of this.#encoded(batches, steps)) {
       await this.#linkTables(steps);
-      await writeAll(this.#file.handle, lines, steps);
-      crc = crc32(lines, crc);
-      end += lines.length;
+      await write(steps);
     }
-    return { end, crc };
   }
 
-  *#linesOf(batches: Iterable<RecordBatch>, steps: Steps): Generator<Buffer> {
+  *#encoded(batches: Iterable<RecordBatch>, steps: Steps): Generator<ReturnType<Content['encode']>> {
     const taken = batches[Symbol.iterator]();
     for (;;) {
       steps.check();
@@ -115,16 +102,16 @@ export class FileWriter implements TabletWriter {
         throw new EncodingError('a batch could not be made', { cause: error });
       }
       if (next.done) return;
-      const lines = this.#encoder.encode(next.value);
+      const write = this.#content.encode(next.value);
       next.value.release();
-      yield lines;
+      yield write;
     }
   }
 
   /** Before a line is there that is of one. */
   async #linkTables(steps: Steps): Promise<void> {
-    if (this.#encoder.tables.size === this.#linked.size) return;
-    for (const table of this.#encoder.tables) {
+    if (this.#content.tables.size === this.#linked.size) return;
+    for (const table of this.#content.tables) {
       if (this.#linked.has(table)) continue;
       await this.#opened.folder.linkTable(table, steps);
       this.#linked.add(table);
@@ -132,40 +119,36 @@ export class FileWriter implements TabletWriter {
   }
 
   /** Durable first, then asked whether it is still ours to say, then said: readers take whole lines only. */
-  async #commit(line: Buffer, steps: Steps): Promise<void> {
-    const { handle } = this.#file;
-    await writeAll(handle, line, steps);
-    await steps.take(() => handle.datasync());
+  async #commit(position: TabletPosition, steps: Steps): Promise<void> {
+    const { file } = this.#content;
+    const line = Buffer.from(this.#content.commitLine(position));
+    await writeAll(file.handle, line, steps);
+    await Promise.all([this.#content.sync(steps), steps.take(() => file.handle.datasync())]);
     await this.#opened.folder.assertOwner(steps);
-    await writeAll(handle, NEWLINE, steps);
+    await writeAll(file.handle, NEWLINE, steps);
+    this.#content.said(line.length + NEWLINE.length);
   }
 
   #isDue(): boolean {
     const { bytes, ms } = this.#opened.rotation;
-    if (this.#filledSince === null) return this.#end >= bytes;
-    return this.#end >= bytes || performance.now() - this.#filledSince >= ms;
+    const since = this.#filledSince;
+    if (this.#last?.ended && since !== null) return true; // nobody opens the tablet any more, who would publish it
+    return this.#content.isFull(bytes) || (since !== null && performance.now() - since >= ms);
   }
 
   /** @throws {SinkError} of any kind */
   async #rotate(steps: Steps): Promise<void> {
     const { folder } = this.#opened;
-    const old = this.#file;
-    const { span } = this.#encoder;
+    const { file, table, end, hasRecords } = this.#content;
     await folder.assertOwner(steps);
-    const previous = span === null ? old.previous : { file: old.number, bytes: this.#end - NEWLINE.length };
-    const next = await folder.begin(
-      old.number + 1,
-      { previous, position: this.#last, table: this.#encoder.table },
-      steps,
-    );
+    const previous = hasRecords ? { file: file.number, bytes: end - NEWLINE.length } : file.previous;
+    const next = await folder.begin(file.number + 1, { previous, position: this.#last, table }, steps);
     if (next === null) throw folder.fenced();
-    this.#file = next;
-    this.#end = next.bytes;
+    const publish = this.#content.turn(next);
     this.#filledSince = null;
-    this.#encoder.span = null;
-    void old.handle.close().catch(() => undefined);
-    if (this.#isClosed) void next.handle.close().catch(() => undefined);
-    await folder.publish(old.number, span, steps);
+    if (this.#isClosed) void this.#content.close().catch(() => undefined);
+    await folder.assertOwner(steps);
+    if (!(await publish(steps))) throw folder.fenced();
   }
 
   /** Who takes closed files alone is not to wait for a tablet that nothing happens in. */
@@ -189,7 +172,7 @@ export class FileWriter implements TabletWriter {
   /** The room of what no commit follows: a full disk is not to be kept full. The next writer seals before it anyway. */
   async #giveBack(): Promise<void> {
     if (this.#isCommitting) return;
-    await this.#file.handle.truncate(this.#end).catch(() => undefined);
+    await this.#content.giveBack();
   }
 }
 

@@ -133,23 +133,54 @@ export function parseBegin(line: string): Begin {
   return begin.parse(JSON.parse(line));
 }
 
+const data = z.object({
+  /** Its name while it is written. */
+  file: z.string(),
+  /** Which of its bytes this write is, up to `bytes`, and their CRC-32. */
+  from: z.int().nonnegative(),
+  bytes: z.int().nonnegative(),
+  crc: z.int(),
+  /** Positions of its first record, and its last by now. */
+  first: z.string(),
+  last: z.string(),
+});
+/** What a write has put into a file beside the one that says so. */
+export type CommittedData = Readonly<z.output<typeof data>>;
+
+/** In a line of a commit, where records are beside it. */
+export const DATA_START = ',"data":[';
+
 /**
  * The line behind the records of a write, without its line break: that comes when the rest is durable.
  * @param from where in the file the first byte behind the last commit is
  * @param crc CRC-32 of the bytes from there to this line
  */
-export function commitLine(position: TabletPosition, from: number, table: string, crc: number): string {
-  const start = `${COMMIT_START}${JSON.stringify(positionToJson(position))},"table":${JSON.stringify(table)},"from":${from}`;
+export function commitLine(
+  position: TabletPosition,
+  from: number,
+  table: string,
+  crc: number,
+  beside: readonly CommittedData[] = [],
+): string {
+  const where = beside.length === 0 ? '' : `${DATA_START}${beside.map((each) => JSON.stringify(each)).join()}]`;
+  const start = `${COMMIT_START}${JSON.stringify(positionToJson(position))},"table":${JSON.stringify(table)},"from":${from}${where}`;
   return `${start},"crc":${crc32(start, crc)}}`;
 }
 
-const commit = z.object({ commit: positionJson, table: z.string(), from: z.int().nonnegative(), crc: z.int() });
+const commit = z.object({
+  commit: positionJson,
+  table: z.string(),
+  from: z.int().nonnegative(),
+  data: z.array(data).default([]),
+  crc: z.int(),
+});
 
 export interface Commit {
   readonly position: TabletPosition;
   /** Of the last record. */
   readonly table: string;
   readonly from: number;
+  readonly data: readonly CommittedData[];
   readonly crc: number;
   /** The part of the line that `crc` covers as well. */
   readonly covered: string;

@@ -1,11 +1,11 @@
-import { link, readdir, truncate, unlink, type FileHandle } from 'node:fs/promises';
+import { readdir, truncate, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { SinkError } from '../sink.ts';
-import { codeOf, openFile, syncFolder, writeAll, type Steps } from './disk.ts';
-import { upTo, type Previous, type Span } from './lines.ts';
-import { allFiles, openName, publishedName, type TabletFile } from './names.ts';
-import { eachLine, linesBefore, readBegin } from './read-lines.ts';
-import { positionOf } from './record-line.ts';
+import { codeOf, openIfThere, type Steps } from './disk.ts';
+import type { CommittedData, Previous, Span } from './lines.ts';
+import { allFiles, openName, parseDataName, publishedName, type TabletFile } from './names.ts';
+import { Copy, linkNew, removeFile } from './publish-copy.ts';
+import { readBegin } from './read-lines.ts';
+import { committedData } from './recovery.ts';
 
 /** Begins the names of copies that are not whole yet. */
 const DRAFT = '.publish-';
@@ -21,16 +21,42 @@ const DRAFT = '.publish-';
  * @param span null: it holds no records, and nobody misses it
  * @returns false: who has taken over was quicker
  */
-export async function publishOwn(folder: string, number: number, span: Span | null, steps: Steps): Promise<boolean> {
-  const open = join(folder, openName(number));
-  try {
-    if (span !== null) await linkNew(open, join(folder, publishedName(number, span.first, span.last)), folder, steps);
+export function publishLines(folder: string, number: number, span: Span | null, steps: Steps): Promise<boolean> {
+  return unlessGone(async () => {
+    const open = join(folder, openName(number, 'lines'));
+    if (span !== null) await linkNew(open, folder, publishedName(linesOf(number), span.first, span.last), steps);
     await steps.take(() => unlink(open));
+  });
+}
+
+/** The same of files of Avro, whose journal goes last: as long as it is there it speaks for them. */
+export function publishAvro(
+  folder: string,
+  number: number,
+  parts: readonly CommittedData[],
+  steps: Steps,
+): Promise<boolean> {
+  return unlessGone(async () => {
+    for (const [part, { file, first, last }] of parts.entries()) {
+      await linkNew(join(folder, file), folder, publishedName({ number, part, container: 'avro' }, first, last), steps);
+      await steps.take(() => unlink(join(folder, file)));
+    }
+    await steps.take(() => unlink(join(folder, openName(number, 'avro'))));
+  });
+}
+
+function linesOf(number: number): Pick<TabletFile, 'number' | 'part' | 'container'> {
+  return { number, part: 0, container: 'lines' };
+}
+
+async function unlessGone(work: () => Promise<void>): Promise<boolean> {
+  try {
+    await work();
+    return true;
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return false;
     throw error;
   }
-  return true;
 }
 
 /** What dead writers have left. */
@@ -48,14 +74,17 @@ interface Left {
  * one open still: so the bytes go into a file of their own.
  */
 export async function publishLeft(folder: string, left: Left, steps: Steps): Promise<void> {
-  try {
-    await publishNamed(folder, left, steps);
-  } catch (error) {
-    if (codeOf(error) !== 'ENOENT') throw error; // somebody has taken over from us, and published it
-  }
+  await publishNamed(folder, left, steps);
   // Of who died in the midst of it; or only slept, and would publish again what a reader has moved away since.
   for (const name of await steps.take(() => readdir(folder)))
     if (name.startsWith(DRAFT)) await steps.take(() => removeFile(join(folder, name)));
+  await removeData(folder, left.below, steps);
+}
+
+/** Removes what is beside journals that are gone: all that counted of it is published, and a writer that is shut out may have gone on. */
+export async function removeData(folder: string, below: number, steps: Steps): Promise<void> {
+  for (const name of await steps.take(() => readdir(folder)))
+    if ((parseDataName(name)?.number ?? below) < below) await steps.take(() => removeFile(join(folder, name)));
 }
 
 async function publishNamed(folder: string, { below, counts, token }: Left, steps: Steps): Promise<void> {
@@ -65,13 +94,32 @@ async function publishNamed(folder: string, { below, counts, token }: Left, step
   for (const file of files.filter(({ number }) => number >= lowest).toReversed()) {
     if (named !== null && file.number < named.file) break; // the one that is named was moved away: all before it is long published
     const path = join(folder, file.name);
-    const isPublished = files.some(({ number, state }) => number === file.number && state === 'published');
-    if (named?.file === file.number) {
-      if (!isPublished && file.state === 'open') await publishCopy(folder, file, named.bytes, token, steps);
-      named = await previousOf(path, steps);
+    const published = files.filter(({ number, state }) => number === file.number && state === 'published');
+    if (named?.file === file.number && (file.container === 'lines' || file.state === 'open')) {
+      const previous = await previousOf(path, steps);
+      if (previous === 'gone') return; // its own writer has published it meanwhile, and all before it
+      if (file.state === 'open') await publishCopies(folder, file, published, { bytes: named.bytes, token }, steps);
+      named = previous;
     }
     if (file.state === 'open') await steps.take(() => removeFile(path));
   }
+}
+
+/** What counts of a file that was left, or of those that its journal tells of: each that is not published yet. */
+async function publishCopies(
+  folder: string,
+  { name, number, container }: TabletFile,
+  published: readonly TabletFile[],
+  { bytes, token }: { readonly bytes: number; readonly token: string },
+  steps: Steps,
+): Promise<void> {
+  const copy = new Copy(folder, join(folder, `${DRAFT}${token}`));
+  if (container === 'lines') {
+    if (published.length === 0) await copy.lines(join(folder, name), linesOf(number), bytes, steps);
+    return;
+  }
+  for (const [part, data] of (await committedData(join(folder, name), bytes, steps)).entries())
+    if (published.every((file) => file.part !== part)) await copy.data(data, { number, part, container }, steps);
 }
 
 /** Of versions that knew one name alone: what nobody reads is given back. What does not succeed is no harm. */
@@ -79,81 +127,13 @@ export async function tidyPlain(path: string, counts: { readonly bytes: number }
   await (counts === null ? unlink(path) : truncate(path, counts.bytes)).catch(() => undefined);
 }
 
-async function publishCopy(
-  folder: string,
-  { name, number }: TabletFile,
-  bytes: number,
-  token: string,
-  steps: Steps,
-): Promise<void> {
-  const draft = join(folder, `${DRAFT}${token}`);
-  await using to = await openFile(draft, 'wx', steps); // before the other one: who removes that removes this behind it
-  try {
-    await using from = await openFile(join(folder, name), 'r', steps);
-    if (!(await isWhole(from, join(folder, name), bytes, steps))) return;
-    const span = await copyLines(from, to, bytes, steps);
-    await steps.take(() => to.datasync());
-    if (span !== null) await linkNew(draft, join(folder, publishedName(number, span.first, span.last)), folder, steps);
-  } finally {
-    await unlink(draft).catch(() => undefined);
-  }
-}
-
-/**
- * False for a number that was begun twice, the first one published and moved away since: nothing was written into the second.
- * @throws {SinkError} `refused`: the disk has lost what it had confirmed
- */
-async function isWhole(handle: FileHandle, path: string, bytes: number, steps: Steps): Promise<boolean> {
-  const { size } = await steps.take(() => handle.stat());
-  if (size >= bytes) return true;
-  if ((await readBegin(handle, path, steps)).bytes === size) return false;
-  throw new SinkError(
-    'refused',
-    `${path} has lost ${bytes - size} bytes that were committed: move it away, and resync its table`,
-  );
-}
-
-/** With the line break that the last commit may lack. @returns what it has of records */
-async function copyLines(from: FileHandle, to: FileHandle, bytes: number, steps: Steps): Promise<Span | null> {
-  let span: Span | null = null;
-  for await (const { lines } of linesBefore(from, bytes, steps)) {
-    await writeAll(to, lines, steps);
-    for (const [line] of eachLine(lines)) {
-      const position = positionOf(line);
-      if (position !== null) span = upTo(span, position);
-    }
-  }
-  await writeAll(to, Buffer.from('\n'), steps);
-  return span;
-}
-
 /** What the first line names. */
-async function previousOf(path: string, steps: Steps): Promise<Previous> {
-  const handle = await openFile(path, 'r', steps);
+async function previousOf(path: string, steps: Steps): Promise<Previous | 'gone'> {
+  const handle = await openIfThere(path, steps);
+  if (handle === null) return 'gone';
   try {
     return (await readBegin(handle, path, steps)).begin.previous;
   } finally {
     void handle.close().catch(() => undefined);
-  }
-}
-
-/**
- * Durable when it resolves. A name that is there already has the same bytes: who else publishes that number has the same to
- * publish.
- */
-async function linkNew(from: string, to: string, folder: string, steps: Steps): Promise<void> {
-  try {
-    await steps.take(() => link(from, to));
-  } catch (error) {
-    if (codeOf(error) !== 'EEXIST') throw error;
-  }
-  await syncFolder(folder, steps);
-}
-
-async function removeFile(path: string): Promise<void> {
-  try {
-    await unlink(path);
-  } catch (error) {
-    if (codeOf(error) !== 'ENOENT') throw error;
   }
 }

@@ -1,8 +1,9 @@
 import type { FileHandle } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import type { TabletPosition } from '../../change/position.ts';
-import { openFile, type Steps } from './disk.ts';
-import { COMMIT_START, parseCommit, type Begin, type Commit } from './lines.ts';
+import { openFile, openIfThere, type Steps } from './disk.ts';
+import { COMMIT_START, DATA_START, parseCommit, type Begin, type Commit, type CommittedData } from './lines.ts';
 import { eachLine, linesBefore, readAt, readBegin, readLine } from './read-lines.ts';
 import { isRecord } from './record-line.ts';
 
@@ -27,6 +28,7 @@ export interface Sealed {
  */
 export async function sealedLengthOf(path: string, steps: Steps): Promise<Sealed> {
   const handle = await openFile(path, 'r+', steps);
+  const folder = dirname(path);
   try {
     const { size } = await steps.take(() => handle.stat());
     const first = await readBegin(handle, path, steps);
@@ -35,7 +37,7 @@ export async function sealedLengthOf(path: string, steps: Steps): Promise<Sealed
       const start = await findLast(handle, end, steps);
       if (start === null) break;
       const found = await readCommit(handle, start, size, steps);
-      if (found !== null) {
+      if (found !== null && (await hasData(folder, found.commit.data, steps))) {
         await steps.take(() => handle.datasync());
         const { position, table } = found.commit;
         const hasRecords = await hasRecordBefore(handle, found.end, steps);
@@ -73,20 +75,61 @@ async function readCommit(
   const line = await readLine(handle, start, size, steps);
   const commit = parseCommit(line.toString());
   if (commit === null || commit.from > start) return null;
+  const crc = await crcOf(handle, commit.from, start, steps);
+  if (crc === null) return null;
+  return crc32(commit.covered, crc) === commit.crc ? { commit, end: start + line.length } : null;
+}
+
+/** Null where the file ends before that. */
+async function crcOf(handle: FileHandle, from: number, end: number, steps: Steps): Promise<number | null> {
   let crc = 0;
-  for (let at = commit.from; at < start;) {
-    const chunk = await readAt(handle, at, Math.min(CHUNK, start - at), steps);
+  for (let at = from; at < end;) {
+    const chunk = await readAt(handle, at, Math.min(CHUNK, end - at), steps);
     if (chunk.length === 0) return null;
     crc = crc32(chunk, crc);
     at += chunk.length;
   }
-  return crc32(commit.covered, crc) === commit.crc ? { commit, end: start + line.length } : null;
+  return crc;
+}
+
+/** Makes durable what a write has put beside the log. @returns whether it is there, as it was written */
+async function hasData(folder: string, data: readonly CommittedData[], steps: Steps): Promise<boolean> {
+  for (const { file, from, bytes, crc } of data) {
+    const handle = await openIfThere(join(folder, file), steps, 'r+');
+    if (handle === null) return false;
+    try {
+      if ((await crcOf(handle, from, bytes, steps)) !== crc) return false;
+      await steps.take(() => handle.datasync());
+    } finally {
+      void handle.close().catch(() => undefined);
+    }
+  }
+  return true;
+}
+
+/** What a journal tells of, up to a length of it: of each file how much counts, in their order. */
+export async function committedData(path: string, bytes: number, steps: Steps): Promise<readonly CommittedData[]> {
+  const handle = await openFile(path, 'r', steps);
+  const files = new Map<string, CommittedData>();
+  try {
+    for await (const { lines } of linesBefore(handle, bytes, steps))
+      for (const [line] of eachLine(lines))
+        if (hasDataBeside(line))
+          for (const data of parseCommit(line.toString())?.data ?? []) files.set(data.file, data);
+  } finally {
+    void handle.close().catch(() => undefined);
+  }
+  return [...files.values()];
+}
+
+function hasDataBeside(line: Buffer): boolean {
+  return line.includes(DATA_START);
 }
 
 /** As a rule the second line is one. */
 async function hasRecordBefore(handle: FileHandle, end: number, steps: Steps): Promise<boolean> {
   for await (const { lines } of linesBefore(handle, end, steps))
-    for (const [line] of eachLine(lines)) if (isRecord(line)) return true;
+    for (const [line] of eachLine(lines)) if (isRecord(line) || hasDataBeside(line)) return true;
   return false;
 }
 

@@ -4,9 +4,18 @@ import { join } from 'node:path';
 import type { TabletPosition } from '../../change/position.ts';
 import { SinkError, type SinkTablet } from '../sink.ts';
 import { codeOf, makeFolder, openFile, syncFolder, writeAll, type Steps } from './disk.ts';
-import { beginLine, type Begin, type Previous, type Span } from './lines.ts';
-import { allFiles, escapeName, filesIn, openName, streamFolder, TABLES, type TabletFile } from './names.ts';
-import { publishLeft, publishOwn, tidyPlain } from './publishing.ts';
+import { beginLine, type Begin, type Previous } from './lines.ts';
+import {
+  allFiles,
+  escapeName,
+  filesIn,
+  openName,
+  streamFolder,
+  TABLES,
+  type Container,
+  type TabletFile,
+} from './names.ts';
+import { publishLeft, tidyPlain } from './publishing.ts';
 import { sealedLengthOf, type Sealed } from './recovery.ts';
 
 /** Says who writes: the name that stands in it is renamed into place, and whoever is named no more is fenced. */
@@ -37,9 +46,11 @@ export class TabletFolder {
   readonly #dir: string;
   readonly #stream: string;
   readonly #tablet: SinkTablet;
-  readonly #token = randomUUID();
+  readonly #container: Container;
+  readonly token = randomUUID();
 
-  constructor(dir: string, installation: string, tablet: SinkTablet) {
+  constructor(dir: string, installation: string, tablet: SinkTablet, container: Container) {
+    this.#container = container;
     const { streamName, streamGeneration: generation, tabletId } = tablet;
     this.#dir = dir;
     this.#tablet = tablet;
@@ -69,9 +80,10 @@ export class TabletFolder {
       try {
         if (newest?.state === 'plain')
           await tidyPlain(join(this.path, newest.name), sealed?.hasRecords ? sealed : null);
-        await publishLeft(this.path, { below: number, counts, token: this.#token }, steps);
+        await publishLeft(this.path, { below: number, counts, token: this.token }, steps);
       } catch (error) {
         void file.handle.close().catch(() => undefined);
+        await this.assertOwner(steps); // a third one may have published it, and removed what we have begun of that
         throw error;
       }
       return { file, position, table };
@@ -81,8 +93,8 @@ export class TabletFolder {
   /** Begins a file, whole with its first line or not at all. @returns null where that number is another's, or was */
   async begin(number: number, beginning: Beginning, steps: Steps): Promise<OpenFile | null> {
     const { streamName: stream, tabletId: tablet } = this.#tablet;
-    const draft = join(this.path, `.begin-${this.#token}`);
-    const path = join(this.path, openName(number));
+    const draft = join(this.path, `.begin-${this.token}`);
+    const path = join(this.path, openName(number, this.#container));
     const line = Buffer.from(beginLine({ begin: number, stream, tablet, ...beginning }));
     const handle = await openFile(draft, 'ax', steps);
     try {
@@ -109,16 +121,10 @@ export class TabletFolder {
     return { number, handle, bytes: line.length, previous: beginning.previous };
   }
 
-  /** Publishes a file that is done, where the next is begun. @throws {SinkError} `fenced`: another has */
-  async publish(number: number, span: Span | null, steps: Steps): Promise<void> {
-    await this.assertOwner(steps);
-    if (!(await publishOwn(this.path, number, span, steps))) throw this.fenced();
-  }
-
   /** @throws {SinkError} `fenced` */
   async assertOwner(steps: Steps): Promise<void> {
     const owner = await steps.take(() => readFile(join(this.path, OWNER), 'utf8'));
-    if (owner !== this.#token) throw this.fenced();
+    if (owner !== this.token) throw this.fenced();
   }
 
   fenced(): SinkError {
@@ -140,10 +146,10 @@ export class TabletFolder {
   }
 
   async #claim(steps: Steps): Promise<void> {
-    const draft = join(this.path, `.owner-${this.#token}`);
+    const draft = join(this.path, `.owner-${this.token}`);
     const handle = await openFile(draft, 'ax', steps);
     try {
-      await writeAll(handle, Buffer.from(this.#token), steps);
+      await writeAll(handle, Buffer.from(this.token), steps);
       await steps.take(() => handle.datasync());
       await steps.take(() => rename(draft, join(this.path, OWNER)));
     } catch (error) {
@@ -158,7 +164,8 @@ export class TabletFolder {
   /** Whether a file of that number is the last one, and was never published. */
   async #isNewest(number: number, steps: Steps): Promise<boolean> {
     const files = allFiles(await steps.take(() => readdir(this.path)));
-    return files.every((file) => file.number < number || (file.number === number && file.state === 'open'));
+    const own = openName(number, this.#container);
+    return files.every((file) => file.number < number || file.name === own);
   }
 
   async #seal({ name }: TabletFile, steps: Steps): Promise<Sealed | 'gone'> {

@@ -6,25 +6,36 @@ import { WorkDir } from '../../../src/demo/work-dir.ts';
 import { artifactOptions } from '../cluster.ts';
 
 /** Of the programs that the tests run. chDB is ClickHouse as a library; grpcio-tools has protoc. */
-const PACKAGES = [
+const ALL_PACKAGES = [
   'confluent-kafka[avro,protobuf]==2.16.1',
   'fastavro==1.13.1',
   'grpcio-tools==1.85.1',
   'chdb==4.4.0',
   'chdb-core==26.9.0',
 ];
+/** For a test that reads files alone, and is run often. */
+export const FASTAVRO = ALL_PACKAGES.filter((name) => name.startsWith('fastavro'));
 const TIME_LIMIT_MS = 180_000;
 
 /**
  * Runs a Python program that has confluent-kafka, fastavro, protoc and chDB; answers the lines that it prints.
  * @param options.first commands of a shell that are run before it, in its folder
+ * @param options.packages all that it has, where it needs no more
  * @throws {Error} with what it says when it fails
  */
 export async function runPython(
   program: string,
-  { env = {}, first }: { readonly env?: Readonly<Record<string, string>>; readonly first?: string } = {},
+  {
+    env = {},
+    first,
+    packages = ALL_PACKAGES,
+  }: {
+    readonly env?: Readonly<Record<string, string>>;
+    readonly first?: string;
+    readonly packages?: readonly string[];
+  } = {},
 ): Promise<readonly string[]> {
-  const bin = join(await fetchPython(), 'bin');
+  const bin = join(await fetchPython(packages), 'bin');
   await using dir = await WorkDir.create('spoor-test-python');
   const file = join(dir.path, 'program.py');
   await writeFile(file, program);
@@ -42,13 +53,13 @@ export async function runPython(
   return stdout.split('\n').filter((line) => line !== '');
 }
 
-async function fetchPython(): Promise<string> {
+async function fetchPython(packages: readonly string[]): Promise<string> {
   const options = await artifactOptions();
   const title = 'Python packages';
-  const version = PACKAGES.map((name) => name.replace(/^.*==/, '')).join('-');
+  const version = packages.map((name) => name.replace(/^.*==/, '')).join('-');
   return cached(
     options,
-    `python-${version}`,
+    `python-${packages === ALL_PACKAGES ? '' : `${packages.length}-`}${version}`,
     title,
     async (into) => {
       const run = async (command: string, args: readonly string[]): Promise<void> => {
@@ -56,7 +67,7 @@ async function fetchPython(): Promise<string> {
         if (exitCode !== 0) throw new Error(`${[command, ...args].join(' ')} failed:\n${output}`);
       };
       await run('python3', ['-m', 'venv', into]);
-      await run(join(into, 'bin', 'python3'), ['-m', 'pip', 'install', '--quiet', '--no-input', ...PACKAGES]);
+      await run(join(into, 'bin', 'python3'), ['-m', 'pip', 'install', '--quiet', '--no-input', ...packages]);
     },
     '.lock-python',
   );

@@ -1,9 +1,16 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { findRecord, newestRecords } from '../../../src/app/newest-records.ts';
+import type { SinkRecord } from '../../../src/change/record.ts';
+import { avroFormat } from '../../../src/formats/avro/avro.ts';
+import { DataType } from '../../../src/kudu/schema.ts';
 import type { SinkReader, StoredRecord } from '../../../src/sinks/reader.ts';
 import { UnknownMemberError } from '../../../src/streams/stream-errors.ts';
+import { recordsOf } from '../../support/record-batches.ts';
+import { column, int64 } from '../../support/row-bytes.ts';
+import { inserts, registeredFormat, writeBatch } from '../../support/typed-batches.ts';
 
+const AVRO = { names: 'avro_unicode', decimals: 'precise', time: 'adaptive' } as const;
 const never = new AbortController().signal;
 
 function stored(
@@ -37,6 +44,20 @@ function readerOf(places: Readonly<Record<string, readonly StoredRecord[]>>): Si
 }
 
 describe('the newest records of a stream', () => {
+  it('are shown as JSON where their schema is with them, in whatever they are written', async () => {
+    const columns = [column('id', DataType.INT64, { isKey: true, id: 0 }), column('x"y', DataType.STRING, { id: 1 })];
+    const format = registeredFormat(avroFormat({ ...AVRO, streamName: 's', version: '1' }), undefined, { ids: null });
+    const batch = writeBatch({ columns }, inserts([[int64(9007199254740993n), Buffer.from('"ä"')]]));
+    await format.prepare([batch], never);
+    const [{ key, value, schemas }] = recordsOf(format, batch) as [SinkRecord];
+    const reader = readerOf({ A: [stored('A-0', 1, value, { key, ...(schemas && { schemas }) })] });
+    const [shown] = await newestRecords(reader, ['a'], 1, never);
+    assert.equal(shown!.key, '{"id":9007199254740993}');
+    assert.deepEqual([shown!.op, shown!.table, shown!.isBase64], ['c', 'shop.orders', undefined]);
+    const { after } = JSON.parse(shown!.value!) as { after: unknown };
+    assert.deepEqual(after, { id: 9007199254740992, 'x"y': '"ä"' });
+  });
+
   it('are those of all its places by their time, with what they say of themselves', async () => {
     const envelope = '{"op":"u","source":{"kudu_table":"shop.b"},"after":{}}';
     const block = `{"schema":{},"payload":${envelope}}`;

@@ -89,7 +89,10 @@ for (const schema of ['none', 'block'] as const)
         for (const binary of ['base64', 'hex', 'bytes'] as const)
           for (const nonFinite of ['string', 'null', 'block'] as const) {
             const options = { schema, envelope, decimals, time, binary, nonFinite };
-            const faults = jsonFaults({ type: 'json', ...options }, { images: 'full', tombstones: true });
+            const faults = jsonFaults(
+              { type: 'json', ...options },
+              { images: 'full', tombstones: true, sink: { type: 'kafka' } },
+            );
             if (faults.length === 0) LAYOUTS.push(options);
           }
 

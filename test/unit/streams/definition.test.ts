@@ -5,6 +5,7 @@ import { parseStreamDefinition } from '../../../src/streams/definition.ts';
 import { changeDefinition } from '../../../src/streams/change-definition.ts';
 import { matchTables } from '../../../src/streams/table-patterns.ts';
 
+const FILES = { type: 'file', dir: '/data/cdc' } as const;
 const MINIMAL = {
   name: 'orders',
   tables: ['shop.orders'],
@@ -117,6 +118,12 @@ describe('parseStreamDefinition', () => {
       ['format.type'],
     );
     assert.equal(faultsOf({ ...body, name: '' }).kind, 'invalid');
+  });
+
+  it('takes avro without a registry for files, which hold their schemas themselves', () => {
+    const parsed = parseStreamDefinition({ ...MINIMAL, sink: FILES, format: { type: 'avro' } });
+    assert.ok(parsed.kind === 'ok' && parsed.definition.format.type === 'avro');
+    assert.equal(parsed.definition.format.registry, undefined);
   });
 
   it('fills in what a stream in Avro leaves out', () => {
@@ -297,7 +304,22 @@ describe('parseStreamDefinition', () => {
     {
       what: 'avro without a registry',
       body: { ...MINIMAL, format: { type: 'avro' } },
+      faults: [['format.registry', /is missing: avro into kafka needs the URL of a schema registry/]],
+    },
+    {
+      what: 'protobuf without a registry',
+      body: { ...MINIMAL, format: { type: 'protobuf' } },
       faults: [['format.registry', /must be http:.*or a list/]],
+    },
+    {
+      what: 'files of avro with a registry',
+      body: { ...MINIMAL, sink: FILES, format: { type: 'avro', registry: 'http://r:8081' } },
+      faults: [['format.registry', /hold their schemas themselves: leave it out/]],
+    },
+    {
+      what: 'files of protobuf',
+      body: { ...MINIMAL, sink: FILES, format: { type: 'protobuf', registry: 'http://r:8081' } },
+      faults: [['format.type', /is "protobuf", and files are "json" or "avro"/]],
     },
     {
       what: 'avro with rows that are not whole',

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import {
+  dataName,
   escapeName,
+  parseDataName,
   filesIn,
   openName,
   publishedName,
@@ -26,15 +28,15 @@ describe('names of files and folders', () => {
   });
 
   it('count files, and know no others', () => {
-    assert.equal(openName(7), '0000000007.jsonl.open');
-    assert.equal(tabletFile(openName(12_345_678_901))?.number, 12_345_678_901);
-    const published = publishedName(3, 't/3.7.0', 't/3.9.12');
+    assert.equal(openName(7, 'lines'), '0000000007.jsonl.open');
+    assert.equal(tabletFile(openName(12_345_678_901, 'lines'))?.number, 12_345_678_901);
+    const published = publishedName({ number: 3, part: 0, container: 'lines' }, 't/3.7.0', 't/3.9.12');
     assert.equal(published, '0000000003_3.7.0_3.9.12.jsonl');
     const names = [
       'owner',
-      openName(12),
+      openName(12, 'lines'),
       '.begin-x',
-      openName(3),
+      openName(3, 'lines'),
       published,
       '0000000002.jsonl',
       '1.jsonl',
@@ -48,6 +50,21 @@ describe('names of files and folders', () => {
         [12, 'open'],
       ],
     );
+  });
+
+  it('tell files of Avro too, for which their journal stands', () => {
+    const file = { number: 4, part: 1, container: 'avro' } as const;
+    const [journal, data] = [openName(4, 'avro'), dataName(4, 1, 'a-b')];
+    const published = publishedName(file, 't/3.7.0', 't/base.12');
+    assert.deepEqual([journal, data], ['0000000004.avro.journal', '0000000004-001.a-b.avro.open']);
+    assert.equal(published, '0000000004-001_3.7.0_base.12.avro');
+    assert.deepEqual(parseDataName(data), { number: 4, part: 1 });
+    assert.equal(tabletFile(data), null);
+    assert.deepEqual(
+      filesIn([data, published, journal]).map(({ name }) => name),
+      [journal],
+    );
+    assert.deepEqual(filesIn([published, data]), [{ name: published, ...file, state: 'published' }]);
   });
 
   it('keep streams, generations and installations apart', () => {

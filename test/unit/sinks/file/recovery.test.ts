@@ -138,6 +138,14 @@ describe('files that are published', () => {
     }
   });
 
+  it('are all there when a tablet has ended: nobody opens it any more', async () => {
+    const dir = mkdtempSync(join(root, 'dir-'));
+    await using writer = await sinkIn(dir).openTablet(tabletOf('s'), never);
+    await writer.write(batches([recordAt(1)]), positionAt(1), never);
+    await writer.write(batches([recordAt(2, 2, { kind: 'schema' })]), { ...positionAt(2), ended: true }, never);
+    assert.deepEqual(filesOf(dir), ['0000000001_3.1.0_3.2.0.jsonl', '0000000002.jsonl.open']);
+  });
+
   it('may be moved away, all of them: where the tablet is stands in the one that is open', async () => {
     const dir = mkdtempSync(join(root, 'dir-'));
     await written(dir);

@@ -4,13 +4,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import type { TabletPosition } from '../../../../src/change/position.ts';
+import type { SinkRecord } from '../../../../src/change/record.ts';
 import { FileReader } from '../../../../src/sinks/file/file-reader.ts';
 import { FileSink } from '../../../../src/sinks/file/file-sink.ts';
+import type { Container } from '../../../../src/sinks/file/names.ts';
 import { SinkError, type TabletWriter } from '../../../../src/sinks/sink.ts';
 import { never, positionAt } from '../../../contract/sink-records.ts';
 import { TabletLog } from '../../../contract/sink-sidecar.ts';
 import { Random } from '../../../support/random.ts';
 import { recordsOfFolder } from '../../../support/spoor-files.ts';
+import { avroBatches, fromAvroText, indexOf } from '../../../support/avro-batches.ts';
 import { form } from '../../../support/forms.ts';
 import { countSteps, SteppedProcess } from '../../../support/stopped-steps.ts';
 
@@ -24,10 +27,12 @@ const STREAM = 's';
 const BEFORE = [0, 3];
 /** So many more each process writes. */
 const MORE = 4;
-const STRIDE = form(3, 1);
+const CONTAINERS = ['lines', 'avro'] as const;
+const STRIDE = form(7, 1);
 
 /** A tablet's folder, and what of it must be true at any moment. */
 class Folder {
+  readonly container: Container;
   readonly dir = mkdtempSync(join(root, 'dir-'));
   readonly log = new TabletLog(STREAM);
   readonly path = join(this.dir, STREAM, 'i.first', this.log.tablet.tabletId);
@@ -36,8 +41,13 @@ class Folder {
   readonly #written = new Map<TabletWriter, TabletPosition>();
   readonly #published = new Map<string, string>();
 
+  constructor(container: Container) {
+    this.container = container;
+  }
+
   open(process: SteppedProcess): Promise<TabletWriter> {
-    const sink = new FileSink({ dir: this.dir, rotateBytes: 1024, rotateSeconds: 60 }, 'i');
+    const rotateBytes = this.container === 'avro' ? 2048 : 1024;
+    const sink = new FileSink({ dir: this.dir, rotateBytes, rotateSeconds: 60 }, 'i', this.container);
     return process.run(() => sink.openTablet(this.log.tablet, never));
   }
 
@@ -45,7 +55,9 @@ class Folder {
   async write(writer: TabletWriter, last: number, process = new SteppedProcess()): Promise<void> {
     let at = this.#written.get(writer) ?? writer.position;
     for (let index = Number(at?.opId.index ?? 0n) + 1; index <= last; index++) {
-      await process.run(() => writer.write(this.log.batches(at, index), positionAt(index), never));
+      const batches = this.log.batches(at, index);
+      const written = this.container === 'avro' ? avroBatches(batches, versionOf) : batches;
+      await process.run(() => writer.write(written, positionAt(index), never));
       at = positionAt(index);
       this.#written.set(writer, at);
       this.acknowledged = Math.max(this.acknowledged, index);
@@ -55,43 +67,51 @@ class Folder {
 
   /** What was published stays as it is, and holds records of operations that count. */
   look(): void {
-    const names = readdirSync(this.path).filter((name) => name.endsWith('.jsonl'));
+    const names = readdirSync(this.path).filter((name) => /\.(jsonl|avro)$/.test(name));
     for (const [name, text] of this.#published)
       assert.equal(readFileSync(join(this.path, name), 'latin1'), text, `${name} has changed`);
     for (const name of names) this.#published.set(name, readFileSync(join(this.path, name), 'latin1'));
   }
 
   get sizes(): Map<string, number> {
-    const names = readdirSync(this.path).filter((name) => name.endsWith('.open'));
+    const names = readdirSync(this.path).filter((name) => /\.(open|journal)$/.test(name));
     return new Map(names.map((name) => [name, statSync(join(this.path, name)).size]));
   }
 
-  /** What the newest file got since then may be there in part, or be something else, until it is acknowledged. */
+  /** What the newest files got since then may be there in part, or be something else, until it is acknowledged. */
   tear(before: ReadonlyMap<string, number>, random: Random): void {
-    const newest = [...this.sizes].sort(([a], [b]) => (a < b ? 1 : -1))[0];
-    const from = newest && before.get(newest[0]);
-    if (from === undefined) return;
-    const path = join(this.path, newest![0]);
-    const size = from + random.next(newest![1] - from + 1);
-    truncateSync(path, size);
-    if (size === from || random.once(2)) return;
-    const bytes = readFileSync(path);
-    bytes[from + random.next(size - from)] = random.next(256);
-    writeFileSync(path, bytes);
+    const after = this.sizes;
+    const newest = Math.max(...[...after.keys()].map((name) => Number.parseInt(name)));
+    for (const [name, now] of after) {
+      const from = before.get(name) ?? (name.endsWith('.avro.open') ? 0 : now);
+      if (Number.parseInt(name) !== newest || from === now) continue;
+      const path = join(this.path, name);
+      const size = from + random.next(now - from + 1);
+      truncateSync(path, size);
+      if (size === from || random.once(2)) continue;
+      const bytes = readFileSync(path);
+      bytes[from + random.next(size - from)] = random.next(256);
+      writeFileSync(path, bytes);
+    }
   }
 
   async assertHas(last: number): Promise<void> {
     this.look();
     const expected = this.log.expected(last).map(({ key, value, position }) => [key, value, position]);
+    if (this.container === 'lines') this.#assertLines(expected);
+    await using reader = new FileReader(this.dir, STREAM);
+    const read: unknown[] = [];
+    const textOf = this.container === 'avro' ? fromAvroText : (bytes: Buffer): string => bytes.toString();
+    for await (const records of reader.read(reader.destinationOf('shop.orders'), never))
+      for (const { key, value, position } of records) read.push([key && textOf(key), value && textOf(value), position]);
+    assert.deepEqual(read, expected);
+  }
+
+  #assertLines(expected: unknown): void {
     assert.deepEqual(
       recordsOfFolder(this.path).map(({ key, value, pos }) => [key, value, pos]),
       expected,
     );
-    await using reader = new FileReader(this.dir, STREAM);
-    const read: unknown[] = [];
-    for await (const records of reader.read(reader.destinationOf('shop.orders'), never))
-      read.push(...records.map(({ key, value, position }) => [key?.toString(), value?.toString() ?? null, position]));
-    assert.deepEqual(read, expected);
     for (const name of readdirSync(this.path)) {
       const [, first, end] = /^\d+_(.+)_(.+)\.jsonl$/.exec(name) ?? [];
       if (first === undefined) continue;
@@ -109,9 +129,14 @@ class Folder {
   }
 }
 
+/** Every other operation finds the table altered. */
+function versionOf(record: SinkRecord): number {
+  return indexOf(record) >> 1;
+}
+
 /** A folder as a process left it that has died. */
-async function folderWith(before: number): Promise<Folder> {
-  const folder = new Folder();
+async function folderWith(before: number, container: Container): Promise<Folder> {
+  const folder = new Folder(container);
   if (before === 0) return folder;
   await using writer = await folder.open(new SteppedProcess());
   await folder.write(writer, before);
@@ -119,22 +144,24 @@ async function folderWith(before: number): Promise<Folder> {
 }
 
 /** How many steps a process takes that opens the tablet and writes. */
-async function stepsOf(before: number): Promise<number> {
-  const folder = await folderWith(before);
+async function stepsOf(before: number, container: Container): Promise<number> {
+  const folder = await folderWith(before, container);
   const process = new SteppedProcess();
   await using writer = await folder.open(process);
   await folder.write(writer, before + MORE, process);
   return process.steps;
 }
 
-for (const before of BEFORE) {
+for (const [before, container] of BEFORE.flatMap((before) =>
+  CONTAINERS.map((container) => [before, container] as const),
+)) {
   const [first, second, third] = [1, 2, 3].map((times) => before + times * MORE) as [number, number, number];
-  describe(`a writer of files that stops before any of its steps, with ${before} writes there`, () => {
+  describe(`a writer of files of ${container} that stops before any of its steps, with ${before} writes there`, () => {
     it('and dies: the next goes on behind what was acknowledged, and publishes what was left', async (t) => {
       countSteps(t);
-      const steps = await stepsOf(before);
+      const steps = await stepsOf(before, container);
       for (let step = 1; step <= steps; step += STRIDE) {
-        const folder = await folderWith(before);
+        const folder = await folderWith(before, container);
         const process = new SteppedProcess(step);
         let sizes: ReadonlyMap<string, number> | null = null;
         let writer: TabletWriter | null = null;
@@ -162,9 +189,9 @@ for (const before of BEFORE) {
 
     it('and sleeps, while another takes over: it is shut out, whatever it does then', async (t) => {
       countSteps(t);
-      const steps = await stepsOf(before);
+      const steps = await stepsOf(before, container);
       for (let step = 1; step <= steps; step += STRIDE) {
-        const folder = await folderWith(before);
+        const folder = await folderWith(before, container);
         const sleeper = new SteppedProcess(step, 'sleeps');
         let writer: TabletWriter | null = null;
         const life = (async () => {
