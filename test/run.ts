@@ -27,14 +27,12 @@ const GROUP_TIMEOUT_MS = 30 * 60_000;
 const LONG_FILE_TIMEOUT_MS = 60 * 60_000;
 /** Real servers wait more than they work: two clusters at a time keep two cores busy. */
 const CLUSTERS_AT_A_TIME = 2;
-/** These wait for tokens to end and for answers that are late, and hardly work: one at a time, beside the others. */
-const WAITING = ['kafka-secure', 'kafka-slow', 'server-retention'];
 /** These hold seconds against what is promised, so they have the machine for themselves. */
 const TIMED = ['failover'];
 /** Of the real consumers (test/consumers); the others take longer, and are in the long forms. */
 const CONSUMERS = ['postgres'];
 /** In the order in which they begin, behind the groups: what is long and comes last would run alone. */
-const LONGEST = ['whole-system', 'several-brokers', 'restarts-of-everything'];
+const LONGEST = ['whole-system', 'several-brokers', 'restarts-of-everything', 'kafka-slow', 'server-retention'];
 const SOAK_MINUTES = Number(process.env['SPOOR_SOAK_MINUTES'] ?? 20);
 
 const TOOLS: readonly (readonly [title: string, command: readonly string[]])[] = [
@@ -181,17 +179,14 @@ async function runIntegration(): Promise<void> {
       grouped.add(join(ROOT, 'test', name!));
   const consumers = (await filesOf('consumers')).filter((file) => CONSUMERS.includes(basename(file, '.test.ts')));
   const single = [...(await filesOf('integration')), ...consumers].filter((file) => !grouped.has(file));
-  const isOf = (names: readonly string[]) => (file: string) => names.includes(basename(file, '.test.ts'));
-  await runTests(single.filter(isOf(TIMED)), 1, { timeout: GROUP_TIMEOUT_MS });
+  const isTimed = (file: string): boolean => TIMED.includes(basename(file, '.test.ts'));
+  await runTests(single.filter(isTimed), 1, { timeout: GROUP_TIMEOUT_MS });
   const rank = (file: string): number => {
     const at = LONGEST.indexOf(basename(file, '.test.ts'));
     return at < 0 ? LONGEST.length : at;
   };
-  const others = single.filter((file) => !isOf([...TIMED, ...WAITING])(file)).sort((a, b) => rank(a) - rank(b));
-  await Promise.all([
-    runTests(single.filter(isOf(WAITING)), 1, { printsAtEnd: true }),
-    runTests([...groups, ...others], CLUSTERS_AT_A_TIME, { timeout: GROUP_TIMEOUT_MS }),
-  ]);
+  const others = single.filter((file) => !isTimed(file)).sort((a, b) => rank(a) - rank(b));
+  await runTests([...groups, ...others], CLUSTERS_AT_A_TIME, { timeout: GROUP_TIMEOUT_MS });
 }
 
 /** Every real consumer, each as it is in the long forms. */
