@@ -696,7 +696,7 @@ describe('streams and status', () => {
       what: 'options that the format has not, or not so',
       args: [
         ...['streams', 'create', '--name', 'a', '--table', 'x', '--topic', 'y', '--format', 'avro'],
-        ...['--format-option', 'decimals=exact', 'autoRegister=no', '--format-option', 'colour=red'],
+        ...['--format-option', 'registry=here', 'decimals=exact', 'autoRegister=no', '--format-option', 'colour=red'],
       ],
       says: /^Bad Request \(400\): [^]*format\.registry: must be http[^]*format\.autoRegister: [^]*format\.decimals: [^]*format\.colour: is not known; known are type, registry, autoRegister, subject, names, decimals, time\n$/,
     },
