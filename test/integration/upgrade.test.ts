@@ -41,9 +41,9 @@ describe('an upgrade from version 0.1', { skip, timeout: 900_000 }, () => {
         await sleep(5_000);
       }
     });
-    const { repeats } = await checkTopic(cluster, 'once', TABLE, { repeats: false, atLeast: applied });
+    const { repeats } = await checkTopic(cluster, 'once', TABLE, { repeats: false, atLeast: applied, hasOld: true });
     assert.equal(repeats, 0);
-    await checkTopic(cluster, 'atleast', TABLE, { repeats: true, atLeast: applied });
+    await checkTopic(cluster, 'atleast', TABLE, { repeats: true, atLeast: applied, hasOld: true });
 
     await underLoad(6, async () => {
       await Promise.all(cluster.sidecars.map((sidecar) => sidecar.stop()));
@@ -54,6 +54,6 @@ describe('an upgrade from version 0.1', { skip, timeout: 900_000 }, () => {
       await Promise.all(cluster.sidecars.map((_, number) => cluster.startOther(number, old)));
     });
     for (const stream of ['once', 'atleast'])
-      await checkTopic(cluster, stream, TABLE, { repeats: true, atLeast: applied });
+      await checkTopic(cluster, stream, TABLE, { repeats: true, atLeast: applied, hasOld: true });
   });
 });

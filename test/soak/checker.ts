@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { formatRawJson, parseRawJson, type RawObject } from '../../src/formats/raw-json.ts';
 import type { SpoorCluster } from '../support/spoor-cluster.ts';
 import { TableFold } from '../support/fold.ts';
 import { TopicReader, type TopicRecord } from '../support/topic-reader.ts';
@@ -26,6 +27,7 @@ interface Lane {
  * that comes twice and at a key in two partitions. At-least-once: what comes again must be the same bytes; without it
  * all is as in exactly-once.
  * What came is also held against what Kudu's logs say, row by row.
+ * @param options.hasOld version 0.1 has made the stream, and some of its records: they have what was set, and no more
  * @param options.rows by tablet, what Kudu applied, as `term.index.row`; where that is known
  * @throws {Error} at the first thing that is wrong, with up to 20 differences to the table
  */
@@ -36,10 +38,12 @@ export async function checkTopic(
   options: {
     readonly repeats: boolean;
     readonly atLeast: number;
+    readonly hasOld?: boolean;
     readonly rows?: ReadonlyMap<string, ReadonlySet<string>>;
   },
 ): Promise<TopicFigures> {
-  const fold = new TableFold({ hasWholeImages: true });
+  const { hasOld = false } = options;
+  const fold = new TableFold({ hasWholeImages: !hasOld, hasOld });
   await using schemas = await TopicReader.start({
     brokers: cluster.kafka.brokers,
     topics: [`${stream}.schema`],
@@ -59,7 +63,7 @@ export async function checkTopic(
   const culprits: TopicRecord[] = [];
   const take = (record: TopicRecord): void => {
     const position = record.headers['spoor.pos'] ?? '';
-    if (options.repeats && isRepeat(lanes, record, position)) {
+    if (options.repeats && isRepeat(lanes, record, position, hasOld ? rowOf : (value) => value)) {
       if (record.value !== null) repeats++;
       return;
     }
@@ -144,13 +148,25 @@ async function historyOf(cluster: SpoorCluster, stream: string, { key }: TopicRe
   return lines.join('\n');
 }
 
-/** Whether a record came before; notes it. A tombstone is told from its delete, whose position it has. */
-function isRepeat(lanes: Map<string, Lane>, { partition, key, value }: TopicRecord, position: string): boolean {
+/**
+ * Whether a record came before; notes it. A tombstone is told from its delete, whose position it has.
+ * @param sameOf what of a value has to be the same when it comes again
+ */
+function isRepeat(
+  lanes: Map<string, Lane>,
+  { partition, key, value }: TopicRecord,
+  position: string,
+  sameOf: (value: Buffer) => Buffer,
+): boolean {
   const [tablet = '', opId = ''] = position.split('/');
   const lane = lanes.get(`${partition} ${tablet}`) ?? { seen: new Map<string, string>() };
   lanes.set(`${partition} ${tablet}`, lane);
   const id = value === null ? `${opId} tombstone` : opId;
-  const digest = hash('md5', Buffer.concat([key ?? Buffer.alloc(0), value ?? Buffer.alloc(0)]), 'base64');
+  const digest = hash(
+    'md5',
+    Buffer.concat([key ?? Buffer.alloc(0), value ? sameOf(value) : Buffer.alloc(0)]),
+    'base64',
+  );
   const before = lane.seen.get(id);
   if (before === undefined) {
     lane.seen.set(id, digest);
@@ -158,4 +174,10 @@ function isRepeat(lanes: Map<string, Lane>, { partition, key, value }: TopicReco
   }
   if (before !== digest) throw new Error(`${position} came again with other bytes`);
   return true;
+}
+
+/** What records of all versions tell in the same way: what became of the row. */
+function rowOf(value: Buffer): Buffer {
+  const record = parseRawJson(value.toString()) as RawObject;
+  return Buffer.from(['op', 'before', 'after'].map((name) => formatRawJson(record.get(name) ?? 'null')).join());
 }

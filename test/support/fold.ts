@@ -93,15 +93,20 @@ export class TableFold {
 
   readonly #lenient: boolean;
   readonly #hasWholeImages: boolean;
+  readonly #hasOld: boolean;
 
   /**
    * @param options.lenient records may come again, and may speak of rows that are copied later: the last word of each
    *   key counts, as in a consumer's own table
    * @param options.hasWholeImages an `after` that is not marked as partial is the whole row
+   * @param options.hasOld some are of version 0.1, which has less of a `source`
    */
-  constructor(options: { readonly lenient?: boolean; readonly hasWholeImages?: boolean } = {}) {
+  constructor(
+    options: { readonly lenient?: boolean; readonly hasWholeImages?: boolean; readonly hasOld?: boolean } = {},
+  ) {
     this.#lenient = options.lenient ?? false;
     this.#hasWholeImages = options.hasWholeImages ?? false;
+    this.#hasOld = options.hasOld ?? false;
   }
 
   /** Row records so far: one for each applied row operation. */
@@ -207,7 +212,8 @@ export class TableFold {
       this.#inForce.set(`${lane} ${tablet}`, this.#placeOf(value.get('schema_version') as bigint));
       return;
     }
-    checkSource(value, { tablet, term, index, row });
+    checkPosition(value, { tablet, term, index, row });
+    if (!this.#isOld(value)) checkTimes(value, { term, index, row });
     this.#apply(asObject(parseLossless(key)), value, tablet, lane);
     this.#records++;
   }
@@ -255,17 +261,23 @@ export class TableFold {
     this.#rows.set(keyText, valuesOf(version, image));
   }
 
+  /** Whether a record is of version 0.1, where such may come. */
+  #isOld(value: Json): boolean {
+    return this.#hasOld && !asObject(value.get('source')).has('kudu_table');
+  }
+
   #apply(key: Json, value: Json, tablet: string, lane: number): void {
     const source = asObject(value.get('source'));
     const kuduOp = source.get('kudu_op') as string;
     const image = asObject(value.get(value.get('op') === 'd' ? 'before' : 'after'));
     const op = value.get('op');
+    const isOld = this.#isOld(value);
     const isWhole = op === 'c' || (op === 'u' && this.#hasWholeImages && source.get('image') !== 'partial');
     const version = this.#versionFor(`${lane} ${tablet}`, [...image.keys()], isWhole);
-    const name = source.get('kudu_table') as string;
+    const name = source.get(isOld ? 'table' : 'kudu_table') as string;
     if (name !== version.table && this.#versions.every(({ table }) => table !== name))
       throw new Error(`the table was never called that: ${name}`);
-    checkName(source, name);
+    if (!isOld) checkName(source, name);
     const keyText = keyOf(version, image);
     if (keyOf(version, key) !== keyText || key.size !== version.columns.filter(({ isKey }) => isKey).length)
       throw new Error('the key is not that of the value');
@@ -360,7 +372,7 @@ export class TableFold {
 /** Behind every row of an operation. */
 const LAST_ROW = 1n << 62n;
 
-function checkSource(value: Json, at: { tablet: string; term: bigint; index: bigint; row: bigint }): void {
+function checkPosition(value: Json, at: { tablet: string; term: bigint; index: bigint; row: bigint }): void {
   const source = asObject(value.get('source'));
   const same =
     source.get('tablet_id') === at.tablet &&
@@ -368,11 +380,14 @@ function checkSource(value: Json, at: { tablet: string; term: bigint; index: big
     source.get('index') === at.index &&
     source.get('row') === at.row;
   if (!same) throw new Error('position and source differ');
+}
+
+function checkTimes(value: Json, { term, index, row }: { term: bigint; index: bigint; row: bigint }): void {
+  const source = asObject(value.get('source'));
   const micros = BigInt(source.get('hybrid_time') as string) >> 12n;
   for (const times of [source, value])
     if (times.get('ts_us') !== micros || times.get('ts_ms') !== micros / 1000n || times.get('ts_ns') !== micros * 1000n)
       throw new Error('times differ');
-  const { term, index, row } = at;
   const sequence = JSON.parse(source.get('sequence') as string) as unknown;
   if (JSON.stringify(sequence) !== JSON.stringify([source.get('hybrid_time'), `${term}`, `${index}`, `${row}`]))
     throw new Error('position and sequence differ');
