@@ -14,7 +14,7 @@ import type { AskedSink } from './sink-health.ts';
 import { KafkaAccessInForce } from './kafka-access.ts';
 import { RedisAccessInForce } from './redis-access.ts';
 
-type SinkTypes = { readonly [Type in SinkDefinition['type']]: SinkType<Extract<SinkDefinition, { type: Type }>> };
+type SinkTypes = { readonly [Type in SinkKind]: SinkType<Extract<SinkDefinition, { type: Type }>> };
 
 /** Every kind of sink that a stream may have, set up as this sidecar's variables say. One that is missing here does not compile. */
 export class Sinks implements AsyncDisposable {

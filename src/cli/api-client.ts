@@ -3,6 +3,7 @@ import { problem } from '../control/schemas.ts';
 import type { BodyFault } from '../util/zod-faults.ts';
 import { TlsFetch, type FetchAnswer, type FetchInit, type TlsClientOptions } from '../util/tls-fetch.ts';
 import { CliError, RefusedError, UnavailableError } from './cli-error.ts';
+import { errorCodeOf } from '../util/error-code.ts';
 
 const TIMEOUT_MS = 60_000;
 
@@ -100,12 +101,9 @@ function networkReason(error: unknown): string {
   if (hint !== null) return hint;
   const first: unknown = cause instanceof AggregateError ? cause.errors[0] : cause;
   const message = first instanceof Error && first.message !== '' ? first.message : error.message;
-  return isRefused(first) ? `${message}; start a sidecar there, or name another with --url` : message;
-}
-
-/** Whether nothing listens at the address. */
-function isRefused(cause: unknown): boolean {
-  return cause instanceof Error && 'code' in cause && cause.code === 'ECONNREFUSED';
+  return errorCodeOf(first) === 'ECONNREFUSED'
+    ? `${message}; start a sidecar there, or name another with --url`
+    : message;
 }
 
 /** What is wrong between two who speak TLS, in words; null where it is something else. */

@@ -1,9 +1,7 @@
 import { Option, type Command } from 'commander';
-import type { SinkDefinition } from '../sinks/definitions.ts';
+import type { SinkKind } from '../api/parts.ts';
 import { CliError } from './cli-error.ts';
 import { settingsOf, toNumber } from './flag-values.ts';
-
-type SinkKind = SinkDefinition['type'];
 
 /** A flag as commander hands it over; one of `--no-...` is true where it was not given. */
 export type FlagValue = string | readonly string[] | boolean | undefined;

@@ -4,6 +4,7 @@ import { parse as parseDotenv } from 'dotenv';
 import { nearest } from '../util/nearest.ts';
 import { readValueFile } from '../util/watched-file.ts';
 import { VARIABLE_NAMES, hasFileVariant, variableInfo, type VariableName } from './variables.ts';
+import { errorCodeOf } from '../util/error-code.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -121,9 +122,9 @@ function readDotenv(path: string, faults: string[]): Environment {
   try {
     return parseDotenv(readFileSync(path));
   } catch (error) {
-    if (errorCode(error) !== 'ENOENT')
+    if (errorCodeOf(error) !== 'ENOENT')
       faults.push(
-        `.env: got ${JSON.stringify(path)}, which cannot be read (${errorCode(error)}); allowed: a readable file or none`,
+        `.env: got ${JSON.stringify(path)}, which cannot be read (${errorCodeOf(error) || 'unknown error'}); allowed: a readable file or none`,
       );
     return {};
   }
@@ -140,10 +141,6 @@ function readSecretFile(name: string, path: string, faults: string[]): string | 
     const content = readValueFile(path);
     return content === '' ? complain('which is empty') : content;
   } catch (error) {
-    return complain(`which cannot be read (${errorCode(error)})`);
+    return complain(`which cannot be read (${errorCodeOf(error) || 'unknown error'})`);
   }
-}
-
-function errorCode(error: unknown): string {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : 'unknown error';
 }

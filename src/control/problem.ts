@@ -10,6 +10,7 @@ import {
   UnknownMemberError,
 } from '../streams/stream-errors.ts';
 import type { BodyFault } from '../util/zod-faults.ts';
+import { errorCodeOf } from '../util/error-code.ts';
 
 export const PROBLEM_TYPE = 'application/problem+json';
 
@@ -73,8 +74,7 @@ function problemOf(error: unknown): Problem {
   if (error instanceof KuduError) return spoorProblem('SPOOR_KUDU_UNAVAILABLE', error.message);
   const status = statusOfFastifyError(error);
   if (status !== null && error instanceof Error) {
-    const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
-    return { title: titleOf(status), status, detail: FASTIFY_DETAILS[code] ?? error.message };
+    return { title: titleOf(status), status, detail: FASTIFY_DETAILS[errorCodeOf(error)] ?? error.message };
   }
   return {
     title: titleOf(500),

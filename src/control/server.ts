@@ -17,6 +17,7 @@ import type { EventStreamOptions } from './event-stream.ts';
 import { addRoutes, type MetricsPage } from './routes.ts';
 import type { StatusParts } from './status-routes.ts';
 import { UnreadableRequests } from './unreadable-requests.ts';
+import { errorCodeOf } from '../util/error-code.ts';
 
 export interface ControlServerOptions {
   /** Port 0 takes a free one. */
@@ -152,17 +153,13 @@ export async function startControlServer(options: ControlServerOptions): Promise
 
   await app.listen({ host: listen.host, port: listen.port }).catch((cause: unknown) => {
     throw new Error(
-      `SPOOR_HTTP_LISTEN ${formatHostPort(listen)} cannot be listened on (${codeOf(cause)}), give one that is free and this machine's`,
+      `SPOOR_HTTP_LISTEN ${formatHostPort(listen)} cannot be listened on (${errorCodeOf(cause) || 'unknown'}), give one that is free and this machine's`,
       { cause },
     );
   });
   const { port } = app.server.address() as AddressInfo;
   logger.info({ address: formatHostPort({ host: listen.host, port }) }, 'control API listens');
   return { address: { host: listen.host, port }, close: () => closeSoon(app) };
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
 }
 
 function maxConnections(descriptors: number | null): number {

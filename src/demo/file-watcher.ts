@@ -1,6 +1,7 @@
 import { open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ChangeTally } from './change-tally.ts';
+import { errorCodeOf } from '../util/error-code.ts';
 
 const POLL_MS = 100;
 const MAX_READ = 8 << 20;
@@ -63,7 +64,7 @@ export class FileWatcher implements AsyncDisposable {
         [place.number, place.at] = [next, 0];
       }
     } catch (error) {
-      if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error; // it was published meanwhile, under another name
+      if (errorCodeOf(error) !== 'ENOENT') throw error; // it was published meanwhile, under another name
     }
   }
 

@@ -1,3 +1,4 @@
+import type { SinkKind } from '../api/parts.ts';
 import type { SinkReport } from '../sinks/sink-type.ts';
 import type { SinkPlan } from '../sinks/sink.ts';
 import { parseStreamDefinition, type StreamDefinition } from '../streams/definition.ts';
@@ -10,7 +11,7 @@ import type { KeptThings, ListedStream } from './stored-streams.ts';
 /** What is asked of the sinks of streams: see `SinkType`. */
 export interface SinksToAsk {
   /** Whether what the configuration says of such a sink can be used, be it nothing. */
-  isUsable(type: StreamDefinition['sink']['type']): boolean;
+  isUsable(type: SinkKind): boolean;
   plan(definition: StreamDefinition, tables: readonly string[]): SinkPlan;
   inquire(definition: StreamDefinition, places: readonly string[], signal: AbortSignal): Promise<SinkReport>;
 }

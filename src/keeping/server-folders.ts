@@ -1,6 +1,7 @@
+import { errorCodeOf } from '../util/error-code.ts';
 import { readFileSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join, sep } from 'node:path';
-import { hasErrorCode, isMissing, isTabletId, segmentNumber } from '../wal/log-folder.ts';
+import { isMissing, isTabletId, segmentNumber } from '../wal/log-folder.ts';
 
 /** SPOOR_WAL_DIR or SPOOR_HOLD_DIR is not what it is to be: the message says why, and what to give instead. */
 export class FolderError extends Error {
@@ -55,7 +56,7 @@ function whyNotOurs(holdDir: string, walDir: string): string | null {
     names = readdirSync(hold);
   } catch (error) {
     if (isMissing(error)) return null;
-    if (hasErrorCode(error, 'ENOTDIR')) return 'is no folder';
+    if (errorCodeOf(error) === 'ENOTDIR') return 'is no folder';
     throw error;
   }
   for (const name of names.filter(isTabletId))
@@ -85,7 +86,7 @@ function whyNoInstance(walDir: string): string {
 
 function whyUnreadable(error: unknown): string {
   const said = error instanceof Error ? error.message : String(error);
-  return hasErrorCode(error, 'EACCES') || hasErrorCode(error, 'EPERM')
+  return errorCodeOf(error) === 'EACCES' || errorCodeOf(error) === 'EPERM'
     ? `${said}; run Spoor as the tablet server's own user`
     : said;
 }

@@ -1,5 +1,6 @@
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import * as z from 'zod';
+import { errorCodeOf } from '../util/error-code.ts';
 
 const retentionState = z.object({
   original: z.int().positive(),
@@ -24,7 +25,7 @@ export async function readRetentionState(path: string): Promise<RetentionState |
     return retentionState.parse(JSON.parse(await readFile(path, 'utf8')));
   } catch (error) {
     if (error instanceof SyntaxError || error instanceof z.ZodError) return null;
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
+    if (errorCodeOf(error) === 'ENOENT') return null;
     throw error;
   }
 }

@@ -1,5 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 import { SinkError } from '../sinks/sink.ts';
+import { errorCodeOf } from '../util/error-code.ts';
 
 /** The salts of a stream's hashes, each in a file of its own that is read again when it changes. */
 export class Salts {
@@ -48,6 +49,5 @@ function withoutLineEnd(bytes: Buffer): Buffer {
 }
 
 function reasonOf(error: unknown): string {
-  if (error instanceof Error && 'code' in error) return String(error.code);
-  return error instanceof Error ? error.message : String(error);
+  return errorCodeOf(error) || (error instanceof Error ? error.message : String(error));
 }

@@ -3,6 +3,7 @@ import { reasonedView, type KnownSidecar, type ReasonedView, type SidecarWord } 
 import type { Logger } from '../util/logger.ts';
 import { TimeLimit } from '../util/time-limit.ts';
 import type { SidecarClient } from './sidecar-client.ts';
+import { errorCodeOf } from '../util/error-code.ts';
 
 const ASK_TIMEOUT_MS = 2000;
 const REFUSED = Symbol('refused');
@@ -114,8 +115,7 @@ export class OtherSidecars {
 }
 
 function isRefusal(error: unknown): boolean {
-  const cause = error instanceof Error ? error.cause : undefined;
-  return cause instanceof Error && 'code' in cause && cause.code === 'ECONNREFUSED';
+  return error instanceof Error && errorCodeOf(error.cause) === 'ECONNREFUSED';
 }
 
 function parseJson(text: string): unknown {

@@ -1,4 +1,5 @@
 import { closeSync, openSync, readFileSync } from 'node:fs';
+import { errorCodeOf } from './error-code.ts';
 
 /** How many files and connections this process may have open at a time; null where the system does not tell. */
 export function descriptorLimit(): number | null {
@@ -31,7 +32,7 @@ export function withSpareDescriptor<T>(work: () => T): T {
 }
 
 function isOutOfDescriptors(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && (error.code === 'EMFILE' || error.code === 'ENFILE');
+  return ['EMFILE', 'ENFILE'].includes(errorCodeOf(error));
 }
 
 function takeSpare(): number | null {

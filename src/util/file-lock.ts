@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { closeSync, constants, fchownSync, ftruncateSync, openSync, readFileSync, statSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { errorCodeOf } from './error-code.ts';
 
 /**
  * The lock of a file, which the kernel keeps for as long as this process has the file open: it is let go when the process
@@ -58,7 +59,7 @@ function lockDescriptor(fd: number, path: string): boolean {
     encoding: 'utf8',
   });
   if (error !== undefined) {
-    const isMissing = 'code' in error && error.code === 'ENOENT';
+    const isMissing = errorCodeOf(error) === 'ENOENT';
     const why = isMissing ? 'the program flock (package util-linux) is not installed' : error.message;
     throw new Error(`${path} cannot be locked: ${why}`, { cause: error });
   }

@@ -1,15 +1,8 @@
 import { linkSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { errorCodeOf } from '../util/error-code.ts';
 import { HeldSegment } from './held-segment.ts';
-import {
-  hasErrorCode,
-  identify,
-  isMissing,
-  isSame,
-  segmentName,
-  segmentNumber,
-  type DirIdentity,
-} from './log-folder.ts';
+import { identify, isMissing, isSame, segmentName, segmentNumber, type DirIdentity } from './log-folder.ts';
 
 /** What is not finished. Whoever comes after a crash takes it away. */
 const UNFINISHED = '.new-';
@@ -154,7 +147,7 @@ export class HoldIncarnation {
     try {
       rmdirSync(this.dir);
     } catch (error) {
-      if (!isMissing(error)) return hasErrorCode(error, 'ENOTEMPTY') ? false : raise(error);
+      if (!isMissing(error)) return errorCodeOf(error) === 'ENOTEMPTY' ? false : raise(error);
     }
     return true;
   }

@@ -1,9 +1,10 @@
 import { linkSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { errorCodeOf } from '../util/error-code.ts';
 import type { Logger } from '../util/logger.ts';
 import { makePrivateDir } from './hold-files.ts';
 import { HoldIncarnation } from './hold-incarnation.ts';
-import { hasErrorCode, isMissing, isTabletId } from './log-folder.ts';
+import { isMissing, isTabletId } from './log-folder.ts';
 import { INSTANCE_FILE, readServerKey } from './server-key.ts';
 import { DROPPED, NOTE_FILE, TabletHold } from './tablet-hold.ts';
 
@@ -171,9 +172,10 @@ function assertLinkable(dir: string, walDir: string): void {
     rmSync(trial, { force: true });
   } catch (error) {
     if (isMissing(error)) return; // no server has started here yet
-    const why = hasErrorCode(error, 'EXDEV')
-      ? 'it is on another mount: set SPOOR_HOLD_DIR to a folder on the same one'
-      : `run Spoor as the tablet server's own user (${error instanceof Error ? error.message : String(error)})`;
+    const why =
+      errorCodeOf(error) === 'EXDEV'
+        ? 'it is on another mount: set SPOOR_HOLD_DIR to a folder on the same one'
+        : `run Spoor as the tablet server's own user (${error instanceof Error ? error.message : String(error)})`;
     throw new HoldDirError(`the folder for held logs ${dir} cannot take links to files in ${walDir}: ${why}`, {
       cause: error,
     });

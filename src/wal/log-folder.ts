@@ -1,5 +1,6 @@
 import { readdirSync, statSync } from 'node:fs';
 import { withSpareDescriptor } from '../util/descriptors.ts';
+import { errorCodeOf } from '../util/error-code.ts';
 
 /**
  * Tells a directory from another one that has its name, and perhaps even its inode number, later. It stays the same
@@ -60,9 +61,5 @@ export function listLog(path: string): { sequenceNumbers: number[]; isReadable: 
 }
 
 export function isMissing(error: unknown): boolean {
-  return hasErrorCode(error, 'ENOENT');
-}
-
-export function hasErrorCode(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code;
+  return errorCodeOf(error) === 'ENOENT';
 }

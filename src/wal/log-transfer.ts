@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
+import { isMissing } from './log-folder.ts';
 import * as z from 'zod';
 import type { OpId } from '../kudu/opid.ts';
 import { LocalSegment } from './local-segment.ts';
@@ -213,7 +214,7 @@ function openSegment(path: string, sequenceNumber: number, mayBeGone: boolean): 
   try {
     return new LocalSegment(path, sequenceNumber);
   } catch (error) {
-    if (mayBeGone && error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
+    if (mayBeGone && isMissing(error)) return null;
     throw error;
   }
 }

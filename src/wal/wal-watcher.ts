@@ -5,7 +5,7 @@ import type { ByteBudget } from '../util/byte-budget.ts';
 import type { Logger } from '../util/logger.ts';
 import { fileNow } from '../util/steady-clock.ts';
 import type { HoldStore } from './hold-store.ts';
-import { isTabletId } from './log-folder.ts';
+import { isTabletId, isMissing } from './log-folder.ts';
 import type { LogFeed } from './log-reader.ts';
 import type { SegmentSource } from './segment-source.ts';
 import { TabletFolder } from './tablet-folder.ts';
@@ -133,7 +133,7 @@ export class WalWatcher extends EventEmitter<WalWatcherEvents> implements Dispos
       });
       return watcher;
     } catch (error) {
-      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') throw error;
+      if (isMissing(error)) throw error;
       this.#logger?.warn({ dir: this.#walsDir, error }, 'folder of logs cannot be watched, polling it instead');
       return null;
     }

@@ -6,7 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KuduClient } from '../../src/kudu/client.ts';
 import type { TableSchema } from '../../src/kudu/schema.ts';
-import { codeOf } from '../../src/sinks/file/disk.ts';
+import { errorCodeOf } from '../../src/util/error-code.ts';
 import { differencesFromKudu } from '../support/consumers/kudu-rows.ts';
 import { FASTAVRO, runPython } from '../support/consumers/python.ts';
 import { eventually } from '../support/eventually.ts';
@@ -128,7 +128,7 @@ function journalsOf(folder: string): readonly string[] {
   try {
     return names.map((name) => readFileSync(join(folder, name), 'utf8'));
   } catch (error) {
-    if (codeOf(error) !== 'ENOENT') throw error;
+    if (errorCodeOf(error) !== 'ENOENT') throw error;
     return ['"data":['];
   }
 }
@@ -145,7 +145,7 @@ async function fillAndFree(cluster: SpoorCluster, dir: string): Promise<void> {
   try {
     writeFileSync(filler, Buffer.alloc(bavail * bsize));
   } catch (error) {
-    if (codeOf(error) !== 'ENOSPC') throw error; // the sidecars have taken some of it meanwhile
+    if (errorCodeOf(error) !== 'ENOSPC') throw error; // the sidecars have taken some of it meanwhile
   }
   await eventually(
     'a tablet is blocked by the full disk',

@@ -3,50 +3,17 @@ import { readBigEndian } from '../big-endian.ts';
 import { parseIsoDate, parseIsoMicros } from '../iso-time.ts';
 import type { RawJson, RawObject } from '../raw-json.ts';
 import type { SchemaText } from '../registry/registry-client.ts';
+import { AvroCursor } from '../../util/avro-cursor.ts';
 import { decimalToString } from '../../kudu/decimal.ts';
 import { numberText } from '../typed/number-text.ts';
 import type { RecordReader } from '../typed/registered-decoder.ts';
 import { COLUMN_PROPERTY } from './avro-schema.ts';
 
-/** Walks the bytes of a record. Its errors are SyntaxErrors that show nothing of it. */
-class Cursor {
-  at = 0;
-  readonly bytes: Buffer;
-
-  constructor(bytes: Buffer) {
-    this.bytes = bytes;
-  }
-
-  take(count: number): Buffer {
-    const end = this.at + count;
-    if (count < 0 || end > this.bytes.length) throw new SyntaxError('it ends within a value');
-    const taken = this.bytes.subarray(this.at, end);
-    this.at = end;
-    return taken;
-  }
-
-  long(): bigint {
-    let value = 0n;
-    for (let shift = 0n; shift < 70n; shift += 7n) {
-      const byte = this.take(1)[0]!;
-      value |= BigInt(byte & 0x7f) << shift;
-      if (byte < 0x80) return BigInt.asIntN(64, (value >> 1n) ^ -(value & 1n));
-    }
-    throw new SyntaxError('a number that does not end');
-  }
-
-  run(): Buffer {
-    const length = this.long();
-    if (length > 0x7fff_ffffn) throw new SyntaxError('it ends within a value');
-    return this.take(Number(length));
-  }
-}
-
 /**
  * Reads a value as the JSON that a JSON record without options has in its place: how it was written its own schema says, and the
  * stream's options may be others by now.
  */
-type ValueReader = (cursor: Cursor) => RawJson;
+type ValueReader = (cursor: AvroCursor) => RawJson;
 
 const field = z.looseObject({ name: z.string(), type: z.unknown() });
 const node = z.looseObject({
@@ -64,7 +31,7 @@ export function avroRecordReader({ schemaType, text }: SchemaText): RecordReader
   if (schemaType !== 'AVRO') throw new SyntaxError('is not of Avro');
   const read = readerOf(parseSchema(text), new Map());
   return (record) => {
-    const cursor = new Cursor(record);
+    const cursor = new AvroCursor(record);
     const value = read(cursor);
     if (!(value instanceof Map)) throw new SyntaxError('it is no record');
     if (cursor.at !== record.length) throw new SyntaxError('there is more behind it');
@@ -91,7 +58,7 @@ function readerOf(schema: unknown, named: Map<string, ValueReader>): ValueReader
 
 function unionReader(branches: readonly ValueReader[]): ValueReader {
   return (cursor) => {
-    const branch = branches[Number(cursor.long())];
+    const branch = branches[cursor.number()];
     if (!branch) throw new SyntaxError('a branch that its schema has not');
     return branch(cursor);
   };

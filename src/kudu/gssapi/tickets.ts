@@ -6,6 +6,7 @@ import type { Deadline } from '../rpc/deadline.ts';
 import { SecurityFault } from '../status.ts';
 import { GssContext, check } from './context.ts';
 import { loadGssLibrary, type GssLibrary, type Pointer } from './library.ts';
+import { errorCodeOf } from '../../util/error-code.ts';
 
 let caches = 0;
 
@@ -87,7 +88,7 @@ async function checkReadable(keytab: string): Promise<void> {
   try {
     await access(keytab, constants.R_OK);
   } catch (cause) {
-    const why = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause);
+    const why = errorCodeOf(cause) || String(cause);
     throw new KuduError('security', `Kerberos: the keytab ${JSON.stringify(keytab)} cannot be read (${why})`, {
       code: SecurityFault.NO_TICKET,
       notRun: true,

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { KuduError } from '../errors.ts';
 import { SecurityFault } from '../status.ts';
 import type { TextSource } from './options.ts';
+import { errorCodeOf } from '../../util/error-code.ts';
 
 /**
  * What the source holds now, without white space around it.
@@ -20,7 +21,7 @@ export async function readText(what: string, source: TextSource): Promise<string
   try {
     text = (await readFile(source.file, 'utf8')).trim();
   } catch (cause) {
-    throw fail(cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause), cause);
+    throw fail(errorCodeOf(cause) || String(cause), cause);
   }
   if (text === '') throw fail('it is empty');
   return text;

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { access, mkdir, open, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { errorCodeOf } from '../../util/error-code.ts';
 import { TimeLimit } from '../../util/time-limit.ts';
 import { waitFor } from '../../util/wait-for.ts';
 import { SinkError } from '../sink.ts';
@@ -41,7 +42,7 @@ export class Steps {
 }
 
 export function isFull(error: unknown): boolean {
-  return FULL.has(codeOf(error));
+  return FULL.has(errorCodeOf(error));
 }
 
 /** Opens a file; one that comes too late is closed. */
@@ -61,20 +62,15 @@ export async function openIfThere(path: string, steps: Steps, flags = 'r'): Prom
   try {
     return await openFile(path, flags, steps);
   } catch (error) {
-    if (codeOf(error) === 'ENOENT') return null;
+    if (errorCodeOf(error) === 'ENOENT') return null;
     throw error;
   }
-}
-
-/** The system's name of an error, such as `ENOSPC`. */
-export function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : '';
 }
 
 /** An error of the file system as the core knows them. */
 export function toSinkError(error: unknown, dir: string): SinkError {
   if (error instanceof SinkError) return error;
-  const code = codeOf(error);
+  const code = errorCodeOf(error);
   const why = error instanceof Error ? error.message : String(error);
   if (isFull(error)) return new SinkError('unavailable', `no space is left in ${dir}: ${why}`, error);
   if (code === 'ENOENT')
@@ -106,8 +102,8 @@ export async function makeFolder(path: string, dir: string, steps: Steps): Promi
   try {
     await steps.take(() => mkdir(path));
   } catch (error) {
-    if (codeOf(error) === 'EEXIST') return;
-    if (codeOf(error) !== 'ENOENT' || dirname(path) === dir) throw error;
+    if (errorCodeOf(error) === 'EEXIST') return;
+    if (errorCodeOf(error) !== 'ENOENT' || dirname(path) === dir) throw error;
     await makeFolder(dirname(path), dir, steps);
     return makeFolder(path, dir, steps);
   }

@@ -1,6 +1,7 @@
 import { readdir, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import { codeOf, openFile, openIfThere, type Steps } from './disk.ts';
+import { errorCodeOf } from '../../util/error-code.ts';
+import { openFile, openIfThere, type Steps } from './disk.ts';
 import type { Previous } from './lines.ts';
 import { allFiles, filesIn, type Container } from './names.ts';
 import { readBegin } from './read-lines.ts';
@@ -106,7 +107,7 @@ export async function namesIn(path: string, steps: Steps): Promise<readonly stri
   try {
     return (await steps.take(() => readdir(path))).sort();
   } catch (error) {
-    if (codeOf(error) === 'ENOENT') return [];
+    if (errorCodeOf(error) === 'ENOENT') return [];
     throw error;
   }
 }

@@ -1,8 +1,9 @@
 import { stat } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
+import { errorCodeOf } from '../../util/error-code.ts';
 import { LinkedAbort } from '../../util/linked-abort.ts';
 import type { RecordPlace, ShownPlace, SinkReader, StoredRecord } from '../reader.ts';
-import { codeOf, Steps, toSinkError } from './disk.ts';
+import { Steps, toSinkError } from './disk.ts';
 import { namesIn, partsOf, type Part } from './file-parts.ts';
 import { avroRecordsOf, lineRecordsOf } from './file-records.ts';
 import { escapeName, TABLES } from './names.ts';
@@ -92,7 +93,7 @@ export class FileReader implements SinkReader {
       try {
         return await partsOf(folder, relative(this.#dir, folder), steps);
       } catch (error) {
-        if (codeOf(error) !== 'ENOENT' || look === MAX_LOOKS) throw error;
+        if (errorCodeOf(error) !== 'ENOENT' || look === MAX_LOOKS) throw error;
       }
   }
 

@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { link, readFile, unlink, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { errorCodeOf } from '../../util/error-code.ts';
 import type { Sink, SinkTablet, TabletWriter } from '../sink.ts';
 import { AvroContent } from './avro/avro-content.ts';
 import type { FileDefinition } from './definition.ts';
-import { checkFolder, codeOf, Steps, syncFolder, toSinkError } from './disk.ts';
+import { checkFolder, Steps, syncFolder, toSinkError } from './disk.ts';
 import { FileWriter } from './file-writer.ts';
 import { LinesContent } from './lines-content.ts';
 import type { Container } from './names.ts';
@@ -76,7 +77,7 @@ async function storeIdOf(dir: string, steps: Steps): Promise<string> {
     try {
       return await steps.take(() => readFile(path, 'utf8'));
     } catch (error) {
-      if (codeOf(error) !== 'ENOENT') throw error;
+      if (errorCodeOf(error) !== 'ENOENT') throw error;
       await makeStoreId(path, dir, steps);
     }
 }
@@ -90,7 +91,7 @@ async function makeStoreId(path: string, dir: string, steps: Steps): Promise<voi
     await steps.take(() => link(draft, path));
     await syncFolder(dir, steps);
   } catch (error) {
-    if (codeOf(error) !== 'EEXIST') throw error;
+    if (errorCodeOf(error) !== 'EEXIST') throw error;
   } finally {
     await unlink(draft).catch(() => undefined);
   }

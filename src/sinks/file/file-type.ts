@@ -1,11 +1,12 @@
 import { access, constants } from 'node:fs/promises';
 import { join } from 'node:path';
+import { errorCodeOf } from '../../util/error-code.ts';
 import type { SinkReader } from '../reader.ts';
 import { refusingSink } from '../refusing-sink.ts';
 import type { Sink, SinkPlan } from '../sink.ts';
 import type { PlaceReport, SinkReport, SinkStream, SinkType, StreamToRead } from '../sink-type.ts';
 import type { FileDefinition } from './definition.ts';
-import { codeOf, toSinkError } from './disk.ts';
+import { toSinkError } from './disk.ts';
 import { FileReader } from './file-reader.ts';
 import { FileSink } from './file-sink.ts';
 import { escapeName, TABLES } from './names.ts';
@@ -58,7 +59,7 @@ async function stateOf(dir: string): Promise<{ state: PlaceReport['state']; miss
     await access(dir, constants.R_OK | constants.W_OK | constants.X_OK);
     return { state: 'made', missing: [] };
   } catch (error) {
-    const state = codeOf(error) === 'ENOENT' ? 'missing' : 'refused';
+    const state = errorCodeOf(error) === 'ENOENT' ? 'missing' : 'refused';
     return { state, missing: [toSinkError(error, dir).message] };
   }
 }

@@ -1,13 +1,12 @@
 import { link, unlink, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
+import { errorCodeOf } from '../../util/error-code.ts';
 import { SinkError } from '../sink.ts';
-import { codeOf, openFile, openIfThere, syncFolder, writeAll, type Steps } from './disk.ts';
+import { openFile, openIfThere, syncFolder, writeAll, type Steps } from './disk.ts';
 import { upTo, type CommittedData, type Span } from './lines.ts';
 import { publishedName, type TabletFile } from './names.ts';
-import { eachLine, linesBefore, readAt, readBegin } from './read-lines.ts';
+import { chunksOf, eachLine, linesBefore, readBegin } from './read-lines.ts';
 import { positionOf } from './record-line.ts';
-
-const CHUNK = 1 << 20;
 
 type Place = Pick<TabletFile, 'number' | 'part' | 'container'>;
 
@@ -33,11 +32,7 @@ export class Copy {
     const path = join(this.#folder, file);
     await this.#publish(path, place, steps, async (from, to) => {
       await hasAll(from, path, bytes, null, steps);
-      for (let at = 0; at < bytes;) {
-        const chunk = await readAt(from, at, Math.min(CHUNK, bytes - at), steps);
-        await writeAll(to, chunk, steps);
-        at += chunk.length;
-      }
+      for await (const chunk of chunksOf(from, 0, bytes, steps)) await writeAll(to, chunk, steps);
       return { first, last };
     });
   }
@@ -106,15 +101,7 @@ export async function linkNew(from: string, folder: string, name: string, steps:
   try {
     await steps.take(() => link(from, join(folder, name)));
   } catch (error) {
-    if (codeOf(error) !== 'EEXIST') throw error;
+    if (errorCodeOf(error) !== 'EEXIST') throw error;
   }
   await syncFolder(folder, steps);
-}
-
-export async function removeFile(path: string): Promise<void> {
-  try {
-    await unlink(path);
-  } catch (error) {
-    if (codeOf(error) !== 'ENOENT') throw error;
-  }
 }

@@ -1,9 +1,10 @@
-import { readdir, truncate, unlink } from 'node:fs/promises';
+import { readdir, rm, truncate, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { codeOf, openIfThere, type Steps } from './disk.ts';
+import { errorCodeOf } from '../../util/error-code.ts';
+import { openIfThere, type Steps } from './disk.ts';
 import type { CommittedData, Previous, Span } from './lines.ts';
 import { allFiles, openName, parseDataName, publishedName, type TabletFile } from './names.ts';
-import { Copy, linkNew, removeFile } from './publish-copy.ts';
+import { Copy, linkNew } from './publish-copy.ts';
 import { readBegin } from './read-lines.ts';
 import { committedData } from './recovery.ts';
 
@@ -54,7 +55,7 @@ async function unlessGone(work: () => Promise<void>): Promise<boolean> {
     await work();
     return true;
   } catch (error) {
-    if (codeOf(error) === 'ENOENT') return false;
+    if (errorCodeOf(error) === 'ENOENT') return false;
     throw error;
   }
 }
@@ -77,14 +78,14 @@ export async function publishLeft(folder: string, left: Left, steps: Steps): Pro
   await publishNamed(folder, left, steps);
   // Of who died in the midst of it; or only slept, and would publish again what a reader has moved away since.
   for (const name of await steps.take(() => readdir(folder)))
-    if (name.startsWith(DRAFT)) await steps.take(() => removeFile(join(folder, name)));
+    if (name.startsWith(DRAFT)) await steps.take(() => rm(join(folder, name), { force: true }));
   await removeData(folder, left.below, steps);
 }
 
 /** Removes what is beside journals that are gone: all that counted of it is published, and a writer that is shut out may have gone on. */
 export async function removeData(folder: string, below: number, steps: Steps): Promise<void> {
   for (const name of await steps.take(() => readdir(folder)))
-    if ((parseDataName(name)?.number ?? below) < below) await steps.take(() => removeFile(join(folder, name)));
+    if ((parseDataName(name)?.number ?? below) < below) await steps.take(() => rm(join(folder, name), { force: true }));
 }
 
 async function publishNamed(folder: string, { below, counts, token }: Left, steps: Steps): Promise<void> {
@@ -101,7 +102,7 @@ async function publishNamed(folder: string, { below, counts, token }: Left, step
       if (file.state === 'open') await publishCopies(folder, file, published, { bytes: named.bytes, token }, steps);
       named = previous;
     }
-    if (file.state === 'open') await steps.take(() => removeFile(path));
+    if (file.state === 'open') await steps.take(() => rm(path, { force: true }));
   }
 }
 

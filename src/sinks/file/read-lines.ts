@@ -19,6 +19,16 @@ export async function readAt(handle: FileHandle, at: number, length: number, ste
   return bytes.subarray(0, filled);
 }
 
+/** The bytes from one place of a file to another, about 1 MiB of them at a time; fewer where it ends before that. */
+export async function* chunksOf(handle: FileHandle, from: number, end: number, steps: Steps): AsyncGenerator<Buffer> {
+  for (let at = from; at < end;) {
+    const chunk = await readAt(handle, at, Math.min(CHUNK, end - at), steps);
+    if (chunk.length === 0) return;
+    yield chunk;
+    at += chunk.length;
+  }
+}
+
 /** @returns the first line, and its bytes with the line break. @throws {SinkError} `refused`: it has none */
 export async function readBegin(
   handle: FileHandle,

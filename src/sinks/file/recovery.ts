@@ -4,7 +4,7 @@ import { crc32 } from 'node:zlib';
 import type { TabletPosition } from '../../change/position.ts';
 import { openFile, openIfThere, type Steps } from './disk.ts';
 import { COMMIT_START, DATA_START, parseCommit, type Begin, type Commit, type CommittedData } from './lines.ts';
-import { eachLine, linesBefore, readAt, readBegin, readLine } from './read-lines.ts';
+import { chunksOf, eachLine, linesBefore, readAt, readBegin, readLine } from './read-lines.ts';
 import { isRecord } from './record-line.ts';
 
 const CHUNK = 1 << 20;
@@ -83,13 +83,12 @@ async function readCommit(
 /** Null where the file ends before that. */
 async function crcOf(handle: FileHandle, from: number, end: number, steps: Steps): Promise<number | null> {
   let crc = 0;
-  for (let at = from; at < end;) {
-    const chunk = await readAt(handle, at, Math.min(CHUNK, end - at), steps);
-    if (chunk.length === 0) return null;
+  let bytes = 0;
+  for await (const chunk of chunksOf(handle, from, end, steps)) {
     crc = crc32(chunk, crc);
-    at += chunk.length;
+    bytes += chunk.length;
   }
-  return crc;
+  return bytes < end - from ? null : crc;
 }
 
 /** Makes durable what a write has put beside the log. @returns whether it is there, as it was written */

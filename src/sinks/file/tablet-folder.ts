@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { link, readdir, readFile, rename, symlink, unlink, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
+import { errorCodeOf } from '../../util/error-code.ts';
 import type { TabletPosition } from '../../change/position.ts';
 import { SinkError, type SinkTablet } from '../sink.ts';
-import { codeOf, makeFolder, openFile, syncFolder, writeAll, type Steps } from './disk.ts';
+import { makeFolder, openFile, syncFolder, writeAll, type Steps } from './disk.ts';
 import { beginLine, type Begin, type Previous } from './lines.ts';
 import {
   allFiles,
@@ -108,7 +109,7 @@ export class TabletFolder {
       }
     } catch (error) {
       await Promise.allSettled([handle.close(), unlink(draft)]);
-      if (codeOf(error) === 'EEXIST') return null;
+      if (errorCodeOf(error) === 'EEXIST') return null;
       throw error;
     }
     try {
@@ -139,7 +140,7 @@ export class TabletFolder {
     try {
       await steps.take(() => symlink(join('..', '..', tablet), join(folder, tablet)));
     } catch (error) {
-      if (codeOf(error) === 'EEXIST') return;
+      if (errorCodeOf(error) === 'EEXIST') return;
       throw error;
     }
     await syncFolder(folder, steps);
@@ -172,7 +173,7 @@ export class TabletFolder {
     try {
       return await sealedLengthOf(join(this.path, name), steps);
     } catch (error) {
-      if (codeOf(error) === 'ENOENT') return 'gone';
+      if (errorCodeOf(error) === 'ENOENT') return 'gone';
       throw error;
     }
   }

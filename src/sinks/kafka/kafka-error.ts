@@ -3,6 +3,7 @@ import { BatchError } from './producer.ts';
 import { isAuthenticationRefused } from './security/authentication-refused.ts';
 import { UnreachableError } from './unreachable-error.ts';
 import { KafkaCodeError } from './wire/error-codes.ts';
+import { errorCodeOf } from '../../util/error-code.ts';
 
 /** OpenSSL's and Node's codes for a certificate or handshake that no retry makes good. */
 const TLS_CODE = /^(ERR_TLS_|ERR_SSL_|CERT_|SELF_SIGNED_|DEPTH_ZERO_|UNABLE_TO_|HOSTNAME_MISMATCH|EPROTO)/;
@@ -27,7 +28,7 @@ export function toSinkError(error: unknown): SinkError {
   if (!(error instanceof Error)) return new SinkError('unavailable', `Kafka failed: ${String(error)}`, error);
   if (error.name === 'AbortError' || error.name === 'TimeoutError')
     return new SinkError('unavailable', error.message, error);
-  const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
+  const code = errorCodeOf(error);
   if (isAuthenticationRefused(error))
     return new SinkError('refused', `Kafka refused to authenticate us: ${error.message}`, error);
   if (isTlsCode(code)) return new SinkError('refused', `no TLS connection to Kafka: ${error.message} (${code})`, error);

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { AvroCursor, AvroEndError } from '../../../util/avro-cursor.ts';
 import { MAX_VARINT64_BYTES, writeZigzagBigInt } from '../../../util/varints.ts';
 
 /*
@@ -54,11 +55,11 @@ export interface ParsedHeader {
 export function parseHeader(bytes: Buffer): ParsedHeader | null {
   const magic = bytes.subarray(0, MAGIC.length);
   if (!magic.equals(MAGIC.subarray(0, magic.length))) throw new SyntaxError('it is no object container file of Avro');
-  const cursor = new Cursor(bytes, MAGIC.length);
+  const cursor = new AvroCursor(bytes, MAGIC.length);
   try {
     const meta = new Map<string, string>();
-    for (let count = cursor.count(); count !== 0; count = cursor.count()) {
-      if (count < 0) cursor.count(); // with its length in bytes
+    for (let count = cursor.number(); count !== 0; count = cursor.number()) {
+      if (count < 0) cursor.number(); // with its length in bytes
       for (let i = Math.abs(count); i > 0; i--) meta.set(cursor.run().toString(), cursor.run().toString());
     }
     const sync = cursor.take(SYNC_BYTES);
@@ -67,7 +68,7 @@ export function parseHeader(bytes: Buffer): ParsedHeader | null {
       throw new SyntaxError(`it has no schema, or is compressed (${codec})`);
     return { schema, sync: Buffer.from(sync), end: cursor.at };
   } catch (error) {
-    if (error instanceof EndError) return null;
+    if (error instanceof AvroEndError) return null;
     throw error;
   }
 }
@@ -76,45 +77,11 @@ export function parseHeader(bytes: Buffer): ParsedHeader | null {
 export function parseBlockHead(
   bytes: Buffer,
 ): { readonly records: number; readonly bytes: number; readonly end: number } | null {
-  const cursor = new Cursor(bytes, 0);
+  const cursor = new AvroCursor(bytes);
   try {
-    return { records: cursor.count(), bytes: cursor.count(), end: cursor.at };
+    return { records: cursor.number(), bytes: cursor.number(), end: cursor.at };
   } catch (error) {
-    if (error instanceof EndError) return null;
+    if (error instanceof AvroEndError) return null;
     throw error;
-  }
-}
-
-class EndError extends Error {}
-
-/** Walks bytes that may end too early. */
-class Cursor {
-  at: number;
-  readonly #bytes: Buffer;
-
-  constructor(bytes: Buffer, at: number) {
-    this.#bytes = bytes;
-    this.at = at;
-  }
-
-  count(): number {
-    let value = 0n;
-    for (let shift = 0n; shift < 70n; shift += 7n) {
-      const byte = this.take(1)[0]!;
-      value |= BigInt(byte & 0x7f) << shift;
-      if (byte < 0x80) return Number((value >> 1n) ^ -(value & 1n));
-    }
-    throw new SyntaxError('a number that does not end');
-  }
-
-  run(): Buffer {
-    return this.take(this.count());
-  }
-
-  take(count: number): Buffer {
-    if (count < 0) throw new SyntaxError('a length below 0');
-    if (this.at + count > this.#bytes.length) throw new EndError();
-    this.at += count;
-    return this.#bytes.subarray(this.at - count, this.at);
   }
 }

@@ -2,7 +2,8 @@ import * as z from 'zod';
 import { RecordKind, type RecordBatch, type RecordRun } from '../../../change/record-batch.ts';
 import type { RecordSchemas } from '../../../change/record.ts';
 import { BLOCK_HEAD_BYTES, longOf, runOf, SYNC_BYTES } from './avro-container.ts';
-import { compileSkip, endOfNumber, endOfRun, readNumber } from './avro-skip.ts';
+import { compileSkip, type Skip } from './avro-skip.ts';
+import { AvroCursor } from '../../../util/avro-cursor.ts';
 import { copyBytes } from '../../../util/byte-arena.ts';
 import { MAX_VARINT32_BYTES, writeZigzag32 } from '../../../util/varints.ts';
 
@@ -163,34 +164,29 @@ export class AvroRecordReader {
 
   /** @throws {SyntaxError} it ends too early, or is no record */
   read(bytes: Buffer, at: number): { readonly record: AvroRecord; readonly end: number } {
-    const keyEnd = this.#skipKey(bytes, at);
-    const valueEnd = this.#skipValue(bytes, keyEnd);
-    const [kind, kindEnd] = readText(bytes, valueEnd);
-    const [position, positionEnd] = readText(bytes, kindEnd);
-    const timestampMs = readNumber(bytes, positionEnd);
-    const [table, tableEnd] = readText(bytes, endOfNumber(bytes, positionEnd));
+    const cursor = new AvroCursor(bytes, at);
+    const [rowKey, rowValue] = [some(cursor, this.#skipKey), some(cursor, this.#skipValue)];
+    const kind = cursor.run().toString();
+    const position = cursor.run().toString();
+    const timestampMs = cursor.number();
+    const table = cursor.run().toString();
     const isRow = kind === 'row' || kind === 'tombstone';
-    const event = readEvent(bytes, tableEnd);
-    const [key, value] = isRow ? [some(bytes, at, keyEnd), some(bytes, keyEnd, valueEnd)] : [event.key, event.value];
-    return { record: { key, value, kind: isRow ? '' : kind, position, timestampMs, table }, end: event.end };
+    const event = readEvent(cursor);
+    const [key, value] = isRow ? [rowKey, rowValue] : [event.key, event.value];
+    return { record: { key, value, kind: isRow ? '' : kind, position, timestampMs, table }, end: cursor.at };
   }
 }
 
 /** What stands behind the branch of a union; null for its first. */
-function some(bytes: Buffer, start: number, end: number): Buffer | null {
-  return bytes[start] === SOME ? Buffer.from(bytes.subarray(start + 1, end)) : null;
+function some(cursor: AvroCursor, skip: Skip): Buffer | null {
+  const start = cursor.at;
+  skip(cursor);
+  return cursor.bytes[start] === SOME ? Buffer.from(cursor.bytes.subarray(start + 1, cursor.at)) : null;
 }
 
-function readText(bytes: Buffer, at: number): readonly [text: string, end: number] {
-  const end = endOfRun(bytes, at);
-  return [bytes.toString('utf8', endOfNumber(bytes, at), end), end];
-}
-
-function readEvent(bytes: Buffer, at: number): { key: Buffer | null; value: Buffer | null; end: number } {
-  if (bytes[at] !== SOME) return { key: null, value: null, end: at + 1 };
-  const keyEnd = endOfRun(bytes, at + 1);
-  const key = Buffer.from(bytes.subarray(endOfNumber(bytes, at + 1), keyEnd));
-  if (bytes[keyEnd] !== SOME) return { key, value: null, end: keyEnd + 1 };
-  const end = endOfRun(bytes, keyEnd + 1);
-  return { key, value: Buffer.from(bytes.subarray(endOfNumber(bytes, keyEnd + 1), end)), end };
+function readEvent(cursor: AvroCursor): Pick<AvroRecord, 'key' | 'value'> {
+  const isSome = (): boolean => cursor.take(1)[0] === SOME;
+  const run = (): Buffer => Buffer.from(cursor.run());
+  if (!isSome()) return { key: null, value: null };
+  return { key: run(), value: isSome() ? run() : null };
 }

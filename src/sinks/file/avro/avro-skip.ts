@@ -1,7 +1,8 @@
 import * as z from 'zod';
+import type { AvroCursor } from '../../../util/avro-cursor.ts';
 
-/** Where a value ends that begins at `at`. @throws {SyntaxError} it has no such value there */
-export type Skip = (bytes: Buffer, at: number) => number;
+/** Steps over a value. @throws {SyntaxError} there is no such value */
+export type Skip = (cursor: AvroCursor) => void;
 
 const named = z.looseObject({
   type: z.string(),
@@ -18,68 +19,48 @@ export function compileSkip(schema: unknown, known = new Map<string, Skip>()): S
   const { type, name, fields } = parsed.data;
   if (type !== 'record') return skipPrimitive(type);
   const skips = (fields ?? []).map((field) => compileSkip(field.type, known));
-  const skip: Skip = (bytes, at) => {
-    for (const each of skips) at = each(bytes, at);
-    return at;
+  const skip: Skip = (cursor) => {
+    for (const each of skips) each(cursor);
   };
   if (name !== undefined) known.set(name, skip);
   return skip;
 }
 
 function skipUnion(branches: readonly Skip[]): Skip {
-  return (bytes, at) => {
-    const end = endOfNumber(bytes, at);
-    const branch = branches[readNumber(bytes, at)];
+  return (cursor) => {
+    const branch = branches[cursor.number()];
     if (!branch) throw new SyntaxError('a branch that its schema has not');
-    return branch(bytes, end);
+    branch(cursor);
   };
 }
 
 function skipPrimitive(type: string): Skip {
   switch (type) {
     case 'null':
-      return (_, at) => at;
+      return () => undefined;
     case 'boolean':
-      return (bytes, at) => within(bytes, at + 1);
+      return skipBytes(1);
     case 'int':
     case 'long':
-      return endOfNumber;
+      return (cursor) => {
+        cursor.skipNumber();
+      };
     case 'float':
-      return (bytes, at) => within(bytes, at + 4);
+      return skipBytes(4);
     case 'double':
-      return (bytes, at) => within(bytes, at + 8);
+      return skipBytes(8);
     case 'bytes':
     case 'string':
-      return endOfRun;
+      return (cursor) => {
+        cursor.skipRun();
+      };
     default:
       throw new SyntaxError(`its schema has a type ${JSON.stringify(type)} that none of ours has`);
   }
 }
 
-/** Where bytes or a text end, with their length before them. */
-export function endOfRun(bytes: Buffer, at: number): number {
-  const length = readNumber(bytes, at);
-  if (length < 0) throw new SyntaxError('a length below 0');
-  return within(bytes, endOfNumber(bytes, at) + length);
-}
-
-export function endOfNumber(bytes: Buffer, at: number): number {
-  while (within(bytes, at + 1) && bytes[at]! >= 0x80) at++;
-  return at + 1;
-}
-
-/** One that a double holds. */
-export function readNumber(bytes: Buffer, at: number): number {
-  let value = 0n;
-  for (let shift = 0n; ; shift += 7n) {
-    const byte = bytes[within(bytes, at + 1) - 1]!;
-    value |= BigInt(byte & 0x7f) << shift;
-    if (byte < 0x80) return Number((value >> 1n) ^ -(value & 1n));
-    at++;
-  }
-}
-
-function within(bytes: Buffer, end: number): number {
-  if (end > bytes.length) throw new SyntaxError('it ends within a value');
-  return end;
+function skipBytes(count: number): Skip {
+  return (cursor) => {
+    cursor.skip(count);
+  };
 }

@@ -16,6 +16,7 @@ import { TimeLimit } from '../../../util/time-limit.ts';
 import { SinkError } from '../../sink.ts';
 import { isTlsCode } from '../kafka-error.ts';
 import { lifeMs, type GrantedToken } from './token-life.ts';
+import { errorCodeOf } from '../../../util/error-code.ts';
 
 export interface TokenEndpointOptions {
   /** `https:`, or `http:` on this machine. */
@@ -109,7 +110,7 @@ function explain(error: unknown): { readonly kind: 'refused' | 'unavailable'; re
   }
   if (error instanceof HttpStatus) return { kind: kindOf(error.status), words: short(error.message) };
   const message = error instanceof Error ? error.message : String(error);
-  const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
+  const code = errorCodeOf(error);
   if (isTlsCode(code)) return { kind: 'refused', words: `no TLS connection: ${message} (${code})` };
   // What the library says of an answer that is none.
   if (code.startsWith('OAUTH_')) return { kind: 'unavailable', words: `its answer is none of RFC 6749: ${message}` };
