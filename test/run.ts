@@ -5,7 +5,7 @@
  * layout, dependency direction, dead code, and the tests that open no server); `integration` runs on real servers; `long`
  * runs the long forms (support/forms.ts) of the tests that have one, and then a soak; `consumers` runs all of test/consumers. No test is run a second time.
  */
-import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join, relative } from 'node:path';
 import { run } from 'node:test';
@@ -157,8 +157,7 @@ async function testFiles(dir: string): Promise<readonly string[]> {
 }
 
 async function prepareIntegration(): Promise<void> {
-  await runTool('build', ['tsc', '-p', '.config/tsconfig.build.json']);
-  await chmod(join(ROOT, 'dist/cli/main.js'), 0o755).catch(() => undefined); // where it was not built, that was told
+  await runTool('build', ['tsx', '.config/build-program.js']);
   await runTool('build of the page', ['tsx', '.config/build-page.js']);
   process.env['TEST_SPOOR_PROGRAM'] = join(ROOT, 'dist/cli/main.js'); // what SpoorCluster starts
   try {

@@ -14,6 +14,7 @@ import { ProblemError, PROBLEM_TYPE, toProblem } from './problem.ts';
 import { watchQuietConnections } from './quiet-connections.ts';
 import { addBodyParser } from './request-body.ts';
 import type { EventStreamOptions } from './event-stream.ts';
+import { openApiSchema } from './route-schema.ts';
 import { addRoutes, type MetricsPage } from './routes.ts';
 import type { StatusParts } from './status-routes.ts';
 import { UnreadableRequests } from './unreadable-requests.ts';
@@ -139,7 +140,10 @@ export async function startControlServer(options: ControlServerOptions): Promise
     done();
   });
 
-  await app.register(swagger, { openapi: openApiHead(options.version, credentials.current) });
+  await app.register(swagger, {
+    openapi: openApiHead(options.version, credentials.current),
+    transform: ({ schema, url }) => ({ schema: openApiSchema(schema), url }),
+  });
   const methodsOf = watchRoutes(app);
   const { status, eventStream, ...parts } = options;
   addRoutes(app, { ...parts, status: { ...status, credentials, ...(eventStream && { eventStream }) } });

@@ -1,4 +1,3 @@
-import { ReplyError } from 'ioredis';
 import { SinkError, type SinkErrorKind } from '../sink.ts';
 
 /** What an error of Redis means, by its first word, and what somebody can do. */
@@ -61,9 +60,14 @@ export function errorWord(error: unknown): string | null {
  * may be there or not.
  */
 export function wantsReconnect(error: unknown): boolean {
-  if (!(error instanceof ReplyError)) return true;
+  if (!isReply(error)) return true;
   const word = errorWord(error);
   return word !== null && MEANINGS[word]!.reconnects === true;
+}
+
+/** By its name: where no Redis is used, its client is not loaded. Source: redis-errors/lib/modern.js. */
+function isReply(error: unknown): boolean {
+  return error instanceof Error && error.name === 'ReplyError';
 }
 
 /** What an error means to whoever writes. What nobody knows is `unavailable`. @param where a server's address */
