@@ -10,6 +10,7 @@ import { StopSignals } from './stop-signals.ts';
 import { formatBytes, renderSidecars, renderTablets } from './stream-text.ts';
 import { layoutFor, wrap, type Layout } from './text-style.ts';
 import { printable } from './text-table.ts';
+import { counted } from '../util/counted.ts';
 
 const DEFAULT_INTERVAL_S = 2;
 const MOST_INTERVAL_S = 86_400;
@@ -129,10 +130,10 @@ function summaryOf({ streams, sidecars }: Status): string {
   const running = sidecars.filter(({ http }) => http !== '').length;
   const counts = [...states].map(([state, count]) => `${count} ${state}`).join(', ') || 'none';
   return [
-    `${streams.length} streams, ${tablets.length} tablets: ${counts}`,
-    `lag ${lagOps} ops, ${lagSeconds.toFixed(1)} s`,
+    `${counted(streams.length, 'stream')}, ${counted(tablets.length, 'tablet')}: ${counts}`,
+    `lag ${counted(lagOps, 'op')}, ${lagSeconds.toFixed(1)} s`,
     `${formatBytes(bytes)} held`,
-    `${running} sidecars`,
+    counted(running, 'sidecar'),
   ].join('; ');
 }
 

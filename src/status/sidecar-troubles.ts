@@ -2,7 +2,7 @@ import type { SidecarState, Trouble } from '../api/cluster-state.ts';
 import { eachPart, type Part } from '../api/parts.ts';
 import type { TabletView } from '../api/shapes.ts';
 import { causeOf } from './cause.ts';
-import { counted } from './words.ts';
+import { counted } from '../util/counted.ts';
 
 /** So much above its bound free space is told of. */
 const NEARLY_PERCENT = 5;

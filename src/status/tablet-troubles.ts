@@ -1,7 +1,8 @@
 import type { Trouble, TroubleAction, TroubleSeverity } from '../api/cluster-state.ts';
 import type { TabletView } from '../api/shapes.ts';
 import { causeOf } from './cause.ts';
-import { counted, remedyOf } from './words.ts';
+import { counted } from '../util/counted.ts';
+import { remedyOf } from './words.ts';
 
 /** A tablet that runs and is later than this is told of. */
 const LATE_S = 60;

@@ -2,7 +2,8 @@ import type { LookTrouble, SidecarState, Trouble, TroubleSeverity, VerdictView }
 import type { StreamView, TabletView } from '../api/shapes.ts';
 import { pausedTroubles, tabletTroubles } from './tablet-troubles.ts';
 import { sidecarTroubles } from './sidecar-troubles.ts';
-import { counted, remedyOf } from './words.ts';
+import { counted } from '../util/counted.ts';
+import { remedyOf } from './words.ts';
 
 /** What the verdict is made of. */
 export interface Judged {

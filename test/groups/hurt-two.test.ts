@@ -4,3 +4,4 @@ import '../integration/dropped-tablets.test.ts';
 import '../integration/ten-cases.test.ts';
 import '../integration/resolved-marks.test.ts';
 import '../integration/resync.test.ts';
+import '../integration/docs-at-work.test.ts';

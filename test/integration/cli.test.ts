@@ -561,7 +561,7 @@ describe('streams and status', () => {
       assert.equal(code, 0);
       const time = String.raw`\d{4}-\d\d-\d\dT[\d:.]+Z`;
       const summary = (state: string) =>
-        String.raw`${time} 1 streams, 1 tablets: 1 ${state}; lag 2 ops, 0\.3 s; 8\.0 MiB held; 1 sidecars\n`;
+        String.raw`${time} 1 stream, 1 tablet: 1 ${state}; lag 2 ops, 0\.3 s; 8\.0 MiB held; 1 sidecar\n`;
       assert.match(written[0]!, new RegExp(`^${summary('running')}$`));
       assert.match(
         written[1]!,
@@ -576,7 +576,7 @@ describe('streams and status', () => {
       const { written } = await watch(3, [], { screen: () => ({ columns: 60, rows: 6 }) });
       assert.match(
         shown(written[0]!),
-        /^\r<E>\[J[\d:]{8} UTC, each 0\.1 s; Ctrl-C ends it\n1 streams, [^]*\n[^]*\n\.\.\. and \d more lines\n$/,
+        /^\r<E>\[J[\d:]{8} UTC, each 0\.1 s; Ctrl-C ends it\n1 stream, [^]*\n[^]*\n\.\.\. and \d more lines\n$/,
       );
       assert.match(shown(written[1]!), /^\r<E>\[5A<E>\[J/);
       const plain = stripVTControlCharacters(written[1]!);

@@ -1,81 +1,13 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { runCli } from '../../src/cli/program.ts';
 import { type ControlServer } from '../../src/control/server.ts';
 import { WorkDir } from '../../src/demo/work-dir.ts';
-import { codeBlocks } from '../support/markdown.ts';
+import { commandsOf, EXAMPLE_STREAM, isAtWork, readPage } from '../support/documented-commands.ts';
 import { serveMemory } from '../support/memory-api.ts';
-import { MemoryControlPlane, tabletView } from '../support/memory-control-plane.ts';
-import { commandsIn, type ShellCommand } from '../support/shell-commands.ts';
-
-const ROOT = new URL('../../', import.meta.url);
-const read = (path: string): string => readFileSync(new URL(path, ROOT), 'utf8');
-const PAGES = [
-  'README.md',
-  'CHANGELOG.md',
-  ...readdirSync(new URL('docs', ROOT), { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.md'))
-    .map((name) => `docs/${name}`),
-];
-/** What has no end by itself, or waits for sidecars that ship. */
-const GOES_ON = ['--watch', '--wait'];
-/** These do more than ask the API: what they may be given is read from their help. */
-const AT_WORK = ['run', 'demo', 'verify', 'wal', 'doctor'];
-/** In a sentence a command may be named without all that it takes, and its options by a part of their names. */
-type Place = 'block' | 'sentence';
-
-interface Found extends ShellCommand {
-  readonly where: string;
-  readonly place: Place;
-}
-
-const EXAMPLE = {
-  name: 'orders',
-  tables: ['shop.orders'],
-  start: 'now',
-  sink: { type: 'kafka', topic: 'cdc.{table}' },
-};
-const TABLET = tabletView();
-/** What a reader puts in himself. */
-const MEANT: Readonly<Record<string, string>> = {
-  '<stream>': 'orders',
-  '<name>': 'orders',
-  '<tablet>': TABLET.tabletId,
-  '<file>': 'orders.json',
-  '<file or folder>': 'streams/',
-};
-
-/** Every command on the pages that begins with one of these words. */
-function commandsOf(programs: readonly string[]): readonly Found[] {
-  return PAGES.flatMap((page) => {
-    const text = read(page);
-    const inBlocks = codeBlocks(text)
-      .filter(({ info }) => info === 'sh')
-      .flatMap(({ text: script, line }) =>
-        commandsIn(script).map((command): Found => ({ ...command, where: `${page}:${line}`, place: 'block' })),
-      );
-    const inSentences = [...text.replaceAll(/^```.*?^```$/gms, '').matchAll(/`([^`\n]+)`/g)].flatMap(([, code]) =>
-      commandsIn(withMeant(code!)).map((command): Found => ({
-        ...command,
-        where: `${page}: ${code!}`,
-        place: 'sentence',
-      })),
-    );
-    return [...inBlocks, ...inSentences].flatMap((found) => {
-      const words = found.words.join(' ').startsWith('node dist/cli/main.js')
-        ? ['spoor', ...found.words.slice(2)]
-        : found.words;
-      return programs.includes(words[0]!) && words.length > 1 ? [{ ...found, words }] : [];
-    });
-  });
-}
-
-function withMeant(code: string): string {
-  return Object.entries(MEANT).reduce((done, [name, value]) => done.replaceAll(name, value), code);
-}
+import { MemoryControlPlane } from '../support/memory-control-plane.ts';
 
 let plane: MemoryControlPlane;
 let server: ControlServer;
@@ -87,7 +19,7 @@ before(async () => {
   dir = await WorkDir.create('spoor-test-docs');
   await mkdir(join(dir.path, 'streams'));
   for (const name of ['orders.json', 'orders.yaml', 'streams/orders.json'])
-    await writeFile(join(dir.path, name), JSON.stringify(EXAMPLE));
+    await writeFile(join(dir.path, name), JSON.stringify(EXAMPLE_STREAM));
 });
 after(async () => {
   await server.close();
@@ -113,7 +45,7 @@ async function prepare(makesIt: boolean): Promise<void> {
     await fetch(`http://127.0.0.1:${server.address.port}/v1/streams`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(EXAMPLE),
+      body: JSON.stringify(EXAMPLE_STREAM),
     });
 }
 
@@ -133,7 +65,7 @@ describe('a command on a page', () => {
         assert.ok(help.includes(`Usage: spoor ${path.join(' ')} `), `${where}: no such command`);
         for (const option of args.filter((arg) => arg.startsWith('--')))
           assert.match(help, new RegExp(`${option.replace(/=.*/, '')}(?![\\w-])`), `${where}: ${option}`);
-        if (place === 'sentence' || AT_WORK.includes(args[0]!) || args.some((arg) => GOES_ON.includes(arg))) continue;
+        if (place === 'sentence' || isAtWork(args)) continue; // what is at work: docs-at-work.test.ts
         await prepare(['create', 'apply', 'validate'].includes(args[1]!));
         const [exitCode, said] = await spoor(args, stdin);
         // A dry run tells what is missing by its exit code: that is its answer.
@@ -168,7 +100,7 @@ describe('a command on a page', () => {
   });
 
   it('of npm run is one of package.json', () => {
-    const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
+    const { scripts } = JSON.parse(readPage('package.json')) as { scripts: Record<string, string> };
     const found = commandsOf(['npm']).filter(({ words }) => words[1] === 'run');
     assert.ok(found.length > 10, `${found.length} commands`);
     for (const { words, where } of found) {
