@@ -6,6 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KuduClient } from '../../src/kudu/client.ts';
 import type { TableSchema } from '../../src/kudu/schema.ts';
+import type { NewestRecords, TraceView } from '../../src/api/shapes.ts';
 import { errorCodeOf } from '../../src/util/error-code.ts';
 import { differencesFromKudu } from '../support/consumers/kudu-rows.ts';
 import { FASTAVRO, runPython } from '../support/consumers/python.ts';
@@ -97,6 +98,16 @@ describe('streams into files, with real Kudu', () => {
     assert.equal(code, 0, out + err);
     assert.match(out, /shop\.filed/);
     assert.doesNotMatch(out, /isBase64/);
+    for (const name of STREAMS) {
+      const newest = await cluster.api<NewestRecords>('GET', `/v1/streams/${name}/records?last=3`);
+      const { position, place } = newest.body.records.find(({ value }) => value !== null)!;
+      await eventually(`the whole way of a record of ${name}`, async () => {
+        const path = `/v1/streams/${name}/trace?position=${encodeURIComponent(position!)}`;
+        const { steps } = (await cluster.api<TraceView>('GET', path)).body;
+        assert.equal(steps[1]?.facts['file'], String(place['file']), JSON.stringify(steps));
+        return steps.every(({ is }) => is === 'done');
+      });
+    }
   });
 });
 
