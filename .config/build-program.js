@@ -3,15 +3,24 @@
  * Hundreds of modules that are looked up, read and compiled one by one take a third of what the start of a sidecar costs. Packages
  * stay what npm installs. Types are checked apart from this (`npm run check`).
  */
-import { chmodSync, readdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath, URL } from 'node:url';
 import { build } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const out = join(root, 'dist');
 
-const { metafile } = await build({
+const { outputFiles } = await build({
   absWorkingDir: root,
   entryPoints: [join(root, 'src/cli/main.ts')],
   outbase: join(root, 'src'),
@@ -26,13 +35,19 @@ const { metafile } = await build({
   format: 'esm',
   sourcemap: true,
   sourcesContent: false,
-  metafile: true,
+  write: false,
   logLevel: 'warning',
 });
-chmodSync(join(out, 'cli/main.js'), 0o755);
 
-// What an earlier build has left goes last: a program that runs from here finds what it has yet to load.
-const built = new Set(Object.keys(metafile.outputs).map((path) => join(root, path)));
+// A program may run from here meanwhile: what is as it was is not touched, and what it has yet to load goes last.
+for (const { path, contents } of outputFiles) {
+  if (existsSync(path) && readFileSync(path).equals(contents)) continue;
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(`${path}.new`, contents);
+  renameSync(`${path}.new`, path);
+}
+chmodSync(join(out, 'cli/main.js'), 0o755);
+const built = new Set(outputFiles.map(({ path }) => path));
 for (const folder of readdirSync(out))
   if (!['cli', 'chunks', 'page'].includes(folder)) rmSync(join(out, folder), { recursive: true });
 for (const folder of [join(out, 'cli'), join(out, 'chunks')])

@@ -27,8 +27,8 @@ const GROUP_TIMEOUT_MS = 30 * 60_000;
 const LONG_FILE_TIMEOUT_MS = 60 * 60_000;
 /** Real servers wait more than they work: two clusters at a time keep two cores busy. */
 const CLUSTERS_AT_A_TIME = 2;
-/** These hold seconds against what is promised, so they have the machine for themselves. */
-const TIMED = ['failover'];
+/** One holds seconds against what is promised, the other builds anew what all others run: they have the machine for themselves. */
+const ALONE = ['failover', 'packages'];
 /** Of the real consumers (test/consumers); the others take longer, and are in the long forms. */
 const CONSUMERS = ['postgres'];
 /** In the order in which they begin, behind the groups: what is long and comes last would run alone. */
@@ -178,13 +178,13 @@ async function runIntegration(): Promise<void> {
       grouped.add(join(ROOT, 'test', name!));
   const consumers = (await filesOf('consumers')).filter((file) => CONSUMERS.includes(basename(file, '.test.ts')));
   const single = [...(await filesOf('integration')), ...consumers].filter((file) => !grouped.has(file));
-  const isTimed = (file: string): boolean => TIMED.includes(basename(file, '.test.ts'));
-  await runTests(single.filter(isTimed), 1, { timeout: GROUP_TIMEOUT_MS });
+  const isAlone = (file: string): boolean => ALONE.includes(basename(file, '.test.ts'));
+  await runTests(single.filter(isAlone), 1, { timeout: GROUP_TIMEOUT_MS });
   const rank = (file: string): number => {
     const at = LONGEST.indexOf(basename(file, '.test.ts'));
     return at < 0 ? LONGEST.length : at;
   };
-  const others = single.filter((file) => !isTimed(file)).sort((a, b) => rank(a) - rank(b));
+  const others = single.filter((file) => !isAlone(file)).sort((a, b) => rank(a) - rank(b));
   await runTests([...groups, ...others], CLUSTERS_AT_A_TIME, { timeout: GROUP_TIMEOUT_MS });
 }
 

@@ -10,7 +10,6 @@ import { runCommand } from '../../src/demo/run-command.ts';
 import { WorkDir } from '../../src/demo/work-dir.ts';
 import { SPOOR_VERSION } from '../../src/util/version.ts';
 import { programMissing, systemdAnalyze } from '../support/debian-package.ts';
-import { form } from '../support/forms.ts';
 import { runnableBlock } from '../support/markdown.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -108,7 +107,7 @@ describe('the npm package', () => {
   });
 });
 
-const skip = form<string | false>('only in test:long', false) || (await overlayMissing());
+const skip = await overlayMissing();
 
 describe('what npm run package makes', { skip, timeout: 900_000 }, () => {
   let dir: WorkDir;
