@@ -43,6 +43,9 @@ export interface FoldOptions {
   readonly tabletIds?: readonly string[];
 }
 
+/** A sidecar answers before it is at work, and may do nothing but that for so long. */
+const STARTS_WITHIN_MS = 10_000;
+
 /** Of a tablet: it is shipped, and all that is committed is. */
 export const isCaughtUp = ({ state, lagOps }: TabletView): boolean => state === 'running' && lagOps === 0;
 
@@ -187,16 +190,20 @@ export class SpoorCluster implements AsyncDisposable {
     return this.kudu.masters.join(',');
   }
 
-  /** Calls the API of a sidecar that runs; of another one where the first cannot answer yet. */
+  /** Calls the API of a sidecar that runs, of another one where the first cannot answer yet, and again where all have just started. */
   async api<T = unknown>(method: string, path: string, body?: unknown): Promise<ApiAnswer<T>> {
-    let answer: ApiAnswer<T> | null = null;
-    for (const { running, url } of this.sidecars) {
-      if (!running || this.frozen.has(url)) continue;
-      answer = await callApi<T>(url, method, path, body);
-      if (answer.status !== 503) return answer;
+    const deadline = Date.now() + STARTS_WITHIN_MS;
+    for (;;) {
+      let answer: ApiAnswer<T> | null = null;
+      for (const { running, url } of this.sidecars) {
+        if (!running || this.frozen.has(url)) continue;
+        answer = await callApi<T>(url, method, path, body);
+        if (answer.status !== 503) return answer;
+      }
+      assert.ok(answer, 'no sidecar runs');
+      if (!isStarting(answer) || Date.now() > deadline) return answer;
+      await sleep(50);
     }
-    assert.ok(answer, 'no sidecar runs');
-    return answer;
   }
 
   /** Runs a command of the program in this process, beside the first sidecar. @param env more of its environment */
@@ -391,6 +398,12 @@ export class SpoorCluster implements AsyncDisposable {
 
 function tabletIdOf(schemaRecord: Buffer): string {
   return (JSON.parse(schemaRecord.toString()) as { tablet_id: string }).tablet_id;
+}
+
+function isStarting({ body }: ApiAnswer<unknown>): boolean {
+  return (
+    (body as { readonly detail?: string } | null)?.detail?.startsWith('not at work yet: still connecting') === true
+  );
 }
 
 async function callApi<T>(url: string, method: string, path: string, body: unknown): Promise<ApiAnswer<T>> {
