@@ -76,6 +76,7 @@ export class SinkKit {
   readonly sut: SinkUnderTest;
   readonly promises: SinkPromises;
   readonly #open = new Set<Sink>();
+  readonly #dead = new Set<Sink>();
 
   constructor(sut: SinkUnderTest, promises: SinkPromises) {
     this.sut = sut;
@@ -95,6 +96,14 @@ export class SinkKit {
   /** The process of this sink dies. */
   async kill(sink: Sink): Promise<void> {
     await this.sut.kill?.(sink);
+    this.#dead.add(sink);
+  }
+
+  /** Closes those whose processes have died: in this one they try for ever to connect again. */
+  async closeDead(): Promise<void> {
+    const dead = [...this.#dead];
+    this.#dead.clear();
+    await Promise.allSettled(dead.map((sink) => this.close(sink)));
   }
 
   async close(sink: Sink): Promise<void> {

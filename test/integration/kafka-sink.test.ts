@@ -47,7 +47,7 @@ interface Process {
 const WITHOUT_SILENCE = SINK_CASES.filter((one) => one.needs !== 'duringFreeze');
 const SLOW = [...VOLUME_CASES, ...SCHEDULE_CASES];
 const WITHOUT_SLOW_ONES = WITHOUT_SILENCE.filter((one) => !SLOW.includes(one));
-const processes = new Map<Sink, Process>();
+const processes = new WeakMap<Sink, Process>();
 /** Streams of which the next answer to a write is lost. */
 const losing = new Set<string>();
 

@@ -63,7 +63,7 @@ async function serve(
   };
 }
 
-describe('the status page of a thousand tablets', { skip: await chromiumMissing(), timeout: 120_000 }, () => {
+describe('the status page of a thousand tablets', { skip: await chromiumMissing(), timeout: form(120_000, 300_000) }, () => {
   let browser: Browser;
   before(async () => {
     browser = await launchBrowser();

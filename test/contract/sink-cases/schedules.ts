@@ -78,6 +78,8 @@ class Schedule {
     } catch (error) {
       const why = error instanceof Error ? (error.stack ?? error.message) : String(error);
       throw new Error(`${why}\nafter ${this.#trail.slice(-25).join(', ')}`, { cause: error });
+    } finally {
+      await this.#kit.closeDead();
     }
   }
 
