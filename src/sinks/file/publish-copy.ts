@@ -22,7 +22,7 @@ export class Copy {
   }
 
   async lines(path: string, place: Place, bytes: number, steps: Steps): Promise<void> {
-    await this.#publish(path, place, steps, async (from, to) => {
+    await this.#publish(path, place, bytes + 1, steps, async (from, to) => {
       const isWhole = await hasAll(from, path, bytes, (await readBegin(from, path, steps)).bytes, steps);
       return isWhole ? copyLines(from, to, bytes, steps) : null;
     });
@@ -30,17 +30,20 @@ export class Copy {
 
   async data({ file, bytes, first, last }: CommittedData, place: Place, steps: Steps): Promise<void> {
     const path = join(this.#folder, file);
-    await this.#publish(path, place, steps, async (from, to) => {
-      await hasAll(from, path, bytes, null, steps);
+    await this.#publish(path, place, bytes, steps, async (from, to) => {
       for await (const chunk of chunksOf(from, 0, bytes, steps)) await writeAll(to, chunk, steps);
       return { first, last };
     });
   }
 
-  /** @param copy null: there is nothing to publish */
+  /**
+   * @param bytes that the copy is to have: one that has fewer is not published, whatever became of the file meanwhile
+   * @param copy null: there is nothing to publish
+   */
   async #publish(
     path: string,
     place: Place,
+    bytes: number,
     steps: Steps,
     copy: (from: FileHandle, to: FileHandle) => Promise<Span | null>,
   ): Promise<void> {
@@ -50,6 +53,7 @@ export class Copy {
       if (from === null) return; // its own writer has published it meanwhile
       const span = await copy(from, to);
       if (span === null) return;
+      await hasAll(to, path, bytes, null, steps);
       await steps.take(() => to.datasync());
       await linkNew(this.#draft, this.#folder, publishedName(place, span.first, span.last), steps);
     } finally {

@@ -60,12 +60,13 @@ export interface Lines {
   readonly at: number;
 }
 
-/** The lines before `end`, about 1 MiB of them at a time; what comes last may lack its line break. */
+/** The lines before `end`, about 1 MiB of them at a time, fewer where the file ends before that; what comes last may lack its line break. */
 export async function* linesBefore(handle: FileHandle, end: number, steps: Steps): AsyncGenerator<Lines> {
   for (let at = 0, length = CHUNK; at < end;) {
-    const bytes = await readAt(handle, at, Math.min(length, end - at), steps);
+    const wanted = Math.min(length, end - at);
+    const bytes = await readAt(handle, at, wanted, steps);
     if (bytes.length === 0) return;
-    const isLast = at + bytes.length >= end;
+    const isLast = bytes.length < wanted || at + bytes.length >= end;
     const whole = isLast ? bytes.length : bytes.lastIndexOf(NEWLINE) + 1;
     if (whole === 0) {
       length *= 2; // a line that is longer
