@@ -1,6 +1,6 @@
 /**
  * Bundles the program (src, without the page) into dist: cli/main.js, and beside it the chunks that only some commands need.
- * Hundreds of modules that are looked up, read and compiled one by one take a third of what the start of a sidecar costs. Packages
+ * Hundreds of modules that are looked up, read and compiled one by one take a fifth of what the start of a sidecar costs. Packages
  * stay what npm installs. Types are checked apart from this (`npm run check`).
  */
 import {

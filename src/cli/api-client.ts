@@ -108,8 +108,9 @@ function networkReason(error: unknown): string {
 
 /** What is wrong between two who speak TLS, in words; null where it is something else. */
 function tlsHint(cause: unknown): string | null {
-  if (!(cause instanceof Error) || !('code' in cause) || typeof cause.code !== 'string') return null;
-  const { code, message } = cause;
+  if (!(cause instanceof Error)) return null;
+  const code = errorCodeOf(cause);
+  const { message } = cause;
   if (/^(?:SELF_SIGNED_CERT|DEPTH_ZERO|UNABLE_TO_(?:GET_ISSUER|VERIFY)|CERT_UNTRUSTED)/.test(code))
     return `${message}; give the CA that its certificate is of with --ca or SPOOR_HTTP_TLS_CLIENT_CA_FILE`;
   if (code === 'ERR_SSL_WRONG_VERSION_NUMBER') return 'it does not speak TLS; use http://';

@@ -1,6 +1,6 @@
-import { errorCodeOf } from '../util/error-code.ts';
 import { readFileSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join, sep } from 'node:path';
+import { errorCodeOf } from '../util/error-code.ts';
 import { isMissing, isTabletId, segmentNumber } from '../wal/log-folder.ts';
 
 /** SPOOR_WAL_DIR or SPOOR_HOLD_DIR is not what it is to be: the message says why, and what to give instead. */
@@ -86,9 +86,7 @@ function whyNoInstance(walDir: string): string {
 
 function whyUnreadable(error: unknown): string {
   const said = error instanceof Error ? error.message : String(error);
-  return errorCodeOf(error) === 'EACCES' || errorCodeOf(error) === 'EPERM'
-    ? `${said}; run Spoor as the tablet server's own user`
-    : said;
+  return ['EACCES', 'EPERM'].includes(errorCodeOf(error)) ? `${said}; run Spoor as the tablet server's own user` : said;
 }
 
 function isServers(dir: string): boolean {

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
-import { isMissing } from './log-folder.ts';
 import * as z from 'zod';
 import type { OpId } from '../kudu/opid.ts';
 import { LocalSegment } from './local-segment.ts';
+import { isMissing } from './log-folder.ts';
 import { SegmentCursor, segmentFaultError } from './segment-cursor.ts';
 import { readFooterAtEnd } from './segment-format.ts';
 

@@ -5,6 +5,7 @@ import { connect as tlsConnect, type TLSSocket } from 'node:tls';
 import { KuduError } from '../errors.ts';
 import { SecurityFault } from '../status.ts';
 import { NegotiateStep, expectStep, toNobody, type NegotiationLink } from './negotiation-link.ts';
+import { errorCodeOf } from '../../util/error-code.ts';
 
 /**
  * What Node's TLS takes for its socket. While hands are shaken its bytes are caught, as Kudu carries them in messages of
@@ -139,7 +140,8 @@ function connectTls(tunnel: Duplex, address: string, caPems: readonly string[] |
 }
 
 function untrusted(address: string, cause: Error): KuduError {
-  const why = 'code' in cause && typeof cause.code === 'string' ? `${cause.code}: ${cause.message}` : cause.message;
+  const code = errorCodeOf(cause);
+  const why = code === '' ? cause.message : `${code}: ${cause.message}`;
   return new KuduError('security', `${address} is not known as a server of this cluster: TLS: ${why}`, {
     code: SecurityFault.UNTRUSTED_SERVER,
     address,
