@@ -22,6 +22,8 @@ export interface RedisPairOptions {
 }
 
 const PATIENT_MS = 60_000;
+/** Before a failover the master goes on alone for so long. Longer, and streams wait for the replica. */
+const CUT_OFF_MS = 500;
 
 /** Two servers, one the replica of the other, and a sentinel that makes it the master where that is gone. */
 export class RedisPair implements AsyncDisposable {
@@ -96,25 +98,30 @@ export class RedisPair implements AsyncDisposable {
 
   /**
    * The replica is cut off, the master killed a while later, the replica made the master, and the old one comes back as its replica.
-   * @param cutOffMs for so long the master acknowledges what nobody else will ever have
-   * @param look asked of the master just before its end, and of the new one before the old is back
+   * @param count of what the master holds
+   * @param isEnough whether it may end also where the master got nothing meanwhile that nobody else will ever have
+   * @returns how much of what the master had is lost
    */
-  async failOver<T>(cutOffMs: number, look: (client: Redis) => Promise<T>): Promise<readonly [before: T, after: T]> {
+  async failOver(count: (client: Redis) => Promise<number>, isEnough: () => boolean): Promise<number> {
     const old = await this.master();
     const other = this.#otherThan(old);
     await other.withClient((client) => client.replicaof('127.0.0.1', NOBODY));
-    await sleep(cutOffMs);
-    const before = await old.withClient(look);
+    const shared = await old.withClient(count);
+    await eventually('the master has what nobody else will ever have', async () => {
+      return isEnough() || (await old.withClient(count)) > shared;
+    });
+    await sleep(CUT_OFF_MS);
+    const before = await old.withClient(count);
     await old.kill();
     await this.#setDownAfter(DOWN_AFTER_MS);
     await eventually('the replica is the master', async () => {
       return (await this.master()) === other && (await factsOf(other))['role'] === 'master';
     });
-    const after = await other.withClient(look);
+    const after = await other.withClient(count);
     await old.restart(['--replicaof', '127.0.0.1', String(other.port)]);
     if (this.#isPatient) await this.#setDownAfter(PATIENT_MS);
     await this.isWhole();
-    return [before, after];
+    return before - after;
   }
 
   /** Both at once, so that neither can take over. */
