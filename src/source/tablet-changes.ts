@@ -1,5 +1,5 @@
 import { decodeWrite } from '../change/decode-write.ts';
-import type { Change, TabletRef } from '../change/change.ts';
+import type { Change } from '../change/change.ts';
 import { RowFormatError } from '../change/row-layout.ts';
 import { SpoorError } from '../errors.ts';
 import { microsToHybridTime, type HybridTime } from '../kudu/hybrid-time.ts';
@@ -11,27 +11,15 @@ import { OpType, type LogEntry } from '../wal/entry.ts';
 import type { LogChunk, LogFeed } from '../wal/log-reader.ts';
 import type { SegmentHeader } from '../wal/segment-format.ts';
 import { decodeMarker } from '../change/apply-marker.ts';
-import { NameHistory, type NameLookUp } from './name-history.ts';
-import { SchemaHistory, type SchemaVersion } from './schema-history.ts';
 import type { ChangeRead, ChangeSource } from './change-source.ts';
+import { LentRoom } from './lent-room.ts';
+import type { SchemaVersion } from './schema-history.ts';
+import { TableInForce, type TableInForceOptions } from './table-in-force.ts';
 
-export interface TabletChangesOptions {
+export interface TabletChangesOptions extends TableInForceOptions {
   readonly log: LogFeed;
-  readonly tablet: { readonly tableId: string; readonly tabletId: string };
-  /**
-   * After which operation to begin, and what the log alone cannot tell there. The schema version may be lower than the
-   * one in force, never higher: who takes it from a server asks for it before the OpId.
-   */
-  readonly after: TabletPosition;
   /** Begins with a {@link SchemaChange} that has no `before`: the schema in force at `after`. */
   readonly announceSchema: boolean;
-  /**
-   * The tablet's schema as a server has it now: asked only when the log no longer says what was in force at `after`
-   * (the ALTER was in a segment that is gone, and the next one's header is older; kudu-facts 5.3).
-   */
-  readonly lookUpSchema?: () => Promise<SchemaVersion>;
-  /** What the table is called now: asked where the log is read from its first operation on, see {@link NameHistory}. */
-  readonly lookUpName?: NameLookUp;
   /** Generation of a stream: a read ends at each cut for its copies, whatever follows. */
   readonly endsAtCutsOf?: string;
   /** Operations whose rows are left out, as somebody asked for: an event says so in their place. */
@@ -63,20 +51,15 @@ export class TabletChanges implements ChangeSource {
   /** Committed and in order, not yet given out; from `#readyAt` on. */
   #ready: CommittedOp[] = [];
   #readyAt = 0;
-  #history: SchemaHistory | null = null;
-  readonly #name: NameHistory;
-  #tablet: TabletRef;
+  readonly #table: TableInForce;
   #announced: boolean;
-  /** Whether the schema in force at `after` is known for sure. */
-  #settled = false;
   /** Whether segments are missing between the last chunk and the next. */
   #skipped = false;
   /** Damage that was passed: if something is missed, this may be why. */
   #damage: SpoorError | null = null;
   /** An entry that could not be taken. It came after all that is ready. */
   #fault: unknown = null;
-  /** What was lent of large operations and is not done with: up to which index, in the order of the log. */
-  #lent: { readonly upTo: bigint; readonly bytes: number }[] = [];
+  readonly #lent: LentRoom;
   /** Of what was given out last. */
   #givenUpTo = 0n;
   /** See {@link TabletPosition.time}. */
@@ -85,8 +68,8 @@ export class TabletChanges implements ChangeSource {
   constructor(options: TabletChangesOptions) {
     this.#options = options;
     this.#order = new CommitOrder(options.after.opId);
-    this.#name = new NameHistory(options.after);
-    this.#tablet = { ...options.tablet, tableName: options.after.tableName };
+    this.#table = new TableInForce(options);
+    this.#lent = new LentRoom(options.log);
     this.#announced = !options.announceSchema;
     this.#time = options.after.time;
   }
@@ -96,7 +79,7 @@ export class TabletChanges implements ChangeSource {
   }
 
   get holdsRoom(): boolean {
-    return this.#lent.length > 0;
+    return this.#lent.holds;
   }
 
   get waits(): Wait | null {
@@ -108,7 +91,7 @@ export class TabletChanges implements ChangeSource {
       const read = await this.#readReady();
       if (read) return read;
       if (this.#fault !== null) throw this.#fault as Error;
-      this.#giveBack();
+      this.#lent.giveBack(this.#givenUpTo); // who asks for more is done with what he was given
       const chunk = await this.#options.log.next();
       if (chunk.kind === 'gone') return { kind: 'gone' };
       this.#take(chunk);
@@ -122,50 +105,32 @@ export class TabletChanges implements ChangeSource {
         break;
       case 'entries':
         this.#push(chunk.entries);
-        if (chunk.lentBytes !== undefined) this.#lend(chunk.entries, chunk.lentBytes);
+        if (chunk.lentBytes !== undefined) this.#lent.take(chunk.entries, chunk.lentBytes);
         break;
       case 'idle':
         break;
       case 'missing':
         // Whether anything wanted was in there shows at the next operation: its index.
-        this.#order.restart();
-        this.#giveAllBack();
+        this.#restart();
         this.#skipped = true;
         this.#damage ??= chunk.damage ?? null;
     }
-  }
-
-  #lend(entries: readonly LogEntry[], bytes: number): void {
-    let upTo = 0n;
-    for (const { opId } of entries) if (opId.index > upTo) upTo = opId.index;
-    this.#lent.push({ upTo, bytes });
-  }
-
-  /** Whoever asks for more is done with what he was given, but for what he has room for. */
-  #giveBack(): void {
-    while (this.#lent.length > 0 && this.#lent[0]!.upTo <= this.#givenUpTo)
-      this.#options.log.giveBack?.(this.#lent.shift()!.bytes);
-  }
-
-  /** What was only proposed is forgotten, and what was committed is there already, or comes again. */
-  #giveAllBack(): void {
-    for (const { bytes } of this.#lent.splice(0)) this.#options.log.giveBack?.(bytes);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#options.log[Symbol.asyncDispose]();
   }
 
-  /** All before is given out. Where the log skips what is done with, an ALTER may be among it: then the header says so. */
   #beginSegment(header: SegmentHeader, restarted: boolean): void {
-    if (restarted) {
-      this.#order.restart();
-      this.#giveAllBack();
-    }
-    const seed = { version: header.schemaVersion, schema: header.schema };
-    if (this.#history === null) this.#history = new SchemaHistory(seed);
-    else if (restarted || this.#skipped) this.#history.advance(seed);
+    if (restarted) this.#restart();
+    this.#table.beginSegment(header, restarted || this.#skipped);
     this.#skipped = false;
+  }
+
+  /** What was only proposed is forgotten, and what was committed is there already, or comes again. */
+  #restart(): void {
+    this.#order.restart();
+    this.#lent.giveAllBack();
   }
 
   #push(entries: readonly LogEntry[]): void {
@@ -194,10 +159,10 @@ export class TabletChanges implements ChangeSource {
     while (this.#readyAt < this.#ready.length && bytes < MAX_READ_BYTES && moreBytes < MAX_MORE_BYTES) {
       const op = this.#ready[this.#readyAt]!;
       const isNews = op.replicate.opId.index > this.#options.after.opId.index;
-      if (isNews && !this.#settled) await this.#settleSchema();
+      if (isNews && !this.#table.isSettled) await this.#table.settle();
       const isSkipped = isNews && this.#isSkipped(op);
       try {
-        if (isNews && !this.#announced) this.#announce(op, changes);
+        if (isNews && !this.#announced) changes.push(this.#announcement(op));
         if (isSkipped) changes.push(this.#skipEvent(op));
         else rejectedRows += this.#apply(op, isNews, changes);
       } catch (error) {
@@ -249,14 +214,14 @@ export class TabletChanges implements ChangeSource {
       }
       if (this.#readyAt < this.#ready.length) break;
       if (this.#fault !== null) throw this.#fault as Error;
-      this.#giveBack();
+      this.#lent.giveBack(this.#givenUpTo); // who asks for more is done with what he was given
       const chunk = await this.#options.log.next();
       if (chunk.kind === 'gone') throw new Error(`the log ends before index ${index}`);
       this.#take(chunk);
-      if (chunk.kind === 'idle' && this.#history !== null && (passed >= index || passed === 0n)) break;
+      if (chunk.kind === 'idle' && this.#table.hasSchema && (passed >= index || passed === 0n)) break;
     }
-    await this.#settleSchema();
-    return this.#schema().current;
+    await this.#table.settle();
+    return this.#table.current;
   }
 
   #isCut({ replicate }: CommittedOp): boolean {
@@ -267,11 +232,9 @@ export class TabletChanges implements ChangeSource {
 
   #positionAt(opId: OpId): TabletPosition {
     const { resync, corrected, rewound } = this.#options.after;
-    const { version } = this.#schema().current;
     return {
       opId,
-      ...this.#name.at(version),
-      schemaVersion: version,
+      ...this.#table.at(),
       ...(this.#time !== undefined && { time: this.#time }),
       ...(resync !== undefined && { resync }),
       ...(corrected !== undefined && { corrected }),
@@ -286,7 +249,15 @@ export class TabletChanges implements ChangeSource {
   }
 
   #skipEvent({ replicate: { opId, hybridTime } }: CommittedOp): Change {
-    return { kind: 'event', event: 'skipped', tablet: this.#tablet, opId, hybridTime, partition: null, missing: null };
+    return {
+      kind: 'event',
+      event: 'skipped',
+      tablet: this.#table.tablet,
+      opId,
+      hybridTime,
+      partition: null,
+      missing: null,
+    };
   }
 
   /** Carries out one operation; answers how many of its rows were rejected or ignored. */
@@ -320,10 +291,10 @@ export class TabletChanges implements ChangeSource {
     const results = commit.readRowResults();
     if (results.length === 0 && write.rows.length === 0) return 0; // a marker, ours or another's
     const batch = decodeWrite({
-      tablet: this.#tablet,
+      tablet: this.#table.tablet,
       opId: replicate.opId,
       hybridTime: replicate.hybridTime,
-      layout: this.#schema().layoutOf(write.schema),
+      layout: this.#table.layoutOf(write.schema),
       rows: write.rows,
       indirect: write.indirect,
       results,
@@ -345,74 +316,26 @@ export class TabletChanges implements ChangeSource {
       const interval = microsToHybridTime(BigInt(Math.round(resolvedEveryMs * 1000)));
       const begin = hybridTime - (hybridTime % interval);
       if (this.#time === undefined || this.#time < begin)
-        changes.push({ kind: 'resolved', tablet: this.#tablet, opId, hybridTime: begin - 1n });
+        changes.push({ kind: 'resolved', tablet: this.#table.tablet, opId, hybridTime: begin - 1n });
     }
     this.#time = hybridTime;
   }
 
-  /** Only an ALTER that succeeded counts, and only if the version rises: a master's retry logs the same one twice. */
-  #applyAlter({ replicate, commit }: CommittedOp, isNews: boolean, changes: Change[]): void {
-    if (commit.failed) return;
-    const { schema, schemaVersion, newTableName } = replicate.readAlter();
-    const before = { tableName: this.#tablet.tableName, schema: this.#schema().current.schema };
-    if (!this.#schema().advance({ version: schemaVersion, schema }) || !isNews) return;
-    const after = { tableName: this.#name.alter(schemaVersion, newTableName), schema };
-    if (after.tableName !== before.tableName) this.#tablet = { ...this.#tablet, tableName: after.tableName };
-    changes.push({
-      kind: 'schema',
-      tablet: this.#tablet,
-      opId: replicate.opId,
-      hybridTime: replicate.hybridTime,
-      version: schemaVersion,
-      before,
-      after,
-    });
+  #applyAlter(op: CommittedOp, isNews: boolean, changes: Change[]): void {
+    const change = this.#table.alter(op, isNews);
+    if (change !== null) changes.push(change);
   }
 
-  /** Where the header and the ALTERs in the log fall short of the version that was in force at `after`, asks a server. */
-  async #settleSchema(): Promise<void> {
-    const wanted = this.#options.after.schemaVersion;
-    const known = this.#schema().current.version;
-    if (known < wanted) {
-      const found = await this.#options.lookUpSchema?.();
-      if (found?.version !== wanted)
-        throw new SpoorError(
-          'SPOOR_WAL_GAP',
-          `schema version ${wanted} was in force at ${formatOpId(this.#options.after.opId)}; the log knows ${known}` +
-            (found ? `, the tablet server ${found.version}` : ''),
-          { tabletId: this.#tablet.tabletId },
-        );
-      this.#schema().advance(found);
-    }
-    await this.#name.settle(this.#schema().current.version, this.#options.lookUpName);
-    this.#tablet = { ...this.#tablet, tableName: this.#name.current };
-    this.#settled = true;
-  }
-
-  #announce(first: CommittedOp, changes: Change[]): void {
-    const { version, schema } = this.#schema().current;
-    changes.push({
-      kind: 'schema',
-      tablet: this.#tablet,
-      opId: this.#options.after.opId,
-      hybridTime: first.replicate.hybridTime,
-      version,
-      before: null,
-      after: { tableName: this.#tablet.tableName, schema },
-    });
+  #announcement({ replicate: { hybridTime } }: CommittedOp): Change {
     this.#announced = true;
-  }
-
-  #schema(): SchemaHistory {
-    if (!this.#history) throw new TypeError('a log gives a segment before its entries');
-    return this.#history;
+    return this.#table.announcement(hybridTime);
   }
 
   #transaction({ replicate }: CommittedOp): SpoorError {
     return new SpoorError(
       'SPOOR_TRANSACTION_UNSUPPORTED',
       `operation ${formatOpId(replicate.opId)} belongs to a multi-row transaction`,
-      { tabletId: this.#tablet.tabletId, opId: formatOpId(replicate.opId) },
+      { tabletId: this.#options.tablet.tabletId, opId: formatOpId(replicate.opId) },
     );
   }
 
@@ -425,7 +348,7 @@ export class TabletChanges implements ChangeSource {
     return new SpoorError(
       unsupported ? 'SPOOR_WAL_UNSUPPORTED' : 'SPOOR_WAL_CORRUPT',
       `${path} byte ${offset}: ${message}`,
-      { tabletId: this.#tablet.tabletId, opId: formatOpId(replicate.opId), path, offset },
+      { tabletId: this.#options.tablet.tabletId, opId: formatOpId(replicate.opId), path, offset },
       error,
     );
   }

@@ -1,4 +1,4 @@
-import type { Change, MissingChanges, TabletEnd } from '../change/change.ts';
+import type { MissingChanges, TabletEnd, TabletRef } from '../change/change.ts';
 import { copyUnderWay, type TabletPosition } from '../change/position.ts';
 import { SpoorError } from '../errors.ts';
 import type { HybridTime } from '../kudu/hybrid-time.ts';
@@ -28,6 +28,7 @@ import {
 import { CopyReads, readOf } from './copy-reads.ts';
 import type { Filling } from './gap-filler.ts';
 import type { Found } from './log-search.ts';
+import { announcement, endEvent, rewoundEvent } from './source-events.ts';
 import { SourceLog, type LogOptions, type OpenLog } from './source-log.ts';
 import type { Cut, TableCopier } from './table-copier.ts';
 import type { TabletChanges } from './tablet-changes.ts';
@@ -256,7 +257,7 @@ export class TabletSource implements ChangeSource {
     const cut = await turn.done;
     this.#hasAnnounced = true;
     const at = positionAtCut(this.#position, cut, scope, this.#options);
-    yield this.#passed(readOf([this.#announcement(cut)], at, cut.time));
+    yield this.#passed(readOf([announcement(this.#tablet(cut.tableName), cut)], at, cut.time));
     yield* this.#rowsOf(cut.schema);
   }
 
@@ -281,7 +282,7 @@ export class TabletSource implements ChangeSource {
 
   /** Consumers are told before what they know comes again. */
   async *#rewind({ rewind }: CopyStep & { kind: 'rewind' }): Reads {
-    const { tablet, searchLog, logger } = this.#options;
+    const { searchLog, logger } = this.#options;
     using turn = this.#turn(() => this.#cut());
     const { read, cut } = yield* this.#logUpToCut(turn);
     const found = await searchLog(rewind.to, cut.opId, this.#abort.signal);
@@ -296,16 +297,7 @@ export class TabletSource implements ChangeSource {
       return;
     }
     const { scope, rewound } = again;
-    const event: Change = {
-      kind: 'event',
-      event: 'rewound',
-      tablet: { ...tablet, tableName: position.tableName },
-      opId: cut.opId,
-      hybridTime: cut.time,
-      partition: null,
-      missing: null,
-      rewound,
-    };
+    const event = rewoundEvent(this.#tablet(position.tableName), cut, rewound);
     const at = {
       ...position,
       copy: beginCopy(cut, scope),
@@ -367,15 +359,16 @@ export class TabletSource implements ChangeSource {
   }
 
   /** A tablet that was dropped says so behind all that it had. */
-  #end({ event, partition, lastIndex }: TabletEnd): Passed {
+  #end(end: TabletEnd): Passed {
     const { opId, tableName, time } = this.#position;
-    const tablet = { ...this.#options.tablet, tableName };
     const hybridTime = this.#time ?? time ?? 0n;
-    const operations = lastIndex > opId.index ? { fromIndex: opId.index + 1n, toIndex: lastIndex } : null;
-    const missing = operations || this.#lacksCopy ? { operations, copy: this.#lacksCopy } : null;
-    if (missing) this.#options.onMissing(missing);
-    else this.#options.logger.info({ opId: formatOpId(opId), event }, 'the tablet was dropped, and all of it is read');
-    const change: Change = { kind: 'event', event, tablet, opId, hybridTime, partition, missing };
+    const change = endEvent(this.#tablet(tableName), { opId, hybridTime }, end, this.#lacksCopy);
+    if (change.missing) this.#options.onMissing(change.missing);
+    else
+      this.#options.logger.info(
+        { opId: formatOpId(opId), event: end.event },
+        'the tablet was dropped, and all of it is read',
+      );
     return this.#passed(readOf([change], { ...withoutCopy(this.#position), ended: true }, hybridTime));
   }
 
@@ -423,10 +416,8 @@ export class TabletSource implements ChangeSource {
     return cut;
   }
 
-  #announcement({ opId, time, schemaVersion, schema, tableName }: Cut): Change {
-    const tablet = { ...this.#options.tablet, tableName };
-    const after = { tableName, schema };
-    return { kind: 'schema', tablet, opId, hybridTime: time, version: schemaVersion, before: null, after };
+  #tablet(tableName: string): TabletRef {
+    return { ...this.#options.tablet, tableName };
   }
 
   /** Whether the schema is still to be told; asked by whoever tells it now. */

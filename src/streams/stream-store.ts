@@ -1,18 +1,14 @@
 import { randomUUID } from 'node:crypto';
-import * as z from 'zod';
 import { SpoorError } from '../errors.ts';
 import { formatOpId, type OpId } from '../kudu/opid.ts';
-import { opIdJson, type TabletPosition } from '../change/position.ts';
+import type { TabletPosition } from '../change/position.ts';
 import { type CatalogTable, firstTabletId } from './table-catalog.ts';
 import { FIRST_MEMBERSHIP, membershipIn, withMembers, type Membership } from './membership.ts';
 import {
-  memberKey,
-  type Correction,
   type JoinedTable,
   type MemberTablet,
   type Resync,
   type ResyncFrom,
-  type Rewind,
   type StoredStream,
   type StreamDetails,
   type StreamSource,
@@ -20,11 +16,10 @@ import {
   type Whence,
 } from './stored-stream.ts';
 import type { AskedStream, StreamDefinition } from './definition.ts';
-import { matchTables } from './table-patterns.ts';
 import { checkPrecondition, type Precondition } from './precondition.ts';
 import { StreamExistsError } from './stream-errors.ts';
 import type { Logger } from '../util/logger.ts';
-import { formatPosition, parsePosition } from './stored-position.ts';
+import { formatPosition } from './stored-position.ts';
 import {
   detailsItem,
   generationOf,
@@ -32,7 +27,6 @@ import {
   memberItem,
   skipItems,
   skippedId,
-  skippedOf,
   OLD_DEFINITION,
   OLD_PAUSED,
   OLD_REVISION,
@@ -40,28 +34,10 @@ import {
   type StreamItem,
   type StreamsTable,
 } from './stream-items.ts';
+import { detailsOf, joinedAmong, joinedBody } from './stream-details.ts';
 import { StreamRevisions } from './stream-revisions.ts';
 
 export { STREAM_COLUMNS } from './stream-items.ts';
-
-const joinedBody = z.object({ name: z.string(), speakerTabletId: z.string() });
-const correctionBody = z.object({
-  id: z.string(),
-  keys: z.array(z.base64().transform((text) => Buffer.from(text, 'base64'))),
-});
-const rewindBody = z.object({
-  id: z.string(),
-  to: z.union([
-    z.object({ op: opIdJson }).transform(({ op }) => ({ opId: op })),
-    z.object({
-      time: z
-        .string()
-        .regex(/^\d{1,20}$/)
-        .transform(BigInt),
-    }),
-  ]),
-});
-const resyncBody = z.object({ id: z.string(), from: z.enum(['snapshot', 'gap']), requestedAt: z.string() });
 
 /** What a change makes of a stream; what it leaves out stays. */
 export interface StreamEdit {
@@ -286,30 +262,7 @@ export class StreamStore implements StreamSource {
   }
 
   async details(stream: StoredStream, signal: AbortSignal): Promise<StreamDetails> {
-    const starts = new Map<string, TabletPosition>();
-    const resyncs = new Map<string, Resync>();
-    const gapRepairs = new Map<string, Resync>();
-    const corrections = new Map<string, Correction>();
-    const rewinds = new Map<string, Rewind>();
-    const skips = new Map<string, OpId[]>();
-    const ended = new Set<string>();
-    const items = await this.#items(stream, signal);
-    for (const { kind, id, membership, key, body } of items) {
-      if (kind === 'start') starts.set(key, parsePosition(body));
-      else if (kind === 'keys') corrections.set(key, correctionBody.parse(JSON.parse(body)));
-      else if (kind === 'rewind') rewinds.set(key, rewindBody.parse(JSON.parse(body)));
-      else if (kind === 'skip') {
-        const { tabletId, opId } = skippedOf(id);
-        const of = memberKey(tabletId, { id: membership, again: false });
-        skips.set(of, [...(skips.get(of) ?? []), opId]);
-      } else if (kind === 'ended') ended.add(key);
-      else if (kind === 'resync' || kind === 'gap') {
-        const asked = resyncBody.parse(JSON.parse(body));
-        const of = asked.from === 'gap' ? gapRepairs : resyncs; // version 0.1 keeps both under `resync`
-        if (asked.requestedAt > (of.get(key)?.requestedAt ?? '')) of.set(key, asked);
-      }
-    }
-    return { starts, joined: joinedAmong(stream, items), resyncs, gapRepairs, corrections, rewinds, skips, ended };
+    return detailsOf(stream, await this.#items(stream, signal));
   }
 
   async joinTable(stream: StoredStream, table: CatalogTable, signal: AbortSignal): Promise<JoinedTable> {
@@ -402,15 +355,6 @@ export class StreamStore implements StreamSource {
         signal,
       );
   }
-}
-
-/** Those in their present membership that joined by a name that is asked for: a stale one that was late is none. */
-function joinedAmong(stream: StoredStream, items: readonly StreamItem[]): Map<string, JoinedTable> {
-  const tables = items.filter(
-    ({ kind, id, membership }) => kind === 'table' && membership === membershipIn(stream, id).id,
-  );
-  const joined = tables.map(({ id, body }): [string, JoinedTable] => [id, joinedBody.parse(JSON.parse(body))]);
-  return new Map(joined.filter(([, { name }]) => matchTables(stream.definition.tables, name)));
 }
 
 function membershipOfTablets(stream: StoredStream, tables: readonly CatalogTable[]): (tabletId: string) => Membership {

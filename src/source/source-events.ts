@@ -1,0 +1,32 @@
+import type { Change, MissingChanges, Rewound, TabletEnd, TabletEvent, TabletRef } from '../change/change.ts';
+import type { HybridTime } from '../kudu/hybrid-time.ts';
+import type { OpId } from '../kudu/opid.ts';
+import type { Cut } from './table-copier.ts';
+
+/** The schema before the rows of a copy. */
+export function announcement(tablet: TabletRef, { opId, time, schemaVersion, schema, tableName }: Cut): Change {
+  const after = { tableName, schema };
+  return { kind: 'schema', tablet, opId, hybridTime: time, version: schemaVersion, before: null, after };
+}
+
+/** That changes which were told before come again behind a cut. */
+export function rewoundEvent(tablet: TabletRef, { opId, time }: Cut, rewound: Rewound): TabletEvent {
+  return { kind: 'event', event: 'rewound', tablet, opId, hybridTime: time, partition: null, missing: null, rewound };
+}
+
+/**
+ * That a tablet was dropped, and what of it will never come.
+ * @param last the operation that was read last
+ * @param lacksCopy whether rows that were owed could not be read any more
+ */
+export function endEvent(
+  tablet: TabletRef,
+  last: { readonly opId: OpId; readonly hybridTime: HybridTime },
+  { event, partition, lastIndex }: TabletEnd,
+  lacksCopy: boolean,
+): TabletEvent {
+  const { index } = last.opId;
+  const operations = lastIndex > index ? { fromIndex: index + 1n, toIndex: lastIndex } : null;
+  const missing: MissingChanges | null = operations || lacksCopy ? { operations, copy: lacksCopy } : null;
+  return { kind: 'event', event, tablet, ...last, partition, missing };
+}
