@@ -29,10 +29,12 @@ const LONG_FILE_TIMEOUT_MS = 60 * 60_000;
 const CLUSTERS_AT_A_TIME = 2;
 /** One holds seconds against what is promised, the other builds anew what all others run: they have the machine for themselves. */
 const ALONE = ['failover', 'packages'];
+/** These wait for the ends of tokens, for slow brokers and limits of time, and leave the cores to others: one at a time beside the two. */
+const WAITERS = ['kafka-secure', 'secure-kerberos', 'kafka-slow', 'exposed-api', 'server-retention'];
 /** Of the real consumers (test/consumers); the others take longer, and are in the long forms. */
 const CONSUMERS = ['postgres'];
 /** In the order in which they begin, behind the groups: what is long and comes last would run alone. */
-const LONGEST = ['whole-system', 'several-brokers', 'restarts-of-everything', 'kafka-slow', 'server-retention'];
+const LONGEST = ['whole-system', 'several-brokers', 'restarts-of-everything'];
 const SOAK_MINUTES = Number(process.env['SPOOR_SOAK_MINUTES'] ?? 20);
 
 const TOOLS: readonly (readonly [title: string, command: readonly string[]])[] = [
@@ -178,14 +180,20 @@ async function runIntegration(): Promise<void> {
       grouped.add(join(ROOT, 'test', name!));
   const consumers = (await filesOf('consumers')).filter((file) => CONSUMERS.includes(basename(file, '.test.ts')));
   const single = [...(await filesOf('integration')), ...consumers].filter((file) => !grouped.has(file));
-  const isAlone = (file: string): boolean => ALONE.includes(basename(file, '.test.ts'));
-  await runTests(single.filter(isAlone), 1, { timeout: GROUP_TIMEOUT_MS });
+  const [alone, waiters] = [ALONE, WAITERS].map((names) =>
+    single.filter((file) => names.includes(basename(file, '.test.ts'))),
+  ) as [string[], string[]];
+  await runTests(alone, 1, { timeout: GROUP_TIMEOUT_MS });
   const rank = (file: string): number => {
     const at = LONGEST.indexOf(basename(file, '.test.ts'));
     return at < 0 ? LONGEST.length : at;
   };
-  const others = single.filter((file) => !isAlone(file)).sort((a, b) => rank(a) - rank(b));
-  await runTests([...groups, ...others], CLUSTERS_AT_A_TIME, { timeout: GROUP_TIMEOUT_MS });
+  const others = single.filter((file) => !alone.includes(file) && !waiters.includes(file));
+  others.sort((a, b) => rank(a) - rank(b));
+  await Promise.all([
+    runTests([...groups, ...others], CLUSTERS_AT_A_TIME, { timeout: GROUP_TIMEOUT_MS }),
+    runTests(waiters, 1, { timeout: GROUP_TIMEOUT_MS, printsAtEnd: true }),
+  ]);
 }
 
 /** Every real consumer, each as it is in the long forms. */
