@@ -30,11 +30,11 @@ const CLUSTERS_AT_A_TIME = 2;
 /** One holds seconds against what is promised, the other builds anew what all others run: they have the machine for themselves. */
 const ALONE = ['failover', 'packages'];
 /** These wait for the ends of tokens, for slow brokers and limits of time, and leave the cores to others: one at a time beside the two. */
-const WAITERS = ['kafka-secure', 'secure-kerberos', 'kafka-slow', 'exposed-api', 'server-retention'];
+const WAITERS = ['kafka-secure', 'secure-kerberos', 'kafka-slow', 'small-disk', 'exposed-api', 'server-retention'];
 /** Of the real consumers (test/consumers); the others take longer, and are in the long forms. */
 const CONSUMERS = ['postgres'];
 /** In the order in which they begin, behind the groups: what is long and comes last would run alone. */
-const LONGEST = ['whole-system', 'several-brokers', 'restarts-of-everything'];
+const LONGEST = ['whole-system', 'demo-command', 'several-brokers', 'wide-rows', 'restarts-of-everything', 'postgres'];
 const SOAK_MINUTES = Number(process.env['SPOOR_SOAK_MINUTES'] ?? 20);
 
 const TOOLS: readonly (readonly [title: string, command: readonly string[]])[] = [

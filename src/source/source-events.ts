@@ -3,6 +3,11 @@ import type { HybridTime } from '../kudu/hybrid-time.ts';
 import type { OpId } from '../kudu/opid.ts';
 import type { Cut } from './table-copier.ts';
 
+interface Place {
+  readonly opId: OpId;
+  readonly hybridTime: HybridTime;
+}
+
 /** The schema before the rows of a copy. */
 export function announcement(tablet: TabletRef, { opId, time, schemaVersion, schema, tableName }: Cut): Change {
   const after = { tableName, schema };
@@ -14,19 +19,23 @@ export function rewoundEvent(tablet: TabletRef, { opId, time }: Cut, rewound: Re
   return { kind: 'event', event: 'rewound', tablet, opId, hybridTime: time, partition: null, missing: null, rewound };
 }
 
+/** That somebody has left out the rows of an operation. */
+export function skippedEvent(tablet: TabletRef, { opId, hybridTime }: Place): TabletEvent {
+  return { kind: 'event', event: 'skipped', tablet, opId, hybridTime, partition: null, missing: null };
+}
+
 /**
  * That a tablet was dropped, and what of it will never come.
- * @param last the operation that was read last
+ * Its place is that of the operation that was read last.
  * @param lacksCopy whether rows that were owed could not be read any more
  */
 export function endEvent(
   tablet: TabletRef,
-  last: { readonly opId: OpId; readonly hybridTime: HybridTime },
+  { opId, hybridTime }: Place,
   { event, partition, lastIndex }: TabletEnd,
   lacksCopy: boolean,
 ): TabletEvent {
-  const { index } = last.opId;
-  const operations = lastIndex > index ? { fromIndex: index + 1n, toIndex: lastIndex } : null;
+  const operations = lastIndex > opId.index ? { fromIndex: opId.index + 1n, toIndex: lastIndex } : null;
   const missing: MissingChanges | null = operations || lacksCopy ? { operations, copy: lacksCopy } : null;
-  return { kind: 'event', event, tablet, ...last, partition, missing };
+  return { kind: 'event', event, tablet, opId, hybridTime, partition, missing };
 }

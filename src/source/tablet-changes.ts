@@ -14,6 +14,7 @@ import { decodeMarker } from '../change/apply-marker.ts';
 import type { ChangeRead, ChangeSource } from './change-source.ts';
 import { LentRoom } from './lent-room.ts';
 import type { SchemaVersion } from './schema-history.ts';
+import { skippedEvent } from './source-events.ts';
 import { TableInForce, type TableInForceOptions } from './table-in-force.ts';
 
 export interface TabletChangesOptions extends TableInForceOptions {
@@ -163,7 +164,7 @@ export class TabletChanges implements ChangeSource {
       const isSkipped = isNews && this.#isSkipped(op);
       try {
         if (isNews && !this.#announced) changes.push(this.#announcement(op));
-        if (isSkipped) changes.push(this.#skipEvent(op));
+        if (isSkipped) changes.push(skippedEvent(this.#table.tablet, op.replicate));
         else rejectedRows += this.#apply(op, isNews, changes);
       } catch (error) {
         if (last === null) throw this.#asSpoorError(error, op);
@@ -246,18 +247,6 @@ export class TabletChanges implements ChangeSource {
   #isSkipped({ replicate: { opId, opType } }: CommittedOp): boolean {
     if (this.#options.skips === undefined || NEVER_SKIPPED.has(opType)) return false;
     return this.#options.skips.some((each) => compareOpIds(each, opId) === 0);
-  }
-
-  #skipEvent({ replicate: { opId, hybridTime } }: CommittedOp): Change {
-    return {
-      kind: 'event',
-      event: 'skipped',
-      tablet: this.#table.tablet,
-      opId,
-      hybridTime,
-      partition: null,
-      missing: null,
-    };
   }
 
   /** Carries out one operation; answers how many of its rows were rejected or ignored. */

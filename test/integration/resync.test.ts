@@ -137,10 +137,12 @@ describe('joining and resync', { skip: await serversMissing(), timeout: 900_000 
     await createTable('join.later', 3000);
     // Its log does not begin with its first operation any more, so it joins by a copy, too.
     const [elsewhere] = await watch.tabletIds('elsewhere');
-    // Whichever replica leads, and is asked.
-    await eventually('log GC took the begin of its log everywhere', async () => {
-      const firsts = await Promise.all(cluster.kudu.tservers.map((_, at) => watch.firstSegment(at, elsewhere!)));
-      return firsts.every((first) => first > 1);
+    // Whichever replica leads, and is asked; and the sidecars, which hold a new tablet until they know what it is of.
+    await eventually('the begin of its log is nowhere any more', async () => {
+      const servers = cluster.kudu.tservers.map((_, at) => at);
+      const firsts = await Promise.all(servers.map((at) => watch.firstSegment(at, elsewhere!)));
+      const held = await Promise.all(servers.map((at) => watch.heldTablets(at)));
+      return firsts.every((first) => first > 1) && held.every((tabletIds) => !tabletIds.includes(elsewhere!));
     });
     await client.alterTable({ name: 'elsewhere' }, { steps: [{ changeDefault: 'note', value: 'none' }] });
     await insert('elsewhere', 900_000, 100);
