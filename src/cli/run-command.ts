@@ -1,6 +1,5 @@
 import { loadConfig, secretsOf } from '../config/config.ts';
 import type { CliContext } from './cli-context.ts';
-import { collectGarbage } from '../util/collect-garbage.ts';
 import { SecretMask } from '../util/secret-mask.ts';
 import { auditLogger, createLogger } from './logger.ts';
 import { StopSignals, tellStraySignals } from './stop-signals.ts';
@@ -47,8 +46,6 @@ export async function runCommand({ err: writeError, env, cwd }: CliContext): Pro
   });
   try {
     const { runSidecar } = await loadApp();
-    // The texts of all these modules: 20 MiB, which V8 would let lie until long after a backlog has come on top.
-    collectGarbage();
     await runSidecar(config, { logger, audit, mask, signal: stop.signal });
     return 0;
   } catch (err) {
