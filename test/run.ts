@@ -93,6 +93,16 @@ async function filesOf(...suites: readonly string[]): Promise<readonly string[]>
   return (await Promise.all(suites.map((suite) => testFiles(join(ROOT, 'test', suite))))).flat();
 }
 
+/** Those of the files that are called so, in the order of the names. @throws one is not there: it was given another name */
+function named(files: readonly string[], names: readonly string[]): string[] {
+  return names.map((name) => {
+    const file = files.find((each) => basename(each, '.test.ts') === name);
+    if (file === undefined)
+      throw new Error(`test/run.ts speaks of ${name}, and there is no such test among those that run by themselves`);
+    return file;
+  });
+}
+
 /** Runs test files in processes of their own, `concurrency` at a time; what they say is printed as it comes, or at the end. */
 async function runTests(
   files: readonly string[],
@@ -178,20 +188,14 @@ async function runIntegration(): Promise<void> {
   for (const group of groups)
     for (const [, name] of (await readFile(group, 'utf8')).matchAll(/'\.\.\/(integration\/.+)'/g))
       grouped.add(join(ROOT, 'test', name!));
-  const consumers = (await filesOf('consumers')).filter((file) => CONSUMERS.includes(basename(file, '.test.ts')));
-  const single = [...(await filesOf('integration')), ...consumers].filter((file) => !grouped.has(file));
-  const [alone, waiters] = [ALONE, WAITERS].map((names) =>
-    single.filter((file) => names.includes(basename(file, '.test.ts'))),
-  ) as [string[], string[]];
+  const single = [...(await filesOf('integration')), ...named(await filesOf('consumers'), CONSUMERS)].filter(
+    (file) => !grouped.has(file),
+  );
+  const [alone, waiters, longest] = [named(single, ALONE), named(single, WAITERS), named(single, LONGEST)];
+  const others = single.filter((file) => ![alone, waiters, longest].some((of) => of.includes(file)));
   await runTests(alone, 1, { timeout: GROUP_TIMEOUT_MS });
-  const rank = (file: string): number => {
-    const at = LONGEST.indexOf(basename(file, '.test.ts'));
-    return at < 0 ? LONGEST.length : at;
-  };
-  const others = single.filter((file) => !alone.includes(file) && !waiters.includes(file));
-  others.sort((a, b) => rank(a) - rank(b));
   await Promise.all([
-    runTests([...groups, ...others], CLUSTERS_AT_A_TIME, { timeout: GROUP_TIMEOUT_MS }),
+    runTests([...groups, ...longest, ...others], CLUSTERS_AT_A_TIME, { timeout: GROUP_TIMEOUT_MS }),
     runTests(waiters, 1, { timeout: GROUP_TIMEOUT_MS, printsAtEnd: true }),
   ]);
 }
