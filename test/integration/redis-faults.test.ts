@@ -15,7 +15,15 @@ import { CuttingProxy } from '../support/cutting-proxy.ts';
 import { eventually } from '../support/eventually.ts';
 import { keepingLogger, type LogLine } from '../support/loggers.ts';
 import { batches } from '../support/record-batches.ts';
-import { appendOnlyFile, readEntries, redisMissing, serverAt, sinkOptions, startRedis } from '../support/redis.ts';
+import {
+  appendedSize,
+  appendOnlyFile,
+  readEntries,
+  redisMissing,
+  serverAt,
+  sinkOptions,
+  startRedis,
+} from '../support/redis.ts';
 import { seededRandom, shipLog } from '../support/sink-load.ts';
 
 const never = new AbortController().signal;
@@ -81,7 +89,7 @@ describe(`Redis in trouble, seed ${seed}`, { skip }, () => {
     await using sink = createRedisSink(
       sinkOptions(serverAt(own.port), stream, { requestTimeoutMs: 1_000, logger: keepingLogger(lines) }),
     );
-    const { size } = await stat(await appendOnlyFile(own));
+    const size = await appendedSize(own);
     const writer = await sink.openTablet(tabletOf(stream), never);
     await writer.write(batches([recordAt(1)]), positionAt(1), never);
     await own.kill();
@@ -110,7 +118,7 @@ describe(`Redis in trouble, seed ${seed}`, { skip }, () => {
     );
     const writer = await sink.openTablet(tabletOf(stream), never);
     await writer.write(batches([recordAt(1)]), positionAt(1), never);
-    const { size } = await stat(await appendOnlyFile(own));
+    const size = await appendedSize(own);
     await writer.write(batches([recordAt(2)]), positionAt(2), never);
     await eventually('it is saved', () => writer.saved?.opId.index === 2n);
     await own.kill();

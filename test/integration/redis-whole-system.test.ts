@@ -14,7 +14,7 @@ import { form } from '../support/forms.ts';
 import { javaTool } from '../support/java-tools.ts';
 import { Load } from '../support/load.ts';
 import { RedisPair } from '../support/redis-pair.ts';
-import { appendOnlyFile, readEntries, redisMissing } from '../support/redis.ts';
+import { appendedSize, appendOnlyFile, readEntries, redisMissing } from '../support/redis.ts';
 import { isCaughtUp, SpoorCluster, type CliEnd } from '../support/spoor-cluster.ts';
 
 const skip = (await serversMissing()) || (await redisMissing());
@@ -151,7 +151,7 @@ describe('the whole system with Redis', { skip, timeout: form(240_000, 1_800_000
   async function loseLastSecond(): Promise<void> {
     const master = await redis.master();
     const file = await appendOnlyFile(master);
-    const { size } = await stat(file);
+    const size = await appendedSize(master);
     await sleep(1_000);
     await master.kill();
     await truncate(file, Math.min(size, (await stat(file)).size));

@@ -1,4 +1,4 @@
-import { readdir } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { RedisServer, type RedisServerOptions } from '../../src/demo/redis-server.ts';
 import { WorkDir } from '../../src/demo/work-dir.ts';
@@ -7,6 +7,7 @@ import { redisSink } from '../../src/sinks/redis/definition.ts';
 import type { RedisServers } from '../../src/sinks/redis/settings.ts';
 import type { SeenRecord } from '../contract/sink.ts';
 import { toolsMissing } from './cluster.ts';
+import { eventually } from './eventually.ts';
 import { keepingLogger } from './loggers.ts';
 
 /** A Redis in a temporary folder. */
@@ -23,6 +24,18 @@ export async function appendOnlyFile(server: RedisServer): Promise<string> {
   const [name] = (await readdir(folder)).sort((x, y) => numberOf(y) - numberOf(x));
   if (name === undefined || numberOf(name) < 0) throw new Error(`no append-only file in ${folder}`);
   return join(folder, name);
+}
+
+/**
+ * Its size, in bytes, with all that was answered until now: while an earlier sync is on its way Redis answers first, and appends up to
+ * two seconds later. Source: redis/src/aof.c flushAppendOnlyFile.
+ */
+export async function appendedSize(server: RedisServer): Promise<number> {
+  await eventually('nothing that was answered is held back from the file', async () => {
+    const facts = await server.withClient((client) => client.info('persistence'));
+    return /^aof_pending_bio_fsync:0\r$/m.test(facts);
+  });
+  return (await stat(await appendOnlyFile(server))).size;
 }
 
 /** For a test's `skip`: why there is no Redis here, or false. In CI it rejects instead. */
