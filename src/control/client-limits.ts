@@ -80,6 +80,10 @@ export class ClientLimits {
     else this.#open.delete(address);
   }
 
+  tellUnread(address: string): void {
+    this.#tell(address, 'a client of the API sends calls and does not wait for their answers, its connection is cut off');
+  }
+
   failedHandshake(address: string): void {
     this.#handshakes.spend(address);
   }

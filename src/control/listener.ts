@@ -1,4 +1,9 @@
-import { createServer as createHttpServer, type RequestListener, type Server as HttpServer } from 'node:http';
+import {
+  createServer as createHttpServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server as HttpServer,
+} from 'node:http';
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import type { SecureContextOptions, TLSSocket } from 'node:tls';
@@ -25,6 +30,8 @@ export interface ListenerOptions {
 const LOOK_FOR_SLOW_MS = 1000;
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 const KEEP_ALIVE_MS = 72_000;
+/** Calls of one connection that are not answered yet: hardly any client sends a second one before it has the first one's answer. */
+const MOST_UNANSWERED = 16;
 
 /**
  * Makes the HTTP or HTTPS server of the API, with what bounds its clients. New certificates are in force for the next
@@ -40,7 +47,8 @@ export function createListener(handler: RequestListener, options: ListenerOption
     keepAliveTimeout: KEEP_ALIVE_MS,
     requireHostHeader: false, // it is asked for with an answer of our own (request-origin)
   };
-  const server = tls === null ? createHttpServer(timing, handler) : createTlsListener(tls, handler, timing, options);
+  const bounded = boundUnanswered(handler, options.limits);
+  const server = tls === null ? createHttpServer(timing, bounded) : createTlsListener(tls, bounded, timing, options);
   server.setTimeout(options.quietTimeoutMs);
   boundConnections(server, options);
   return server;
@@ -110,4 +118,24 @@ function boundConnections(server: Listener, { limits }: ListenerOptions): void {
       limits.release(address);
     });
   });
+}
+
+/** A few thousand bytes ask for megabytes hundreds of times, which Node would make and keep all at once for whoever does not read them. */
+function boundUnanswered(handler: RequestListener, limits: ClientLimits): RequestListener {
+  const unanswered = new WeakMap<IncomingMessage['socket'], number>();
+  return (request, response) => {
+    const { socket } = request;
+    if (socket.destroyed) return; // what came behind the call with which it was cut off
+    const count = (unanswered.get(socket) ?? 0) + 1;
+    if (count > MOST_UNANSWERED) {
+      limits.tellUnread(clientKey(socket.remoteAddress));
+      socket.destroy();
+      return;
+    }
+    unanswered.set(socket, count);
+    response.once('finish', () => {
+      unanswered.set(socket, unanswered.get(socket)! - 1);
+    });
+    void handler(request, response);
+  };
 }
