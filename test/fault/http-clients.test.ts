@@ -211,7 +211,10 @@ describe('clients that come and do not go', () => {
     const { host, port } = bounded.address;
     const before = process.memoryUsage().arrayBuffers;
     let mostBytes = 0;
-    const looking = setInterval(() => (mostBytes = Math.max(mostBytes, process.memoryUsage().arrayBuffers - before)), 5);
+    const looking = setInterval(
+      () => (mostBytes = Math.max(mostBytes, process.memoryUsage().arrayBuffers - before)),
+      5,
+    );
     try {
       for (const path of ['/openapi.json', '/v1/streams'])
         for (const count of [16, 500]) {

@@ -6,6 +6,7 @@ import { TransactionTimes, timesToAskFor } from '../../src/sinks/kafka/transacti
 import { END_TXN, PRODUCE } from '../../src/sinks/kafka/wire/transaction-apis.ts';
 import { SinkError, type Sink } from '../../src/sinks/sink.ts';
 import { positionAt, recordAt, tabletOf } from '../contract/sink.ts';
+import { eventually } from '../support/eventually.ts';
 import { keepingLogger } from '../support/loggers.ts';
 import { ModelKafka, type Fate } from '../support/model-kafka.ts';
 import { someSidecar } from '../support/sink-load.ts';
@@ -56,14 +57,22 @@ async function withWriter(
   }
 }
 
+/** Resolves when a broker was asked to take records of a write, which goes on. */
+async function isOnTheWire(kafka: ModelKafka, write: () => Promise<void>): Promise<void> {
+  const before = kafka.asked.length;
+  write().catch(() => undefined);
+  await eventually('records are on the wire', () =>
+    kafka.asked.slice(before).some(({ apiKey }) => apiKey === PRODUCE.key),
+  );
+}
+
 describe('a transaction is not ended while a request of it may still arrive', () => {
   it('where the lane is closed in its midst: it is waited for, and then aborted', async () => {
     await withWriter(
-      (apiKey) => (apiKey === PRODUCE.key ? { afterMs: 300 } : 'serve'),
+      (apiKey) => (apiKey === PRODUCE.key ? { afterMs: 800 } : 'serve'),
       async ({ kafka, sink, write }) => {
         const before = kafka.ends.length;
-        write().catch(() => undefined);
-        await sleep(100);
+        await isOnTheWire(kafka, write);
         const disposed = sink[Symbol.asyncDispose]();
         await sleep(50);
         assert.equal(kafka.ends.length, before, 'records are on the wire');
@@ -82,11 +91,9 @@ describe('a transaction is not ended while a request of it may still arrive', ()
         (apiKey, node) => (apiKey === PRODUCE.key && node === 1 ? fate : 'serve'),
         async ({ kafka, sink, write }) => {
           const before = kafka.ends.length;
-          write().catch(() => undefined);
-          await sleep(100);
+          await isOnTheWire(kafka, write);
           await sink[Symbol.asyncDispose]();
           assert.equal(kafka.ends.length, before);
-          assert.ok(kafka.asked.some(({ apiKey }) => apiKey === PRODUCE.key));
         },
       );
     });

@@ -39,8 +39,8 @@ OutageSuite.describe('failover', (on) => {
           if (!firsts.has(key)) firsts.set(key, { committedMs, seenMs: Date.now() });
         },
       });
+      await eventually('a consumer has rows', () => reader.count > 0);
       await sleep(2000);
-      assert.ok(reader.count > 0, 'a consumer has rows');
       const { number, led } = await on.mostLeading(tabletIds);
       // The hardest case: what the sidecars ask Kudu for is led from there too.
       for (const table of ['spoor.streams', 'spoor.sidecars'])
