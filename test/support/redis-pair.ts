@@ -6,7 +6,7 @@ import { RedisServer } from '../../src/demo/redis-server.ts';
 import { WorkDir } from '../../src/demo/work-dir.ts';
 import type { RedisServers } from '../../src/sinks/redis/settings.ts';
 import { eventually } from './eventually.ts';
-import { serverAt, startRedis } from './redis.ts';
+import { isAppended, serverAt, startRedis } from './redis.ts';
 
 const MASTER = 'mymaster';
 /** Where nobody is. */
@@ -124,9 +124,10 @@ export class RedisPair implements AsyncDisposable {
     return before - after;
   }
 
-  /** Both at once, so that neither can take over. */
+  /** Both at once, so that neither can take over, and with all that was answered before. */
   async kill(): Promise<void> {
     const master = await this.master();
+    await Promise.all(this.#both.map(isAppended));
     await this.#otherThan(master).kill();
     await master.kill();
   }

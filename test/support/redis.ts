@@ -27,14 +27,19 @@ export async function appendOnlyFile(server: RedisServer): Promise<string> {
 }
 
 /**
- * Its size, in bytes, with all that was answered until now: while an earlier sync is on its way Redis answers first, and appends up to
- * two seconds later. Source: redis/src/aof.c flushAppendOnlyFile.
+ * Resolves when all that was answered until now is in the append-only file: while an earlier sync is on its way Redis answers first,
+ * and appends up to two seconds later. Source: redis/src/aof.c flushAppendOnlyFile.
  */
-export async function appendedSize(server: RedisServer): Promise<number> {
+export async function isAppended(server: RedisServer): Promise<void> {
   await eventually('nothing that was answered is held back from the file', async () => {
     const facts = await server.withClient((client) => client.info('persistence'));
     return /^aof_pending_bio_fsync:0\r$/m.test(facts);
   });
+}
+
+/** Of the append-only file, in bytes, with all that was answered until now. */
+export async function appendedSize(server: RedisServer): Promise<number> {
+  await isAppended(server);
   return (await stat(await appendOnlyFile(server))).size;
 }
 
