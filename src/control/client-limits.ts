@@ -81,7 +81,10 @@ export class ClientLimits {
   }
 
   tellUnread(address: string): void {
-    this.#tell(address, 'a client of the API sends calls and does not wait for their answers, its connection is cut off');
+    this.#tell(
+      address,
+      'a client of the API sends calls and does not wait for their answers, its connection is cut off',
+    );
   }
 
   failedHandshake(address: string): void {

@@ -136,6 +136,6 @@ function boundUnanswered(handler: RequestListener, limits: ClientLimits): Reques
     response.once('finish', () => {
       unanswered.set(socket, unanswered.get(socket)! - 1);
     });
-    void handler(request, response);
+    handler(request, response);
   };
 }
