@@ -11,6 +11,7 @@ import {
   ADD_PARTITIONS_TO_TXN,
   DESCRIBE_PRODUCERS,
   END_TXN,
+  INIT_PRODUCER_ID,
   PRODUCE,
 } from '../../src/sinks/kafka/wire/transaction-apis.ts';
 import { SinkError, type Sink, type TabletWriter } from '../../src/sinks/sink.ts';
@@ -332,6 +333,70 @@ describe('a write that is given up before its transaction begins', () => {
     assert.equal(rows.length, 1);
     await writer[Symbol.asyncDispose]();
     await its[Symbol.asyncDispose]();
+  });
+});
+
+describe('a transaction that was aborted, whose end one partition did not get', () => {
+  const [tabletId] = TABLETS as [string];
+  const PARTITIONS = 4;
+  const old = partitionForKey(recordOf(tabletId, 2).key, PARTITIONS);
+  const placesSeen = (kafka: ModelKafka): string[] =>
+    Array.from({ length: kafka.partitionsOf(TOPIC) }, (_, partition) =>
+      kafka.committed(TOPIC, partition).map(({ position }) => position!.split('/')[1]!),
+    ).flat();
+  const openOn = (sink: Sink): Promise<TabletWriter> =>
+    eventually('it is opened', () => sink.openTablet(tabletOf(STREAM, { tabletId }), never));
+
+  /** Until it is there. */
+  async function write(sink: Sink, index: number): Promise<void> {
+    await eventually('it is written', async () => {
+      await using writer = await openOn(sink);
+      if (writer.position?.opId.index !== BigInt(index))
+        await writer.write(slicesOf(tabletId, index, index), positionAt(index), never);
+      return true;
+    });
+  }
+
+  it('stays aborted where its rows would go elsewhere since: they wait until that can be seen to', async () => {
+    let isArmed = false;
+    const setPositionsLeader = (leaderOf: (partition: number) => number): void => {
+      for (let partition = 0; partition < 16; partition++) kafka.setLeader(POSITIONS, partition, leaderOf(partition));
+    };
+    const fate = (apiKey: number): Fate => {
+      // Its rows are taken, its position is not; and what ends it does not come to the rows.
+      if (isArmed && apiKey === PRODUCE.key) {
+        setPositionsLeader(() => -1);
+        setImmediate(() => {
+          setPositionsLeader((partition) => partition % 2);
+        });
+      }
+      if (isArmed && apiKey === INIT_PRODUCER_ID.key) {
+        isArmed = false;
+        kafka.setLeader(TOPIC, old, -1);
+      }
+      return 'serve';
+    };
+    await using kafka = await ModelKafka.start({ fate });
+    kafka.createTopic(TOPIC, PARTITIONS);
+    kafka.createTopic(POSITIONS, 16);
+    await using sink = sinkOn(kafka, 'x', { requestTimeoutMs: 500, lookAgainMs: LOOK_AGAIN_MS });
+    await write(sink, 1);
+    {
+      await using writer = await openOn(sink);
+      isArmed = true;
+      await assert.rejects(writer.write(slicesOf(tabletId, 2, 2), positionAt(2), never), SinkError);
+    }
+    await eventually('it is ended', () => kafka.journal.some((line) => /abort .*: lost/.test(line)));
+    while (partitionForKey(recordOf(tabletId, 2).key, kafka.partitionsOf(TOPIC)) === old) kafka.addPartitions(TOPIC, 1);
+    await sleep(2 * LOOK_AGAIN_MS);
+    let isWritten = false;
+    const writing = write(sink, 2).then(() => (isWritten = true));
+    await sleep(1_500);
+    assert.ok(!isWritten, 'its position has moved, by which it was to be told how its rows ended');
+    kafka.setLeader(TOPIC, old, old % 2);
+    await writing;
+    await eventually('nothing is open', () => kafka.open().length === 0);
+    assert.deepEqual(placesSeen(kafka).sort(), ['3.1.0', '3.2.0']);
   });
 });
 

@@ -12,6 +12,7 @@ import { LaneTransaction, type FilledShare, type NotCommitted, type TransactionE
 import { OpenEnds } from './open-ends.ts';
 import { placesIn } from './places.ts';
 import type { PositionsPartition } from './positions-partition.ts';
+import { UnsettledPlaces } from './unsettled-places.ts';
 
 export interface LaneProducerOptions {
   /** Transactional id. */
@@ -54,6 +55,7 @@ const GLANCES_AFTER_MS = [3, 6, 12] as const;
 export class LaneProducer implements AsyncDisposable {
   readonly #options: LaneProducerOptions;
   readonly #openEnds: OpenEnds;
+  readonly #unsettled = new UnsettledPlaces();
   readonly #stop = new AbortController();
   readonly #underWay = new Set<Promise<void>>();
   #producer: Producer | null = null;
@@ -116,18 +118,19 @@ export class LaneProducer implements AsyncDisposable {
     return this.#exclusively(async () => {
       const producer = this.#producer;
       if (!producer) return { kind: 'not-committed', culprits: 'none', cause: new Error('no producer is open') };
-      const { id: lane, cluster, planner, positions, transactionTimes, maxTransactionBytes: maxBytes } = this.#options;
-      const parts = { lane, cluster, planner, positions, transactionTimes, maxBytes };
-      const [isSure, openEnds] = [this.#isSure, this.#openEnds];
+      const { id: lane, cluster, planner, positions, transactionTimes, topicNames } = this.#options;
+      const parts = { lane, cluster, planner, positions, transactionTimes, topicNames };
+      const { maxTransactionBytes: maxBytes } = this.#options;
+      const [isSure, openEnds, unsettled] = [this.#isSure, this.#openEnds, this.#unsettled];
       const shares = fill();
       if ('kind' in shares) return shares;
-      this.#transaction = new LaneTransaction({ ...parts, producer, isSure, openEnds });
+      this.#transaction = new LaneTransaction({ ...parts, producer, isSure, openEnds, unsettled, maxBytes });
       const end = await this.#transaction.run(shares, this.#stop.signal);
       if (end.kind === 'committed') {
         this.#transaction = null;
         this.#lookBackSoon();
         this.#glanceSoon(0);
-      }
+      } else unsettled.notCommitted(this.#transaction.tabletsOf);
       return end;
     });
   }
@@ -177,6 +180,7 @@ export class LaneProducer implements AsyncDisposable {
     await positions.readToEnd(signal); // it is by them that the rest is decided
     const topics = await cluster.findTopics([...topicNames()], signal, 'allow');
     await this.#openEnds.settle(placesIn(topics.values()), signal);
+    this.#unsettled.allSettled();
   }
 
   async #nextEpochOf(id: LaneId): Promise<OpenedProducer> {

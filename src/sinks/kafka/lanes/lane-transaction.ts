@@ -19,6 +19,7 @@ import { byTopic, distinct, placeKey, placesIn, type Place } from './places.ts';
 import { encodeStored, NO_TIMESTAMP_MS } from './positions-codec.ts';
 import type { PositionsPartition } from './positions-partition.ts';
 import { isSameReading, type LaneId, type LanePosition } from './positions-view.ts';
+import type { UnsettledPlaces } from './unsettled-places.ts';
 import type { WriteCursor } from './write-cursor.ts';
 
 export interface TransactionParts {
@@ -30,6 +31,9 @@ export interface TransactionParts {
   readonly planner: RecordPlanner;
   readonly positions: PositionsPartition;
   readonly openEnds: OpenEnds;
+  readonly unsettled: UnsettledPlaces;
+  /** Topics in which transactions of the stream may have records. */
+  readonly topicNames: () => readonly string[];
   readonly transactionTimes: TransactionTimes;
   /** A single write that is larger goes on in the next transaction. */
   readonly maxBytes: number;
@@ -108,6 +112,11 @@ export class LaneTransaction {
     this.#wire = new OnTheWire(parts.cluster);
   }
 
+  /** By {@link placeKey}, whose records it has there, or would have had. */
+  get tabletsOf(): ReadonlyMap<string, ReadonlySet<string>> {
+    return this.#tabletsOf;
+  }
+
   /** Never rejects. */
   async run(shares: readonly FilledShare[], signal: AbortSignal): Promise<TransactionEnd> {
     const { openEnds, lane } = this.#of;
@@ -143,10 +152,18 @@ export class LaneTransaction {
     const laterTopics = new Set(
       drafts.flatMap(({ cursor, first }) => (cursor.isDone ? [] : first.flat().map(({ topic }) => topic))),
     );
-    const failures = await this.#of.openEnds.check(distinct([ownPlace, ...places, ...placesIn(laterTopics)]), signal);
+    const unsettled = await this.#unsettledOf(shares, signal);
+    const all = distinct([ownPlace, ...places, ...placesIn(laterTopics), ...[...unsettled.values()].flat()]);
+    const failures = await this.#of.openEnds.check(all, signal);
     const ownFailure = failures.get(placeKey(ownPlace));
     if (ownFailure !== undefined) throw ownFailure;
+    for (const [tablet, where] of unsettled) {
+      const failure = where.map((place) => failures.get(placeKey(place))).find(Boolean);
+      if (failure) this.#leftOut.set(tablet, failure);
+      else this.#of.unsettled.settled(tablet);
+    }
     const sound = drafts.filter(({ share, first }) => {
+      if (this.#leftOut.has(share.tablet)) return false;
       const fault = first.flat().find((batch) => failures.has(placeKey(batch)));
       if (fault) this.#leftOut.set(share.tablet, failures.get(placeKey(fault))!);
       return !fault;
@@ -167,6 +184,20 @@ export class LaneTransaction {
     await this.#requests.drain();
     await endTransaction(this.#wire, this.#of.producer.opened, 'commit', signal);
     return true;
+  }
+
+  async #unsettledOf(
+    shares: readonly FilledShare[],
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, readonly Place[]>> {
+    const { unsettled, cluster, topicNames } = this.#of;
+    const moving = shares.filter(({ share }) => share.write !== null && !this.#leftOut.has(share.tablet));
+    return unsettled.of(
+      moving.map(({ share }) => share.tablet),
+      cluster,
+      topicNames(),
+      signal,
+    );
   }
 
   /** Plans the first slice of each write, as far as there is room. */
