@@ -1,5 +1,8 @@
-import type { KafkaCluster } from '../cluster.ts';
+import type { KafkaCluster, Topic } from '../cluster.ts';
+import { KafkaCodeError } from '../wire/error-codes.ts';
 import { placeKey, placesIn, type Place } from './places.ts';
+
+type Cluster = Pick<KafkaCluster, 'findTopics'>;
 
 /**
  * Where what a lane has not committed may be open still, see open-ends.ts. How that was decided is told by the positions of the
@@ -9,17 +12,21 @@ import { placeKey, placesIn, type Place } from './places.ts';
 export class UnsettledPlaces {
   /** Of an earlier process that wrote with this lane's id we do not know where it wrote. */
   #isAnywhere = true;
+  /** For whom all of that was looked at. */
+  readonly #lookedAt = new Set<string>();
   /** By tablet, as {@link placeKey} names them. */
   readonly #byTablet = new Map<string, Set<string>>();
 
   /** Nothing is open anywhere. */
   allSettled(): void {
     this.#isAnywhere = false;
+    this.#lookedAt.clear();
     this.#byTablet.clear();
   }
 
-  /** Nothing is open where these were. */
+  /** Nothing is open where {@link of} said. */
   settled(tablet: string): void {
+    if (this.#isAnywhere) this.#lookedAt.add(tablet);
     this.#byTablet.delete(tablet);
   }
 
@@ -36,22 +43,38 @@ export class UnsettledPlaces {
    */
   async of(
     tablets: readonly string[],
-    cluster: Pick<KafkaCluster, 'findTopics'>,
+    cluster: Cluster,
     topicNames: readonly string[],
     signal: AbortSignal,
   ): Promise<ReadonlyMap<string, readonly Place[]>> {
-    const owing = this.#isAnywhere ? tablets : tablets.filter((tablet) => this.#byTablet.has(tablet));
+    const isAnywhere = (tablet: string): boolean => this.#isAnywhere && !this.#lookedAt.has(tablet);
+    const owing = tablets.filter((tablet) => isAnywhere(tablet) || this.#byTablet.has(tablet));
     if (owing.length === 0) return new Map();
-    const named = owing.flatMap((tablet) => [...(this.#byTablet.get(tablet) ?? [])]);
-    const topics = new Set([...(this.#isAnywhere ? topicNames : []), ...named.map(topicOf)]);
+    const keysOf = (tablet: string): string[] => [...(this.#byTablet.get(tablet) ?? [])];
+    const topics = new Set([...(owing.some(isAnywhere) ? topicNames : []), ...owing.flatMap(keysOf).map(topicOf)]);
     // As they are now: their leaders may be others, and one that was deleted has nothing open any more.
-    const places = placesIn((await cluster.findTopics([...topics], signal, 'allow')).values());
-    if (this.#isAnywhere) return new Map(owing.map((tablet) => [tablet, places]));
+    const places = placesIn(await describe(cluster, [...topics], signal));
     const byKey = new Map(places.map((place) => [placeKey(place), place]));
     return new Map(
-      owing.map((tablet) => [tablet, [...this.#byTablet.get(tablet)!].flatMap((key) => byKey.get(key) ?? [])]),
+      owing.map((tablet) => [
+        tablet,
+        isAnywhere(tablet) ? places : keysOf(tablet).flatMap((key) => byKey.get(key) ?? []),
+      ]),
     );
   }
+}
+
+/** One that we may not look at holds up nobody: what is open there cannot be seen to. */
+async function describe(cluster: Cluster, names: readonly string[], signal: AbortSignal): Promise<Topic[]> {
+  try {
+    return [...(await cluster.findTopics(names, signal, 'allow')).values()];
+  } catch (error) {
+    if (!(error instanceof KafkaCodeError && error.kind === 'refused')) throw error;
+    if (names.length === 1) return [];
+  }
+  const found: Topic[] = [];
+  for (const name of names) found.push(...(await describe(cluster, [name], signal)));
+  return found;
 }
 
 function topicOf(key: string): string {
