@@ -218,8 +218,8 @@ describe('clients that come and do not go', () => {
     try {
       for (const path of ['/openapi.json', '/v1/streams'])
         for (const count of [16, 500]) {
-          const socket = connect(port, host, () => socket.write(ask));
           const ask = `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`.repeat(count);
+          const socket = connect(port, host, () => socket.write(ask));
           let answers = 0;
           socket.on('data', (chunk) => (answers += chunk.toString('latin1').split('HTTP/1.1 200').length - 1));
           socket.on('error', () => undefined);

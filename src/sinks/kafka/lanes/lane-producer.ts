@@ -55,7 +55,7 @@ const GLANCES_AFTER_MS = [3, 6, 12] as const;
 export class LaneProducer implements AsyncDisposable {
   readonly #options: LaneProducerOptions;
   readonly #openEnds: OpenEnds;
-  readonly #unsettled = new UnsettledPlaces();
+  readonly #unsettled: UnsettledPlaces;
   readonly #stop = new AbortController();
   readonly #underWay = new Set<Promise<void>>();
   #producer: Producer | null = null;
@@ -70,7 +70,8 @@ export class LaneProducer implements AsyncDisposable {
 
   constructor(options: LaneProducerOptions, word: PositionsWord) {
     this.#options = options;
-    const { cluster, channel, positions, logger } = options;
+    const { cluster, channel, positions, topicNames, logger } = options;
+    this.#unsettled = new UnsettledPlaces(cluster, topicNames);
     this.#openEnds = new OpenEnds(cluster, { channel, logger, positions, ...word });
   }
 
@@ -118,13 +119,12 @@ export class LaneProducer implements AsyncDisposable {
     return this.#exclusively(async () => {
       const producer = this.#producer;
       if (!producer) return { kind: 'not-committed', culprits: 'none', cause: new Error('no producer is open') };
-      const { id: lane, cluster, planner, positions, transactionTimes, topicNames } = this.#options;
-      const parts = { lane, cluster, planner, positions, transactionTimes, topicNames };
-      const { maxTransactionBytes: maxBytes } = this.#options;
+      const { id: lane, cluster, planner, positions, transactionTimes, maxTransactionBytes: maxBytes } = this.#options;
+      const parts = { lane, cluster, planner, positions, transactionTimes, maxBytes };
       const [isSure, openEnds, unsettled] = [this.#isSure, this.#openEnds, this.#unsettled];
       const shares = fill();
       if ('kind' in shares) return shares;
-      this.#transaction = new LaneTransaction({ ...parts, producer, isSure, openEnds, unsettled, maxBytes });
+      this.#transaction = new LaneTransaction({ ...parts, producer, isSure, openEnds, unsettled });
       const end = await this.#transaction.run(shares, this.#stop.signal);
       if (end.kind === 'committed') {
         this.#transaction = null;

@@ -32,8 +32,6 @@ export interface TransactionParts {
   readonly positions: PositionsPartition;
   readonly openEnds: OpenEnds;
   readonly unsettled: UnsettledPlaces;
-  /** Topics in which transactions of the stream may have records. */
-  readonly topicNames: () => readonly string[];
   readonly transactionTimes: TransactionTimes;
   /** A single write that is larger goes on in the next transaction. */
   readonly maxBytes: number;
@@ -152,7 +150,9 @@ export class LaneTransaction {
     const laterTopics = new Set(
       drafts.flatMap(({ cursor, first }) => (cursor.isDone ? [] : first.flat().map(({ topic }) => topic))),
     );
-    const unsettled = await this.#unsettledOf(shares, signal);
+    const moving = shares.filter(({ share }) => share.write !== null && !this.#leftOut.has(share.tablet));
+    const tablets = moving.map(({ share }) => share.tablet);
+    const unsettled = await this.#of.unsettled.of(tablets, signal);
     const all = distinct([ownPlace, ...places, ...placesIn(laterTopics), ...[...unsettled.values()].flat()]);
     const failures = await this.#of.openEnds.check(all, signal);
     const ownFailure = failures.get(placeKey(ownPlace));
@@ -184,20 +184,6 @@ export class LaneTransaction {
     await this.#requests.drain();
     await endTransaction(this.#wire, this.#of.producer.opened, 'commit', signal);
     return true;
-  }
-
-  async #unsettledOf(
-    shares: readonly FilledShare[],
-    signal: AbortSignal,
-  ): Promise<ReadonlyMap<string, readonly Place[]>> {
-    const { unsettled, cluster, topicNames } = this.#of;
-    const moving = shares.filter(({ share }) => share.write !== null && !this.#leftOut.has(share.tablet));
-    return unsettled.of(
-      moving.map(({ share }) => share.tablet),
-      cluster,
-      topicNames(),
-      signal,
-    );
   }
 
   /** Plans the first slice of each write, as far as there is room. */

@@ -30,7 +30,8 @@ import { rowOf } from './write-cursor.ts';
  * is open, and what is open is ended as it was decided, not as the next one is.
  *
  * How it was decided the positions tell: they are in the same transaction. What is open holds records of operations; where
- * the position of their tablet is past them it was committed, else it was not. The positions partition itself is in every
+ * the position of their tablet is past them it was committed, else it was not: so none moves before that is seen to, see
+ * unsettled-places.ts. The positions partition itself is in every
  * transaction, so what is open there is the last one, and of that the coordinator knows.
  */
 

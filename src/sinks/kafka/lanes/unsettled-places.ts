@@ -10,12 +10,20 @@ type Cluster = Pick<KafkaCluster, 'findTopics'>;
  * is looked at anyway; where partitions were added since, or an operation is left out now, it is not.
  */
 export class UnsettledPlaces {
+  readonly #cluster: Cluster;
+  readonly #topicNames: () => readonly string[];
   /** Of an earlier process that wrote with this lane's id we do not know where it wrote. */
   #isAnywhere = true;
   /** For whom all of that was looked at. */
   readonly #lookedAt = new Set<string>();
   /** By tablet, as {@link placeKey} names them. */
   readonly #byTablet = new Map<string, Set<string>>();
+
+  /** @param topicNames all in which the lane may have written */
+  constructor(cluster: Cluster, topicNames: () => readonly string[]) {
+    this.#cluster = cluster;
+    this.#topicNames = topicNames;
+  }
 
   /** Nothing is open anywhere. */
   allSettled(): void {
@@ -37,23 +45,18 @@ export class UnsettledPlaces {
         this.#byTablet.set(tablet, (this.#byTablet.get(tablet) ?? new Set<string>()).add(place));
   }
 
-  /**
-   * Where to look before these tablets' positions move; without those for whom there is nowhere.
-   * @param topicNames all in which the lane may have written
-   */
-  async of(
-    tablets: readonly string[],
-    cluster: Cluster,
-    topicNames: readonly string[],
-    signal: AbortSignal,
-  ): Promise<ReadonlyMap<string, readonly Place[]>> {
+  /** Where to look before these tablets' positions move; without those for whom there is nowhere. */
+  async of(tablets: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, readonly Place[]>> {
     const isAnywhere = (tablet: string): boolean => this.#isAnywhere && !this.#lookedAt.has(tablet);
     const owing = tablets.filter((tablet) => isAnywhere(tablet) || this.#byTablet.has(tablet));
     if (owing.length === 0) return new Map();
     const keysOf = (tablet: string): string[] => [...(this.#byTablet.get(tablet) ?? [])];
-    const topics = new Set([...(owing.some(isAnywhere) ? topicNames : []), ...owing.flatMap(keysOf).map(topicOf)]);
+    const topics = new Set([
+      ...(owing.some(isAnywhere) ? this.#topicNames() : []),
+      ...owing.flatMap(keysOf).map(topicOf),
+    ]);
     // As they are now: their leaders may be others, and one that was deleted has nothing open any more.
-    const places = placesIn(await describe(cluster, [...topics], signal));
+    const places = placesIn(await describe(this.#cluster, [...topics], signal));
     const byKey = new Map(places.map((place) => [placeKey(place), place]));
     return new Map(
       owing.map((tablet) => [

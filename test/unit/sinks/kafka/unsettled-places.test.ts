@@ -19,13 +19,13 @@ const cluster = {
 };
 
 async function placesOf(unsettled: UnsettledPlaces, tablets: readonly string[]): Promise<Record<string, string[]>> {
-  const places = await unsettled.of(tablets, cluster, ['s.secret', ...TOPICS.keys()], never);
+  const places = await unsettled.of(tablets, never);
   return Object.fromEntries(Array.from(places, ([tablet, where]) => [tablet, where.map(placeKey)]));
 }
 
 describe('what a lane has not committed', () => {
   it('may be anywhere at first: an earlier process had its id', async () => {
-    const unsettled = new UnsettledPlaces();
+    const unsettled = new UnsettledPlaces(cluster, () => ['s.secret', ...TOPICS.keys()]);
     const all = ['s.a/0', 's.a/1', 's.b/0'];
     assert.deepEqual(await placesOf(unsettled, ['x', 'y']), { x: all, y: all });
     unsettled.settled('x');
@@ -37,7 +37,7 @@ describe('what a lane has not committed', () => {
   });
 
   it('is where it wrote, until that is seen to, for the tablets whose records it had', async () => {
-    const unsettled = new UnsettledPlaces();
+    const unsettled = new UnsettledPlaces(cluster, () => ['s.secret', ...TOPICS.keys()]);
     unsettled.allSettled();
     unsettled.notCommitted(new Map([['s.a/1', new Set(['x', 'y'])], ['s.b/0', new Set(['x'])]])); // prettier-ignore
     assert.deepEqual(await placesOf(unsettled, ['x', 'y', 'z']), { x: ['s.a/1', 's.b/0'], y: ['s.a/1'] });
