@@ -69,6 +69,7 @@ interface Tally {
 }
 
 const SLOWEST_SHOWN = 20;
+const FIRST_WORDS = 400;
 const tally: Tally = { passed: 0, failed: 0, failures: [], skipped: [], durations: [] };
 
 function count(passed: boolean, title: string): void {
@@ -103,6 +104,12 @@ function named(files: readonly string[], names: readonly string[]): string[] {
   });
 }
 
+/** Why a test failed, on the line that names it: of a long run often nothing is kept but its end. */
+function firstWords({ message, cause }: Error): string {
+  const words = (cause instanceof Error ? cause.message : message).replaceAll(/\s+/g, ' ').trim();
+  return words.length > FIRST_WORDS ? `${words.slice(0, FIRST_WORDS)}…` : words;
+}
+
 /** Runs test files in processes of their own, `concurrency` at a time; what they say is printed as it comes, or at the end. */
 async function runTests(
   files: readonly string[],
@@ -125,7 +132,7 @@ async function runTests(
   events.on('test:fail', (event) => {
     if (event.details.type === 'suite') return;
     const where = event.file === undefined ? '' : `${relative(ROOT, event.file)}: `;
-    count(false, `${where}${event.name}`);
+    count(false, `${where}${event.name}: ${firstWords(event.details.error)}`);
     note(event);
   });
   const report = events.compose(new spec()) as AsyncIterable<string>;

@@ -7,7 +7,8 @@ import { requestToken, type TokenEndpointOptions } from '../../src/sinks/kafka/s
 import type { GrantedToken } from '../../src/sinks/kafka/security/token-life.ts';
 import { SinkError, type SinkErrorKind } from '../../src/sinks/sink.ts';
 import { steadyNow } from '../../src/util/steady-clock.ts';
-import { keepingLogger } from '../support/loggers.ts';
+import { eventually } from '../support/eventually.ts';
+import { keepingLogger, type LogLine } from '../support/loggers.ts';
 import { grant, TokenEndpoint, type TokenRequest } from '../support/token-endpoint.ts';
 
 const never = new AbortController().signal;
@@ -139,7 +140,12 @@ describe('a token endpoint', () => {
 
 describe('the token of all connections', () => {
   /** Tokens by number that live for so long; `failing` fails instead. */
-  function tokens(livesMs: number): { of: OAuthTokens; asked: () => number; fail: (is: boolean) => void } {
+  function tokens(livesMs: number): {
+    of: OAuthTokens;
+    asked: () => number;
+    fail: (is: boolean) => void;
+    said: () => readonly string[];
+  } {
     let [asked, failing] = [0, false];
     const request = async (): Promise<GrantedToken> => {
       asked++;
@@ -150,8 +156,9 @@ describe('the token of all connections', () => {
     const fail = (is: boolean): void => {
       failing = is;
     };
-    const of = new OAuthTokens({ request, logger: keepingLogger() });
-    return { of, asked: () => asked, fail };
+    const lines: LogLine[] = [];
+    const of = new OAuthTokens({ request, logger: keepingLogger(lines) });
+    return { of, asked: () => asked, fail, said: () => lines.map(({ message }) => message) };
   }
 
   it('is one request, however many ask at once, and a failure is one too', async () => {
@@ -182,14 +189,24 @@ describe('the token of all connections', () => {
     assert.equal(asked(), resting, 'nobody has used the last one');
   });
 
-  it('serves until its end while there is no other', async () => {
-    const { of, fail } = tokens(1_000);
+  it('is there in time for a single connection, which asks for the next when the last is nearly over', async () => {
+    const { of, asked } = tokens(1_000);
+    await using owned = of;
+    assert.equal(await owned.current(never), 'token-1');
+    await eventually('it is renewed, though nobody asks', () => asked() === 2);
+    await sleep(100);
+    assert.equal(await owned.current(never), 'token-2');
+    assert.equal(asked(), 2);
+  });
+
+  it('serves until its end while there is no other, which is said', async () => {
+    const { of, fail, said } = tokens(4_000);
     await using owned = of;
     assert.equal(await owned.current(never), 'token-1');
     fail(true);
-    await sleep(850);
+    await eventually('it is not renewed', () => said().includes('the token for kafka is not renewed, trying again'));
     assert.equal(await owned.current(never), 'token-1');
-    await sleep(200);
+    await sleep(1_000);
     await assert.rejects(owned.current(never), /away/);
   });
 

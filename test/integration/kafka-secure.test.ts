@@ -128,11 +128,10 @@ describe('Kafka on a secure cluster', { skip: await serversMissing(), timeout: 6
       await sleep(1.5 * TOKEN_LIFE_S * 1000);
       assert.deepEqual([...lag.errors], []);
       await secure.oauth.away();
-      await lag.until(() => lag.errors.size > 0, 3 * TOKEN_LIFE_S);
-      assert.match([...lag.errors].join(), /no token for Kafka from https:\/\/127\.0\.0\.1:\d+\/token: .*ECONNREFUSED/);
+      const reason = /no token for Kafka from https:\/\/127\.0\.0\.1:\d+\/token: .*ECONNREFUSED/;
+      await lag.until(() => [...lag.errors].some((error) => reason.test(error)), 3 * TOKEN_LIFE_S);
       await secure.oauth.back();
     });
-    assert.match(await sidecarLog(), /the token for kafka is not renewed, trying again/);
   });
 
   it('ships by Kerberos, over the ends of sessions', async (t) => {
@@ -194,7 +193,8 @@ describe('Kafka on a secure cluster', { skip: await serversMissing(), timeout: 6
       );
       const [{ url, pid }] = cluster.sidecars as [SidecarProcess];
       const format = { type: 'avro', registry: new URL('/', endpoint.url).href };
-      const definition = { name: way, tables: ['hunt.*'], format, sink: { type: 'kafka', topic: `${way}.{table}` } };
+      const stream = `hunt-${way}`;
+      const definition = { name: stream, tables: ['hunt.*'], format, sink: { type: 'kafka', topic: `${way}.{table}` } };
       await eventually('the stream is made', async () => {
         const { status, body } = await cluster.api('POST', '/v1/streams', definition);
         assert.equal(status, 201, JSON.stringify(body));
@@ -205,8 +205,8 @@ describe('Kafka on a secure cluster', { skip: await serversMissing(), timeout: 6
         JSON.stringify(await cluster.api('POST', '/v1/streams?dryRun=true', { ...definition, name: 'dry' })),
       );
       using load = Load.start(cluster, 'hunt.rows', { rate: RATE });
-      await cluster.waitForTablets(way, ({ state }) => state === 'blocked');
-      for (const path of ['/openapi.json', '/metrics', '/readyz', '/v1/streams', `/v1/streams/${way}`, '/v1/local'])
+      await cluster.waitForTablets(stream, ({ state }) => state === 'blocked');
+      for (const path of ['/openapi.json', '/metrics', '/readyz', '/v1/streams', `/v1/streams/${stream}`, '/v1/local'])
         hunt.look(`${way}: ${path}`, await (await fetch(`${url}${path}`)).text());
       hunt.lookAtArguments(pid);
       const [command, ...args] = spoorCommand();
@@ -214,10 +214,10 @@ describe('Kafka on a secure cluster', { skip: await serversMissing(), timeout: 6
         cwd: cluster.dir,
         env: { ...process.env, ...tls, ...env, SPOOR_KUDU_MASTERS: cluster.masters, SPOOR_HTTP_LISTEN: url.slice(7) },
       };
-      for (const words of [['status'], ['streams', 'show', way], ['verify', way, '--timeout', '5']])
+      for (const words of [['status'], ['streams', 'show', stream], ['verify', stream, '--timeout', '5']])
         hunt.look(`${way}: ${words.join(' ')}`, (await runCommand(command, [...args, ...words], shell)).output);
       await load.stop();
-      await cluster.api('DELETE', `/v1/streams/${way}`);
+      await cluster.api('DELETE', `/v1/streams/${stream}`);
     }
     assert.ok(endpoint.requests.length > 0, 'somebody was told them');
     hunt.assertNothing(27);
@@ -242,8 +242,9 @@ describe('Kafka on a secure cluster', { skip: await serversMissing(), timeout: 6
       await sleep(2 * SESSION_MS);
       assert.deepEqual([...lag.errors], []);
 
-      await writeFile(files.SPOOR_KAFKA_SASL_PASSWORD_FILE, SECRETS.scramSecond);
+      // In this order: Kafka's tool takes long on a busy machine, and who is refused again and again waits for longer.
       await setScramPassword(cluster.kafka, 'spoor', SECRETS.scramSecond);
+      await writeFile(files.SPOOR_KAFKA_SASL_PASSWORD_FILE, SECRETS.scramSecond);
       await sleep(2 * SESSION_MS); // all sessions were renewed, with the new one
       await lag.caughtUp();
 

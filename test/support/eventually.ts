@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { asError } from '../../src/util/as-error.ts';
 
 const POLL_MS = 50;
 
@@ -9,7 +10,7 @@ export async function eventually<T>(
   timeoutMs = 30_000,
 ): Promise<T> {
   const deadline = performance.now() + timeoutMs;
-  let last: unknown = 'not yet';
+  let last: unknown = null;
   do {
     try {
       const answer = await ask();
@@ -19,5 +20,6 @@ export async function eventually<T>(
     }
     await sleep(POLL_MS);
   } while (performance.now() < deadline);
-  throw new Error(`did not happen within ${timeoutMs / 1000} s: ${what}`, { cause: last });
+  const why = last === null ? '' : `; last: ${asError(last).message}`;
+  throw new Error(`did not happen within ${timeoutMs / 1000} s: ${what}${why}`, { cause: last });
 }

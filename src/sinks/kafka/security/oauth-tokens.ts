@@ -43,17 +43,16 @@ export class OAuthTokens implements AsyncDisposable {
   /** A token that is good now. @throws {SinkError} there is none to be had; the signal's reason */
   async current(signal: AbortSignal): Promise<string> {
     signal.throwIfAborted();
-    this.#isUsed = true;
     const token = this.#token;
     const state = stateOf(token, steadyNow());
-    if (token === null || state === 'over') return (await waitFor(this.#renew(), signal)).value;
-    if (state === 'good') return token.value;
+    if (token === null || state === 'over') return this.#use(await waitFor(this.#renew(), signal));
+    if (state === 'good') return this.#use(token);
     using limit = new TimeLimit(signal, BETTER_WITHIN_MS);
     try {
-      return (await waitFor(this.#renew(), limit.signal)).value;
+      return this.#use(await waitFor(this.#renew(), limit.signal));
     } catch {
       signal.throwIfAborted();
-      return token.value; // why there is no other was logged
+      return this.#use(token); // why there is no other was logged
     }
   }
 
@@ -68,6 +67,12 @@ export class OAuthTokens implements AsyncDisposable {
     this.#stop.abort();
     this.#rest();
     await this.#request?.catch(() => undefined);
+  }
+
+  /** Whoever asked for the first one uses it, too: there may be one connection, which asks again when it is nearly over. */
+  #use(token: GrantedToken): string {
+    if (token === this.#token) this.#isUsed = true;
+    return token.value;
   }
 
   #renew(): Promise<GrantedToken> {
@@ -107,7 +112,11 @@ export class OAuthTokens implements AsyncDisposable {
     this.#timer = setTimeout(
       () => {
         this.#timer = null;
-        if (this.#isUsed && stateOf(this.#token, steadyNow()) === 'due') this.#renew().catch(() => undefined);
+        const [token, nowMs] = [this.#token, steadyNow()];
+        const state = stateOf(token, nowMs);
+        if (token !== null && state === 'good')
+          this.#renewIn(dueAtMs(token) - nowMs); // they run early, by up to 1 ms
+        else if (this.#isUsed && state === 'due') this.#renew().catch(() => undefined);
       },
       Math.min(Math.max(ms, 1), MAX_TIMER_MS),
     ).unref();
