@@ -104,10 +104,12 @@ function named(files: readonly string[], names: readonly string[]): string[] {
   });
 }
 
-/** Why a test failed, on the line that names it: of a long run often nothing is kept but its end. */
-function firstWords({ message, cause }: Error): string {
-  const words = (cause instanceof Error ? cause.message : message).replaceAll(/\s+/g, ' ').trim();
-  return words.length > FIRST_WORDS ? `${words.slice(0, FIRST_WORDS)}…` : words;
+/** Why a test failed and where, on the line that names it: of a long run often nothing is kept but its end. */
+function firstWords(error: Error): string {
+  const { message, stack = '' } = error.cause instanceof Error ? error.cause : error;
+  const words = message.replaceAll(/\s+/g, ' ').trim();
+  const [line] = /[\w-]+\.test\.ts:\d+/.exec(stack) ?? [];
+  return (words.length > FIRST_WORDS ? `${words.slice(0, FIRST_WORDS)}…` : words) + (line ? ` (${line})` : '');
 }
 
 /** Runs test files in processes of their own, `concurrency` at a time; what they say is printed as it comes, or at the end. */
@@ -244,6 +246,7 @@ function printCosts(): void {
   print(`took ${(performance.now() / 60_000).toFixed(1)} minutes`);
 }
 
+process.execArgv.push('--import', join(ROOT, 'test/support/quick-ok.ts')); // as every process of tests has them
 const wanted = process.argv.slice(2);
 using usage = new CpuUsage();
 let patient: Promise<void> | null = null;
