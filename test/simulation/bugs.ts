@@ -244,7 +244,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     focus: PING_PONG,
     breaks: ['the last word of every key is right'],
     withinSeeds: 4000,
-    fromSeed: 2278,
+    fromSeed: 3221,
   },
   {
     name: 'a log is opened while it is being opened',
@@ -270,7 +270,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
       'markers beget no markers',
     ],
     withinSeeds: 6000,
-    fromSeed: 4263,
+    fromSeed: 9525,
   },
   {
     name: 'what no stream needs goes at once, though one is just being made that does',
