@@ -230,7 +230,7 @@ describe('base copy', { skip: await serversMissing(), timeout: 900_000 + KEYS },
     await Promise.all(cluster.sidecars.map((sidecar) => sidecar.kill()));
     for (const sidecar of cluster.sidecars) await sidecar.restart();
     await change('copied-alo', { copyRowsPerSecond: 0 });
-    await cluster.waitForTablets('copied-alo', ({ state }) => state === 'running', 60_000);
+    await cluster.waitForTablets('copied-alo', ({ state }) => state === 'running');
     await load.stop();
     await cluster.waitForTablets('copied-alo', isCaughtUp);
     await cluster.foldIsTable('copied-alo', 'bc.alo', { lenient: true });

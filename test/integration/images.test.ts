@@ -84,7 +84,7 @@ describe('whole rows', { skip: await serversMissing(), timeout: 240_000 }, () =>
       if (i === 240) await cluster.sidecars[0]!.restart();
     }
     for (const images of ['after', 'full'] as const) {
-      await cluster.waitForTablets(`images-${images}`, isCaughtUp, 60_000);
+      await cluster.waitForTablets(`images-${images}`, isCaughtUp);
       const checked = await check(cluster, `images-${images}`, table, images, sure);
       t.diagnostic(`${images}: ${checked} records are as Kudu says, of ${sure} rows at least`);
     }
@@ -107,7 +107,7 @@ describe('whole rows', { skip: await serversMissing(), timeout: 240_000 }, () =>
       const rows = Array.from({ length: MANY }, (_, i) => ({ ...keyOf(i), a: i }));
       await table.write(rows.map((row): RowOperation => ({ type: 'insert', row: { ...row, s: 'left alone' } })));
       await cluster.createStream(stream, [stream], { images: 'full' });
-      await cluster.waitForTablets(stream, isCaughtUp, 60_000);
+      await cluster.waitForTablets(stream, isCaughtUp);
       await table.write(rows.map((row): RowOperation => ({ type: row.a % 2 === 0 ? 'update' : 'upsert', row })));
       assert.equal(await check(cluster, stream, table, 'full', MANY), MANY);
     });

@@ -330,7 +330,7 @@ class LagWatch implements AsyncDisposable {
     await this.until(async () => {
       const tablets = await this.#cluster.tablets(this.#stream);
       return tablets.every(({ state, lagSeconds }) => state === 'running' && (lagSeconds ?? 0) < 1);
-    }, 60);
+    }, 180);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -59,7 +59,7 @@ export class ReplicaWatch implements Disposable {
   }
 
   /** Resolves when every one of the tablets has a leader and `count` replicas that run. */
-  async waitUntilWhole(tabletIds: readonly string[], count = 3, timeoutMs = 60_000): Promise<void> {
+  async waitUntilWhole(tabletIds: readonly string[], count = 3, timeoutMs = 180_000): Promise<void> {
     await eventually(
       'every tablet has a leader and all replicas run',
       async () => {
@@ -112,7 +112,7 @@ export class ReplicaWatch implements Disposable {
   }
 
   /** Resolves when it has moved: the master does that, step by step. */
-  async waitUntilMoved(tabletId: string, from: number, to: number, timeoutMs = 30_000): Promise<void> {
+  async waitUntilMoved(tabletId: string, from: number, to: number, timeoutMs = 90_000): Promise<void> {
     await eventually(
       'the replica has moved',
       async () => {

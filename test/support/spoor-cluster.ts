@@ -271,7 +271,7 @@ export class SpoorCluster implements AsyncDisposable {
   async waitForTablets(
     stream: string,
     isSo: (tablet: TabletView) => boolean,
-    timeoutMs = 60_000,
+    timeoutMs = 180_000, // see eventually.ts
   ): Promise<readonly TabletView[]> {
     const deadline = Date.now() + timeoutMs;
     for (;;) {
