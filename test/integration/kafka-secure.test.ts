@@ -19,6 +19,7 @@ const RATE = 500;
 /** Shorter than what kafkajs leaves of a session before it renews it. */
 const SESSION_S = 6;
 const TOKEN_LIFE_S = 12;
+const RENEWAL_FAILED = /ECONNREFUSED.*the token for kafka is not renewed, trying again/;
 const SECRETS = {
   oauthFirst: 'oauth-secret-one/+&=%',
   oauthSecond: 'oauth-secret-two/+&=%',
@@ -127,11 +128,18 @@ describe('Kafka on a secure cluster', { skip: await serversMissing(), timeout: 6
       secure.oauth.changeSecret(SECRETS.oauthSecond);
       await writeFile(secretFile, `${SECRETS.oauthSecond}\n`);
       await lag.withoutErrors(1.5 * TOKEN_LIFE_S);
-      await secure.oauth.away();
       const reason = /no token for Kafka from https:\/\/127\.0\.0\.1:\d+\/token: .*ECONNREFUSED/;
-      await lag.until(() => [...lag.errors].some((error) => reason.test(error)), 3 * TOKEN_LIFE_S);
-      await secure.oauth.back();
+      // Who stands still for the last fifth of a token's life has nothing left to warn of.
+      let times = 0;
+      do {
+        lag.errors.clear();
+        await secure.oauth.away();
+        await lag.until(() => [...lag.errors].some((error) => reason.test(error)), 3 * TOKEN_LIFE_S);
+        await secure.oauth.back();
+        await lag.caughtUp();
+      } while (++times < 3 && !RENEWAL_FAILED.test(await sidecarLog()));
     });
+    assert.match(await sidecarLog(), RENEWAL_FAILED);
   });
 
   it('ships by Kerberos, over the ends of sessions', async (t) => {
