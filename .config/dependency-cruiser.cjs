@@ -94,7 +94,7 @@ const ALLOWED = {
   status: ['util', 'api', 'errors'],
   control: ['util', 'kudu', 'streams', 'api', 'errors', 'sinks/sink', 'change', 'status'],
   page: ['api'],
-  demo: ['util', 'kudu', 'errors', 'config'],
+  demo: ['util', 'kudu', 'errors', 'config', 'sinks/kafka/kafka-reader'],
   doctor: ['util', 'kudu', 'wal', 'errors', 'sinks', 'streams', 'api', 'keeping', 'sidecars', 'kudu-side', 'config'],
   app: [
     'util',
@@ -160,6 +160,7 @@ const FILES = [
   'sinks/transaction-metrics',
   'sinks/reader',
   'sinks/kafka/definition',
+  'sinks/kafka/kafka-reader',
   'sinks/redis/definition',
   'sinks/file/definition',
 ];

@@ -48,12 +48,7 @@ async function kafkaTarget(install: KafkaInstall, dir: string): Promise<DemoTarg
     sidecarEnv: { SPOOR_KAFKA_BROKERS: server.brokers.join(',') },
     sink: { type: 'kafka', topic: topicOf('{table}'), delivery: 'exactly-once', partitions: 3, replicationFactor: 1 },
     placeOf: (table) => `Topic      ${topicOf(table)}`,
-    watch: async (table) => {
-      const topic = topicOf(table);
-      const isThere = (await server.withAdmin((admin) => admin.listTopics())).includes(topic);
-      if (!isThere) await server.createTopic(topic, 3);
-      return TopicWatcher.open(server.brokers, topic);
-    },
+    watch: (table) => Promise.resolve(new TopicWatcher(server.brokers, topicOf(table))),
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };
 }

@@ -1,58 +1,48 @@
-import { Kafka, logLevel, type Consumer } from 'kafkajs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pino } from 'pino';
+import { createKafkaReader, type KafkaReader } from '../sinks/kafka/kafka-reader.ts';
 import { ChangeTally } from './change-tally.ts';
 
-/** Reads a topic as a consumer of the stream would: committed records only, from the beginning. */
+const AGAIN_MS = 100;
+
+/**
+ * Reads a topic as a consumer of the stream would: committed records only, from the beginning. Not with kafkajs's
+ * consumer, which takes records of aborted transactions for committed ones (docs/sinks.md, "Consumers"): a broker that
+ * is killed leaves some.
+ */
 export class TopicWatcher implements AsyncDisposable {
-  readonly tally: ChangeTally;
-  readonly #consumer: Consumer;
+  readonly tally = new ChangeTally();
+  readonly #reader: KafkaReader;
+  readonly #reading: Promise<void>;
+  readonly #stop = new AbortController();
 
-  private constructor(consumer: Consumer, tally: ChangeTally) {
-    this.#consumer = consumer;
-    this.tally = tally;
-  }
-
-  /** The topic must be there. */
-  static async open(brokers: readonly string[], topic: string): Promise<TopicWatcher> {
-    const kafka = new Kafka({
-      clientId: 'spoor-demo',
-      brokers: [...brokers],
-      logLevel: logLevel.NOTHING,
-      retry: { retries: Number.MAX_SAFE_INTEGER, initialRetryTime: 100, maxRetryTime: 500 }, // a broker may be away for a while
-    });
-    // Short times: a member that has come back waits until the one that it was counts as gone.
-    const sessionTimeout = 6_000;
-    const patience = { sessionTimeout, rebalanceTimeout: sessionTimeout, heartbeatInterval: 1_000 };
-    const consumer = kafka.consumer({
-      groupId: 'spoor-demo',
-      readUncommitted: false,
-      maxWaitTimeInMs: 100,
-      ...patience,
-    });
-    const tally = new ChangeTally();
-    // Nothing is committed: a consumer that begins anew begins at the beginning.
-    const nextOffsets = new Map<number, bigint>();
-    await consumer.connect();
-    await consumer.subscribe({ topic, fromBeginning: true });
-    await consumer.run({
-      autoCommit: false,
-      eachBatch: ({ batch }) => {
-        for (const { key, value, headers, offset } of batch.messages) {
-          if (BigInt(offset) < (nextOffsets.get(batch.partition) ?? 0n)) continue;
-          nextOffsets.set(batch.partition, BigInt(offset) + 1n);
-          if (value !== null)
-            tally.see(
-              key?.toString('utf8') ?? '',
-              value.toString('utf8'),
-              `spoor.pos=${String(headers?.['spoor.pos'])}`,
-            );
-        }
-        return Promise.resolve();
-      },
-    });
-    return new TopicWatcher(consumer, tally);
+  /** `topic`: it may appear later. */
+  constructor(brokers: readonly string[], topic: string) {
+    const naming = { streamName: 'demo', topic, schemaTopic: topic };
+    this.#reader = createKafkaReader({ brokers, ...naming, logger: pino({ level: 'silent' }) });
+    this.#reading = this.#follow(topic);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#consumer.disconnect();
+    this.#stop.abort();
+    await this.#reading;
+    await this.#reader[Symbol.asyncDispose]();
+  }
+
+  async #follow(topic: string): Promise<void> {
+    const { signal } = this.#stop;
+    const next = new Map<string, bigint>();
+    while (!signal.aborted) {
+      try {
+        for await (const records of this.#reader.readOn(topic, next, signal))
+          for (const { place, key, value, position } of records) {
+            next.set(place.lane, place.order + 1n);
+            if (value !== null) this.tally.see(String(key ?? ''), String(value), `spoor.pos=${position}`);
+          }
+      } catch {
+        // The broker is away: it is asked again.
+      }
+      await sleep(AGAIN_MS, undefined, { signal }).catch(() => undefined);
+    }
   }
 }

@@ -7,6 +7,7 @@ import { inspect } from 'node:util';
 import { CompressionTypes, Kafka, logLevel, type Producer, type Transaction } from 'kafkajs';
 import type { SinkRecord } from '../../src/change/record.ts';
 import type { KafkaServer } from '../../src/demo/kafka-server.ts';
+import { TopicWatcher } from '../../src/demo/topic-watcher.ts';
 import { createKafkaReader } from '../../src/sinks/kafka/kafka-reader.ts';
 import { createKafkaSink, type KafkaSinkOptions } from '../../src/sinks/kafka/kafka-sink.ts';
 import { laneOf } from '../../src/sinks/kafka/record-place.ts';
@@ -163,12 +164,29 @@ async function withProducers<T>(count: number, work: (producers: readonly Produc
 
 describe(`a topic read back, seed ${seed}`, () => {
   it('is what Kafka’s own client reads, with transactions of several tablets aborted side by side', async () => {
+    await using watcher = new TopicWatcher(kafka.brokers, 'read.side'); // the demo's, which reads on and on
     const committed = await writeSideBySide('side', 12, seededRandom(seed));
     const expected = await readByJava('read.side', committed);
     assert.equal(expected.length, committed);
     const uncommitted = await readByJava('read.side', committed, true);
     assert.ok(uncommitted.length > committed, 'records of aborted transactions lie in the topic');
     assertSame(await readAll('read.side'), expected);
+    await eventually('whoever follows has them all', () => watcher.tally.rows >= committed);
+    assert.equal(watcher.tally.rows, committed);
+
+    // From any place on.
+    {
+      await using reader = openReader();
+      const [lane, other] = [0, 1].map((partition) => laneOf('read.side', partition)) as [string, string];
+      const middle = expected[Math.floor(expected.length / 4)]!.place.order;
+      const rest: StoredRecord[] = [];
+      for await (const records of reader.readOn('read.side', new Map([[lane, middle]]), never)) rest.push(...records);
+      assertSame(
+        rest,
+        expected.filter(({ place }) => place.lane === other || place.order >= middle),
+      );
+      assert.ok(rest.length < expected.length);
+    }
 
     // The end of each partition, with all that was aborted in it: as much as is asked for, more or less.
     await using reader = openReader();

@@ -36,8 +36,8 @@ export class TopicReader implements AsyncDisposable {
   #rest: Buffer = Buffer.alloc(0);
   #failure: unknown = null;
   #topicsAreThere = false;
-  /** Whether nothing was there that had not come, when the reader looked last. */
-  #isAtEnd = false;
+  /** Null when nothing was there that had not come, when the reader looked last. */
+  #whyNotAtEnd: string | null = 'it has not looked';
   #count = 0;
   #lastAtMs = performance.now();
 
@@ -64,7 +64,8 @@ export class TopicReader implements AsyncDisposable {
     reader.#call = call;
     call.done.catch((error: unknown) => (reader.#failure ??= error));
     try {
-      await reader.#until(() => reader.#topicsAreThere, TOPICS_APPEAR_MS, 5);
+      const missing = (): string => `not all of ${options.topics.join(', ')} are there`;
+      await reader.#until(() => reader.#topicsAreThere, TOPICS_APPEAR_MS, { pauseMs: 5, missing });
     } catch (error) {
       await reader[Symbol.asyncDispose]();
       throw error;
@@ -79,20 +80,28 @@ export class TopicReader implements AsyncDisposable {
   /** Resolves when `isEnough` holds, all that is there was read, and nothing more came for `quietMs`. @throws {Error} when that takes too long */
   async settle(isEnough: () => boolean, options: { quietMs?: number; timeoutMs: number }): Promise<void> {
     const quietMs = options.quietMs ?? 1500;
-    const isQuiet = (): boolean => this.#isAtEnd && performance.now() - this.#lastAtMs >= quietMs;
-    await this.#until(() => isEnough() && isQuiet(), options.timeoutMs, 50);
+    const isQuiet = (): boolean => this.#whyNotAtEnd === null && performance.now() - this.#lastAtMs >= quietMs;
+    const missing = (): string => {
+      const quietMs = Math.round(performance.now() - this.#lastAtMs);
+      const rest = this.#whyNotAtEnd ?? 'and nothing else is there';
+      return `${isEnough() ? 'enough' : 'not what is awaited'}, the last came ${quietMs} ms ago, ${rest}`;
+    };
+    await this.#until(() => isEnough() && isQuiet(), options.timeoutMs, { pauseMs: 50, missing });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#call?.end();
   }
 
-  async #until(isSo: () => boolean, timeoutMs: number, pauseMs: number): Promise<void> {
+  async #until(
+    isSo: () => boolean,
+    timeoutMs: number,
+    { pauseMs, missing }: { readonly pauseMs: number; readonly missing: () => string },
+  ): Promise<void> {
     const deadline = performance.now() + timeoutMs;
     while (!isSo()) {
       if (this.#failure !== null) throw this.#failure as Error;
-      if (performance.now() > deadline)
-        throw new Error(`the topics have ${this.#count} records and not what is awaited`);
+      if (performance.now() > deadline) throw new Error(`the topics have ${this.#count} records: ${missing()}`);
       await sleep(pauseMs);
     }
     if (this.#failure !== null) throw this.#failure as Error;
@@ -102,20 +111,18 @@ export class TopicReader implements AsyncDisposable {
     const all = this.#rest.length === 0 ? bytes : Buffer.concat([this.#rest, bytes]);
     let at = 0;
     while (all.length - at >= 4) {
-      const length = all.readInt32BE(at);
+      const told = all.readInt32BE(at);
+      const length = told < 0 ? -1 - told : told;
       if (all.length - at - 4 < length) break;
       at += 4;
-      if (length < 0) {
-        this.#isAtEnd = true;
-        continue;
-      }
-      if (length === 0) this.#topicsAreThere = true;
+      if (told < 0) this.#whyNotAtEnd = length === 0 ? null : all.toString('utf8', at, at + length);
+      else if (length === 0) this.#topicsAreThere = true;
       else {
         this.#onRecord(readFrame(all.subarray(at, at + length)));
         this.#count += 1;
         this.#lastAtMs = performance.now();
+        this.#whyNotAtEnd = 'more may come';
       }
-      this.#isAtEnd = false;
       at += length;
     }
     this.#rest = all.subarray(at);

@@ -46,11 +46,20 @@ const CHANNEL = 1;
  * Reads a stream back from Kafka.
  * @throws {RangeError} an option that no Kafka can make sense of: the topic template, a broker's address
  */
-export function createKafkaReader(options: KafkaReaderOptions): SinkReader {
-  return new KafkaReader(options);
+export function createKafkaReader(options: KafkaReaderOptions): KafkaReader {
+  return new TopicsReader(options);
 }
 
-class KafkaReader implements SinkReader {
+/** Whoever follows a topic reads it again and again, each time from where it was. */
+export interface KafkaReader extends SinkReader {
+  /**
+   * As {@link SinkReader.read}, of what lies there from these places on alone.
+   * @param next by lane; one that is not in it is read from its beginning
+   */
+  readOn(topic: string, next: ReadonlyMap<string, bigint>, signal: AbortSignal): AsyncIterable<readonly StoredRecord[]>;
+}
+
+class TopicsReader implements KafkaReader {
   readonly schemaDestination: string;
   readonly #cluster: KafkaCluster;
   readonly #nameTopic: TopicNamer;
@@ -83,10 +92,26 @@ class KafkaReader implements SinkReader {
   }
 
   read(topic: string, signal: AbortSignal, newest?: number): AsyncIterable<readonly StoredRecord[]> {
+    return this.#read(
+      topic,
+      signal,
+      newest === undefined ? (first) => first : (first, end) => lastOf(newest, first, end),
+    );
+  }
+
+  readOn(
+    topic: string,
+    next: ReadonlyMap<string, bigint>,
+    signal: AbortSignal,
+  ): AsyncIterable<readonly StoredRecord[]> {
+    return this.#read(topic, signal, (first, _, partition) => next.get(laneOf(topic, partition)) ?? first);
+  }
+
+  #read(topic: string, signal: AbortSignal, startOf: StartOf): AsyncIterable<readonly StoredRecord[]> {
     const either = new LinkedAbort(signal, this.#stop.signal);
     const options = { patienceMs: this.#patienceMs, logger: this.#logger };
     const read = new TopicRead(this.#cluster, topic, options, either);
-    const ranges = read.ranges(newest); // of this moment, however much later the first record is asked for
+    const ranges = read.ranges(startOf); // of this moment, however much later the first record is asked for
     ranges.catch(() => {
       either[Symbol.dispose](); // the reason is seen by whoever asks for it
     });
@@ -109,6 +134,15 @@ interface Range {
   readonly partition: number;
   readonly start: bigint;
   readonly end: bigint;
+}
+
+/** Where to begin in a partition that has records from `first` up to and without `end`. */
+type StartOf = (first: bigint, end: bigint, partition: number) => bigint;
+
+/** About so many records. */
+function lastOf(newest: number, first: bigint, end: bigint): bigint {
+  const most = BigInt(2 * newest + 1); // the end of a transaction has an offset too, and there may be one behind each record
+  return end - first > most ? end - most : first;
 }
 
 /** One pass over one topic. */
@@ -136,8 +170,8 @@ class TopicRead {
     return this.#either.signal;
   }
 
-  /** By partition; none where there is no such topic. @param newest about so many records at the end are enough */
-  async ranges(newest?: number): Promise<readonly Range[]> {
+  /** By partition; none where there is no such topic. */
+  async ranges(startOf: StartOf): Promise<readonly Range[]> {
     return this.#patiently(async () => {
       const topic = (this.#topic = await this.#lookUp());
       if (topic === null) return [];
@@ -145,11 +179,9 @@ class TopicRead {
         this.#ask(topic, FIRST_OFFSETS),
         this.#ask(topic, LAST_STABLE_OFFSETS),
       ]);
-      // The end of a transaction has an offset too, and there may be one behind each record.
-      const most = newest === undefined ? null : BigInt(2 * newest + 1);
       return topic.leaders.map((_, partition) => {
-        const [first, end] = [starts[partition]!, ends[partition]!];
-        return { partition, start: most !== null && end - first > most ? end - most : first, end };
+        const end = ends[partition]!;
+        return { partition, start: startOf(starts[partition]!, end, partition), end };
       });
     });
   }

@@ -26,7 +26,8 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
  * writes each record, until it is interrupted. A frame, big-endian: i32 length of the rest, then topic
  * (i32 length, bytes), i32 partition, i64 offset, i64 timestamp, key and value (i32 length or -1, bytes), i32 count of
  * headers, each a name and a value as above. A frame of length 0 says once that all topics are there;
- * one of length -1 that all which was there when it looked is written.
+ * one of length -1 that all which was there when it looked is written; one of length -1 - n that it is not, and in n bytes
+ * of text why.
  */
 final class ReadTopics {
   private static final Duration REFRESH = Duration.ofSeconds(1);
@@ -68,8 +69,15 @@ final class ReadTopics {
         for (ConsumerRecord<byte[], byte[]> record : records) {
           write(out, record);
         }
-        if (records.isEmpty() && ready && isAtEnd(consumer, assigned)) {
-          out.writeInt(-1);
+        if (records.isEmpty() && ready) {
+          String why = whyNotAtEnd(consumer, assigned);
+          if (why == null) {
+            out.writeInt(-1);
+          } else {
+            byte[] text = utf8(why);
+            out.writeInt(-1 - text.length);
+            out.write(text);
+          }
         }
         out.flush();
       }
@@ -78,17 +86,18 @@ final class ReadTopics {
     }
   }
 
-  /** Whether all that there is now was read; not while the broker does not say how much there is. */
-  private static boolean isAtEnd(KafkaConsumer<byte[], byte[]> consumer, Set<TopicPartition> assigned) {
+  /** Null when all that there is now was read; the broker may also not say how much there is. */
+  private static String whyNotAtEnd(KafkaConsumer<byte[], byte[]> consumer, Set<TopicPartition> assigned) {
     try {
       for (Map.Entry<TopicPartition, Long> end : consumer.endOffsets(assigned, Duration.ofSeconds(5)).entrySet()) {
-        if (consumer.position(end.getKey(), Duration.ofSeconds(5)) < end.getValue()) {
-          return false;
+        long position = consumer.position(end.getKey(), Duration.ofSeconds(5));
+        if (position < end.getValue()) {
+          return end.getKey() + " is read up to " + position + " and ends at " + end.getValue();
         }
       }
-      return true;
+      return null;
     } catch (RetriableException e) {
-      return false;
+      return e.toString();
     }
   }
 
