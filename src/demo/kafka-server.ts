@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Kafka, logLevel, type Admin } from 'kafkajs';
 import type { KafkaInstall } from './artifacts.ts';
-import { freePort } from './ports.ts';
+import { accepts, freePort } from './ports.ts';
 import { runCommand } from './run-command.ts';
 import { RunningServer } from './running-server.ts';
 import { ServerProcess } from './server-process.ts';
@@ -83,7 +83,7 @@ export class KafkaServer extends RunningServer implements AsyncDisposable {
       args: ['-Xms128m', '-Xmx512m', ...java, 'kafka.Kafka', propertiesFile],
       env: { ...globalThis.process.env },
       logFile,
-      isReady: () => canServe(address),
+      isReady: async (signal) => (await canServe(address)) && (await allAccept(others.values(), signal)),
       readyTimeoutMs: START_TIMEOUT_MS,
     });
     return new KafkaServer(options, process, { plain: address, controller, others });
@@ -213,6 +213,12 @@ function toProperties(entries: Readonly<Record<string, string | number | boolean
 }
 
 /** A broker is in the cluster's metadata only once it is allowed to lead partitions; others of the cluster are there before. */
+/** Each listener begins by itself. */
+async function allAccept(addresses: Iterable<string>, signal: AbortSignal): Promise<boolean> {
+  for (const address of addresses) if (!(await accepts(Number(address.split(':')[1]), signal))) return false;
+  return true;
+}
+
 async function canServe(address: string): Promise<boolean> {
   const { brokers } = await withAdmin(address, (admin) => admin.describeCluster());
   return brokers.some(({ host, port }) => `${host}:${port}` === address);

@@ -10,13 +10,17 @@ import { isCaughtUp, SpoorCluster } from '../support/spoor-cluster.ts';
 import { recordsIn } from '../support/topic-reader.ts';
 
 /** Small segments and eager log GC: what is not held is soon gone. */
-const FLAGS = ['--log_segment_size_mb=1', '--flush_threshold_secs=2', '--log_min_segments_to_retain=1'];
+const FLAGS = ['--log_segment_size_mb=1', '--flush_threshold_secs=4', '--log_min_segments_to_retain=1'];
 
 describe('a stream as it is defined', { skip: await serversMissing(), timeout: 300_000 }, () => {
   let cluster: SpoorCluster;
   let admin: Admin;
   before(async () => {
-    cluster = await SpoorCluster.start({ tservers: 1, flags: FLAGS, env: { SPOOR_SYSTEM_TABLE_REPLICAS: '1' } });
+    cluster = await SpoorCluster.start({
+      tservers: 1,
+      flags: FLAGS,
+      env: { SPOOR_SYSTEM_TABLE_REPLICAS: '1', SPOOR_NICE: '0' },
+    });
     admin = new Kafka({ brokers: [...cluster.kafka.brokers], logLevel: logLevel.NOTHING }).admin();
     await admin.connect();
     await javaTool('create-table', { masters: cluster.masters, table: 'defined.t', shape: 'small', replicas: 1 });
@@ -110,7 +114,7 @@ describe('a stream as it is defined', { skip: await serversMissing(), timeout: 3
     assert.deepEqual([made.status, made.body.outcome, made.body.paused], [201, 'created', true]);
     using load = Load.start(cluster, 'defined.t', { ops: 20_000, keys: 20_000 });
     const { applied } = await load.finished();
-    await sleep(6_000); // rows are flushed, and log GC has come by
+    await sleep(8_000); // rows are flushed, and log GC has come by
     await cluster.waitForTablets('late', ({ state }) => state === 'paused');
     assert.ok(!(await admin.listTopics()).includes('late'));
     const again = await call<PutStream>('PUT', '/v1/streams/late', { ...asked, paused: true });

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { cached, fetchAlone, type ArtifactOptions } from '../../src/demo/maven.ts';
-import { freePort } from '../../src/demo/ports.ts';
+import { accepts, freePort } from '../../src/demo/ports.ts';
 import { ServerProcess } from '../../src/demo/server-process.ts';
 import { WorkDir } from '../../src/demo/work-dir.ts';
 import { artifactOptions } from './cluster.ts';
@@ -51,7 +51,9 @@ export class Apicurio implements AsyncDisposable {
       },
       cwd: dir.path,
       logFile: join(dir.path, 'output.log'),
-      isReady: async (signal) => (await fetch(`${base}/apis/ccompat/v7/subjects`, { signal })).ok,
+      isReady: async (signal) =>
+        (await fetch(`${base}/apis/ccompat/v7/subjects`, { signal })).ok &&
+        (securePort === undefined || accepts(securePort, signal)),
       readyTimeoutMs: START_TIMEOUT_MS,
     });
     return new Apicurio(process, dir, base, securePort === undefined ? null : `https://127.0.0.1:${securePort}`);
