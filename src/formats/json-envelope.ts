@@ -75,9 +75,11 @@ export class EnvelopeEncoder {
       else at = writeImage(out, at, keyStart, keyEnd, batch, cells, row, columns);
       at = copy(out, at, toRow);
       const number = batch.rowIndexes[row]!;
-      at = isCopy ? copy(out, at, NULL) : writeUint(out, at, number);
-      at = copy(out, at, toSequence);
-      if (!isCopy) at = writeUint(out, at, number);
+      if (!isCopy) {
+        at = writeUint(out, at, number);
+        at = copy(out, at, toSequence);
+        at = writeUint(out, at, number);
+      }
       at = copy(out, at, endingOf(batch, row));
       at = copy(out, at, end);
       records.add(RecordKind.ROW, isCopy ? null : number, recordStart, valueStart, at);
@@ -87,8 +89,10 @@ export class EnvelopeEncoder {
   }
 }
 
+/** As {@link copy}. */
 function again(out: Buffer, at: number, from: number, to: number): number {
-  out.copyWithin(at, from, to);
+  if (to - from < 20) for (let i = from; i < to; i++) out[at + i - from] = out[i]!;
+  else out.copyWithin(at, from, to);
   return at + to - from;
 }
 

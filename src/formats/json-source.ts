@@ -15,9 +15,10 @@ const INDEX = ascii(',"index":');
 const LSN = ascii(',"lsn":');
 const HYBRID_TIME = ascii(',"hybrid_time":"');
 const ROW = ascii('","row":');
+/** The row of a copy has no number. */
+const ROW_IS_NULL = ascii('","row":null');
 const SEQUENCE = ascii(',"sequence":"[\\"');
 const NEXT = ascii('\\",\\"');
-/** The row of a copy has no number. */
 const LAST_IS_NULL = ascii('\\",null');
 
 /** Debezium's words. */
@@ -38,9 +39,9 @@ interface TabletText {
 export class BatchText {
   /** From behind the letter of `op` up to the value of `before`. */
   head: Buffer = Buffer.alloc(0);
-  /** From behind the images up to the row's number, which comes twice. */
+  /** From behind the images up to the row's number, which comes twice; in a copy, which has none, up to behind both. */
   toRow: Buffer = Buffer.alloc(0);
-  /** From there to the number again, as the last of `sequence`; in a copy, which has none, behind it. */
+  /** From there to the number again, as the last of `sequence`. */
   toSequence: Buffer = Buffer.alloc(0);
   /** Of all three. */
   bytes = 0;
@@ -85,7 +86,7 @@ export class BatchText {
     const timeEnd = at;
     at = copy(out, at, HYBRID_TIME);
     at = again(out, at, timeAt, timeEnd);
-    const sequenceAt = copy(out, at, ROW);
+    const sequenceAt = copy(out, at, kind === null ? ROW : ROW_IS_NULL);
 
     at = copy(out, sequenceAt, SEQUENCE);
     at = again(out, at, timeAt, timeEnd);
@@ -93,7 +94,8 @@ export class BatchText {
     at = again(out, at, termAt, termEnd);
     at = copy(out, at, NEXT);
     at = again(out, at, indexAt, indexEnd);
-    this.#cut(sourceAt, sequenceAt, copy(out, at, kind === null ? NEXT : LAST_IS_NULL));
+    const end = copy(out, at, kind === null ? NEXT : LAST_IS_NULL);
+    this.#cut(sourceAt, kind === null ? sequenceAt : end, end);
   }
 
   /** Views of the memory: those of the batch before, where numbers have as many digits as then. */
