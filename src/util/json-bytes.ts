@@ -30,8 +30,17 @@ for (const [char, letter] of Object.entries(SHORT_ESCAPES)) SHORT_ESCAPE[char.ch
  */
 export function writeJsonString(out: Uint8Array, at: number, source: Uint8Array, from: number, to: number): number {
   out[at++] = QUOTE;
-  let i = from;
-  while (i < to) {
+  at = to - from < LONG_BYTES ? writeChars(out, at, source, from, to, to) : writeLong(out, at, source, from, to);
+  out[at++] = QUOTE;
+  return at;
+}
+
+/** Where {@link writeChars} came to in the source: behind a character, so perhaps behind what it was asked for. */
+let readTo = 0;
+
+/** Character after character, from `i` to `until`, in a string that ends at `to`. */
+function writeChars(out: Uint8Array, at: number, source: Uint8Array, i: number, until: number, to: number): number {
+  while (i < until) {
     const byte = source[i]!;
     if (byte >= 0x80) {
       const length = utf8Length(source, i, to);
@@ -50,8 +59,63 @@ export function writeJsonString(out: Uint8Array, at: number, source: Uint8Array,
       i++;
     }
   }
-  out[at++] = QUOTE;
+  readTo = i;
   return at;
+}
+
+/** Below it, character after character is as fast. */
+const LONG_BYTES = 24;
+/** So many bytes go character after character where one must be looked at, before four at a time are tried again; more if that was vain. */
+const PAUSE_BYTES = 16;
+const MAX_PAUSE_BYTES = 512;
+
+/** Of what is larger no view is kept: it may be one operation's alone, and nothing else needs its memory any more. */
+const MAX_KEPT_BYTES = 4 * 1024 * 1024;
+
+/** Most strings are of the memory of the one before, and go into that of the one before. */
+const NOTHING: Uint8Array = new Uint8Array(0);
+const VIEW_OF_NOTHING = viewOf(NOTHING);
+let [viewedSource, viewOfSource] = [NOTHING, VIEW_OF_NOTHING];
+let [viewedOut, viewOfOut] = [NOTHING, VIEW_OF_NOTHING];
+
+function viewOf({ buffer, byteOffset, length }: Uint8Array): DataView {
+  return new DataView(buffer, byteOffset, length);
+}
+
+function writeLong(out: Uint8Array, at: number, source: Uint8Array, i: number, to: number): number {
+  if (source !== viewedSource) [viewedSource, viewOfSource] = [source, viewOf(source)];
+  if (out !== viewedOut) [viewedOut, viewOfOut] = [out, viewOf(out)];
+  let pauseBytes = 0;
+  while (i < to) {
+    const plain = copyPlain(viewOfOut, at, viewOfSource, i, to);
+    pauseBytes = plain >= PAUSE_BYTES ? PAUSE_BYTES : Math.min(2 * pauseBytes + PAUSE_BYTES, MAX_PAUSE_BYTES);
+    const until = Math.min(to, i + plain + pauseBytes);
+    at = writeChars(out, at + plain, source, i + plain, until, to);
+    i = readTo;
+  }
+  if (viewedSource.length > MAX_KEPT_BYTES) [viewedSource, viewOfSource] = [NOTHING, VIEW_OF_NOTHING];
+  if (viewedOut.length > MAX_KEPT_BYTES) [viewedOut, viewOfOut] = [NOTHING, VIEW_OF_NOTHING];
+  return at;
+}
+
+/**
+ * Copies from `i` on, four bytes at a time, as long as they are ASCII and stand in JSON for themselves.
+ * @returns how many were copied
+ */
+function copyPlain(out: DataView, at: number, source: DataView, i: number, to: number): number {
+  const shift = at - i;
+  let four = i;
+  for (; four <= to - 4; four += 4) {
+    const bytes = source.getInt32(four, true);
+    // The top bit of a byte is set in one of these where it is below a space, a quote, a backslash or not ASCII (0xa2 in
+    // `control`, all others in `quote`); where one is, those above it in the word may be taken for such, too.
+    const control = bytes - 0x20202020;
+    const quote = (bytes ^ 0x22222222) - 0x01010101;
+    const backslash = (bytes ^ 0x5c5c5c5c) - 0x01010101;
+    if (((control | quote | backslash) & 0x80808080) !== 0) break;
+    out.setInt32(four + shift, bytes, true);
+  }
+  return four - i;
 }
 
 /** A quoted base64 string (RFC 4648 section 4, padded) of `source[from .. to)`. */

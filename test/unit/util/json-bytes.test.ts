@@ -53,6 +53,33 @@ describe('json bytes', () => {
     );
   });
 
+  it('looks at every byte of long text, wherever it stands', () => {
+    const odd = ['"', '\\', '\n', '\u001f', '\u0000', 'é', '漢', '😀'];
+    const part = fc.constantFrom('x', 'seventh', 'plain text, some words long', ' !#[]~\u007f', ...odd);
+    fc.assert(
+      fc.property(fc.array(part, { maxLength: 60 }), fc.nat(7), fc.nat(7), (parts, from, at) => {
+        const text = parts.join('');
+        const length = Buffer.byteLength(text);
+        // What stands around it is no part of it, and what it is written beside stays.
+        const source = Buffer.concat([Buffer.alloc(from, '"'), Buffer.from(text), Buffer.alloc(4, 0)]);
+        const out = Buffer.alloc(at + maxJsonStringBytes(length) + 4, 0xee);
+        const end = writeJsonString(out, at, source, from, from + length);
+        assert.equal(out.toString('utf8', at, end), JSON.stringify(text));
+        assert.ok([...out.subarray(0, at), ...out.subarray(end)].every((byte) => byte === 0xee));
+      }),
+      { numRuns: 5000 },
+    );
+    for (let byte = 0; byte < 256; byte++)
+      for (let place = 0; place < 64; place++) {
+        const bytes = Buffer.alloc(64, 'plain');
+        bytes[place] = byte;
+        const escaped =
+          byte < 0x80 ? JSON.stringify(String.fromCharCode(byte)).slice(1, -1) : `\\udc${byte.toString(16)}`;
+        const rest = Buffer.alloc(64, 'plain').toString();
+        assert.equal(jsonOf(bytes), `"${rest.slice(0, place)}${escaped}${rest.slice(place + 1)}"`);
+      }
+  });
+
   it('takes for UTF-8 exactly what the platform does', () => {
     const heads = [0x7f, 0x80, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xed, 0xee, 0xef, 0xf0, 0xf1, 0xf4, 0xf5, 0xff];
     const tails = [0x00, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0];
