@@ -212,13 +212,13 @@ function toProperties(entries: Readonly<Record<string, string | number | boolean
     .join('');
 }
 
-/** A broker is in the cluster's metadata only once it is allowed to lead partitions; others of the cluster are there before. */
 /** Each listener begins by itself. */
 async function allAccept(addresses: Iterable<string>, signal: AbortSignal): Promise<boolean> {
   for (const address of addresses) if (!(await accepts(Number(address.split(':')[1]), signal))) return false;
   return true;
 }
 
+/** A broker is in the cluster's metadata only once it is allowed to lead partitions; others of the cluster are there before. */
 async function canServe(address: string): Promise<boolean> {
   const { brokers } = await withAdmin(address, (admin) => admin.describeCluster());
   return brokers.some(({ host, port }) => `${host}:${port}` === address);

@@ -6,7 +6,7 @@ import { letterOf, type OpLetter } from './op-words.ts';
 import { varLengthBytes, writeColumns, writeKey, type RowText } from './json-row.ts';
 import { BatchText } from './json-source.ts';
 import type { TableTexts } from './json-tables.ts';
-import { ascii, copy } from './json-text.ts';
+import { again, ascii, copy } from './json-text.ts';
 
 /** At most, of a row: what stands around its columns and outside the text of its batch, and its number twice. */
 const MAX_ENVELOPE_BYTES = 200;
@@ -87,13 +87,6 @@ export class EnvelopeEncoder {
     }
     return null;
   }
-}
-
-/** As {@link copy}. */
-function again(out: Buffer, at: number, from: number, to: number): number {
-  if (to - from < 20) for (let i = from; i < to; i++) out[at + i - from] = out[i]!;
-  else out.copyWithin(at, from, to);
-  return at + to - from;
 }
 
 /** The key, as it is written already, and the other columns. */

@@ -1,7 +1,7 @@
 import type { ChangeBatch, CopyKind, TabletRef } from '../change/change.ts';
 import { hybridTimeToMicros } from '../kudu/hybrid-time.ts';
 import { writeBigInt, writeUint } from '../util/ascii-numbers.ts';
-import { ascii, copy, inner } from './json-text.ts';
+import { again, ascii, copy, inner } from './json-text.ts';
 import { splitTableName } from './table-name.ts';
 
 /** Of numbers and the names before them, in head and source of a batch, at most. */
@@ -138,10 +138,4 @@ function writeTimes(out: Buffer, at: number, millis: number, micros: number): nu
   at = copy(out, at, TS_NS);
   at = again(out, at, microsAt, microsEnd); // with three digits more it does not fit into a double
   return micros === 0 ? at : copy(out, at, THOUSAND);
-}
-
-/** Writes once more what stands from `from` to `to`. */
-function again(out: Buffer, at: number, from: number, to: number): number {
-  for (let i = from; i < to; i++) out[at++] = out[i]!;
-  return at;
 }

@@ -65,7 +65,10 @@ function writeChars(out: Uint8Array, at: number, source: Uint8Array, i: number, 
 
 /** Below it, character after character is as fast. */
 const LONG_BYTES = 24;
-/** So many bytes go character after character where one must be looked at, before four at a time are tried again; more if that was vain. */
+/**
+ * So many bytes go character after character where one must be looked at, before four at a time are tried again; more if
+ * that was vain.
+ */
 const PAUSE_BYTES = 16;
 const MAX_PAUSE_BYTES = 512;
 

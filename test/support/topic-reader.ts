@@ -82,9 +82,9 @@ export class TopicReader implements AsyncDisposable {
     const quietMs = options.quietMs ?? 1500;
     const isQuiet = (): boolean => this.#whyNotAtEnd === null && performance.now() - this.#lastAtMs >= quietMs;
     const missing = (): string => {
-      const quietMs = Math.round(performance.now() - this.#lastAtMs);
+      const sinceMs = Math.round(performance.now() - this.#lastAtMs);
       const rest = this.#whyNotAtEnd ?? 'and nothing else is there';
-      return `${isEnough() ? 'enough' : 'not what is awaited'}, the last came ${quietMs} ms ago, ${rest}`;
+      return `${isEnough() ? 'enough' : 'not what is awaited'}, the last came ${sinceMs} ms ago, ${rest}`;
     };
     await this.#until(() => isEnough() && isQuiet(), options.timeoutMs, { pauseMs: 50, missing });
   }
